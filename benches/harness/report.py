@@ -1,0 +1,226 @@
+"""Outcomes as Markdown for readers and as JSON for whoever wants to compare runs. A verdict is
+given only where the issue sets a bar, and never for a run with errors: a server that loses messages
+has no speed. Each table stands for itself, so that it can be quoted.
+"""
+
+from __future__ import annotations
+
+import json
+import operator
+from collections.abc import Callable
+from dataclasses import asdict
+from pathlib import Path
+
+from .clients import Sample
+from .contest import Outcome, Spread
+
+RATE: Callable[[Sample], float] = operator.attrgetter("rate")
+CPU: Callable[[Sample], float] = operator.attrgetter("cpu_us")
+P99: Callable[[Sample], float] = operator.attrgetter("p99_us")
+MEMORY: Callable[[Sample], float] = operator.attrgetter("kib_per_connection")
+
+
+def markdown(facts: dict[str, str], server_label: str, outcomes: list[Outcome]) -> str:
+    """The whole report."""
+    parts = [
+        f"# Bench of {server_label}",
+        _facts(facts),
+        "Ratios are medians over rounds of (server ÷ limit server in the same round), with their range. "
+        "Server CPU per message is the steadier figure on a noisy machine. "
+        "How it is measured: `benches/README.md`.",
+        _websocket_table(server_label, outcomes),
+        _http_table(outcomes),
+        _peers_table(outcomes),
+        _remarks(outcomes),
+    ]
+    return "\n\n".join(part for part in parts if part) + "\n"
+
+
+def write(folder: Path, name: str, text: str, facts: dict[str, str], outcomes: list[Outcome]) -> Path:
+    """Writes NAME.md and, beside it, every sample as NAME.json; the path of the former."""
+    folder.mkdir(parents=True, exist_ok=True)
+    page = folder / f"{name}.md"
+    page.write_text(text)
+    rows = [
+        {
+            "workload": asdict(outcome.workload),
+            "commands": {recipe.name: recipe.command for recipe in outcome.recipes},
+            "rounds": [{name: sample.as_json() for name, sample in each.items()} for each in outcome.rounds],
+            "repeated": outcome.repeated,
+            "failures": outcome.failures,
+        }
+        for outcome in outcomes
+    ]
+    (folder / f"{name}.json").write_text(json.dumps({"facts": facts, "rows": rows}, indent=1) + "\n")
+    return page
+
+
+def _facts(facts: dict[str, str]) -> str:
+    return "\n".join(f"- {name}: {value}" for name, value in facts.items())
+
+
+def _websocket_table(server_label: str, outcomes: list[Outcome]) -> str:
+    rows = []
+    for outcome in outcomes:
+        if outcome.workload.mode == "http":
+            continue
+        if not outcome.has("fairlead"):
+            rows.append([outcome.workload.title, "", "no result", "", "", "", "", "**miss**"])
+        elif outcome.workload.mode == "idle":
+            rows.append(_idle_row(outcome))
+        else:
+            rows.append(_ratio_row(outcome))
+    head = [
+        "workload",
+        "limit",
+        "rate ÷ limit",
+        "bar",
+        "CPU per message ÷ limit",
+        "bar",
+        "p99 (limit)",
+        "verdict",
+    ]
+    return _table(head, rows, f"## {server_label} against the limit")
+
+
+def _ratio_row(outcome: Outcome) -> list[str]:
+    bars = outcome.workload.bars
+    rate = outcome.ratio("fairlead", "limit", RATE)
+    cpu = outcome.ratio("fairlead", "limit", CPU)
+    absolute = p99 = "no limit"
+    if outcome.has("limit"):
+        absolute = f"{_median(outcome, 'limit', RATE):,.0f}/s, {_median(outcome, 'limit', CPU):.2f} µs"
+        p99 = f"{_ms(outcome, 'fairlead')} ({_ms(outcome, 'limit')}) ms"
+    return [
+        outcome.workload.title,
+        absolute,
+        _spread(rate),
+        _bar("≥", bars.rate_at_least),
+        _spread(cpu),
+        _bar("≤", bars.cpu_at_most),
+        p99,
+        _verdict(outcome, [(bars.rate_at_least, rate, _at_least), (bars.cpu_at_most, cpu, _at_most)]),
+    ]
+
+
+def _idle_row(outcome: Outcome) -> list[str]:
+    bar = outcome.workload.bars.kib_per_connection_at_most
+    memory = outcome.spread("fairlead", MEMORY)
+    limit = f"{_median(outcome, 'limit', MEMORY):.1f} KiB" if outcome.has("limit") else "no limit"
+    figure = f"{memory.median:.1f} KiB ({memory.low:.1f} to {memory.high:.1f})"
+    verdict = _verdict(outcome, [(bar, memory, _at_most)])
+    return [outcome.workload.title, limit, figure, f"≤ {bar} KiB", "", "", "", verdict]
+
+
+def _http_table(outcomes: list[Outcome]) -> str:
+    """Every contestant of plain HTTP, and Fairlead's rate divided by its own."""
+    rows = []
+    for outcome in outcomes:
+        if outcome.workload.mode != "http":
+            continue
+        bar = outcome.workload.bars.best_peer_at_least
+        for recipe in outcome.recipes:
+            if not outcome.has(recipe.name):
+                rows.append([outcome.workload.title, recipe.label, "no result", "", "", "", ""])
+                continue
+            ratio = outcome.ratio("fairlead", recipe.name, RATE)
+            is_peer = recipe.name not in ("fairlead", "limit")
+            rows.append(
+                [
+                    outcome.workload.title,
+                    recipe.label,
+                    f"{_median(outcome, recipe.name, RATE):,.0f}/s",
+                    f"{_median(outcome, recipe.name, CPU):.2f} µs",
+                    f"{_ms(outcome, recipe.name)} ms",
+                    "" if recipe.name == "fairlead" else _spread(ratio),
+                    f"{_bar('≥', bar)}: {_verdict(outcome, [(bar, ratio, _at_least)])}" if is_peer else "",
+                ]
+            )
+    head = ["workload", "server", "rate", "CPU per request", "p99", "Fairlead ÷ server", "bar and verdict"]
+    return _table(head, rows, "## Plain WSGI over HTTP/1.1")
+
+
+def _peers_table(outcomes: list[Outcome]) -> str:
+    rows = []
+    for outcome in outcomes:
+        if outcome.workload.mode == "http":
+            continue
+        for recipe in outcome.recipes:
+            if recipe.name in ("limit", "fairlead") or not outcome.has(recipe.name):
+                continue
+            if outcome.workload.mode == "idle":
+                figures = [f"{_median(outcome, recipe.name, MEMORY):.1f} KiB", "", ""]
+            else:
+                rate = outcome.ratio(recipe.name, "limit", RATE)
+                cpu = outcome.ratio(recipe.name, "limit", CPU)
+                figures = [_spread(rate), _spread(cpu), f"{_ms(outcome, recipe.name)} ms"]
+            rows.append([outcome.workload.title, recipe.label, *figures])
+    head = ["workload", "server", "rate ÷ limit", "CPU per message ÷ limit", "p99"]
+    return _table(head, rows, "## Other servers in the same rounds")
+
+
+def _remarks(outcomes: list[Outcome]) -> str:
+    lines = []
+    for outcome in outcomes:
+        title = outcome.workload.title
+        if outcome.repeated:
+            lines.append(f"- {title}: {outcome.repeated} disturbed rounds repeated.")
+        if outcome.disturbed():
+            lines.append(f"- {title}: {outcome.disturbed()} of {len(outcome.rounds)} rounds disturbed, kept.")
+        if outcome.workload.mode == "http" and not any(map(outcome.has, outcome.workload.peers)):
+            lines.append(f"- {title}: no verdict, no peer took part (`--install-peers`).")
+        for recipe in outcome.recipes:
+            if outcome.has(recipe.name) and outcome.errors(recipe.name):
+                lines.append(f"- {title}: {outcome.errors(recipe.name)} errors of {recipe.label}.")
+        for name, failure in outcome.failures.items():
+            reason = failure.strip().splitlines()[0] if failure.strip() else "no reason given"
+            lines.append(f"- {title}: {name} failed: {reason}")
+    return "## Remarks\n\n" + "\n".join(lines) if lines else ""
+
+
+Check = tuple["float | None", "Spread | None", Callable[[float, float], bool]]
+
+
+def _at_least(value: float, bar: float) -> bool:
+    return value >= bar
+
+
+def _at_most(value: float, bar: float) -> bool:
+    return value <= bar
+
+
+def _verdict(outcome: Outcome, checks: list[Check]) -> str:
+    """Pass only when every bar that is set is reached, by a run without errors."""
+    barred = [(bar, spread, reaches) for bar, spread, reaches in checks if bar is not None]
+    if not barred:
+        return ""
+    if outcome.errors("fairlead"):
+        return "**miss** (errors)"
+    good = all(spread is not None and reaches(spread.median, bar) for bar, spread, reaches in barred)
+    verdict = "pass" if good else "**miss**"
+    return f"{verdict} (disturbed)" if outcome.disturbed() else verdict
+
+
+def _median(outcome: Outcome, name: str, value: Callable[[Sample], float]) -> float:
+    return outcome.spread(name, value).median
+
+
+def _ms(outcome: Outcome, name: str) -> str:
+    return f"{_median(outcome, name, P99) / 1000:.2f}"
+
+
+def _spread(spread: Spread | None) -> str:
+    if spread is None:
+        return "none"
+    return f"{spread.median:.2f} ({spread.low:.2f} to {spread.high:.2f})"
+
+
+def _bar(sign: str, bar: float | None) -> str:
+    return "" if bar is None else f"{sign} {bar:.2f}"
+
+
+def _table(head: list[str], rows: list[list[str]], title: str) -> str:
+    if not rows:
+        return ""
+    lines = [head, ["---"] * len(head), *rows]
+    return f"{title}\n\n" + "\n".join(f"| {' | '.join(line)} |" for line in lines)

@@ -1,0 +1,137 @@
+"""The rows of the bench and the bars they have to reach. The bars come from the project's issue 2,
+"Speed and memory to reach"; they are ratios to the limit server in the same run, because absolute
+figures hold for one machine only. To add a row, add it to `WORKLOADS`: nothing else lists them.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+IDLE_CONNECTIONS = 5000
+
+
+@dataclass(frozen=True)
+class Bars:
+    """What a row has to reach; None where the issue names no bar."""
+
+    rate_at_least: float | None = None
+    cpu_at_most: float | None = None
+    kib_per_connection_at_most: float | None = None
+    #: Plain HTTP is compared with other servers instead of the limit.
+    best_peer_at_least: float | None = None
+
+
+@dataclass(frozen=True)
+class Workload:
+    """One row: which host of Fairlead serves which app, and what the client does."""
+
+    name: str
+    title: str
+    #: echo, connect and idle are modes of `load`; http is wrk.
+    mode: str
+    #: Which of Fairlead's hosts is measured, and its size.
+    host_options: tuple[str, ...]
+    bars: Bars
+    connections: int = 64
+    size: int = 64
+    in_flight: int = 1
+    #: Names of the peers that `--peers` adds; those of plain HTTP take part whenever they are installed.
+    peers: tuple[str, ...] = ()
+
+
+# A slot per connection and room to spare: a full server would answer late and be measured for that.
+GREENLETS = ("--async", "2000", "--greenlet")
+GREENLETS_FOR_IDLE = ("--async", str(IDLE_CONNECTIONS + 1000), "--greenlet")
+THREADS = ("--threads", "64")
+
+ECHO_PEERS = ("picows", "uwsgi-greenlet")
+HTTP_PEERS = ("granian", "uwsgi-http")
+
+WORKLOADS = (
+    Workload(
+        "echo-64",
+        "echo 64 B, 64 connections, 1 in flight",
+        "echo",
+        GREENLETS,
+        Bars(0.80, 1.30),
+        peers=ECHO_PEERS,
+    ),
+    Workload(
+        "echo-1000",
+        "echo 64 B, 1,000 connections, 1 in flight",
+        "echo",
+        GREENLETS,
+        Bars(0.85, 1.25),
+        connections=1000,
+        peers=ECHO_PEERS,
+    ),
+    Workload(
+        "echo-in-flight",
+        "echo 64 B, 64 connections, 16 in flight",
+        "echo",
+        GREENLETS,
+        Bars(0.65, 1.60),
+        in_flight=16,
+        peers=ECHO_PEERS,
+    ),
+    Workload(
+        "echo-64k",
+        "echo 64 KiB, 16 connections, 1 in flight",
+        "echo",
+        GREENLETS,
+        Bars(0.80, 1.30),
+        connections=16,
+        size=65536,
+        peers=ECHO_PEERS,
+    ),
+    Workload(
+        "handshakes",
+        "handshakes (connect, upgrade, close), 64 at a time",
+        "connect",
+        GREENLETS,
+        Bars(0.65, 2.3),
+        peers=ECHO_PEERS,
+    ),
+    Workload(
+        "idle",
+        "memory per idle connection (5,000)",
+        "idle",
+        GREENLETS_FOR_IDLE,
+        Bars(kib_per_connection_at_most=14),
+        connections=IDLE_CONNECTIONS,
+        peers=("picows", "uwsgi-greenlet-idle"),
+    ),
+    Workload(
+        "threads-64",
+        "threads host: echo 64 B, 64 connections, 1 in flight",
+        "echo",
+        THREADS,
+        Bars(0.60, 1.8),
+        peers=("uwsgi-threads",),
+    ),
+    Workload(
+        "threads-in-flight",
+        "threads host: echo 64 B, 64 connections, 16 in flight",
+        "echo",
+        THREADS,
+        Bars(rate_at_least=0.40),
+        in_flight=16,
+        peers=("uwsgi-threads",),
+    ),
+    Workload(
+        "hello",
+        "plain WSGI hello, HTTP/1.1 keep-alive, wrk -c 64, greenlet host",
+        "http",
+        GREENLETS,
+        Bars(best_peer_at_least=1.0),
+        peers=HTTP_PEERS,
+    ),
+    Workload(
+        "hello-threads",
+        "plain WSGI hello, HTTP/1.1 keep-alive, wrk -c 64, threads host",
+        "http",
+        ("--threads", "4"),
+        Bars(best_peer_at_least=1.0),
+        peers=HTTP_PEERS,
+    ),
+)

@@ -1,0 +1,310 @@
+//! One client connection: connect, handshake, messages both ways, end. It owns its socket and what is half done on
+//! it, answers pings by itself, and leaves what messages mean to the [`Mode`]. Every failure becomes a [`Fault`] and is
+//! counted by the caller; a connection never ends the run.
+
+use std::fmt;
+use std::io::{self, ErrorKind};
+
+use fairlead_bench_load::sys::{monotonic_ns, random_bytes, Epoll, Interest, Socket};
+use fairlead_bench_load::wire::{push_masked, CLOSE, FIN, PONG};
+
+use crate::args::Options;
+use crate::frames::FrameRing;
+use crate::modes::Mode;
+use crate::reader::{Event, FrameReader, Violation};
+use crate::report::Tally;
+
+/// A response head longer than this is none.
+const MAX_HEAD: usize = 8 << 10;
+/// Status code 1000, RFC 6455 §7.4.1.
+const NORMAL_CLOSURE: [u8; 2] = 1000_u16.to_be_bytes();
+
+/// What all connections of a run share and none changes.
+pub struct Shared<'a> {
+    pub options: &'a Options,
+    pub epoll: Epoll,
+    pub frames: FrameRing,
+    /// One key for all handshakes, so that the expected answer is computed once.
+    pub key: String,
+    pub accept: String,
+}
+
+/// How far a connection has come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Phase {
+    Closed,
+    Connecting,
+    Handshake,
+    Open,
+    /// Our Close is sent; whatever ends the connection now is an orderly end.
+    Closing,
+}
+
+/// Why a connection ended.
+#[derive(Debug)]
+pub enum Fault {
+    Io(io::Error),
+    EndOfStream,
+    Refused(String),
+    ClosedByServer,
+    Violation(&'static str),
+}
+
+impl fmt::Display for Fault {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Fault::Io(error) => write!(f, "a connection failed: {error}"),
+            Fault::EndOfStream => f.write_str("the server ended a connection without a Close"),
+            Fault::Refused(head) => write!(f, "the server refused a handshake: {head:?}"),
+            Fault::ClosedByServer => f.write_str("the server closed a connection"),
+            Fault::Violation(rule) => write!(f, "the server sent {rule}"),
+        }
+    }
+}
+
+impl From<io::Error> for Fault {
+    fn from(error: io::Error) -> Self {
+        Fault::Io(error)
+    }
+}
+
+impl From<Violation> for Fault {
+    fn from(Violation(rule): Violation) -> Self {
+        Fault::Violation(rule)
+    }
+}
+
+/// One connection, or the place for one: it can be opened again after its end.
+pub struct Connection {
+    index: usize,
+    phase: Phase,
+    socket: Option<Socket>,
+    began_ns: u64,
+    head: Vec<u8>,
+    reader: FrameReader,
+    /// Where the connection stands in the frame ring, and how many bytes from there are still to be sent.
+    offset: usize,
+    owed: usize,
+    /// Frames that are not in the ring (Pong, Close, a publisher's message); they go out between two of the ring's.
+    aside: Vec<u8>,
+    interest: Interest,
+}
+
+impl Connection {
+    pub fn new(index: usize) -> Self {
+        Connection {
+            index,
+            phase: Phase::Closed,
+            socket: None,
+            began_ns: 0,
+            head: Vec::new(),
+            reader: FrameReader::default(),
+            offset: 0,
+            owed: 0,
+            aside: Vec::new(),
+            interest: Interest::ReadWrite,
+        }
+    }
+
+    pub fn index(&self) -> usize {
+        self.index
+    }
+
+    pub fn phase(&self) -> Phase {
+        self.phase
+    }
+
+    /// When the connect began.
+    pub fn began_ns(&self) -> u64 {
+        self.began_ns
+    }
+
+    /// The slot of the frame ring that the connection sends first. Each starts at another one, so that a message
+    /// that comes back on the wrong connection is noticed.
+    pub fn first_slot(&self, frames: &FrameRing) -> usize {
+        self.index % frames.slots()
+    }
+
+    /// Begins to connect.
+    pub fn open(&mut self, shared: &Shared, now_ns: u64) -> Result<(), Fault> {
+        *self = Connection {
+            phase: Phase::Connecting,
+            began_ns: now_ns,
+            offset: self.first_slot(&shared.frames) * shared.frames.frame_len(),
+            ..Connection::new(self.index)
+        };
+        let socket = Socket::connect(&shared.options.address)?;
+        shared.epoll.add(&socket, self.interest, self.index)?;
+        self.socket = Some(socket);
+        Ok(())
+    }
+
+    /// Leaves the connection at once; the phase it was in.
+    pub fn drop_socket(&mut self) -> Phase {
+        if let Some(socket) = self.socket.take() {
+            socket.close_with_reset();
+        }
+        std::mem::replace(&mut self.phase, Phase::Closed)
+    }
+
+    /// The socket can be written: the connect is settled, or there is room for what was left over.
+    pub fn writable(&mut self, shared: &Shared, path: &str) -> Result<(), Fault> {
+        if self.phase != Phase::Connecting {
+            return self.flush(shared);
+        }
+        self.socket().connect_error()?;
+        let request = format!(
+            "GET {path} HTTP/1.1\r\nHost: localhost\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
+             Sec-WebSocket-Key: {}\r\nSec-WebSocket-Version: 13\r\nOrigin: http://localhost\r\n\r\n",
+            shared.key
+        );
+        // A fresh socket has room for a request head; if not, the server's silence will show.
+        self.socket().send(request.as_bytes())?;
+        self.phase = Phase::Handshake;
+        self.wait_for(Interest::Read, shared)
+    }
+
+    /// Reads what there is and hands it to the mode.
+    pub fn readable<M: Mode>(
+        &mut self,
+        shared: &Shared,
+        mode: &mut M,
+        tally: &mut Tally,
+        buffer: &mut Vec<u8>,
+    ) -> Result<(), Fault> {
+        loop {
+            buffer.clear();
+            match self.socket().read_append(buffer) {
+                Ok(0) => return Err(Fault::EndOfStream),
+                Ok(_) => {}
+                Err(error) if error.kind() == ErrorKind::WouldBlock => return Ok(()),
+                Err(error) => return Err(error.into()),
+            }
+            let now_ns = monotonic_ns();
+            let mut input = buffer.as_slice();
+            if self.phase == Phase::Handshake {
+                if !self.read_head(&mut input, &shared.accept)? {
+                    return Ok(());
+                }
+                self.phase = Phase::Open;
+                tally.opened();
+                mode.opened(self, shared, now_ns, tally)?;
+            }
+            while let Some(event) = self.reader.next(&mut input)? {
+                match event {
+                    Event::Data(piece) => mode.data(self.index, &piece, shared, now_ns, tally),
+                    Event::Ping => self.answer_ping(shared)?,
+                    Event::Pong => {}
+                    Event::Close => return Err(Fault::ClosedByServer),
+                }
+            }
+            if self.phase == Phase::Open {
+                mode.read_done(self, shared, now_ns)?;
+            }
+            // A read that left room in the buffer took all there was: no second one to learn that.
+            if buffer.len() < buffer.capacity() {
+                return Ok(());
+            }
+        }
+    }
+
+    /// Sends the next `count` messages of the ring, as far as the socket takes them.
+    #[inline]
+    pub fn send_messages(&mut self, count: usize, shared: &Shared) -> Result<(), Fault> {
+        self.owed += count * shared.frames.frame_len();
+        self.flush(shared)
+    }
+
+    /// Sends a frame that is not in the ring.
+    pub fn send_frame(&mut self, opcode: u8, payload: &[u8], shared: &Shared) -> Result<(), Fault> {
+        push_masked(&mut self.aside, FIN | opcode, payload, random_bytes());
+        self.flush(shared)
+    }
+
+    /// Sends a Close; nothing is expected after it but the end.
+    pub fn close(&mut self, shared: &Shared) -> Result<(), Fault> {
+        self.phase = Phase::Closing;
+        self.send_frame(CLOSE, &NORMAL_CLOSURE, shared)
+    }
+
+    fn answer_ping(&mut self, shared: &Shared) -> Result<(), Fault> {
+        push_masked(&mut self.aside, FIN | PONG, self.reader.control(), random_bytes());
+        self.flush(shared)
+    }
+
+    fn flush(&mut self, shared: &Shared) -> Result<(), Fault> {
+        let frames = &shared.frames;
+        while self.owed > 0 || !self.aside.is_empty() {
+            let into_frame = if self.aside.is_empty() {
+                0
+            } else {
+                self.offset % frames.frame_len()
+            };
+            let aside_now = !self.aside.is_empty() && into_frame == 0;
+            let next = if aside_now {
+                self.aside.as_slice()
+            } else if into_frame > 0 {
+                frames.bytes_from(self.offset, frames.frame_len() - into_frame)
+            } else {
+                frames.bytes_from(self.offset, self.owed)
+            };
+            let wanted = next.len();
+            let sent = match self.socket().send(next) {
+                Ok(sent) => sent,
+                Err(error) if error.kind() == ErrorKind::WouldBlock => 0,
+                Err(error) => return Err(error.into()),
+            };
+            if aside_now {
+                self.aside.drain(..sent);
+            } else {
+                self.owed -= sent;
+                self.offset = frames.advance(self.offset, sent);
+            }
+            if sent < wanted {
+                return self.wait_for(Interest::ReadWrite, shared);
+            }
+        }
+        self.wait_for(Interest::Read, shared)
+    }
+
+    /// Collects the response head; true when it is complete and right. Bytes behind it stay in `input`.
+    fn read_head(&mut self, input: &mut &[u8], accept: &str) -> Result<bool, Fault> {
+        let before = self.head.len();
+        self.head.extend_from_slice(input);
+        let Some(end) = self.head.windows(4).position(|window| window == b"\r\n\r\n") else {
+            if self.head.len() > MAX_HEAD {
+                return Err(Fault::Refused("a head without end".into()));
+            }
+            return Ok(false);
+        };
+        let head = String::from_utf8_lossy(&self.head[..end]).into_owned();
+        if !head.starts_with("HTTP/1.1 101 ") || !head.lines().any(|line| accepts(line, accept)) {
+            return Err(Fault::Refused(head));
+        }
+        *input = &input[end + 4 - before..];
+        // Thousands of idle connections should not each keep a response.
+        self.head = Vec::new();
+        Ok(true)
+    }
+
+    fn wait_for(&mut self, interest: Interest, shared: &Shared) -> Result<(), Fault> {
+        if self.interest != interest {
+            self.interest = interest;
+            shared.epoll.modify(self.socket(), interest, self.index)?;
+        }
+        Ok(())
+    }
+
+    fn socket(&self) -> &Socket {
+        self.socket
+            .as_ref()
+            .expect("a phase other than Closed has a socket")
+    }
+}
+
+/// RFC 6455 §4.1: the accept value must be exactly the expected one.
+fn accepts(line: &str, accept: &str) -> bool {
+    line.split_once(':').is_some_and(|(name, value)| {
+        name.eq_ignore_ascii_case("Sec-WebSocket-Accept") && value.trim() == accept
+    })
+}

@@ -1,0 +1,189 @@
+//! `Engine`: start, requests for threads, drain, stop, and the log.
+
+use std::os::fd::{FromRawFd, OwnedFd};
+use std::sync::mpsc::{sync_channel, Receiver, RecvTimeoutError};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use fairlead_engine as fl;
+use fl::{CloseCode, Delivery, FrontSettings, Limits, Listener, LogLevel, OriginPolicy, SessionSettings, Timing};
+use pyo3::exceptions::PyRuntimeError;
+use pyo3::prelude::*;
+use pyo3::types::PyDict;
+
+use crate::request::Request;
+use crate::waiting::{seconds, Waiter};
+
+/// Lines that wait for Python to write them. When nobody writes, the newest are dropped and counted, so that a flood of
+/// bad peers costs no memory.
+const LOG_LINES: usize = 1024;
+
+/// One process's engine.
+#[pyclass(frozen, module = "fairlead._engine")]
+pub(crate) struct Engine {
+    engine: Arc<fl::Engine>,
+    log: Mutex<Receiver<(LogLevel, String)>>,
+}
+
+impl Engine {
+    #[allow(clippy::unnecessary_wraps)] // a later engine may be stopped for good
+    pub(crate) fn inner(&self) -> PyResult<Arc<fl::Engine>> {
+        Ok(Arc::clone(&self.engine))
+    }
+}
+
+#[pymethods]
+impl Engine {
+    /// Starts the engine on inherited listeners. See `fairlead.settings` for what each number means; times are seconds,
+    /// sizes bytes.
+    #[new]
+    #[pyo3(signature = (listeners, *, slots, threads, header_bytes, header_timeout, keep_alive_timeout, stall_timeout,
+        max_message, ping_every, pong_tolerance, pong_every, idle_timeout, close_timeout, origins, extra_headers))]
+    #[allow(clippy::too_many_arguments)] // named on the Python side
+    fn new(
+        listeners: Vec<i32>,
+        slots: usize,
+        threads: bool,
+        header_bytes: usize,
+        header_timeout: f64,
+        keep_alive_timeout: f64,
+        stall_timeout: f64,
+        max_message: usize,
+        ping_every: f64,
+        pong_tolerance: f64,
+        pong_every: Option<f64>,
+        idle_timeout: f64,
+        close_timeout: f64,
+        origins: Vec<String>,
+        extra_headers: Vec<(String, String)>,
+    ) -> PyResult<Self> {
+        let (write, read) = sync_channel(LOG_LINES);
+        let settings = fl::Settings {
+            session: SessionSettings {
+                limits: Limits { max_message, ..Limits::default() },
+                timing: Timing {
+                    ping_every: seconds(ping_every)?,
+                    pong_tolerance: seconds(pong_tolerance)?,
+                    pong_every: pong_every.map(seconds).transpose()?,
+                    idle_timeout: seconds(idle_timeout)?,
+                    close_timeout: seconds(close_timeout)?,
+                },
+            },
+            front: FrontSettings {
+                max_header_bytes: header_bytes,
+                header_timeout: seconds(header_timeout)?,
+                keep_alive_timeout: seconds(keep_alive_timeout)?,
+                stall_timeout: seconds(stall_timeout)?,
+                ..FrontSettings::default()
+            },
+            origin: origin_policy(origins),
+            delivery: if threads { Delivery::Threads } else { Delivery::Loop },
+            slots,
+            extra_headers,
+            log: Arc::new(move |level, line| {
+                // A full queue drops the line: the sink must not block the loop.
+                let _ = write.try_send((level, line.to_owned()));
+            }),
+            ..fl::Settings::default()
+        };
+        let listeners = listeners
+            .into_iter()
+            .map(|descriptor| {
+                // SAFETY: the worker's start message gives each inherited descriptor to the engine, once.
+                Listener::from_fd(unsafe { OwnedFd::from_raw_fd(descriptor) })
+            })
+            .collect::<Result<Vec<_>, _>>()?;
+        let engine = fl::Engine::start(settings, listeners)?;
+        Ok(Self { engine: Arc::new(engine), log: Mutex::new(read) })
+    }
+
+    /// Blocks until there is a request; `None` after `timeout` seconds, and always once the engine is dismissed.
+    #[pyo3(signature = (timeout=None))]
+    fn wait_request<'py>(&self, py: Python<'py>, timeout: Option<f64>) -> PyResult<Option<Bound<'py, Request>>> {
+        let limit = timeout.map(seconds).transpose()?;
+        let request = py.detach(|| self.engine.wait_request(limit));
+        request.map(|request| Request::wrap(py, request, Waiter::Threads)).transpose()
+    }
+
+    /// Blocks until there is a log line: `(level, text)`, level being "debug", "info", "warning" or "error"; `None`
+    /// after `timeout` seconds.
+    fn wait_log(&self, py: Python<'_>, timeout: f64) -> PyResult<Option<(&'static str, String)>> {
+        let limit = seconds(timeout)?;
+        let line = py.detach(|| {
+            let log = self.log.lock().unwrap_or_else(PoisonError::into_inner);
+            log.recv_timeout(limit)
+        });
+        match line {
+            Ok((level, text)) => Ok(Some((level_name(level), text))),
+            Err(RecvTimeoutError::Timeout) => Ok(None),
+            Err(RecvTimeoutError::Disconnected) => Err(PyRuntimeError::new_err("the engine is gone")),
+        }
+    }
+
+    /// No new connections; a Close with `code` on every WebSocket. Requests in flight go on.
+    fn drain(&self, py: Python<'_>, code: u16, reason: &str) {
+        py.detach(|| self.engine.drain(CloseCode(code), reason));
+    }
+
+    /// No more requests for `wait_request`.
+    fn dismiss(&self) {
+        self.engine.dismiss();
+    }
+
+    /// `(units that run, WebSockets in the loop)`.
+    fn busy(&self, py: Python<'_>) -> (usize, usize) {
+        py.detach(|| self.engine.busy())
+    }
+
+    /// Ends everything within `deadline` seconds.
+    fn stop(&self, py: Python<'_>, deadline: f64) -> PyResult<()> {
+        let deadline: Duration = seconds(deadline)?;
+        py.detach(|| self.engine.stop(deadline));
+        Ok(())
+    }
+
+    /// All counters, by name.
+    fn statistics<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyDict>> {
+        let now = self.engine.statistics();
+        let (front, worker) = (&now.front, &now.worker);
+        let all = PyDict::new(py);
+        for (name, value) in [
+            ("accepted", front.accepted),
+            ("requests", front.requests),
+            ("refused", front.refused),
+            ("turns", worker.turns),
+            ("takeovers", worker.takeovers),
+            ("sessions_joined", worker.joined),
+            ("sessions_left", worker.left),
+            ("sessions_lost", worker.lost),
+            ("sessions_failed", worker.failed),
+            ("messages_in", worker.messages_in),
+            ("messages_out", worker.messages_out),
+            ("bytes_in", worker.bytes_in),
+            ("bytes_out", worker.bytes_out),
+            ("running", now.running as u64),
+        ] {
+            all.set_item(name, value)?;
+        }
+        Ok(all)
+    }
+}
+
+fn origin_policy(origins: Vec<String>) -> OriginPolicy {
+    if origins.iter().any(|origin| origin == "*") {
+        OriginPolicy::Any
+    } else if origins.is_empty() {
+        OriginPolicy::SameOrigin
+    } else {
+        OriginPolicy::Allow(origins)
+    }
+}
+
+fn level_name(level: LogLevel) -> &'static str {
+    match level {
+        LogLevel::Debug => "debug",
+        LogLevel::Info => "info",
+        LogLevel::Warning => "warning",
+        LogLevel::Error => "error",
+    }
+}

@@ -1,0 +1,26 @@
+//! `fairlead._engine`: the engine for CPython. Thin: it converts, it holds or releases the GIL, nothing else.
+//!
+//! Rules for code that may run in a greenlet: a function that can switch (see `hub`) holds no lock and no borrow of a
+//! class across the switch, and nothing on its Rust stack is known to another thread; all classes are frozen; Python is
+//! never entered from inside `detach`. The only `unsafe` is greenlet's C API in `greenlet` and two calls of CPython's.
+
+mod engine;
+mod environ;
+mod greenlet;
+mod hub;
+mod payload;
+mod request;
+mod session;
+mod waiting;
+
+use pyo3::prelude::*;
+
+#[pymodule]
+fn _engine(module: &Bound<'_, PyModule>) -> PyResult<()> {
+    module.add("__version__", env!("CARGO_PKG_VERSION"))?;
+    module.add_class::<engine::Engine>()?;
+    module.add_class::<hub::Hub>()?;
+    module.add_class::<request::Request>()?;
+    module.add_class::<session::Session>()?;
+    Ok(())
+}

@@ -1,0 +1,208 @@
+//! `Request`: one request and its way back, for Python.
+
+use std::time::Duration;
+
+use fairlead_engine as fl;
+use fl::{AcceptError, BodyRead, ResponseHead};
+use pyo3::exceptions::{PyOSError, PyTimeoutError, PyValueError};
+use pyo3::prelude::*;
+use pyo3::sync::PyOnceLock;
+use pyo3::types::{PyBytes, PyDict, PyList, PyString, PyTuple, PyType};
+
+use crate::environ;
+use crate::session::{close_code, Session};
+use crate::waiting::{seconds, Limit, Waiter};
+
+/// A request that holds a slot until `complete()`.
+#[pyclass(frozen, module = "fairlead._engine")]
+pub(crate) struct Request {
+    request: Box<fl::Request>,
+    waiter: Waiter,
+    session: PyOnceLock<Py<Session>>,
+}
+
+impl Request {
+    pub(crate) fn wrap(py: Python<'_>, request: Box<fl::Request>, waiter: Waiter) -> PyResult<Bound<'_, Self>> {
+        Bound::new(py, Self { request, waiter, session: PyOnceLock::new() })
+    }
+}
+
+#[pymethods]
+impl Request {
+    /// A new environ: a copy of `base` with the request's CGI variables.
+    fn environ<'py>(&self, base: &Bound<'py, PyDict>) -> PyResult<Bound<'py, PyDict>> {
+        let environ = base.copy()?;
+        environ::fill(&environ, self.request.head())?;
+        Ok(environ)
+    }
+
+    /// Sends a whole response. `headers`: a list of pairs of `str`.
+    ///
+    /// Raises `OSError` when the client has gone, `ValueError` for a header that cannot be sent.
+    fn respond(&self, status: u16, reason: Option<&str>, headers: &Bound<'_, PyList>, body: &[u8]) -> PyResult<()> {
+        self.request.respond(head(status, reason, headers)?, body.to_vec()).map_err(gone)
+    }
+
+    /// Begins a response whose body follows with `write`, and ends with `finish`.
+    fn start(&self, status: u16, reason: Option<&str>, headers: &Bound<'_, PyList>) -> PyResult<()> {
+        self.request.start_response(head(status, reason, headers)?).map_err(gone)
+    }
+
+    /// Adds to the body; waits while the client is slow, at most `timeout` seconds.
+    ///
+    /// Raises `OSError` when the client has gone, `TimeoutError` when it took nothing in time.
+    fn write(&self, py: Python<'_>, piece: &[u8], timeout: f64) -> PyResult<()> {
+        let limit = Limit::new(Some(seconds(timeout)?));
+        let request = &self.request;
+        let room = self.waiter.wait(
+            py,
+            limit,
+            |token| request.wait_writable(token),
+            |left| request.wait_writable_blocking(left.unwrap_or_default()),
+            |_| {},
+        )?;
+        if !room && !request.is_gone() {
+            return Err(PyTimeoutError::new_err(format!("the client took nothing for {timeout} seconds")));
+        }
+        request.write(piece.to_vec()).map_err(gone)
+    }
+
+    /// Ends the body.
+    fn finish(&self) {
+        self.request.finish();
+    }
+
+    /// Cuts the connection: the response was begun and cannot be completed.
+    fn abort(&self, why: &str) {
+        self.request.abort(why);
+    }
+
+    /// Up to `size` bytes of the request's body, at least one; `b""` at its end. Waits at most `timeout` seconds.
+    ///
+    /// Raises `OSError` when the body broke off, `TimeoutError`.
+    fn read_body<'py>(&self, py: Python<'py>, size: usize, timeout: f64) -> PyResult<Bound<'py, PyBytes>> {
+        let limit = Limit::new(Some(seconds(timeout)?));
+        let request = &self.request;
+        loop {
+            match request.read_body(size) {
+                BodyRead::Data(bytes) => return Ok(PyBytes::new(py, &bytes)),
+                BodyRead::End => return Ok(PyBytes::new(py, b"")),
+                BodyRead::Failed(why) => return Err(PyOSError::new_err(why)),
+                BodyRead::Pending => {}
+            }
+            let in_time = self.waiter.wait(
+                py,
+                limit,
+                |token| request.wait_body(token),
+                |left| request.wait_body_blocking(left.unwrap_or_default()),
+                |_| {},
+            )?;
+            if !in_time && limit.left().is_some_and(|left| left == Duration::ZERO) {
+                return Err(PyTimeoutError::new_err(format!("the client sent nothing for {timeout} seconds")));
+            }
+        }
+    }
+
+    /// Completes the WebSocket handshake. `send_timeout`: seconds that a send may wait for a slow peer.
+    ///
+    /// Raises `fairlead.HandshakeRefused`.
+    #[pyo3(signature = (key=None, subprotocol=None, send_timeout=4.0))]
+    fn accept<'py>(
+        &self,
+        py: Python<'py>,
+        key: Option<&str>,
+        subprotocol: Option<&str>,
+        send_timeout: f64,
+    ) -> PyResult<Bound<'py, Session>> {
+        let send_limit = seconds(send_timeout)?;
+        let connection = self.request.accept(key, subprotocol).map_err(|error| refused(py, &error))?;
+        let session = Session::new(connection, self.waiter.clone(), send_limit, subprotocol.map(str::to_owned));
+        let session = Bound::new(py, session)?;
+        // Set once: a second `accept` is refused by the engine.
+        let _ = self.session.set(py, session.clone().unbind());
+        Ok(session)
+    }
+
+    /// The subprotocols that the client offers.
+    #[getter]
+    fn offered_subprotocols(&self) -> Vec<String> {
+        self.request.offered_subprotocols()
+    }
+
+    /// The session, once accepted.
+    #[getter]
+    fn session(&self, py: Python<'_>) -> Option<Py<Session>> {
+        self.session.get(py).map(|session| session.clone_ref(py))
+    }
+
+    /// Closes the WebSocket from the app's side, if there is one, and says whether there was.
+    fn release(&self, code: u16, reason: &str) -> PyResult<bool> {
+        Ok(self.request.release(close_code(code)?, reason))
+    }
+
+    /// Answers with the refusal of the handshake, if that failed; says whether it did.
+    fn answer_refusal(&self) -> bool {
+        self.request.answer_refusal()
+    }
+
+    /// Gives the slot back. Nothing can be sent any more.
+    fn complete(&self) {
+        self.request.complete();
+    }
+
+    /// True once the client has gone.
+    fn is_gone(&self) -> bool {
+        self.request.is_gone()
+    }
+
+    /// A descriptor that polls readable while there is a WebSocket message to receive. Not to be read or closed.
+    fn fileno(&self) -> PyResult<i32> {
+        Ok(self.request.notify_descriptor()?)
+    }
+
+    /// Peer and request target, as the log names them.
+    #[getter]
+    fn label(&self) -> String {
+        self.request.label()
+    }
+}
+
+fn head(status: u16, reason: Option<&str>, headers: &Bound<'_, PyList>) -> PyResult<ResponseHead> {
+    let mut pairs = Vec::with_capacity(headers.len() + 2);
+    for pair in headers.iter() {
+        let pair = pair.cast::<PyTuple>()?;
+        let (name, value) = (pair.get_item(0)?, pair.get_item(1)?);
+        pairs.push((name.cast::<PyString>()?.to_str()?.to_owned(), latin1_bytes(value.cast::<PyString>()?)?));
+    }
+    let mut head =
+        ResponseHead::new(status, pairs).map_err(|error| PyValueError::new_err(error.to_string()))?;
+    head.reason = reason.map(str::to_owned);
+    Ok(head)
+}
+
+/// PEP 3333: each character of a native string is one byte.
+fn latin1_bytes(text: &Bound<'_, PyString>) -> PyResult<Vec<u8>> {
+    let text = text.to_str()?;
+    if text.is_ascii() {
+        return Ok(text.as_bytes().to_vec());
+    }
+    text.chars()
+        .map(|character| {
+            u8::try_from(u32::from(character)).map_err(|_| {
+                PyValueError::new_err(format!("{character:?} in the header value {text:?} is not Latin-1"))
+            })
+        })
+        .collect()
+}
+
+fn gone(error: fl::Gone) -> PyErr {
+    PyOSError::new_err(error.to_string())
+}
+
+fn refused(py: Python<'_>, error: &AcceptError) -> PyErr {
+    static CLASS: PyOnceLock<Py<PyType>> = PyOnceLock::new();
+    match CLASS.import(py, "fairlead.errors", "HandshakeRefused") {
+        Ok(class) => PyErr::from_type(class.clone(), (error.status(), error.to_string())),
+        Err(error) => error,
+    }
+}

@@ -1,0 +1,244 @@
+//! `Session`: a WebSocket connection for Python.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use fairlead_engine as fl;
+use fl::{CloseCode, ClosedBy, Closure, Lost, MessageKind, Received, Sent};
+use pyo3::exceptions::{PyRuntimeError, PyValueError};
+use pyo3::prelude::*;
+use pyo3::sync::PyOnceLock;
+use pyo3::types::{PyBytes, PyType};
+
+use crate::payload::{typed, Payload};
+use crate::waiting::{seconds, Limit, Waiter};
+
+/// One WebSocket, RFC 6455. Usable from any unit of its worker; one at a time may receive.
+#[pyclass(frozen, module = "fairlead._engine")]
+pub(crate) struct Session {
+    connection: Arc<fl::Connection>,
+    waiter: Waiter,
+    send_limit: Duration,
+    #[pyo3(get)]
+    subprotocol: Option<String>,
+}
+
+impl Session {
+    pub(crate) fn new(
+        connection: Arc<fl::Connection>,
+        waiter: Waiter,
+        send_limit: Duration,
+        subprotocol: Option<String>,
+    ) -> Self {
+        Self { connection, waiter, send_limit, subprotocol }
+    }
+
+    /// The next message as `take` makes it; `None` when the limit passed.
+    fn next<'py>(
+        &self,
+        py: Python<'py>,
+        limit: Option<f64>,
+        take: impl Fn(MessageKind, &[u8]) -> PyResult<Bound<'py, PyAny>>,
+    ) -> PyResult<Option<Bound<'py, PyAny>>> {
+        // The way of a busy connection: one lock, no token.
+        match self.connection.receive(None, &take) {
+            Received::Message(message) => return message.map(Some),
+            Received::Closed(closure) => return Err(connection_closed(py, &closure)),
+            Received::Empty => {}
+        }
+        let limit = Limit::new(limit.map(seconds).transpose()?);
+        let connection = &self.connection;
+        loop {
+            if connection.has_receiver() {
+                return Err(PyRuntimeError::new_err(
+                    "another unit is waiting for this connection's next message already",
+                ));
+            }
+            let in_time = self.waiter.wait(
+                py,
+                limit,
+                |token| !matches!(connection.receive(Some(token), |_, _| Keep), Received::Empty),
+                |left| connection.wait_message(left),
+                |token| connection.forget(token),
+            )?;
+            match connection.receive(None, &take) {
+                Received::Message(message) => return message.map(Some),
+                Received::Closed(closure) => return Err(connection_closed(py, &closure)),
+                Received::Empty if !in_time => return Ok(None),
+                Received::Empty => {}
+            }
+        }
+    }
+
+    fn next_nowait<'py>(
+        &self,
+        py: Python<'py>,
+        take: impl Fn(MessageKind, &[u8]) -> PyResult<Bound<'py, PyAny>>,
+    ) -> PyResult<Option<Bound<'py, PyAny>>> {
+        match self.connection.receive(None, take) {
+            Received::Message(message) => message.map(Some),
+            Received::Closed(closure) => Err(connection_closed(py, &closure)),
+            Received::Empty => Ok(None),
+        }
+    }
+
+    fn send_payload(&self, py: Python<'_>, kind: MessageKind, payload: &[u8]) -> PyResult<()> {
+        let mut limit = None;
+        loop {
+            match self.connection.send(kind, payload) {
+                Sent::Done => return Ok(()),
+                Sent::Closed => return Err(self.closed_error(py)),
+                Sent::Full => {}
+            }
+            let limit = *limit.get_or_insert_with(|| Limit::new(Some(self.send_limit)));
+            let connection = &self.connection;
+            let room = self.waiter.wait(
+                py,
+                limit,
+                |token| connection.wait_room(token),
+                |left| connection.wait_room_blocking(left.unwrap_or_default()),
+                |token| connection.forget(token),
+            )?;
+            if !room {
+                // A message that cannot be sent leaves a gap that the peer cannot see: the connection ends.
+                connection.abandon(Lost::SendTimeout);
+                return Err(self.closed_error(py));
+            }
+        }
+    }
+
+    fn closed_error(&self, py: Python<'_>) -> PyErr {
+        match self.connection.closure() {
+            Some(closure) => connection_closed(py, &closure),
+            None => PyRuntimeError::new_err("a Close was sent: nothing can follow it (RFC 6455 §5.5.1)"),
+        }
+    }
+}
+
+#[pymethods]
+impl Session {
+    /// Waits for the next message: `str` for text, `bytes` for binary; `None` when `timeout` (seconds) passed.
+    ///
+    /// Raises `fairlead.ConnectionClosed`.
+    #[pyo3(signature = (timeout=None))]
+    fn receive<'py>(&self, py: Python<'py>, timeout: Option<f64>) -> PyResult<Option<Bound<'py, PyAny>>> {
+        self.next(py, timeout, |kind, payload| typed(py, kind, payload))
+    }
+
+    /// Like `receive`, but `bytes` for text too.
+    #[pyo3(signature = (timeout=None))]
+    fn receive_bytes<'py>(&self, py: Python<'py>, timeout: Option<f64>) -> PyResult<Option<Bound<'py, PyAny>>> {
+        self.next(py, timeout, |_, payload| Ok(PyBytes::new(py, payload).into_any()))
+    }
+
+    /// The next message if one is there, else `None`.
+    fn receive_nowait<'py>(&self, py: Python<'py>) -> PyResult<Option<Bound<'py, PyAny>>> {
+        self.next_nowait(py, |kind, payload| typed(py, kind, payload))
+    }
+
+    /// Like `receive_nowait`, but `bytes` for text too.
+    fn receive_bytes_nowait<'py>(&self, py: Python<'py>) -> PyResult<Option<Bound<'py, PyAny>>> {
+        self.next_nowait(py, |_, payload| Ok(PyBytes::new(py, payload).into_any()))
+    }
+
+    /// Sends `str` as a text message, a bytes-like object as a binary one. Waits while the peer is slow, at most the
+    /// socket time-out; then the connection is dropped.
+    ///
+    /// Raises `fairlead.ConnectionClosed`.
+    fn send(&self, py: Python<'_>, data: &Bound<'_, PyAny>) -> PyResult<()> {
+        let payload = Payload::of(data)?;
+        self.send_payload(py, payload.kind(), payload.bytes())
+    }
+
+    /// Sends a text message, from `str` or from bytes that are UTF-8.
+    ///
+    /// Raises `ValueError` for bytes that are not; nothing was sent then, and the connection stays usable.
+    fn send_text(&self, py: Python<'_>, data: &Bound<'_, PyAny>) -> PyResult<()> {
+        let payload = Payload::of(data)?;
+        if !matches!(payload, Payload::Text(_)) && !fl::is_utf8(payload.bytes()) {
+            return Err(PyValueError::new_err("a text message must be UTF-8 (RFC 6455 §5.6); send it as binary"));
+        }
+        self.send_payload(py, MessageKind::Text, payload.bytes())
+    }
+
+    /// Sends a binary message; `str` goes as UTF-8.
+    fn send_binary(&self, py: Python<'_>, data: &Bound<'_, PyAny>) -> PyResult<()> {
+        let payload = Payload::of(data)?;
+        self.send_payload(py, MessageKind::Binary, payload.bytes())
+    }
+
+    /// Starts the close handshake. Messages that came before the peer's Close can still be received.
+    #[pyo3(signature = (code=1000, reason=""))]
+    fn close(&self, code: u16, reason: &str) -> PyResult<()> {
+        let refused = |error: fl::UsageError| PyValueError::new_err(error.to_string());
+        let code = close_code(code)?;
+        self.connection.close(code, reason).map_err(refused)
+    }
+
+    /// Sends a Ping with up to 125 bytes. Pings go out by themselves; this is for apps that measure.
+    #[pyo3(signature = (data=None))]
+    fn ping(&self, data: Option<&[u8]>) -> PyResult<()> {
+        self.connection.ping(data.unwrap_or_default()).map_err(|error| PyValueError::new_err(error.to_string()))
+    }
+
+    /// Drops the TCP connection at once, without a Close.
+    fn disconnect(&self) {
+        self.connection.abandon(Lost::Dropped);
+    }
+
+    /// A descriptor that polls readable exactly while `receive` would not wait. Not to be read or closed.
+    fn fileno(&self) -> PyResult<i32> {
+        Ok(self.connection.notify_descriptor()?)
+    }
+
+    /// `(code, reason, by)` once the connection is closed, else `None`; `by` is "peer", "local" or "lost".
+    #[getter]
+    fn closed(&self) -> Option<(u16, String, &'static str)> {
+        self.connection.closure().map(|closure| (closure.code, closure.reason.clone(), by(&closure)))
+    }
+
+    /// `(messages in, messages out, bytes in, bytes out)` so far.
+    #[getter]
+    fn counters(&self) -> (u64, u64, u64, u64) {
+        let counters = self.connection.counters();
+        (counters.messages_in, counters.messages_out, counters.bytes_in, counters.bytes_out)
+    }
+}
+
+/// Stands for "a message is there" where it is not to be taken yet.
+struct Keep;
+
+pub(crate) fn close_code(code: u16) -> PyResult<CloseCode> {
+    let code_ = CloseCode(code);
+    if code_.is_valid_on_wire() {
+        return Ok(code_);
+    }
+    Err(PyValueError::new_err(format!(
+        "{code} is not a close code that may be sent (RFC 6455 §7.4); use 1000, 1001, 1008, 1011 or 3000-4999"
+    )))
+}
+
+fn by(closure: &Closure) -> &'static str {
+    match closure.by {
+        ClosedBy::Peer => "peer",
+        ClosedBy::Local => "local",
+        ClosedBy::Lost(_) => "lost",
+    }
+}
+
+/// `fairlead.ConnectionClosed(code, reason, by)`.
+fn connection_closed(py: Python<'_>, closure: &Closure) -> PyErr {
+    static CLASS: PyOnceLock<Py<PyType>> = PyOnceLock::new();
+    let class = match CLASS.import(py, "fairlead.errors", "ConnectionClosed") {
+        Ok(class) => class.clone(),
+        Err(error) => return error,
+    };
+    let reason = match &closure.error {
+        Some(error) => error.to_string(),
+        None => match closure.by {
+            ClosedBy::Lost(why) if closure.reason.is_empty() => why.to_string(),
+            _ => closure.reason.clone(),
+        },
+    };
+    PyErr::from_type(class, (closure.code, reason, by(closure)))
+}

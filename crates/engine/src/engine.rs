@@ -1,0 +1,229 @@
+//! Start, poll, stop: the life of one process's engine.
+//!
+//! [`Hall`] is what requests, the front's handoff and the engine share. The front calls into it (as its `Handoff`) on the
+//! front's thread: it puts the request on the desk and rings the loop, nothing more.
+
+use std::os::fd::{OwnedFd, RawFd};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError, Weak};
+use std::time::Duration;
+
+use fairlead_front::{Exchange, Front, FrontStatistics, Handoff, Listener, LogLevel};
+use fairlead_protocol::{CloseCode, Closure, ClosedBy, Lost, OriginPolicy, Request as Head};
+use fairlead_worker::{Connection, Token, Worker, WorkerSettings};
+
+use crate::desk::{Desk, Released};
+use crate::parking::Parking;
+use crate::request::Request;
+use crate::settings::{Delivery, LogSink, Settings};
+
+/// What the host is told. Closed: nothing else ever happens to a unit.
+pub enum Event {
+    /// Start a unit for this request.
+    Request(Box<Request>),
+    /// What the unit with this token waits for has changed.
+    Wake(Token),
+    /// The deadline that the unit set has passed.
+    Deadline(Token),
+}
+
+/// One snapshot of all counters.
+#[derive(Clone, Copy, Debug, Default)]
+#[allow(missing_docs)] // the parts document themselves
+pub struct Statistics {
+    pub front: FrontStatistics,
+    pub worker: fairlead_worker::Statistics,
+    /// Units that run now.
+    pub running: usize,
+}
+
+/// The engine of one process.
+pub struct Engine {
+    hall: Arc<Hall>,
+    front: Mutex<Option<Arc<Front>>>,
+    events: Mutex<Vec<fairlead_worker::Event>>,
+}
+
+pub(crate) struct Hall {
+    pub(crate) worker: Worker,
+    pub(crate) origin: OriginPolicy,
+    pub(crate) extra_headers: Vec<(String, String)>,
+    pub(crate) log: LogSink,
+    pub(crate) parking: Parking,
+    delivery: Delivery,
+    desk: Desk<Box<Request>>,
+    front: OnceLock<Weak<Front>>,
+    this: OnceLock<Weak<Hall>>,
+}
+
+impl Engine {
+    /// Starts the loop and the front; connections are accepted from now on.
+    ///
+    /// # Errors
+    /// The system's, when a thread or a descriptor cannot be had.
+    pub fn start(settings: Settings, listeners: Vec<Listener>) -> std::io::Result<Self> {
+        let log = Arc::clone(&settings.log);
+        let worker = Worker::start(WorkerSettings {
+            session: Arc::new(settings.session),
+            outbox_high: settings.outbox_high,
+            outbox_low: settings.outbox_high / 2,
+            threads_read: settings.delivery == Delivery::Threads,
+            journal: Arc::new(move |label, closure| journal(&log, label, closure)),
+            ..WorkerSettings::default()
+        })?;
+        let hall = Arc::new(Hall {
+            worker,
+            origin: settings.origin,
+            extra_headers: settings.extra_headers,
+            log: settings.log,
+            parking: Parking::default(),
+            delivery: settings.delivery,
+            desk: Desk::new(settings.slots),
+            front: OnceLock::new(),
+            this: OnceLock::new(),
+        });
+        let _ = hall.this.set(Arc::downgrade(&hall));
+        let handoff: Arc<dyn Handoff> = Arc::clone(&hall) as Arc<dyn Handoff>;
+        let front = Arc::new(Front::start(listeners, settings.front, handoff)?);
+        let _ = hall.front.set(Arc::downgrade(&front));
+        Ok(Self { hall, front: Mutex::new(Some(front)), events: Mutex::default() })
+    }
+
+    /// One turn of the loop by the calling thread, which waits at most `limit` (`None`: until something happens), and
+    /// all that happened since the last. For hosts with [`Delivery::Loop`].
+    pub fn poll(&self, into: &mut Vec<Event>, limit: Option<Duration>) {
+        let mut events = self.events.lock().unwrap_or_else(PoisonError::into_inner);
+        self.hall.worker.drive(&mut events, limit);
+        into.extend(events.drain(..).map(|event| match event {
+            fairlead_worker::Event::Wake(token) => Event::Wake(token),
+            fairlead_worker::Event::Deadline(token) => Event::Deadline(token),
+        }));
+        while let Some(request) = self.hall.desk.take() {
+            into.push(Event::Request(request));
+        }
+    }
+
+    /// Blocks until there is a request, at most `limit`. `None` after the limit, and always once the engine is stopping
+    /// and no request waits. For hosts with [`Delivery::Threads`].
+    pub fn wait_request(&self, limit: Option<Duration>) -> Option<Box<Request>> {
+        self.hall.desk.wait(limit)
+    }
+
+    /// Ends the current or the next wait of [`Engine::poll`]. From any thread.
+    pub fn ring(&self) {
+        self.hall.worker.ring();
+    }
+
+    /// Reports [`Event::Deadline`] with this token once `after` has passed.
+    pub fn wake_at(&self, after: Duration, token: Token) {
+        self.hall.worker.wake_at(after, token);
+    }
+
+    /// A descriptor that polls readable while [`Engine::poll`] has something to do; for hosts on a foreign loop.
+    pub fn descriptor(&self) -> RawFd {
+        self.hall.worker.descriptor()
+    }
+
+    /// No new connections, and a Close with `code` on every open WebSocket. Requests in flight go on.
+    pub fn drain(&self, code: CloseCode, reason: &str) {
+        if let Some(front) = self.front() {
+            front.stop_accepting();
+        }
+        self.hall.worker.close_all(code, reason);
+    }
+
+    /// Units that run now, and WebSockets that are still closing: both 0 when a drain is complete.
+    pub fn busy(&self) -> (usize, usize) {
+        (self.hall.desk.running(), self.hall.worker.connections())
+    }
+
+    /// Lets waiting threads go, ends the front within `deadline` and stops the loop. Idempotent.
+    pub fn stop(&self, deadline: Duration) {
+        self.hall.desk.close();
+        let front = self.front.lock().unwrap_or_else(PoisonError::into_inner).take();
+        if let Some(front) = front {
+            front.stop(deadline);
+        }
+        self.hall.worker.stop();
+    }
+
+    /// No more requests for threads that wait in [`Engine::wait_request`]; they get `None`.
+    pub fn dismiss(&self) {
+        self.hall.desk.close();
+    }
+
+    /// A snapshot of the counters.
+    pub fn statistics(&self) -> Statistics {
+        Statistics {
+            front: self.front().map(|front| front.statistics()).unwrap_or_default(),
+            worker: self.hall.worker.statistics(),
+            running: self.hall.desk.running(),
+        }
+    }
+
+    fn front(&self) -> Option<Arc<Front>> {
+        self.front.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+}
+
+impl Hall {
+    /// A request is done with its slot.
+    pub(crate) fn slot_is_free(&self) {
+        match self.desk.release() {
+            Released::Passed => self.worker.ring(),
+            Released::Free => {
+                if let Some(front) = self.front.get().and_then(Weak::upgrade) {
+                    front.room_available();
+                }
+            }
+        }
+    }
+}
+
+impl Handoff for Hall {
+    fn request(&self, request: Head, exchange: Arc<Exchange>) {
+        let Some(hall) = self.this.get().and_then(Weak::upgrade) else { return };
+        if self.desk.put(Box::new(Request::new(request, exchange, hall))) {
+            self.worker.ring();
+        }
+    }
+
+    fn upgraded(&self, exchange: &Arc<Exchange>, socket: OwnedFd, read_ahead: Vec<u8>) {
+        if let Some(connection) = attached(exchange) {
+            self.worker.join(connection, socket, read_ahead);
+        }
+    }
+
+    fn upgrade_lost(&self, exchange: &Arc<Exchange>, _why: String) {
+        if let Some(connection) = attached(exchange) {
+            connection.abandon(Lost::Reset);
+        }
+    }
+
+    fn wake(&self, token: u64) {
+        match self.delivery {
+            Delivery::Loop => self.worker.report(fairlead_worker::Event::Wake(token)),
+            Delivery::Threads => self.parking.wake(token),
+        }
+    }
+
+    fn has_room(&self) -> bool {
+        self.desk.has_room()
+    }
+
+    fn log(&self, level: LogLevel, line: &str) {
+        (self.log)(level, line);
+    }
+}
+
+fn attached(exchange: &Arc<Exchange>) -> Option<&Arc<Connection>> {
+    exchange.attachment().and_then(|any| any.downcast_ref::<Arc<Connection>>())
+}
+
+/// One line for each connection that did not end in good order.
+fn journal(log: &LogSink, label: &str, closure: &Closure) {
+    if let Some(error) = &closure.error {
+        log(LogLevel::Warning, &format!("{label}: closed with {}: {error}", closure.code));
+    } else if let ClosedBy::Lost(why @ (Lost::PingTimeout | Lost::SlowConsumer | Lost::SendTimeout)) = closure.by {
+        log(LogLevel::Info, &format!("{label}: dropped: {why}"));
+    }
+}

@@ -1,0 +1,27 @@
+//! The engine: the facade that joins front, worker and protocol, and all that a binding may import.
+//!
+//! # The API boundary
+//! A binding builds [`Settings`], starts an [`Engine`] on listeners, and polls: [`Engine::poll`] for hosts whose one
+//! thread runs many units, [`Engine::wait_request`] for hosts with a thread per unit. It gets [`Event`]s and gives
+//! commands to [`Request`]s and [`Connection`]s. The engine never calls into a language; the one thing it calls is the
+//! log sink of the settings, which must only write.
+//!
+//! Absent on purpose: any language, any parsing of configuration, any knowledge of how units are scheduled.
+
+#![forbid(unsafe_code)]
+
+mod desk;
+mod engine;
+mod parking;
+mod request;
+mod settings;
+
+pub use engine::{Engine, Event, Statistics};
+pub use fairlead_front::{BodyRead, FrontSettings, Listener, LogLevel};
+pub use fairlead_protocol::{
+    is_utf8, Address, CloseCode, ClosedBy, Closure, Counters, HandshakeError, Limits, Lost, MessageKind,
+    OriginPolicy, Request as Head, ResponseHead, Scheme, SessionSettings, Timing, UsageError, Version,
+};
+pub use fairlead_worker::{Connection, Received, Sent, Token, WorkerSettings};
+pub use request::{AcceptError, Gone, Request};
+pub use settings::{Delivery, LogSink, Settings};

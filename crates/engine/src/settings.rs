@@ -1,0 +1,55 @@
+//! Plain values, already checked: what an engine is started with. Parsing is the business of whoever starts it.
+
+use std::sync::Arc;
+
+use fairlead_front::{FrontSettings, LogLevel};
+use fairlead_protocol::{OriginPolicy, SessionSettings};
+
+/// Where log lines go. Called from any thread, possibly with a connection locked: it writes the line and returns.
+pub type LogSink = Arc<dyn Fn(LogLevel, &str) + Send + Sync>;
+
+/// How the host takes its requests.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Delivery {
+    /// One thread polls the loop and runs all units ([`crate::Engine::poll`]).
+    Loop,
+    /// Each unit is a thread that asks for its next request ([`crate::Engine::wait_request`]) and reads its own socket.
+    Threads,
+}
+
+/// Everything an engine needs to know.
+#[derive(Clone)]
+pub struct Settings {
+    /// Limits and time-outs of each WebSocket session.
+    pub session: SessionSettings,
+    /// Limits and time-outs of HTTP.
+    pub front: FrontSettings,
+    /// Which browser pages may open a WebSocket.
+    pub origin: OriginPolicy,
+    /// How the host polls.
+    pub delivery: Delivery,
+    /// Units that run at once. While all are taken no connection is accepted; requests on connections that are
+    /// open already wait.
+    pub slots: usize,
+    /// Bytes from which on a WebSocket `send` waits for the peer; see the worker's `outbox_high`.
+    pub outbox_high: usize,
+    /// Headers that are added to every response and to the 101 (`--add-header`).
+    pub extra_headers: Vec<(String, String)>,
+    /// The log.
+    pub log: LogSink,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self {
+            session: SessionSettings::default(),
+            front: FrontSettings::default(),
+            origin: OriginPolicy::SameOrigin,
+            delivery: Delivery::Loop,
+            slots: 1,
+            outbox_high: 256 * 1024,
+            extra_headers: Vec::new(),
+            log: Arc::new(|_, _| {}),
+        }
+    }
+}

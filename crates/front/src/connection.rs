@@ -1,0 +1,367 @@
+//! One connection: its task, and the small state that the parts of that task share.
+//!
+//! hyper drives the HTTP of a connection; the task around it ([`serve`]) adds what hyper does not do: it moves request
+//! bodies at the pace of the application, keeps three deadlines, obeys the drain, and decides what becomes of the socket at
+//! the end. There is one task per connection and no task per request. The desk is locked by that task only, so the lock is
+//! never contended; lock order: desk before the state of an exchange. A deadline is a number that the sweep in `drain`
+//! looks at, not a timer, so a request costs no timer operation.
+
+use std::fmt;
+use std::future::poll_fn;
+use std::pin::Pin;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::task::{Context, Poll, Waker};
+use std::time::Duration;
+
+use fairlead_protocol::Address;
+use hyper::body::{Body, Incoming};
+use hyper::server::conn::http1;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+
+use crate::drain::Seat;
+use crate::error::Refusal;
+use crate::exchange::{Core, End, Exchange};
+use crate::framing::Framing;
+use crate::front::House;
+use crate::handoff::{Handoff, LogLevel};
+use crate::http::Service;
+use crate::peer::{Peer, Socket};
+use crate::settings::FrontSettings;
+use crate::upgrade;
+
+/// How long a closed connection is still read: a close with unread bytes is a reset, which may destroy the last response
+/// before the client has seen it. nginx lingers 30 s; here the client has already been refused or answered.
+const LINGER: Duration = Duration::from_secs(2);
+
+/// No deadline at present.
+const NEVER: u64 = u64::MAX;
+
+/// What the parts of one connection share.
+pub(crate) struct Connection {
+    pub(crate) peer: Address,
+    pub(crate) local: Address,
+    house: Arc<House>,
+    task: OnceLock<Waker>,
+    deadline_ms: AtomicU64,
+    desk: Mutex<Desk>,
+}
+
+struct Desk {
+    framing: Framing,
+    heads: u64,
+    pump: Option<Pump>,
+    /// The 101 response is being written for this exchange.
+    upgrade: Option<Arc<Exchange>>,
+    in_flight: bool,
+    /// The client may still be sending what nobody will read.
+    unread: bool,
+    /// When the present wait began: for a head, for the next request, or for bytes of a body.
+    waiting_since_ms: u64,
+    write_blocked_since_ms: Option<u64>,
+}
+
+/// Carries a request body from hyper to its exchange.
+struct Pump {
+    body: Incoming,
+    core: Arc<Core>,
+    total: u64,
+}
+
+/// Why the task of a connection ends.
+enum Ending {
+    Complete,
+    Broken(hyper::Error),
+    Silent,
+    SlowHead,
+    Stalled,
+}
+
+impl Connection {
+    pub(crate) fn new(house: Arc<House>, peer: Address, local: Address) -> Connection {
+        let now = house.now_ms();
+        let desk = Desk {
+            framing: Framing::default(),
+            heads: 0,
+            pump: None,
+            upgrade: None,
+            in_flight: false,
+            unread: false,
+            waiting_since_ms: now,
+            write_blocked_since_ms: None,
+        };
+        Connection {
+            peer,
+            local,
+            house,
+            task: OnceLock::new(),
+            deadline_ms: AtomicU64::new(NEVER),
+            desk: Mutex::new(desk),
+        }
+    }
+
+    pub(crate) fn house(&self) -> &House {
+        &self.house
+    }
+
+    pub(crate) fn settings(&self) -> &FrontSettings {
+        &self.house.settings
+    }
+
+    pub(crate) fn handoff(&self) -> &dyn Handoff {
+        &*self.house.handoff
+    }
+
+    /// Logs a line that begins with the peer.
+    pub(crate) fn log(&self, level: LogLevel, line: fmt::Arguments<'_>) {
+        let line = format!("{}: {line}", self.peer);
+        self.handoff().log(level, &line);
+    }
+
+    /// Lets the connection's task take a turn. From any thread.
+    pub(crate) fn wake(&self) {
+        if let Some(task) = self.task.get() {
+            self.house.bell.wake(task);
+        }
+    }
+
+    /// Lets the task take a turn if its deadline has passed.
+    pub(crate) fn wake_if_due(&self, now_ms: u64) {
+        if self.deadline_ms.load(Ordering::Relaxed) <= now_ms {
+            self.wake();
+        }
+    }
+
+    /// Bytes have arrived.
+    pub(crate) fn read(&self, bytes: &[u8]) {
+        let mut desk = self.desk();
+        let was_inside = desk.framing.inside_head();
+        desk.framing.follow(bytes);
+        // The time for a head runs from its first byte, however slowly the others follow. The first head of a connection is
+        // timed from the accept: a client that connects has something to say.
+        let head_began = !was_inside && desk.framing.inside_head() && desk.heads > 0;
+        if head_began || desk.pump.is_some() {
+            desk.waiting_since_ms = self.house.now_ms();
+        }
+    }
+
+    /// A write was tried; `blocked`: the client takes no more at present.
+    pub(crate) fn wrote(&self, blocked: bool) {
+        let mut desk = self.desk();
+        match (blocked, desk.write_blocked_since_ms) {
+            (true, None) => desk.write_blocked_since_ms = Some(self.house.now_ms()),
+            (false, Some(_)) => desk.write_blocked_since_ms = None,
+            _ => {}
+        }
+    }
+
+    /// A head was parsed: counts it and tells which rule it breaks.
+    pub(crate) fn begin_request(&self) -> Option<Refusal> {
+        let mut desk = self.desk();
+        desk.heads += 1;
+        desk.in_flight = true;
+        let ordinal = desk.heads;
+        desk.framing.broken_rule(ordinal)
+    }
+
+    /// The request has a body, which `core` shall receive.
+    pub(crate) fn begin_body(&self, body: Incoming, core: Arc<Core>) {
+        let mut desk = self.desk();
+        desk.pump = Some(Pump { body, core, total: 0 });
+        desk.waiting_since_ms = self.house.now_ms();
+    }
+
+    /// The whole answer is in hyper's hands.
+    pub(crate) fn end_request(&self) {
+        let mut desk = self.desk();
+        desk.in_flight = false;
+        desk.waiting_since_ms = self.house.now_ms();
+    }
+
+    /// The connection closes after this answer although the client may be sending.
+    pub(crate) fn expect_unread(&self) {
+        self.desk().unread = true;
+    }
+
+    /// The 101 response of `exchange` goes out now.
+    pub(crate) fn begin_upgrade(&self, exchange: Arc<Exchange>) {
+        self.desk().upgrade = Some(exchange);
+    }
+
+    pub(crate) fn take_upgrade(&self) -> Option<Arc<Exchange>> {
+        self.desk().upgrade.take()
+    }
+
+    fn desk(&self) -> MutexGuard<'_, Desk> {
+        self.desk.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Moves one piece of the request body; true if hyper should look again.
+    fn pump(&self, context: &mut Context<'_>) -> bool {
+        let settings = self.settings();
+        let mut desk = self.desk();
+        let Some(pump) = &mut desk.pump else { return false };
+        let mut state = pump.core.lock();
+        if state.closed {
+            // hyper reads the rest if it is already there, else closes after the response.
+            drop(state);
+            desk.pump = None;
+            desk.unread = true;
+            return true;
+        }
+        if !state.incoming.wanted {
+            return false;
+        }
+        if state.incoming.buffered >= settings.body_high_water {
+            state.incoming.paused = true;
+            return false;
+        }
+        drop(state);
+        let Poll::Ready(frame) = Pin::new(&mut pump.body).poll_frame(context) else {
+            return false;
+        };
+        let mut state = pump.core.lock();
+        match frame.map(|frame| frame.map(hyper::body::Frame::into_data)) {
+            Some(Ok(Ok(piece))) => {
+                pump.total += piece.len() as u64;
+                match settings.max_body {
+                    Some(limit) if pump.total > limit => {
+                        state.incoming.end = End::Failed(format!(
+                            "the request body is longer than the {limit} bytes that are accepted"
+                        ));
+                    }
+                    _ => state.incoming.push(piece),
+                }
+            }
+            // Trailers: WSGI has no place for them.
+            Some(Ok(Err(_))) => {}
+            Some(Err(error)) => {
+                state.incoming.end = End::Failed(format!("the request body broke off: {error}"))
+            }
+            None => state.incoming.end = End::Complete,
+        }
+        let token = state.incoming.token.take();
+        let ended = state.incoming.end != End::Open;
+        let failed = matches!(state.incoming.end, End::Failed(_));
+        drop(state);
+        if ended {
+            desk.pump = None;
+            desk.unread |= failed;
+        }
+        drop(desk);
+        if let Some(token) = token {
+            self.handoff().wake(token);
+        }
+        true
+    }
+
+    /// Which deadline counts now, and has it passed? Stores it for the sweep.
+    fn check_deadline(&self) -> Option<Ending> {
+        let settings = self.settings();
+        let desk = self.desk();
+        let (since, allowed, ending) = if let Some(since) = desk.write_blocked_since_ms {
+            (since, settings.stall_timeout, Ending::Stalled)
+        } else if desk.in_flight {
+            match &desk.pump {
+                Some(pump) if pump.core.waits_for_body() => {
+                    (desk.waiting_since_ms, settings.stall_timeout, Ending::Stalled)
+                }
+                _ => {
+                    self.deadline_ms.store(NEVER, Ordering::Relaxed);
+                    return None;
+                }
+            }
+        } else if desk.framing.inside_head() {
+            (desk.waiting_since_ms, settings.header_timeout, Ending::SlowHead)
+        } else if desk.heads == 0 {
+            (desk.waiting_since_ms, settings.header_timeout, Ending::Silent)
+        } else {
+            (desk.waiting_since_ms, settings.keep_alive_timeout, Ending::Silent)
+        };
+        drop(desk);
+        let deadline = since.saturating_add(u64::try_from(allowed.as_millis()).unwrap_or(NEVER));
+        self.deadline_ms.store(deadline, Ordering::Relaxed);
+        (deadline <= self.house.now_ms()).then_some(ending)
+    }
+}
+
+/// Serves one accepted socket until it closes, is cut or leaves the front.
+pub(crate) async fn serve(seat: Seat, socket: Socket) {
+    let connection = Arc::clone(seat.connection());
+    let peer = Peer::new(socket, Arc::clone(&connection));
+    let mut http = connection
+        .house
+        .http
+        .serve_connection(peer, Service::new(Arc::clone(&connection)));
+    let mut leaving = false;
+    let ending = poll_fn(|context| turn(&connection, &mut http, &mut leaving, context)).await;
+    let parts = http.into_parts();
+    let socket = parts.io.into_socket();
+    match ending {
+        Ending::Complete => match connection.take_upgrade() {
+            Some(exchange) => upgrade::leave(&connection, &exchange, socket, parts.read_buf),
+            None if connection.desk().unread => linger(socket, b"").await,
+            None => {}
+        },
+        Ending::Broken(error) => {
+            if error.is_parse() || error.is_parse_too_large() || error.is_parse_version_h2() {
+                connection.house.counters.refused();
+                connection.log(LogLevel::Warning, format_args!("a request was refused: {error}"));
+                linger(socket, b"").await;
+            }
+        }
+        Ending::SlowHead => {
+            connection.house.counters.timed_out();
+            // RFC 9110 §15.5.9. hyper has written nothing yet, so this is the first word.
+            linger(
+                socket,
+                b"HTTP/1.1 408 Request Timeout\r\nconnection: close\r\ncontent-length: 0\r\n\r\n",
+            )
+            .await;
+        }
+        Ending::Silent | Ending::Stalled => connection.house.counters.timed_out(),
+    }
+    drop(seat);
+}
+
+/// One turn of the task: hyper, then the request body, until neither has anything to do.
+fn turn(
+    connection: &Arc<Connection>,
+    http: &mut http1::Connection<Peer, Service>,
+    leaving: &mut bool,
+    context: &mut Context<'_>,
+) -> Poll<Ending> {
+    // The waker of a tokio task is the same for its whole life.
+    connection.task.get_or_init(|| context.waker().clone());
+    if !*leaving && connection.house.drain.is_draining() {
+        *leaving = true;
+        Pin::new(&mut *http).graceful_shutdown();
+    }
+    loop {
+        match http.poll_without_shutdown(context) {
+            Poll::Ready(Ok(())) => return Poll::Ready(Ending::Complete),
+            Poll::Ready(Err(error)) => return Poll::Ready(Ending::Broken(error)),
+            Poll::Pending => {}
+        }
+        if !connection.pump(context) {
+            break;
+        }
+    }
+    match connection.check_deadline() {
+        Some(ending) => Poll::Ready(ending),
+        None => Poll::Pending,
+    }
+}
+
+/// Says `last`, ends our side and reads until the client ends its own.
+async fn linger(socket: Socket, last: &[u8]) {
+    let mut socket = socket.into_stream();
+    let _ = tokio::time::timeout(LINGER, async {
+        socket.write_all(last).await?;
+        socket.shutdown().await?;
+        let mut waste = [0; 4096];
+        while socket.read(&mut waste).await? > 0 {}
+        std::io::Result::Ok(())
+    })
+    .await;
+}

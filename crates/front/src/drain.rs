@@ -1,0 +1,160 @@
+//! The end, in order.
+//!
+//! 1. `stop_accepting`: the phase becomes *draining*. From now on nothing goes back to *open*.
+//! 2. The accept tasks are aborted, which closes this process's copies of the listeners. Connections that wait in a shared
+//!    listener's queue are accepted by another process, those of an unshared one are reset by the kernel.
+//! 3. Every connection takes a turn: an idle one closes at once; one with a request in flight answers it with
+//!    `Connection: close` and closes then; an accepted upgrade still leaves the front with its socket.
+//! 4. `stop`: the front's thread waits until the last connection has left its seat, at most until the deadline.
+//! 5. The runtime is dropped and with it every connection that is left: its exchange is gone, whoever waited on it is woken,
+//!    an accepted upgrade is reported as lost.
+//! 6. The thread ends and is joined. Nothing calls the handoff afterwards.
+//!
+//! The roster that makes this possible also serves the sweep: one look per tick at the deadlines of all connections instead
+//! of a timer for each.
+
+use std::sync::atomic::{AtomicU8, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use tokio::sync::Notify;
+use tokio::task::AbortHandle;
+
+use crate::connection::Connection;
+use crate::front::House;
+use crate::settings::FrontSettings;
+
+const OPEN: u8 = 0;
+const DRAINING: u8 = 1;
+
+/// Who is here, and whether we are leaving. One per front.
+#[derive(Default)]
+pub(crate) struct Drain {
+    phase: AtomicU8,
+    roster: Mutex<Roster>,
+    left: Notify,
+}
+
+#[derive(Default)]
+struct Roster {
+    seats: Vec<Option<Arc<Connection>>>,
+    free: Vec<usize>,
+    acceptors: Vec<AbortHandle>,
+}
+
+impl Roster {
+    fn occupied(&self) -> usize {
+        self.seats.len() - self.free.len()
+    }
+}
+
+impl Drain {
+    pub(crate) fn is_draining(&self) -> bool {
+        self.phase.load(Ordering::Acquire) != OPEN
+    }
+
+    pub(crate) fn active(&self) -> usize {
+        self.roster().occupied()
+    }
+
+    pub(crate) fn add_acceptor(&self, acceptor: AbortHandle) {
+        self.roster().acceptors.push(acceptor);
+    }
+
+    /// Steps 1 to 3. From any thread, any number of times.
+    pub(crate) fn begin(&self) {
+        if self.phase.swap(DRAINING, Ordering::AcqRel) == DRAINING {
+            return;
+        }
+        let mut roster = self.roster();
+        let acceptors = std::mem::take(&mut roster.acceptors);
+        let connections: Vec<_> = roster.seats.iter().flatten().cloned().collect();
+        drop(roster);
+        for acceptor in acceptors {
+            acceptor.abort();
+        }
+        for connection in connections {
+            connection.wake();
+        }
+        self.left.notify_one();
+    }
+
+    /// Step 4: until nobody is left.
+    pub(crate) async fn wait_empty(&self) {
+        while self.active() > 0 {
+            self.left.notified().await;
+        }
+    }
+
+    /// Wakes the connections whose deadline has passed, for ever.
+    pub(crate) async fn sweep(&self, house: &House) {
+        let tick = tick(&house.settings);
+        loop {
+            tokio::time::sleep(tick).await;
+            let now = house.now_ms();
+            // On the front's own thread, so a wake-up takes no system call and no lock of the roster's users.
+            for connection in self.roster().seats.iter().flatten() {
+                connection.wake_if_due(now);
+            }
+        }
+    }
+
+    fn roster(&self) -> MutexGuard<'_, Roster> {
+        self.roster.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// A deadline may be late by a tenth of the shortest time-out, within bounds: a second is fine for people, ten milliseconds
+/// for tests.
+fn tick(settings: &FrontSettings) -> Duration {
+    let shortest = settings
+        .header_timeout
+        .min(settings.keep_alive_timeout)
+        .min(settings.stall_timeout);
+    (shortest / 10).clamp(Duration::from_millis(10), Duration::from_secs(1))
+}
+
+/// A connection's place in the roster, for as long as its task lives.
+pub(crate) struct Seat {
+    house: Arc<House>,
+    connection: Arc<Connection>,
+    number: usize,
+}
+
+impl Seat {
+    pub(crate) fn take(house: &Arc<House>, connection: Arc<Connection>) -> Seat {
+        let mut roster = house.drain.roster();
+        let number = roster.free.pop().unwrap_or_else(|| {
+            roster.seats.push(None);
+            roster.seats.len() - 1
+        });
+        roster.seats[number] = Some(Arc::clone(&connection));
+        drop(roster);
+        Seat {
+            house: Arc::clone(house),
+            connection,
+            number,
+        }
+    }
+
+    pub(crate) fn connection(&self) -> &Arc<Connection> {
+        &self.connection
+    }
+}
+
+impl Drop for Seat {
+    fn drop(&mut self) {
+        let mut roster = self.house.drain.roster();
+        roster.seats[self.number] = None;
+        roster.free.push(self.number);
+        let is_last = roster.occupied() == 0;
+        drop(roster);
+        if let Some(exchange) = self.connection.take_upgrade() {
+            let why = "the connection was lost before the 101 response had left";
+            self.connection.handoff().upgrade_lost(&exchange, why.into());
+        }
+        if is_last && self.house.drain.is_draining() {
+            self.house.drain.left.notify_one();
+        }
+    }
+}

@@ -1,0 +1,89 @@
+//! What can go wrong, by whose fault.
+//!
+//! [`Gone`] is for the application's side: the way back is closed, which is nobody's fault. [`Refusal`] is the client's
+//! fault: a request that breaks a rule which hyper does not check; the front answers it without asking the application. One
+//! sentence each, with the value. What hyper itself refuses (it answers before the front sees a request) is only logged.
+
+use std::fmt;
+
+/// The way back is closed: the client has left, the response has ended, or the front has stopped.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Gone;
+
+impl fmt::Display for Gone {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("nothing can be sent: the client has left or the response has already ended")
+    }
+}
+
+impl std::error::Error for Gone {}
+
+/// Why the front answers a request itself, with `Connection: close`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Refusal {
+    /// RFC 9112 §6.1: the classic of request smuggling.
+    LengthAndCoding,
+    /// RFC 9112 §6.3: even when both say the same, one hop may read the other.
+    LengthRepeated,
+    /// RFC 9112 §2.2 allows to accept it; who does disagrees with who does not about where a header ends.
+    BareLineFeed,
+    /// RFC 9112 §6.1: only `chunked`, once.
+    TransferCoding(String),
+    /// RFC 9112 §3.2.
+    HostMissing,
+    /// RFC 9112 §3.2.
+    HostRepeated(usize),
+    /// RFC 9110 §7.8 leaves the order of body and new protocol to chance (CVE-2026-69243 made use of it).
+    UpgradeWithBody,
+    /// RFC 9110 §9.3.6: only a proxy can do this.
+    Connect(String),
+    /// Longer than `max_body`.
+    BodyTooLarge { length: u64, limit: u64 },
+}
+
+impl Refusal {
+    /// The status of the answer.
+    pub(crate) fn status(&self) -> u16 {
+        match self {
+            Refusal::BodyTooLarge { .. } => 413,
+            Refusal::Connect(_) => 501,
+            _ => 400,
+        }
+    }
+}
+
+impl fmt::Display for Refusal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Refusal::LengthAndCoding => {
+                f.write_str("the request has both Content-Length and Transfer-Encoding; send one of them")
+            }
+            Refusal::LengthRepeated => f.write_str("the request has more than one Content-Length; send one"),
+            Refusal::BareLineFeed => {
+                f.write_str("a line of the request head ends with LF alone; end it with CR LF")
+            }
+            Refusal::TransferCoding(value) => {
+                write!(
+                    f,
+                    "the Transfer-Encoding {value:?} is not known; send \"chunked\""
+                )
+            }
+            Refusal::HostMissing => f.write_str("the HTTP/1.1 request has no Host; send one"),
+            Refusal::HostRepeated(count) => {
+                write!(f, "the request has {count} Host headers; send one")
+            }
+            Refusal::UpgradeWithBody => {
+                f.write_str("the WebSocket handshake has a body; send it without one")
+            }
+            Refusal::Connect(target) => {
+                write!(f, "CONNECT {target} was asked for, but this is not a proxy")
+            }
+            Refusal::BodyTooLarge { length, limit } => {
+                write!(
+                    f,
+                    "the request body has {length} bytes; at most {limit} are accepted"
+                )
+            }
+        }
+    }
+}

@@ -1,0 +1,423 @@
+//! One request's way back: what the application's side may ask of a connection.
+//!
+//! An [`Exchange`] is called from any thread, never blocks and never awaits: each call changes one locked state and rings
+//! for the connection's task, which takes what it finds. The state ([`Core`]) is shared by two owners that live apart: the
+//! `Exchange` of the application's side, whose drop without an answer means 500, and hyper's side in `response` and
+//! `connection`, whose drop means that the client is gone. Lock rule: no method of the handoff and no wake-up is ever called
+//! while the state is locked.
+
+use std::any::Any;
+use std::collections::VecDeque;
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+
+use bytes::Bytes;
+use fairlead_protocol::ResponseHead;
+
+use crate::connection::Connection;
+use crate::error::Gone;
+use crate::handoff::LogLevel;
+
+/// What [`Exchange::read_body`] found.
+#[derive(Debug, PartialEq, Eq)]
+pub enum BodyRead {
+    /// The next bytes of the request body, at least one.
+    Data(Bytes),
+    /// The body is complete and all of it was read; also the answer for a request without a body.
+    End,
+    /// Nothing has arrived yet; [`Exchange::wait_body`] tells when to ask again.
+    Pending,
+    /// The rest will not come: what happened, as a sentence.
+    Failed(String),
+}
+
+/// One request's way back to its client.
+///
+/// The calls of one response go in the order `start_response`, `write`…, `finish`, or one `respond`, or one
+/// `accept_upgrade`. A call that comes too late returns [`Gone`] and changes nothing.
+pub struct Exchange {
+    core: Arc<Core>,
+    attachment: OnceLock<Box<dyn Any + Send + Sync>>,
+}
+
+impl Exchange {
+    pub(crate) fn new(core: Arc<Core>) -> Exchange {
+        Exchange {
+            core,
+            attachment: OnceLock::new(),
+        }
+    }
+
+    /// Sends a whole response. Its `Content-Length` is added unless the head carries one.
+    pub fn respond(&self, head: ResponseHead, body: impl Into<Bytes>) -> Result<(), Gone> {
+        self.answer(Answer::Whole(head, body.into()))
+    }
+
+    /// Begins a response whose body follows in pieces: delimited by the head's `Content-Length`, else chunked, else (to an
+    /// HTTP/1.0 client) by the end of the connection. The head leaves with the first piece at the latest.
+    pub fn start_response(&self, head: ResponseHead) -> Result<(), Gone> {
+        self.answer(Answer::Streaming(head))
+    }
+
+    /// Adds a piece to the body of a begun response. Always takes it; ask [`wait_writable`](Exchange::wait_writable) before
+    /// the next one, or memory grows with a client that does not read.
+    pub fn write(&self, piece: impl Into<Bytes>) -> Result<(), Gone> {
+        let piece = piece.into();
+        let mut state = self.core.lock();
+        if state.outgoing.end != End::Open || !state.began_streaming() {
+            return Err(Gone);
+        }
+        if state.muted {
+            return Ok(());
+        }
+        if state.closed {
+            return Err(Gone);
+        }
+        if piece.is_empty() {
+            return Ok(());
+        }
+        state.outgoing.push(piece);
+        drop(state);
+        self.core.connection.wake();
+        Ok(())
+    }
+
+    /// Ends a response begun with [`start_response`](Exchange::start_response).
+    pub fn finish(&self) {
+        let mut state = self.core.lock();
+        if state.outgoing.end != End::Open || !state.began_streaming() {
+            return;
+        }
+        state.outgoing.end = End::Complete;
+        if state.closed {
+            return;
+        }
+        drop(state);
+        self.core.connection.wake();
+    }
+
+    /// Is the next [`write`](Exchange::write) welcome? `true`: fewer than `response_high_water` bytes wait, or the client is
+    /// gone and the next write says so. `false`: [`Handoff::wake`](crate::Handoff::wake) follows with `token`, once.
+    pub fn wait_writable(&self, token: u64) -> bool {
+        let high_water = self.core.connection.settings().response_high_water;
+        let mut state = self.core.lock();
+        if state.closed || state.outgoing.buffered < high_water {
+            return true;
+        }
+        state.outgoing.token = Some(token);
+        false
+    }
+
+    /// Cuts the connection: the response was begun and cannot be completed, and an honest end would tell the client
+    /// otherwise. Before any answer this closes without a response.
+    pub fn abort(&self, why: &str) {
+        let mut state = self.core.lock();
+        if state.closed || state.is_answered() {
+            return;
+        }
+        match state.answer {
+            Answer::Waiting => state.answer = Answer::Aborted,
+            _ => state.outgoing.end = End::Failed(why.to_owned()),
+        }
+        drop(state);
+        self.core
+            .connection
+            .log(LogLevel::Warning, format_args!("the response was cut: {why}"));
+        self.core.connection.wake();
+    }
+
+    /// Accepts the WebSocket handshake with `head` (status 101). [`Handoff::upgraded`](crate::Handoff::upgraded) or
+    /// [`Handoff::upgrade_lost`](crate::Handoff::upgrade_lost) follows, exactly once, if this returns `Ok`.
+    pub fn accept_upgrade(self: &Arc<Self>, head: ResponseHead) -> Result<(), Gone> {
+        if !self.core.upgrade_requested || head.status != 101 {
+            let status = head.status;
+            self.core.connection.log(
+                LogLevel::Warning,
+                format_args!(
+                    "an upgrade was accepted with status {status} that {}; answer the request otherwise",
+                    if self.core.upgrade_requested {
+                        "is not 101"
+                    } else {
+                        "the client did not ask for"
+                    }
+                ),
+            );
+            return Err(Gone);
+        }
+        self.answer(Answer::Upgrade(head, Arc::clone(self)))
+    }
+
+    /// Takes up to `max` bytes of the request body. The first call makes a client that waits for `100 Continue` send.
+    pub fn read_body(&self, max: usize) -> BodyRead {
+        let mut state = self.core.lock();
+        let woken = state.incoming.want();
+        let read = match state.incoming.take(max) {
+            Some(piece) => BodyRead::Data(piece),
+            None => match &state.incoming.end {
+                End::Complete => BodyRead::End,
+                End::Failed(why) => BodyRead::Failed(why.clone()),
+                End::Open if state.lost => {
+                    BodyRead::Failed("the client has left before the end of its body".into())
+                }
+                End::Open if state.closed => {
+                    BodyRead::Failed("the response is complete, so the rest of the body is not read".into())
+                }
+                End::Open => BodyRead::Pending,
+            },
+        };
+        // The pump stops at the high-water mark and goes on when the application has made room again.
+        let resume = std::mem::take(&mut state.incoming.paused) && state.incoming.end == End::Open;
+        drop(state);
+        if woken || resume {
+            self.core.connection.wake();
+        }
+        read
+    }
+
+    /// Would [`read_body`](Exchange::read_body) find something? `true`: bytes, the end or a failure are there. `false`:
+    /// [`Handoff::wake`](crate::Handoff::wake) follows with `token`, once.
+    pub fn wait_body(&self, token: u64) -> bool {
+        let mut state = self.core.lock();
+        if state.closed || state.incoming.buffered > 0 || state.incoming.end != End::Open {
+            return true;
+        }
+        state.incoming.token = Some(token);
+        let woken = state.incoming.want();
+        drop(state);
+        if woken {
+            self.core.connection.wake();
+        }
+        false
+    }
+
+    /// Has the client disconnected before its response was complete?
+    pub fn is_gone(&self) -> bool {
+        self.core.lock().lost
+    }
+
+    /// Keeps `value` with this request for the engine's own use. Only the first call has an effect.
+    pub fn attach(&self, value: Box<dyn Any + Send + Sync>) {
+        let _ = self.attachment.set(value);
+    }
+
+    /// The value given to [`attach`](Exchange::attach).
+    pub fn attachment(&self) -> Option<&(dyn Any + Send + Sync)> {
+        self.attachment.get().map(Box::as_ref)
+    }
+
+    fn answer(&self, answer: Answer) -> Result<(), Gone> {
+        let mut state = self.core.lock();
+        if state.closed || !matches!(state.answer, Answer::Waiting) {
+            return Err(Gone);
+        }
+        state.answer = answer;
+        drop(state);
+        self.core.connection.wake();
+        Ok(())
+    }
+}
+
+impl std::fmt::Debug for Exchange {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Exchange")
+            .field("gone", &self.is_gone())
+            .finish_non_exhaustive()
+    }
+}
+
+impl Drop for Exchange {
+    fn drop(&mut self) {
+        let mut state = self.core.lock();
+        if state.closed || state.is_answered() {
+            return;
+        }
+        let complaint = match state.answer {
+            Answer::Waiting => {
+                state.answer = Answer::Abandoned;
+                "the application ended without a response; the client gets 500"
+            }
+            _ if state.outgoing.end == End::Open => {
+                let why = "the application ended in the middle of its response; the connection is cut";
+                state.outgoing.end = End::Failed(why.to_owned());
+                why
+            }
+            _ => return,
+        };
+        drop(state);
+        self.core
+            .connection
+            .log(LogLevel::Error, format_args!("{complaint}"));
+        self.core.connection.wake();
+    }
+}
+
+/// The state that both sides of an exchange share.
+pub(crate) struct Core {
+    pub(crate) connection: Arc<Connection>,
+    pub(crate) upgrade_requested: bool,
+    state: Mutex<State>,
+}
+
+impl Core {
+    /// `body`: a request without one, one to be read at once, or one for which the client waits for permission.
+    pub(crate) fn new(connection: Arc<Connection>, upgrade_requested: bool, body: BodyPlan) -> Core {
+        let mut incoming = Flow::default();
+        match body {
+            BodyPlan::None => incoming.end = End::Complete,
+            BodyPlan::Eager => incoming.wanted = true,
+            BodyPlan::OnDemand => {}
+        }
+        let state = State {
+            answer: Answer::Waiting,
+            outgoing: Flow::default(),
+            incoming,
+            closed: false,
+            muted: false,
+            lost: false,
+        };
+        Core {
+            connection,
+            upgrade_requested,
+            state: Mutex::new(state),
+        }
+    }
+
+    pub(crate) fn lock(&self) -> MutexGuard<'_, State> {
+        // A panic under this lock can only come from an allocation failure; the state is plain data and stays usable.
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Does the application want bytes of the body that the client owes?
+    pub(crate) fn waits_for_body(&self) -> bool {
+        let state = self.lock();
+        state.incoming.wanted && state.incoming.buffered == 0 && state.incoming.end == End::Open
+    }
+
+    /// The answer is complete as far as the client is concerned: what the application still writes is swallowed.
+    pub(crate) fn mute(&self) {
+        self.lock().muted = true;
+        self.close(false);
+    }
+
+    /// The answer is complete, or the connection is `lost` before that: everyone who waits is told.
+    pub(crate) fn close(&self, lost: bool) {
+        let mut state = self.lock();
+        if std::mem::replace(&mut state.closed, true) {
+            return;
+        }
+        state.lost = lost;
+        let waiting = [state.outgoing.token.take(), state.incoming.token.take()];
+        let last = if state.began_streaming() {
+            Answer::TakenStreaming
+        } else {
+            Answer::Taken
+        };
+        let answer = std::mem::replace(&mut state.answer, last);
+        drop(state);
+        if let Answer::Upgrade(_, exchange) = answer {
+            self.connection
+                .handoff()
+                .upgrade_lost(&exchange, "the client left before the 101 response".into());
+        }
+        for token in waiting.into_iter().flatten() {
+            self.connection.handoff().wake(token);
+        }
+    }
+}
+
+/// How the body of a request will be read.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum BodyPlan {
+    None,
+    Eager,
+    OnDemand,
+}
+
+/// Guarded by the mutex of [`Core`].
+pub(crate) struct State {
+    pub(crate) answer: Answer,
+    pub(crate) outgoing: Flow,
+    pub(crate) incoming: Flow,
+    /// Nothing is taken any more: the answer is complete or the client is lost.
+    pub(crate) closed: bool,
+    /// Further pieces have no place (HEAD, 204, a Content-Length that is used up) and that is no mistake.
+    pub(crate) muted: bool,
+    /// The client left before its answer was complete.
+    pub(crate) lost: bool,
+}
+
+impl State {
+    fn began_streaming(&self) -> bool {
+        matches!(self.answer, Answer::Streaming(_) | Answer::TakenStreaming)
+    }
+
+    /// Nothing of the answer is still owed by the application's side.
+    fn is_answered(&self) -> bool {
+        match self.answer {
+            Answer::Waiting => false,
+            Answer::Streaming(_) | Answer::TakenStreaming => self.outgoing.end != End::Open,
+            _ => true,
+        }
+    }
+}
+
+/// The answer on its way to the connection's task.
+pub(crate) enum Answer {
+    Waiting,
+    Whole(ResponseHead, Bytes),
+    Streaming(ResponseHead),
+    /// The exchange stays alive until its socket has left or is lost.
+    Upgrade(ResponseHead, Arc<Exchange>),
+    Aborted,
+    Abandoned,
+    TakenStreaming,
+    Taken,
+}
+
+/// How a body ends.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(crate) enum End {
+    #[default]
+    Open,
+    Complete,
+    Failed(String),
+}
+
+/// Bytes on their way through the front, in one direction.
+#[derive(Default)]
+pub(crate) struct Flow {
+    pieces: VecDeque<Bytes>,
+    pub(crate) buffered: usize,
+    pub(crate) end: End,
+    pub(crate) token: Option<u64>,
+    /// Incoming: the pump may read. Stays set: the application has shown that it wants the body.
+    pub(crate) wanted: bool,
+    /// Incoming: the pump stopped at the high-water mark.
+    pub(crate) paused: bool,
+}
+
+impl Flow {
+    pub(crate) fn push(&mut self, piece: Bytes) {
+        self.buffered += piece.len();
+        self.pieces.push_back(piece);
+    }
+
+    pub(crate) fn pop(&mut self) -> Option<Bytes> {
+        let piece = self.pieces.pop_front()?;
+        self.buffered -= piece.len();
+        Some(piece)
+    }
+
+    fn take(&mut self, max: usize) -> Option<Bytes> {
+        let first = self.pieces.front_mut()?;
+        if first.len() <= max {
+            return self.pop();
+        }
+        self.buffered -= max;
+        Some(first.split_to(max))
+    }
+
+    /// Sets `wanted`; true if that is news to the pump.
+    fn want(&mut self) -> bool {
+        !std::mem::replace(&mut self.wanted, true) && self.end == End::Open
+    }
+}

@@ -1,0 +1,247 @@
+//! A second opinion on where one message ends and the next begins, from the bytes as they arrive.
+//!
+//! hyper parses the requests; it repairs what it could refuse (a Content-Length beside a Transfer-Encoding vanishes, a
+//! bare LF ends a line), and it does not tell whether a client has begun its next head. Both matter: the first to refuse
+//! what another hop may read otherwise, the second to time a slow head and a silent connection differently. So [`Framing`]
+//! follows the same bytes without keeping them and notes the first broken rule of each head. It never decides where a
+//! message ends — hyper does — and on anything it does not understand it goes blind, because hyper then closes the
+//! connection.
+
+use crate::error::Refusal;
+
+/// Follows the bytes of one connection.
+#[derive(Default)]
+pub(crate) struct Framing {
+    at: At,
+    head: Head,
+    /// The beginning of a line whose end has not arrived. hyper's limit on the head bounds it.
+    partial: Vec<u8>,
+    heads: u64,
+    broken: Option<(u64, Refusal)>,
+}
+
+#[derive(Default)]
+enum At {
+    #[default]
+    Head,
+    Body(u64),
+    ChunkSize,
+    ChunkData(u64),
+    ChunkEnd,
+    Trailers,
+    Blind,
+}
+
+#[derive(Default)]
+struct Head {
+    has_request_line: bool,
+    length: Option<u64>,
+    chunked: bool,
+    broken: Option<Refusal>,
+}
+
+impl Framing {
+    /// The client has sent a part of a head, and not yet its end.
+    pub(crate) fn inside_head(&self) -> bool {
+        matches!(self.at, At::Head) && (self.head.has_request_line || !self.partial.is_empty())
+    }
+
+    /// The rule that head number `ordinal` (from 1) breaks.
+    pub(crate) fn broken_rule(&mut self, ordinal: u64) -> Option<Refusal> {
+        match &self.broken {
+            Some((head, _)) if *head == ordinal => self.broken.take().map(|(_, rule)| rule),
+            _ => None,
+        }
+    }
+
+    /// Takes note of the next bytes from the client.
+    pub(crate) fn follow(&mut self, mut bytes: &[u8]) {
+        while !bytes.is_empty() {
+            match &mut self.at {
+                At::Blind => return,
+                At::Body(left) | At::ChunkData(left) => {
+                    let step = usize::try_from(*left).unwrap_or(usize::MAX).min(bytes.len());
+                    *left -= step as u64;
+                    bytes = &bytes[step..];
+                    if *left == 0 {
+                        self.at = if matches!(self.at, At::Body(_)) {
+                            At::Head
+                        } else {
+                            At::ChunkEnd
+                        };
+                    }
+                }
+                At::Head | At::ChunkSize | At::ChunkEnd | At::Trailers => {
+                    let Some(end) = bytes.iter().position(|byte| *byte == b'\n') else {
+                        self.partial.extend_from_slice(bytes);
+                        return;
+                    };
+                    let (line, rest) = bytes.split_at(end + 1);
+                    bytes = rest;
+                    if self.partial.is_empty() {
+                        self.line(line);
+                    } else {
+                        let mut whole = std::mem::take(&mut self.partial);
+                        whole.extend_from_slice(line);
+                        self.line(&whole);
+                    }
+                }
+            }
+        }
+    }
+
+    /// One line, with its line end.
+    fn line(&mut self, line: &[u8]) {
+        let (line, is_bare) = match line {
+            [text @ .., b'\r', b'\n'] => (text, false),
+            [text @ .., b'\n'] => (text, true),
+            text => (text, true),
+        };
+        match self.at {
+            At::Head => self.head_line(line, is_bare),
+            At::ChunkSize => {
+                self.at = match chunk_size(line) {
+                    _ if is_bare => At::Blind,
+                    Some(0) => At::Trailers,
+                    Some(size) => At::ChunkData(size),
+                    None => At::Blind,
+                }
+            }
+            At::ChunkEnd => self.at = if line.is_empty() { At::ChunkSize } else { At::Blind },
+            At::Trailers if line.is_empty() => self.at = At::Head,
+            At::Trailers | At::Body(_) | At::ChunkData(_) | At::Blind => {}
+        }
+    }
+
+    fn head_line(&mut self, line: &[u8], is_bare: bool) {
+        let head = &mut self.head;
+        if is_bare {
+            head.broken.get_or_insert(Refusal::BareLineFeed);
+        }
+        if line.is_empty() {
+            // RFC 9112 §2.2: empty lines before the request line are skipped.
+            if head.has_request_line {
+                self.end_head();
+            }
+            return;
+        }
+        if !std::mem::replace(&mut head.has_request_line, true) {
+            return;
+        }
+        let Some(colon) = line.iter().position(|byte| *byte == b':') else {
+            return;
+        };
+        let (name, value) = (&line[..colon], line[colon + 1..].trim_ascii());
+        // The length first: it rules out nearly every header without looking at its letters.
+        if name.len() == 14 && name.eq_ignore_ascii_case(b"content-length") {
+            if head.length.is_some() {
+                head.broken.get_or_insert(Refusal::LengthRepeated);
+            }
+            let digits = std::str::from_utf8(value).ok().and_then(|text| text.parse().ok());
+            head.length = Some(digits.unwrap_or(0));
+        } else if name.len() == 17 && name.eq_ignore_ascii_case(b"transfer-encoding") {
+            head.chunked = true;
+        }
+    }
+
+    fn end_head(&mut self) {
+        let mut head = std::mem::take(&mut self.head);
+        self.heads += 1;
+        if head.chunked && head.length.is_some() {
+            head.broken.get_or_insert(Refusal::LengthAndCoding);
+        }
+        // Only the first broken head counts: after it the connection is closed.
+        if let (Some(rule), None) = (head.broken, &self.broken) {
+            self.broken = Some((self.heads, rule));
+        }
+        self.at = match head.length {
+            _ if head.chunked => At::ChunkSize,
+            Some(length) if length > 0 => At::Body(length),
+            _ => At::Head,
+        };
+    }
+}
+
+/// RFC 9112 §7.1: hexadecimal digits, then perhaps extensions.
+fn chunk_size(line: &[u8]) -> Option<u64> {
+    let digits = line.split(|byte| *byte == b';').next()?.trim_ascii_end();
+    let digits = std::str::from_utf8(digits).ok()?;
+    u64::from_str_radix(digits, 16).ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What is known after `bytes`, which must not depend on how they were cut.
+    fn follow(bytes: &[u8]) -> (u64, bool, Option<(u64, Refusal)>) {
+        let whole = facts([bytes].into_iter());
+        assert_eq!(facts(bytes.chunks(1)), whole, "byte by byte");
+        for cut in 0..bytes.len() {
+            let (left, right) = bytes.split_at(cut);
+            assert_eq!(facts([left, right].into_iter()), whole, "cut at {cut}");
+        }
+        whole
+    }
+
+    fn facts<'a>(parts: impl Iterator<Item = &'a [u8]>) -> (u64, bool, Option<(u64, Refusal)>) {
+        let mut framing = Framing::default();
+        for part in parts {
+            framing.follow(part);
+        }
+        (framing.heads, framing.inside_head(), framing.broken.clone())
+    }
+
+    #[test]
+    fn heads_follow_one_another() {
+        assert_eq!(
+            follow(b"GET / HTTP/1.1\r\nHost: a\r\n\r\nGET / HTTP/1.1\r\n\r\n"),
+            (2, false, None)
+        );
+    }
+
+    #[test]
+    fn empty_lines_before_a_request_line_begin_no_head() {
+        assert_eq!(follow(b"\r\n\r\n"), (0, false, None));
+        assert_eq!(follow(b"\r\nGET / HT"), (0, true, None));
+    }
+
+    #[test]
+    fn a_body_is_not_read_as_a_head() {
+        let body = b"POST / HTTP/1.1\r\nContent-Length: 20\r\n\r\nGET / HTTP/1.1\n\n\r\n\r\nG";
+        assert_eq!(follow(body), (1, true, None));
+    }
+
+    #[test]
+    fn a_chunked_body_is_not_read_as_a_head() {
+        let chunked = b"POST / HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n\
+            5;name=value\r\n\n\n\n\n\n\r\n0\r\nTrailer: \n\r\n\r\nGET / HTTP/1.1\r\n\r\n";
+        assert_eq!(follow(chunked), (2, false, None));
+    }
+
+    #[test]
+    fn the_first_broken_rule_is_kept_for_its_head_only() {
+        let twice = b"GET / HTTP/1.1\r\n\r\nPOST / HTTP/1.1\r\nContent-Length: 0\r\nTransfer-Encoding: chunked\r\n\r\n";
+        assert_eq!(follow(twice), (2, false, Some((2, Refusal::LengthAndCoding))));
+        let mut framing = Framing::default();
+        framing.follow(twice);
+        assert_eq!(framing.broken_rule(1), None);
+        assert_eq!(framing.broken_rule(2), Some(Refusal::LengthAndCoding));
+    }
+
+    #[test]
+    fn a_line_feed_alone_and_a_second_length_are_noticed() {
+        assert_eq!(
+            follow(b"GET / HTTP/1.1\nHost: a\r\n\r\n").2,
+            Some((1, Refusal::BareLineFeed))
+        );
+        let lengths = b"GET / HTTP/1.1\r\nContent-Length: 0\r\nContent-Length: 0\r\n\r\n";
+        assert_eq!(follow(lengths).2, Some((1, Refusal::LengthRepeated)));
+    }
+
+    #[test]
+    fn nonsense_in_a_chunk_makes_it_blind_instead_of_wrong() {
+        let odd = b"POST / HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\nGET / HTTP/1.1\n\n";
+        assert_eq!(follow(odd), (1, false, None));
+    }
+}

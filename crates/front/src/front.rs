@@ -1,0 +1,244 @@
+//! The front as a whole: its thread, what all its connections share, and its figures.
+//!
+//! [`Front`] is the handle that others hold; [`House`] is what every part inside can reach: the handoff, the settings and the
+//! four things there is one of (bell, gate, drain, counters). One thread with a single-threaded tokio runtime does all the
+//! work, because a process serves one application and HTTP is not its bottleneck; more processes give more fronts.
+
+use std::io;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::mpsc;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+use hyper::header::HeaderValue;
+use hyper::server::conn::http1;
+use tokio::sync::Notify;
+
+use crate::bell::Bell;
+use crate::drain::Drain;
+use crate::handoff::Handoff;
+use crate::http;
+use crate::listen::{self, Door, Gate, Listener};
+use crate::settings::FrontSettings;
+
+/// The running front.
+pub struct Front {
+    house: Arc<House>,
+    thread: Mutex<Option<JoinHandle<()>>>,
+}
+
+/// Counted since the start, except where a field says "now".
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct FrontStatistics {
+    /// Connections taken from the listeners.
+    pub accepted: u64,
+    /// Connections that the front holds now; an upgraded socket no longer counts.
+    pub active_connections: u64,
+    /// Requests with a complete head, refused ones included, unless hyper refused them itself.
+    pub requests: u64,
+    /// Requests that the front or hyper refused.
+    pub refused: u64,
+    /// Sockets that left through an upgrade.
+    pub upgraded: u64,
+    /// Connections closed because a time-out passed.
+    pub timed_out: u64,
+}
+
+impl Front {
+    /// Starts the thread `fairlead-front` and accepts from `listeners`.
+    pub fn start(
+        listeners: Vec<Listener>,
+        settings: FrontSettings,
+        handoff: Arc<dyn Handoff>,
+    ) -> io::Result<Front> {
+        let house = Arc::new(House::new(settings, handoff)?);
+        let receiver = Arc::clone(&house.handoff);
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_io()
+            .enable_time()
+            .on_thread_park(move || receiver.turn_ended())
+            .build()?;
+        let inside = runtime.enter();
+        let doors = listeners
+            .into_iter()
+            .map(Door::new)
+            .collect::<io::Result<Vec<_>>>()?;
+        drop(inside);
+        let shared = Arc::clone(&house);
+        let (ready, started) = mpsc::channel();
+        let run = move || {
+            runtime.block_on(async {
+                for door in doors {
+                    let task = tokio::spawn(listen::accept(door, Arc::clone(&shared)));
+                    shared.drain.add_acceptor(task.abort_handle());
+                }
+                let _ = ready.send(());
+                shared.run().await;
+            });
+            // Step 5 of the drain: what is left is dropped with the runtime.
+            drop(runtime);
+        };
+        let thread = std::thread::Builder::new()
+            .name("fairlead-front".into())
+            .spawn(run)?;
+        // The acceptors must be on the roster before a drain can be asked for.
+        let _ = started.recv();
+        Ok(Front {
+            house,
+            thread: Mutex::new(Some(thread)),
+        })
+    }
+
+    /// The handoff may have room again. From any thread; one atomic load when the front is not waiting for it.
+    pub fn room_available(&self) {
+        self.house.gate.open();
+    }
+
+    /// Closes the listeners. Idle connections close, requests in flight get `Connection: close`.
+    pub fn stop_accepting(&self) {
+        self.house.drain.begin();
+    }
+
+    /// Stops accepting, waits for connections in flight for at most `deadline`, cuts the rest and joins the thread.
+    ///
+    /// Must not be called from inside a [`Handoff`] method: those run on the thread that is joined.
+    pub fn stop(&self, deadline: Duration) {
+        self.stop_accepting();
+        self.house.stop_after(deadline);
+        let thread = self.thread.lock().unwrap_or_else(PoisonError::into_inner).take();
+        if let Some(thread) = thread {
+            let _ = thread.join();
+        }
+    }
+
+    /// The figures of this moment.
+    pub fn statistics(&self) -> FrontStatistics {
+        let counters = &self.house.counters;
+        FrontStatistics {
+            accepted: counters.accepted.load(Ordering::Relaxed),
+            active_connections: self.house.drain.active() as u64,
+            requests: counters.requests.load(Ordering::Relaxed),
+            refused: counters.refused.load(Ordering::Relaxed),
+            upgraded: counters.upgraded.load(Ordering::Relaxed),
+            timed_out: counters.timed_out.load(Ordering::Relaxed),
+        }
+    }
+}
+
+impl Drop for Front {
+    fn drop(&mut self) {
+        self.stop(self.house.settings.shutdown_grace);
+    }
+}
+
+impl std::fmt::Debug for Front {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Front")
+            .field("statistics", &self.statistics())
+            .finish_non_exhaustive()
+    }
+}
+
+/// What all connections of a front share.
+pub(crate) struct House {
+    pub(crate) handoff: Arc<dyn Handoff>,
+    pub(crate) settings: FrontSettings,
+    pub(crate) server_header: Option<HeaderValue>,
+    pub(crate) http: http1::Builder,
+    pub(crate) bell: Bell,
+    pub(crate) gate: Gate,
+    pub(crate) drain: Drain,
+    pub(crate) counters: Counters,
+    started: Instant,
+    stop: Mutex<Option<Instant>>,
+    stop_asked: Notify,
+}
+
+impl House {
+    fn new(settings: FrontSettings, handoff: Arc<dyn Handoff>) -> io::Result<House> {
+        let server_header = match &settings.server_header {
+            Some(text) => Some(HeaderValue::from_str(text).map_err(|_| {
+                let why = format!("the server header {text:?} has a control byte; use printable characters");
+                io::Error::new(io::ErrorKind::InvalidInput, why)
+            })?),
+            None => None,
+        };
+        Ok(House {
+            handoff,
+            server_header,
+            http: http::builder(&settings),
+            settings,
+            bell: Bell::default(),
+            gate: Gate::default(),
+            drain: Drain::default(),
+            counters: Counters::default(),
+            started: Instant::now(),
+            stop: Mutex::new(None),
+            stop_asked: Notify::new(),
+        })
+    }
+
+    /// Milliseconds since the start.
+    pub(crate) fn now_ms(&self) -> u64 {
+        u64::try_from(self.started.elapsed().as_millis()).unwrap_or(u64::MAX)
+    }
+
+    fn stop_after(&self, deadline: Duration) {
+        let mut stop = self.stop.lock().unwrap_or_else(PoisonError::into_inner);
+        if stop.is_none() {
+            // A deadline beyond what the clock can express is one that is never reached.
+            let now = Instant::now();
+            *stop = Some(
+                now.checked_add(deadline)
+                    .unwrap_or(now + Duration::from_secs(86_400 * 365)),
+            );
+            self.stop_asked.notify_one();
+        }
+    }
+
+    /// The main task: starts the helpers, waits for the stop and then for the connections.
+    async fn run(self: &Arc<Self>) {
+        let helper = Arc::clone(self);
+        tokio::spawn(async move { helper.bell.answer().await });
+        let helper = Arc::clone(self);
+        tokio::spawn(async move { helper.drain.sweep(&helper).await });
+        self.stop_asked.notified().await;
+        let deadline = *self.stop.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(deadline) = deadline {
+            let _ = tokio::time::timeout_at(deadline.into(), self.drain.wait_empty()).await;
+        }
+    }
+}
+
+/// Written by the front's thread, read by any.
+#[derive(Default)]
+pub(crate) struct Counters {
+    accepted: AtomicU64,
+    requests: AtomicU64,
+    refused: AtomicU64,
+    upgraded: AtomicU64,
+    timed_out: AtomicU64,
+}
+
+impl Counters {
+    pub(crate) fn accepted(&self) {
+        self.accepted.fetch_add(1, Ordering::Relaxed);
+    }
+
+    pub(crate) fn request(&self) {
+        self.requests.fetch_add(1, Ordering::Relaxed);
+    }
+
+    pub(crate) fn refused(&self) {
+        self.refused.fetch_add(1, Ordering::Relaxed);
+    }
+
+    pub(crate) fn upgraded(&self) {
+        self.upgraded.fetch_add(1, Ordering::Relaxed);
+    }
+
+    pub(crate) fn timed_out(&self) {
+        self.timed_out.fetch_add(1, Ordering::Relaxed);
+    }
+}

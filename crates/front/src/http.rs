@@ -1,0 +1,170 @@
+//! HTTP/1.1: how hyper is set up, the rules a request must keep, and its way from a header map to a `Request`.
+//!
+//! hyper and httparse already refuse (400, logged by `connection`): obsolete line folding, bare CR, NUL and other control
+//! bytes in values, spaces around a name, a Content-Length that is no number or that differs from another, a
+//! Transfer-Encoding in HTTP/1.0 or not ending in `chunked`. [`admit`] adds what they accept. A request that breaks a rule
+//! never reaches the application, and its connection is closed, because nobody can be sure where the next request begins.
+
+use std::sync::Arc;
+
+use fairlead_protocol::{Handshake, Request, Scheme, Version};
+use hyper::body::{Body, Incoming};
+use hyper::http::request::Parts;
+use hyper::server::conn::http1;
+use hyper::{header, Method};
+
+use crate::connection::Connection;
+use crate::error::Refusal;
+use crate::exchange::{BodyPlan, Core, Exchange};
+use crate::handoff::LogLevel;
+use crate::response::{Answering, ResponseBody};
+use crate::settings::FrontSettings;
+
+/// hyper's own default, for which it has a path without allocation.
+const HYPER_MAX_HEADERS: usize = 100;
+
+/// hyper's read and write buffers grow up to this; it also bounds what hyper buffers of a response.
+const BUFFER: usize = 64 * 1024;
+
+/// hyper, set up once for all connections.
+pub(crate) fn builder(settings: &FrontSettings) -> http1::Builder {
+    let mut http = http1::Builder::new();
+    // No timer: hyper's header time-out counts the silence between two requests as a slow head. `connection` keeps both.
+    http.header_read_timeout(None)
+        // A client that has ended its side is gone: nobody waits for a response on half a connection.
+        .half_close(false)
+        // Flushing late would join pipelined responses, but it also buffers without a bound.
+        .pipeline_flush(false)
+        .max_header_size(settings.max_header_bytes)
+        .max_buf_size(BUFFER.max(settings.max_header_bytes + 4096));
+    if settings.max_headers != HYPER_MAX_HEADERS {
+        http.max_headers(settings.max_headers);
+    }
+    http
+}
+
+/// hyper's view of one connection: takes its requests.
+pub(crate) struct Service {
+    connection: Arc<Connection>,
+}
+
+impl Service {
+    pub(crate) fn new(connection: Arc<Connection>) -> Service {
+        Service { connection }
+    }
+
+    fn hand_over(&self, head: Parts, body: Incoming) -> Answering {
+        let connection = &self.connection;
+        let request = convert(&head, connection);
+        // RFC 9110 §7.8: an Upgrade in HTTP/1.0 is to be ignored.
+        let is_upgrade = request.version() == Version::Http11 && Handshake::is_requested(&request);
+        let plan = if body.is_end_stream() {
+            BodyPlan::None
+        } else if is_upgrade {
+            return self.refuse(&Refusal::UpgradeWithBody);
+        } else if head.headers.contains_key(header::EXPECT) {
+            BodyPlan::OnDemand
+        } else {
+            BodyPlan::Eager
+        };
+        let core = Arc::new(Core::new(Arc::clone(connection), is_upgrade, plan));
+        if plan != BodyPlan::None {
+            connection.begin_body(body, Arc::clone(&core));
+        }
+        let exchange = Arc::new(Exchange::new(Arc::clone(&core)));
+        connection.handoff().request(request, exchange);
+        Answering::new(core, head.headers, head.method == Method::HEAD)
+    }
+
+    fn refuse(&self, rule: &Refusal) -> Answering {
+        let connection = &self.connection;
+        let status = rule.status();
+        connection.house().counters.refused();
+        connection.log(
+            LogLevel::Warning,
+            format_args!("a request was refused with {status}: {rule}"),
+        );
+        connection.expect_unread();
+        Answering::refused(Arc::clone(connection), status, &rule.to_string())
+    }
+}
+
+impl hyper::service::Service<hyper::Request<Incoming>> for Service {
+    type Response = hyper::Response<ResponseBody>;
+    type Error = crate::response::Cut;
+    type Future = Answering;
+
+    fn call(&self, request: hyper::Request<Incoming>) -> Answering {
+        let (head, body) = request.into_parts();
+        self.connection.house().counters.request();
+        match self
+            .connection
+            .begin_request()
+            .map_or_else(|| admit(&head, &body, self.connection.settings()), Err)
+        {
+            Ok(()) => self.hand_over(head, body),
+            Err(rule) => self.refuse(&rule),
+        }
+    }
+}
+
+/// The rules that hyper does not check.
+fn admit(head: &Parts, body: &Incoming, settings: &FrontSettings) -> Result<(), Refusal> {
+    if head.method == Method::CONNECT {
+        return Err(Refusal::Connect(head.uri.to_string()));
+    }
+    // HTTP/1.0 may come without a Host, but two are wrong in every version.
+    match head.headers.get_all(header::HOST).iter().count() {
+        0 if head.version != hyper::Version::HTTP_10 => return Err(Refusal::HostMissing),
+        0 | 1 => {}
+        count => return Err(Refusal::HostRepeated(count)),
+    }
+    if head.headers.contains_key(header::TRANSFER_ENCODING) {
+        let mut codings = head.headers.get_all(header::TRANSFER_ENCODING).iter();
+        let only = codings
+            .next()
+            .filter(|value| value.as_bytes().eq_ignore_ascii_case(b"chunked"));
+        if only.is_none() || codings.next().is_some() {
+            let all: Vec<_> = head.headers.get_all(header::TRANSFER_ENCODING).iter().collect();
+            let all = all
+                .iter()
+                .map(|value| String::from_utf8_lossy(value.as_bytes()))
+                .collect::<Vec<_>>()
+                .join(", ");
+            return Err(Refusal::TransferCoding(all));
+        }
+    }
+    if let (Some(limit), Some(length)) = (settings.max_body, body.size_hint().exact()) {
+        if length > limit {
+            return Err(Refusal::BodyTooLarge { length, limit });
+        }
+    }
+    Ok(())
+}
+
+/// One pass from hyper's head to ours.
+fn convert(head: &Parts, connection: &Connection) -> Request {
+    let version = if head.version == hyper::Version::HTTP_10 {
+        Version::Http10
+    } else {
+        Version::Http11
+    };
+    let absolute;
+    let target = match head.uri.path_and_query() {
+        Some(target) if head.uri.authority().is_none() => target.as_str(),
+        _ => {
+            // Absolute form (RFC 9112 §3.2.2), rare enough to be put together again.
+            absolute = head.uri.to_string();
+            &absolute
+        }
+    };
+    let mut request = Request::builder(head.method.as_str().as_bytes(), target.as_bytes(), version);
+    for (name, value) in &head.headers {
+        request = request.header(name.as_str().as_bytes(), value.as_bytes());
+    }
+    request
+        .scheme(Scheme::Http)
+        .peer(connection.peer.clone())
+        .local(connection.local.clone())
+        .finish()
+}

@@ -1,0 +1,38 @@
+//! The front: from the listening socket to a request in the hands of the worker.
+//!
+//! A connection is accepted here, its HTTP/1.1 is read and written here, and each request crosses one [`Handoff`]. The
+//! way back of a request is its [`Exchange`]. After an accepted WebSocket handshake the socket itself leaves through
+//! [`Handoff::upgraded`], with every byte that was already read. This is the only crate that knows tokio and hyper, and
+//! none of their types is part of its interface. It must never know the worker, a channel, an application or a language:
+//! all it needs of them is the [`Handoff`] trait.
+//!
+//! The files in the order in which a connection meets them: `listen` (accept, and when not to), `peer` (the socket and
+//! who is at the other end), `framing` (a second opinion on where a message ends), `connection` (one task per
+//! connection), `http` (the rules a request must keep), `exchange` (the way back), `response` (what hyper writes),
+//! `upgrade` (the socket leaves), `drain` (the order in which everything ends). `front` holds them together, `bell` wakes
+//! the thread, `settings`, `error` and `handoff` are what others see.
+
+#![forbid(unsafe_code)]
+#![warn(missing_docs)]
+
+mod bell;
+mod connection;
+mod drain;
+mod error;
+mod exchange;
+mod framing;
+mod front;
+mod handoff;
+mod http;
+mod listen;
+mod peer;
+mod response;
+mod settings;
+mod upgrade;
+
+pub use error::Gone;
+pub use exchange::{BodyRead, Exchange};
+pub use front::{Front, FrontStatistics};
+pub use handoff::{Handoff, LogLevel};
+pub use listen::Listener;
+pub use settings::FrontSettings;

@@ -1,0 +1,256 @@
+//! Listeners: how they come to be, and when the front accepts from them.
+//!
+//! A listener is bound here or inherited from the master; several processes may hold the same one, so "nothing to accept
+//! after all" is no error. Before each accept the handoff is asked for room; without it the connection stays in the
+//! kernel's queue, where another process can take it. An accept that fails for lack of descriptors or memory is tried again
+//! after a pause: the listener is never lost and the loop never spins.
+
+use std::io;
+use std::net::SocketAddr;
+use std::os::fd::OwnedFd;
+use std::os::linux::net::SocketAddrExt;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use fairlead_protocol::Address;
+use socket2::{Domain, SockAddr, Socket as RawSocket, Type};
+use tokio::sync::Notify;
+
+use crate::connection::{self, Connection};
+use crate::drain::Seat;
+use crate::front::House;
+use crate::handoff::LogLevel;
+use crate::peer::{inet, Socket};
+
+/// The queue of a listener bound here. The kernel cuts it to `net.core.somaxconn` (4096 since Linux 5.4).
+const BACKLOG: i32 = 1024;
+
+/// Accepts in a row before the other tasks get a turn.
+const BATCH: u32 = 64;
+
+/// The pause after an accept failed for lack of something; also how often the lack is looked at again.
+const PAUSE: Duration = Duration::from_millis(100);
+
+/// A socket that connections are accepted from.
+#[derive(Debug)]
+pub enum Listener {
+    /// IPv4 or IPv6.
+    Tcp(std::net::TcpListener),
+    /// A path, an abstract name, or an inherited socket of that family.
+    Unix(std::os::unix::net::UnixListener),
+}
+
+impl Listener {
+    /// Binds `address`: `":8080"` (all IPv4 addresses), `"127.0.0.1:0"`, `"[::1]:80"`, `"/path"` or `"@abstract"`.
+    ///
+    /// A socket file that nobody listens on any more is replaced.
+    pub fn bind(address: &str) -> io::Result<Listener> {
+        Listener::bind_with_backlog(address, BACKLOG)
+    }
+
+    /// Like [`bind`](Listener::bind), with the length of the kernel's queue.
+    pub fn bind_with_backlog(address: &str, backlog: i32) -> io::Result<Listener> {
+        bind(address, backlog).map_err(|error| {
+            io::Error::new(
+                error.kind(),
+                format!("cannot listen on {address:?}: {error}; choose another address"),
+            )
+        })
+    }
+
+    /// Takes over an inherited listening socket and finds out its family.
+    pub fn from_fd(socket: OwnedFd) -> io::Result<Listener> {
+        let socket = RawSocket::from(socket);
+        if !socket.is_listener()? {
+            let why = "the inherited descriptor is a socket that does not listen; call listen() before passing it on";
+            return Err(io::Error::new(io::ErrorKind::InvalidInput, why));
+        }
+        match socket.domain()? {
+            Domain::UNIX => Ok(Listener::Unix(OwnedFd::from(socket).into())),
+            Domain::IPV4 | Domain::IPV6 => Ok(Listener::Tcp(OwnedFd::from(socket).into())),
+            other => Err(io::Error::new(
+                io::ErrorKind::Unsupported,
+                format!("the inherited socket has family {other:?}; pass a TCP or UNIX socket"),
+            )),
+        }
+    }
+
+    /// The address that clients connect to.
+    pub fn local_address(&self) -> Address {
+        match self {
+            Listener::Tcp(listener) => listener.local_addr().map_or(Address::Unknown, inet),
+            Listener::Unix(listener) => listener
+                .local_addr()
+                .map_or(Address::Unknown, |address| unix(&address)),
+        }
+    }
+}
+
+fn bind(address: &str, backlog: i32) -> io::Result<Listener> {
+    if let Some(name) = address.strip_prefix('@') {
+        let address = std::os::unix::net::SocketAddr::from_abstract_name(name)?;
+        return std::os::unix::net::UnixListener::bind_addr(&address).map(Listener::Unix);
+    }
+    if address.contains('/') {
+        remove_stale(address)?;
+        let socket = RawSocket::new(Domain::UNIX, Type::STREAM, None)?;
+        socket.bind(&SockAddr::unix(address)?)?;
+        socket.listen(backlog)?;
+        return Ok(Listener::Unix(socket.into()));
+    }
+    let full = if address.starts_with(':') {
+        format!("0.0.0.0{address}")
+    } else {
+        address.to_owned()
+    };
+    let resolved: SocketAddr = std::net::ToSocketAddrs::to_socket_addrs(&full)?
+        .next()
+        .ok_or_else(|| io::Error::new(io::ErrorKind::NotFound, "the name has no address"))?;
+    let socket = RawSocket::new(Domain::for_address(resolved), Type::STREAM, None)?;
+    // A restarted server must not wait for the old connections' TIME_WAIT.
+    socket.set_reuse_address(true)?;
+    socket.bind(&resolved.into())?;
+    socket.listen(backlog)?;
+    Ok(Listener::Tcp(socket.into()))
+}
+
+/// Removes a socket file whose listener has died. Anything else at that path is left for `bind` to complain about.
+fn remove_stale(path: &str) -> io::Result<()> {
+    match std::os::unix::net::UnixStream::connect(path) {
+        Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => std::fs::remove_file(path),
+        _ => Ok(()),
+    }
+}
+
+fn unix(address: &std::os::unix::net::SocketAddr) -> Address {
+    let name = match (address.as_pathname(), address.as_abstract_name()) {
+        (Some(path), _) => path.to_string_lossy().into_owned(),
+        (None, Some(name)) => format!("@{}", String::from_utf8_lossy(name)),
+        (None, None) => String::new(),
+    };
+    Address::Unix(name)
+}
+
+/// Lets accept tasks wait for room.
+#[derive(Default)]
+pub(crate) struct Gate {
+    is_waiting: AtomicBool,
+    opened: Notify,
+}
+
+impl Gate {
+    /// There may be room again. One load when nobody waits for it.
+    pub(crate) fn open(&self) {
+        if self.is_waiting.load(Ordering::SeqCst) && self.is_waiting.swap(false, Ordering::SeqCst) {
+            self.opened.notify_waiters();
+        }
+    }
+
+    async fn wait_for_room(&self, house: &House) {
+        while !house.handoff.has_room() {
+            let opened = self.opened.notified();
+            let mut opened = std::pin::pin!(opened);
+            opened.as_mut().enable();
+            // Announced before the second question: who makes room after it sees the announcement.
+            self.is_waiting.store(true, Ordering::SeqCst);
+            if house.handoff.has_room() {
+                return;
+            }
+            opened.await;
+        }
+    }
+}
+
+/// A listener registered with tokio.
+pub(crate) struct Door {
+    socket: DoorSocket,
+    address: Address,
+}
+
+enum DoorSocket {
+    Tcp(tokio::net::TcpListener),
+    Unix(tokio::net::UnixListener),
+}
+
+impl Door {
+    /// Must be called inside the runtime.
+    pub(crate) fn new(listener: Listener) -> io::Result<Door> {
+        let address = listener.local_address();
+        let socket = match listener {
+            Listener::Tcp(listener) => {
+                listener.set_nonblocking(true)?;
+                // Linux hands this on to every accepted socket, which saves a system call for each.
+                socket2::SockRef::from(&listener).set_tcp_nodelay(true)?;
+                DoorSocket::Tcp(tokio::net::TcpListener::from_std(listener)?)
+            }
+            Listener::Unix(listener) => {
+                listener.set_nonblocking(true)?;
+                DoorSocket::Unix(tokio::net::UnixListener::from_std(listener)?)
+            }
+        };
+        Ok(Door { socket, address })
+    }
+
+    async fn accept(&self) -> io::Result<(Socket, Address)> {
+        match &self.socket {
+            DoorSocket::Tcp(listener) => listener
+                .accept()
+                .await
+                .map(|(stream, address)| (Socket::Tcp(stream), inet(address))),
+            DoorSocket::Unix(listener) => listener
+                .accept()
+                .await
+                .map(|(stream, _)| (Socket::Unix(stream), Address::Unix(String::new()))),
+        }
+    }
+}
+
+/// Accepts for ever; aborted by the drain, which closes the listener.
+pub(crate) async fn accept(door: Door, house: Arc<House>) {
+    let mut complained: Option<Instant> = None;
+    loop {
+        for _ in 0..BATCH {
+            house.gate.wait_for_room(&house).await;
+            match door.accept().await {
+                Ok((socket, peer)) => admit(socket, peer, &door.address, &house),
+                Err(error) if is_of_one_connection(&error) => {}
+                Err(error) => {
+                    if complained.is_none_or(|when| when.elapsed() >= Duration::from_secs(1)) {
+                        complained = Some(Instant::now());
+                        let line = format!("no connection can be accepted: {error}; raise the limit on open files (ulimit -n)");
+                        house.handoff.log(LogLevel::Error, &line);
+                    }
+                    tokio::time::sleep(PAUSE).await;
+                }
+            }
+        }
+        tokio::task::yield_now().await;
+    }
+}
+
+fn admit(socket: Socket, peer: Address, listening: &Address, house: &Arc<House>) {
+    house.counters.accepted();
+    let local = socket.local_address(listening);
+    let connection = Arc::new(Connection::new(Arc::clone(house), peer, local));
+    let seat = Seat::take(house, connection);
+    tokio::spawn(connection::serve(seat, socket));
+}
+
+/// accept(2): the client left while it was queued, or its network failed. The next one may be fine.
+fn is_of_one_connection(error: &io::Error) -> bool {
+    use io::ErrorKind::{
+        ConnectionAborted, ConnectionReset, HostUnreachable, Interrupted, NetworkDown, NetworkUnreachable,
+        WouldBlock,
+    };
+    matches!(
+        error.kind(),
+        ConnectionAborted
+            | ConnectionReset
+            | Interrupted
+            | WouldBlock
+            | NetworkDown
+            | NetworkUnreachable
+            | HostUnreachable
+    )
+}

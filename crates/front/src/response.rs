@@ -1,0 +1,365 @@
+//! The answer as hyper takes it: a future for the head, a body for the rest.
+//!
+//! [`Answering`] and [`ResponseBody`] poll the state of an exchange directly; no channel lies between the application's call
+//! and hyper's write. Dropping either before the answer is complete means that the client is gone, and whoever waits on the
+//! exchange is told. What an application may not say (a header with a line end, a second length) is caught here, because
+//! after this only hyper follows, which trusts us.
+
+use std::fmt;
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+
+use bytes::Bytes;
+use fairlead_protocol::ResponseHead;
+use hyper::body::{Body, Frame, SizeHint};
+use hyper::ext::ReasonPhrase;
+use hyper::header::{self, HeaderMap, HeaderName, HeaderValue};
+use hyper::{Response, StatusCode};
+
+use crate::connection::Connection;
+use crate::exchange::{Answer, Core, End};
+use crate::handoff::LogLevel;
+
+/// The error that makes hyper close a connection in the middle of a response.
+#[derive(Debug)]
+pub(crate) struct Cut;
+
+impl fmt::Display for Cut {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("the application cut the connection")
+    }
+}
+
+impl std::error::Error for Cut {}
+
+/// Waits for the head of one answer.
+pub(crate) struct Answering(Option<Waiting>);
+
+enum Waiting {
+    /// `headers` is the map of the request, kept for the response: it has its memory already.
+    Application {
+        core: Arc<Core>,
+        headers: HeaderMap,
+        is_head: bool,
+    },
+    /// The front's own answer.
+    Refused(Arc<Connection>, Response<ResponseBody>),
+}
+
+impl Answering {
+    pub(crate) fn new(core: Arc<Core>, mut headers: HeaderMap, is_head: bool) -> Answering {
+        headers.clear();
+        Answering(Some(Waiting::Application {
+            core,
+            headers,
+            is_head,
+        }))
+    }
+
+    pub(crate) fn refused(connection: Arc<Connection>, status: u16, why: &str) -> Answering {
+        let mut response = plain(status, why);
+        response
+            .headers_mut()
+            .insert(header::CONNECTION, HeaderValue::from_static("close"));
+        Answering(Some(Waiting::Refused(connection, response)))
+    }
+}
+
+impl Future for Answering {
+    type Output = Result<Response<ResponseBody>, Cut>;
+
+    /// The context is not kept: it is the one of the connection's task, which the connection knows since its first turn.
+    fn poll(mut self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Self::Output> {
+        if let Some(Waiting::Application { core, .. }) = &self.0 {
+            if matches!(core.lock().answer, Answer::Waiting) {
+                return Poll::Pending;
+            }
+        }
+        match self.0.take() {
+            Some(Waiting::Application {
+                core,
+                headers,
+                is_head,
+            }) => {
+                let mut response = take(&core, headers, is_head)?;
+                if core.upgrade_requested && response.status() != StatusCode::SWITCHING_PROTOCOLS {
+                    // The client may have sent frames behind its handshake, which must not be read as a request.
+                    let close = HeaderValue::from_static("close");
+                    response.headers_mut().insert(header::CONNECTION, close);
+                    core.connection.expect_unread();
+                }
+                Poll::Ready(Ok(response))
+            }
+            Some(Waiting::Refused(connection, response)) => {
+                connection.end_request();
+                Poll::Ready(Ok(response))
+            }
+            None => Poll::Pending,
+        }
+    }
+}
+
+impl Drop for Answering {
+    fn drop(&mut self) {
+        if let Some(Waiting::Application { core, .. }) = &self.0 {
+            core.close(true);
+        }
+    }
+}
+
+/// Turns the answer that has arrived into hyper's response.
+fn take(core: &Arc<Core>, headers: HeaderMap, is_head: bool) -> Result<Response<ResponseBody>, Cut> {
+    let connection = &core.connection;
+    let mut state = core.lock();
+    let answer = std::mem::replace(&mut state.answer, Answer::Taken);
+    if matches!(answer, Answer::Streaming(_)) {
+        state.answer = Answer::TakenStreaming;
+    }
+    drop(state);
+    let (head, body) = match answer {
+        Answer::Whole(head, body) => (head, Some(body)),
+        Answer::Streaming(head) => (head, None),
+        Answer::Upgrade(head, exchange) => {
+            connection.begin_upgrade(exchange);
+            core.close(false);
+            let composed = compose(head, headers, core).map_err(|why| {
+                connection.log(LogLevel::Error, format_args!("{why}; the handshake is given up"));
+                Cut
+            })?;
+            return Ok(composed.response(ResponseBody::EMPTY));
+        }
+        Answer::Abandoned => {
+            end(core);
+            return Ok(plain(500, "the application ended without a response"));
+        }
+        Answer::Aborted | Answer::Waiting | Answer::Taken | Answer::TakenStreaming => {
+            core.close(false);
+            return Err(Cut);
+        }
+    };
+    let composed = match compose(head, headers, core) {
+        Ok(composed) => composed,
+        Err(why) => {
+            connection.log(LogLevel::Error, format_args!("{why}; the client gets 500"));
+            core.mute();
+            connection.end_request();
+            return Ok(plain(500, "the application gave an invalid response head"));
+        }
+    };
+    let may_have_body = !is_head && !matches!(composed.status.as_u16(), 204 | 304);
+    let body = match body {
+        _ if !may_have_body => {
+            core.mute();
+            connection.end_request();
+            ResponseBody::EMPTY
+        }
+        Some(piece) => {
+            end(core);
+            // An application's Content-Length that differs from the body: hyper keeps to the header, cuts what is too
+            // long and closes the connection after what is too short.
+            let exact = composed.length.is_none_or(|length| length == piece.len() as u64);
+            let piece = if exact && piece.is_empty() {
+                None
+            } else {
+                Some(piece)
+            };
+            ResponseBody::Whole { piece, exact }
+        }
+        None => ResponseBody::Streaming {
+            core: Arc::clone(core),
+            left: composed.length,
+        },
+    };
+    Ok(composed.response(body))
+}
+
+fn end(core: &Core) {
+    core.close(false);
+    core.connection.end_request();
+}
+
+/// A response of the front itself.
+fn plain(status: u16, why: &str) -> Response<ResponseBody> {
+    let status = StatusCode::from_u16(status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+    let text = format!(
+        "{} {}: {why}\n",
+        status.as_str(),
+        status.canonical_reason().unwrap_or("Error")
+    );
+    let mut response = Response::new(ResponseBody::Whole {
+        piece: Some(Bytes::from(text)),
+        exact: true,
+    });
+    *response.status_mut() = status;
+    let kind = HeaderValue::from_static("text/plain; charset=utf-8");
+    response.headers_mut().insert(header::CONTENT_TYPE, kind);
+    response
+}
+
+/// A checked response head.
+struct Composed {
+    status: StatusCode,
+    reason: Option<ReasonPhrase>,
+    headers: HeaderMap,
+    /// The Content-Length that the application gave.
+    length: Option<u64>,
+}
+
+impl Composed {
+    fn response(self, body: ResponseBody) -> Response<ResponseBody> {
+        let mut response = Response::new(body);
+        *response.status_mut() = self.status;
+        *response.headers_mut() = self.headers;
+        if let Some(reason) = self.reason {
+            response.extensions_mut().insert(reason);
+        }
+        response
+    }
+}
+
+fn compose(head: ResponseHead, mut headers: HeaderMap, core: &Core) -> Result<Composed, String> {
+    let code = head.status;
+    let is_upgrade = code == 101;
+    let status = StatusCode::from_u16(code)
+        .ok()
+        .filter(|status| !status.is_informational() || is_upgrade && core.upgrade_requested)
+        .ok_or_else(|| format!("the application answered with status {code}; use one from 200 to 999"))?;
+    let reason = match head.reason {
+        Some(reason) if status.canonical_reason() != Some(&reason) => {
+            Some(ReasonPhrase::try_from(reason.into_bytes()).map_err(|_| {
+                format!("the reason phrase of status {code} has a line end or control byte; remove it")
+            })?)
+        }
+        _ => None,
+    };
+    let mut length = None;
+    headers.reserve(head.headers.len() + 2);
+    for (name, value) in head.headers {
+        let key = HeaderName::from_bytes(name.as_bytes()).map_err(|_| {
+            format!("the response header {name:?} is no valid name; use letters, digits and hyphens")
+        })?;
+        let value = HeaderValue::from_maybe_shared(Bytes::from(value)).map_err(|_| {
+            format!("the value of the response header {name:?} has a line end or control byte; remove it")
+        })?;
+        // How the body is delimited is the front's business.
+        if key == header::TRANSFER_ENCODING {
+            continue;
+        }
+        if key == header::CONTENT_LENGTH {
+            let number = value.to_str().ok().and_then(|text| text.parse::<u64>().ok());
+            let number = number
+                .ok_or_else(|| format!("the Content-Length {value:?} of the response is not a number"))?;
+            if length.replace(number).is_some_and(|earlier| earlier != number) {
+                return Err(format!(
+                    "the response has two Content-Lengths, the second is {number}; give one"
+                ));
+            }
+            // RFC 9110 §8.6: never with 204. A repetition adds nothing.
+            if code == 204 || headers.contains_key(&key) {
+                continue;
+            }
+        }
+        headers.append(key, value);
+    }
+    if let Some(server) = &core.connection.house().server_header {
+        headers.entry(header::SERVER).or_insert_with(|| server.clone());
+    }
+    Ok(Composed {
+        status,
+        reason,
+        headers,
+        length,
+    })
+}
+
+/// The body of an answer.
+pub(crate) enum ResponseBody {
+    /// `exact`: the piece is as long as the Content-Length says, or there is none.
+    Whole { piece: Option<Bytes>, exact: bool },
+    /// `left`: what the Content-Length still promises.
+    Streaming { core: Arc<Core>, left: Option<u64> },
+}
+
+impl ResponseBody {
+    const EMPTY: ResponseBody = ResponseBody::Whole {
+        piece: None,
+        exact: true,
+    };
+}
+
+impl Body for ResponseBody {
+    type Data = Bytes;
+    type Error = Cut;
+
+    fn poll_frame(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Cut>>> {
+        match self.get_mut() {
+            ResponseBody::Whole { piece, .. } => Poll::Ready(
+                piece
+                    .take()
+                    .filter(|piece| !piece.is_empty())
+                    .map(|piece| Ok(Frame::data(piece))),
+            ),
+            ResponseBody::Streaming { core, left } => {
+                let low_water = core.connection.settings().response_high_water;
+                let mut state = core.lock();
+                let Some(piece) = state.outgoing.pop() else {
+                    return match state.outgoing.end {
+                        End::Open => Poll::Pending,
+                        End::Complete => Poll::Ready(None),
+                        End::Failed(_) => Poll::Ready(Some(Err(Cut))),
+                    };
+                };
+                let token = if state.outgoing.buffered < low_water {
+                    state.outgoing.token.take()
+                } else {
+                    None
+                };
+                drop(state);
+                if let Some(left) = left {
+                    *left = left.saturating_sub(piece.len() as u64);
+                }
+                if let Some(token) = token {
+                    core.connection.handoff().wake(token);
+                }
+                Poll::Ready(Some(Ok(Frame::data(piece))))
+            }
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        match self {
+            ResponseBody::Whole { piece, .. } => piece.is_none(),
+            ResponseBody::Streaming { core, .. } => {
+                let state = core.lock();
+                state.outgoing.end == End::Complete && state.outgoing.buffered == 0
+            }
+        }
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        match self {
+            ResponseBody::Whole { piece, exact: true } => {
+                SizeHint::with_exact(piece.as_ref().map_or(0, Bytes::len) as u64)
+            }
+            _ => SizeHint::default(),
+        }
+    }
+}
+
+impl Drop for ResponseBody {
+    fn drop(&mut self) {
+        if let ResponseBody::Streaming { core, left } = self {
+            let state = core.lock();
+            let complete = state.outgoing.end == End::Complete && state.outgoing.buffered == 0;
+            drop(state);
+            if complete || *left == Some(0) {
+                core.mute();
+                core.connection.end_request();
+            } else {
+                core.close(true);
+            }
+        }
+    }
+}

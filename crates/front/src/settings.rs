@@ -1,0 +1,59 @@
+//! The settings of the front: each with its default and the reason for it.
+//!
+//! Nothing here parses text or reads the environment; whoever starts the front passes a finished value. A limit exists
+//! for every thing that a stranger can make grow: the head, its number of lines, the waiting time, the buffered bytes.
+
+use std::time::Duration;
+
+/// What the front allows a client, and how long.
+#[derive(Clone, Debug)]
+pub struct FrontSettings {
+    /// How long a client may take for one request head, counted from its first byte (from the accept for the first
+    /// request of a connection). After it: 408, or a plain close when not a single byte came. Default 10 s: a head fits
+    /// one packet, so even a phone in a tunnel needs a second, and a slow-loris attack holds a slot no longer than this.
+    pub header_timeout: Duration,
+    /// How long a connection may stay silent between two requests. Default 75 s: longer than the 60 s for which proxies
+    /// keep their side open, so that the proxy closes first and no request is lost on a connection that just closed.
+    pub keep_alive_timeout: Duration,
+    /// How long a transfer may stand still: the client takes no byte of a response that is waiting for it, or sends no byte
+    /// of a body that the application asked for. Default 60 s, uWSGI's `--http-timeout`. Time in the application does
+    /// not count.
+    pub stall_timeout: Duration,
+    /// The size of a request head: request line and headers. More is answered with 431. Default 32 KiB: room for large
+    /// cookies and tokens; nginx allows the same (4 buffers of 8 KiB).
+    pub max_header_bytes: usize,
+    /// The number of header lines. More is answered with 431. Default 100, the number that hyper keeps without allocating;
+    /// browsers send under 30.
+    pub max_headers: usize,
+    /// Bytes of a request body that are kept for the application before the front stops reading from the client.
+    /// Default 256 KiB: enough to cover a round trip of 20 ms at 100 Mbit/s.
+    pub body_high_water: usize,
+    /// Bytes of a response that wait for the client before [`Exchange::wait_writable`](crate::Exchange::wait_writable)
+    /// says no. Default 256 KiB, for the same reason. hyper and the kernel buffer a further part on top.
+    pub response_high_water: usize,
+    /// The largest request body. A longer `Content-Length` is answered with 413 before the application sees the request; a
+    /// chunked body that grows beyond it fails while it is read. Default `None`: applications differ too much.
+    pub max_body: Option<u64>,
+    /// The `Server` header of responses that have none. Default `None`: no need to tell a stranger what runs here.
+    pub server_header: Option<String>,
+    /// How long a dropped [`Front`](crate::Front) lets requests in flight finish. Default 5 s;
+    /// [`Front::stop`](crate::Front::stop) takes its own deadline.
+    pub shutdown_grace: Duration,
+}
+
+impl Default for FrontSettings {
+    fn default() -> Self {
+        FrontSettings {
+            header_timeout: Duration::from_secs(10),
+            keep_alive_timeout: Duration::from_secs(75),
+            stall_timeout: Duration::from_secs(60),
+            max_header_bytes: 32 * 1024,
+            max_headers: 100,
+            body_high_water: 256 * 1024,
+            response_high_water: 256 * 1024,
+            max_body: None,
+            server_header: None,
+            shutdown_grace: Duration::from_secs(5),
+        }
+    }
+}

@@ -1,0 +1,30 @@
+//! The socket leaves: what follows an accepted WebSocket handshake.
+//!
+//! hyper has written the 101 response and stopped reading; the bytes it read beyond the handshake are the first of the
+//! WebSocket. The socket is taken from tokio, stays non-blocking and open, and goes to the worker together with those
+//! bytes. From here on the front knows nothing of the connection. Either `upgraded` or `upgrade_lost` is called for each
+//! accepted upgrade, never both: [`Seat`](crate::drain::Seat) reports as lost whatever did not come this far.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+
+use crate::connection::Connection;
+use crate::exchange::Exchange;
+use crate::peer::Socket;
+
+/// Hands the socket over.
+pub(crate) fn leave(connection: &Connection, exchange: &Arc<Exchange>, socket: Socket, read_ahead: Bytes) {
+    match socket.into_fd() {
+        Ok(socket) => {
+            connection.house().counters.upgraded();
+            connection
+                .handoff()
+                .upgraded(exchange, socket, Vec::from(read_ahead));
+        }
+        Err(error) => {
+            let why = format!("the socket could not be taken from the event loop: {error}");
+            connection.handoff().upgrade_lost(exchange, why);
+        }
+    }
+}

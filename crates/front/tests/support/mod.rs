@@ -1,0 +1,328 @@
+//! What the tests of the front share: a handoff that passes everything on to the test's thread, and a raw client.
+//!
+//! The test is the application: it takes a request from a queue and answers it, so every test decides its own order of
+//! events and waits for a thing itself, never for time to pass. Every wait ends after [`PATIENCE`], which only a failing
+//! test ever reaches.
+
+#![allow(dead_code, reason = "every test binary uses a part of this")]
+
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::{Shutdown, SocketAddr, TcpStream};
+use std::os::fd::OwnedFd;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::{channel, Receiver, Sender};
+use std::sync::Arc;
+use std::time::Duration;
+
+use fairlead_front::{Exchange, Front, FrontSettings, Handoff, Listener, LogLevel};
+use fairlead_protocol::{Address, Request, ResponseHead};
+
+/// How long a test waits for something that must happen.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
+
+/// A socket that has left the front.
+pub(crate) struct Departed {
+    pub(crate) exchange: Arc<Exchange>,
+    pub(crate) socket: Result<(OwnedFd, Vec<u8>), String>,
+}
+
+struct Queues {
+    requests: Sender<(Request, Arc<Exchange>)>,
+    departed: Sender<Departed>,
+    wakes: Sender<u64>,
+    lines: Sender<(LogLevel, String)>,
+    room: Arc<AtomicBool>,
+    room_questions: Sender<bool>,
+}
+
+impl Handoff for Queues {
+    fn request(&self, request: Request, exchange: Arc<Exchange>) {
+        let _ = self.requests.send((request, exchange));
+    }
+
+    fn upgraded(&self, exchange: &Arc<Exchange>, socket: OwnedFd, read_ahead: Vec<u8>) {
+        let _ = self.departed.send(Departed {
+            exchange: Arc::clone(exchange),
+            socket: Ok((socket, read_ahead)),
+        });
+    }
+
+    fn upgrade_lost(&self, exchange: &Arc<Exchange>, why: String) {
+        let _ = self.departed.send(Departed {
+            exchange: Arc::clone(exchange),
+            socket: Err(why),
+        });
+    }
+
+    fn wake(&self, token: u64) {
+        let _ = self.wakes.send(token);
+    }
+
+    fn has_room(&self) -> bool {
+        let room = self.room.load(Ordering::SeqCst);
+        let _ = self.room_questions.send(room);
+        room
+    }
+
+    fn log(&self, level: LogLevel, line: &str) {
+        let _ = self.lines.send((level, line.to_owned()));
+    }
+}
+
+/// A running front and the far ends of its handoff.
+pub(crate) struct Stage {
+    pub(crate) front: Front,
+    pub(crate) address: Address,
+    pub(crate) requests: Receiver<(Request, Arc<Exchange>)>,
+    pub(crate) departed: Receiver<Departed>,
+    pub(crate) wakes: Receiver<u64>,
+    pub(crate) lines: Receiver<(LogLevel, String)>,
+    pub(crate) room: Arc<AtomicBool>,
+    pub(crate) room_questions: Receiver<bool>,
+}
+
+impl Stage {
+    pub(crate) fn new() -> Stage {
+        Stage::with(FrontSettings::default())
+    }
+
+    pub(crate) fn with(settings: FrontSettings) -> Stage {
+        Stage::on(
+            Listener::bind("127.0.0.1:0").expect("a free port"),
+            settings,
+            true,
+        )
+    }
+
+    pub(crate) fn on(listener: Listener, settings: FrontSettings, has_room: bool) -> Stage {
+        let address = listener.local_address();
+        let (requests, requests_here) = channel();
+        let (departed, departed_here) = channel();
+        let (wakes, wakes_here) = channel();
+        let (lines, lines_here) = channel();
+        let (room_questions, room_questions_here) = channel();
+        let room = Arc::new(AtomicBool::new(has_room));
+        let queues = Queues {
+            requests,
+            departed,
+            wakes,
+            lines,
+            room: Arc::clone(&room),
+            room_questions,
+        };
+        let front = Front::start(vec![listener], settings, Arc::new(queues)).expect("the front starts");
+        Stage {
+            front,
+            address,
+            requests: requests_here,
+            departed: departed_here,
+            wakes: wakes_here,
+            lines: lines_here,
+            room,
+            room_questions: room_questions_here,
+        }
+    }
+
+    pub(crate) fn tcp_address(&self) -> SocketAddr {
+        match &self.address {
+            Address::Inet(address) => *address,
+            other => panic!("not a TCP address: {other}"),
+        }
+    }
+
+    pub(crate) fn client(&self) -> Client<TcpStream> {
+        let stream = TcpStream::connect(self.tcp_address()).expect("the front accepts");
+        stream.set_nodelay(true).expect("no delay");
+        stream.set_read_timeout(Some(PATIENCE)).expect("a timeout");
+        stream.set_write_timeout(Some(PATIENCE)).expect("a timeout");
+        Client {
+            stream: BufReader::new(stream),
+        }
+    }
+
+    /// A client that has sent `bytes`.
+    pub(crate) fn client_sending(&self, bytes: impl AsRef<[u8]>) -> Client<TcpStream> {
+        let mut client = self.client();
+        client.send(bytes);
+        client
+    }
+
+    pub(crate) fn request(&self) -> (Request, Arc<Exchange>) {
+        self.requests.recv_timeout(PATIENCE).expect("a request arrives")
+    }
+
+    pub(crate) fn exchange(&self) -> Arc<Exchange> {
+        self.request().1
+    }
+
+    /// The next log line that contains `text`.
+    pub(crate) fn line(&self, text: &str) -> String {
+        loop {
+            let (_, line) = self
+                .lines
+                .recv_timeout(PATIENCE)
+                .unwrap_or_else(|_| panic!("a line with {text:?}"));
+            if line.contains(text) {
+                return line;
+            }
+        }
+    }
+
+    /// Reads the request body to its end.
+    pub(crate) fn body(&self, exchange: &Exchange) -> Result<Vec<u8>, String> {
+        use fairlead_front::BodyRead;
+        let mut body = Vec::new();
+        loop {
+            match exchange.read_body(usize::MAX) {
+                BodyRead::Data(piece) => body.extend_from_slice(&piece),
+                BodyRead::End => return Ok(body),
+                BodyRead::Failed(why) => return Err(why),
+                BodyRead::Pending => {
+                    if !exchange.wait_body(7) {
+                        assert_eq!(self.wakes.recv_timeout(PATIENCE), Ok(7));
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// A client that knows just enough HTTP to read a response.
+pub(crate) struct Client<S> {
+    pub(crate) stream: BufReader<S>,
+}
+
+/// What a client got.
+#[derive(Debug)]
+pub(crate) struct Reply {
+    pub(crate) status_line: String,
+    pub(crate) headers: Vec<(String, String)>,
+    pub(crate) body: Vec<u8>,
+}
+
+impl Reply {
+    pub(crate) fn status(&self) -> u16 {
+        self.status_line[9..12].parse().expect("a status")
+    }
+
+    pub(crate) fn header(&self, name: &str) -> Option<&str> {
+        self.headers
+            .iter()
+            .find(|(other, _)| other == name)
+            .map(|(_, value)| value.as_str())
+    }
+}
+
+impl Client<TcpStream> {
+    pub(crate) fn end_sending(&mut self) {
+        self.stream
+            .get_ref()
+            .shutdown(Shutdown::Write)
+            .expect("an open connection");
+    }
+}
+
+impl<S: Read + Write> Client<S> {
+    pub(crate) fn send(&mut self, bytes: impl AsRef<[u8]>) {
+        self.stream
+            .get_mut()
+            .write_all(bytes.as_ref())
+            .expect("the front reads");
+    }
+
+    fn line(&mut self) -> String {
+        let mut line = String::new();
+        self.stream.read_line(&mut line).expect("a line of the response");
+        assert!(line.ends_with("\r\n"), "the response broke off at {line:?}");
+        line.truncate(line.len() - 2);
+        line
+    }
+
+    /// Reads a response head.
+    pub(crate) fn head(&mut self) -> Reply {
+        let status_line = self.line();
+        let mut headers = Vec::new();
+        loop {
+            let line = self.line();
+            if line.is_empty() {
+                return Reply {
+                    status_line,
+                    headers,
+                    body: Vec::new(),
+                };
+            }
+            let (name, value) = line.split_once(": ").expect("a header");
+            headers.push((name.to_owned(), value.to_owned()));
+        }
+    }
+
+    /// Reads a response and its body.
+    pub(crate) fn reply(&mut self) -> Reply {
+        let mut reply = self.head();
+        if let Some(length) = reply.header("content-length") {
+            reply.body = vec![0; length.parse().expect("a length")];
+            self.stream.read_exact(&mut reply.body).expect("the whole body");
+        } else if reply.header("transfer-encoding") == Some("chunked") {
+            loop {
+                let size = usize::from_str_radix(&self.line(), 16).expect("a chunk size");
+                let mut chunk = vec![0; size];
+                self.stream.read_exact(&mut chunk).expect("the whole chunk");
+                reply.body.append(&mut chunk);
+                assert_eq!(self.line(), "");
+                if size == 0 {
+                    break;
+                }
+            }
+        } else if reply.status() != 304 && reply.status() != 204 {
+            reply.body = self.rest();
+        }
+        reply
+    }
+
+    /// Everything until the server closes.
+    pub(crate) fn rest(&mut self) -> Vec<u8> {
+        let mut rest = Vec::new();
+        self.stream.read_to_end(&mut rest).expect("a clean close");
+        rest
+    }
+
+    /// Waits until the server closes, cleanly or not, and asserts that nothing comes before.
+    pub(crate) fn assert_closed(&mut self) {
+        let mut rest = Vec::new();
+        match self.stream.read_to_end(&mut rest) {
+            Ok(_) => {}
+            Err(error) if error.kind() == std::io::ErrorKind::ConnectionReset => {}
+            Err(error) => panic!("the connection is still open: {error}"),
+        }
+        assert_eq!(String::from_utf8_lossy(&rest), "");
+    }
+}
+
+pub(crate) fn head(status: u16, headers: &[(&str, &str)]) -> ResponseHead {
+    let headers = headers
+        .iter()
+        .map(|(name, value)| ((*name).to_owned(), value.as_bytes().to_vec()))
+        .collect();
+    ResponseHead {
+        status,
+        reason: None,
+        headers,
+    }
+}
+
+pub(crate) fn switching() -> ResponseHead {
+    head(
+        101,
+        &[
+            ("upgrade", "websocket"),
+            ("connection", "Upgrade"),
+            ("sec-websocket-accept", "x"),
+        ],
+    )
+}
+
+pub(crate) const GET: &str = "GET / HTTP/1.1\r\nHost: test\r\n\r\n";
+
+pub(crate) const HANDSHAKE: &str =
+    "GET /chat HTTP/1.1\r\nHost: test\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
+    Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n";

@@ -1,0 +1,139 @@
+//! Close codes and the body of a Close frame.
+//!
+//! Which codes may travel, what a body must look like, and how a reason is cut to fit: RFC 6455 §5.5.1 and §7.4.
+//! Who closes when is the session's business (`closing.rs`), not this file's. A `CloseCode` may hold any number,
+//! because 1005 and 1006 are real answers for an application although they must never be sent.
+
+use std::fmt;
+
+use crate::error::PeerError;
+
+/// RFC 6455 §5.5: a control frame carries at most 125 bytes.
+pub(crate) const MAX_CONTROL_PAYLOAD: usize = 125;
+
+/// A reason has what the two bytes of the code leave of a control frame.
+pub(crate) const MAX_REASON: usize = MAX_CONTROL_PAYLOAD - 2;
+
+/// A close code, RFC 6455 §7.4 and IANA's "WebSocket Close Code Number Registry".
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct CloseCode(pub u16);
+
+impl CloseCode {
+    /// 1000: the purpose of the connection has been fulfilled.
+    pub const NORMAL: CloseCode = CloseCode(1000);
+    /// 1001: the server goes down, or the peer has been idle for too long, or a browser left the page.
+    pub const GOING_AWAY: CloseCode = CloseCode(1001);
+    /// 1002: the peer broke a rule of the protocol.
+    pub const PROTOCOL_ERROR: CloseCode = CloseCode(1002);
+    /// 1003: a kind of data that this endpoint cannot accept, for example binary.
+    pub const UNSUPPORTED_DATA: CloseCode = CloseCode(1003);
+    /// 1005: the Close frame carried no code. Never sent.
+    pub const NO_STATUS: CloseCode = CloseCode(1005);
+    /// 1006: the connection was lost without a Close frame. Never sent.
+    pub const ABNORMAL: CloseCode = CloseCode(1006);
+    /// 1007: the data does not fit its type, for example text that is not UTF-8.
+    pub const INVALID_DATA: CloseCode = CloseCode(1007);
+    /// 1008: a policy was violated.
+    pub const POLICY_VIOLATION: CloseCode = CloseCode(1008);
+    /// 1009: the message is too big.
+    pub const MESSAGE_TOO_BIG: CloseCode = CloseCode(1009);
+    /// 1010: a client misses an extension. A server never sends it, but may receive it.
+    pub const MANDATORY_EXTENSION: CloseCode = CloseCode(1010);
+    /// 1011: the server met a condition that it did not expect.
+    pub const INTERNAL_ERROR: CloseCode = CloseCode(1011);
+    /// 1012: the service restarts (IANA).
+    pub const SERVICE_RESTART: CloseCode = CloseCode(1012);
+    /// 1013: try again later (IANA).
+    pub const TRY_AGAIN_LATER: CloseCode = CloseCode(1013);
+    /// 1014: a gateway got a bad answer from upstream (IANA).
+    pub const BAD_GATEWAY: CloseCode = CloseCode(1014);
+
+    /// Whether a Close frame may carry this code.
+    ///
+    /// RFC 6455 §7.4.1: 1005, 1006 and 1015 are for local use; 1004 is reserved and 1016 to 2999 are unassigned.
+    /// RFC 6455 §7.4.2: 3000 to 3999 belong to libraries, 4000 to 4999 to applications.
+    pub const fn is_valid_on_wire(self) -> bool {
+        matches!(self.0, 1000..=1003 | 1007..=1014 | 3000..=4999)
+    }
+}
+
+impl fmt::Display for CloseCode {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+impl From<CloseCode> for u16 {
+    fn from(code: CloseCode) -> u16 {
+        code.0
+    }
+}
+
+/// The longest start of `reason` that fits a Close frame and ends between two characters.
+pub fn fit_reason(reason: &str) -> &str {
+    // RFC 6455 §5.5.1: the reason is UTF-8, so a cut inside a character would make the frame invalid.
+    let mut end = reason.len().min(MAX_REASON);
+    while !reason.is_char_boundary(end) {
+        end -= 1;
+    }
+    &reason[..end]
+}
+
+/// Reads the payload of a received Close frame: nothing, or a code and a reason.
+pub(crate) fn parse_body(payload: &[u8]) -> Result<Option<(CloseCode, &str)>, PeerError> {
+    let Some((code, reason)) = payload.split_first_chunk::<2>() else {
+        // RFC 6455 §5.5.1: a body, if there is one, begins with a two-byte code.
+        return if payload.is_empty() {
+            Ok(None)
+        } else {
+            Err(PeerError::CloseBodyTooShort)
+        };
+    };
+    let code = CloseCode(u16::from_be_bytes(*code));
+    if !code.is_valid_on_wire() {
+        return Err(PeerError::InvalidCloseCode(code.0));
+    }
+    match std::str::from_utf8(reason) {
+        Ok(reason) => Ok(Some((code, reason))),
+        Err(_) => Err(PeerError::CloseReasonNotUtf8),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn codes_for_local_use_and_unassigned_codes_never_travel() {
+        for code in [0, 999, 1004, 1005, 1006, 1015, 1016, 2999, 5000, 65535] {
+            assert!(!CloseCode(code).is_valid_on_wire(), "{code}");
+        }
+        for code in [
+            1000, 1001, 1002, 1003, 1007, 1008, 1009, 1010, 1011, 1012, 1013, 1014, 3000, 4999,
+        ] {
+            assert!(CloseCode(code).is_valid_on_wire(), "{code}");
+        }
+    }
+
+    #[test]
+    fn a_long_reason_is_cut_between_two_characters() {
+        assert_eq!(fit_reason("short"), "short");
+        assert_eq!(fit_reason(&"a".repeat(200)).len(), 123);
+        let euros = "€".repeat(50);
+        assert_eq!(fit_reason(&euros), "€".repeat(41));
+        assert_eq!(fit_reason(&format!("a{euros}")).len(), 1 + 40 * 3);
+    }
+
+    #[test]
+    fn a_body_is_empty_or_begins_with_a_valid_code() {
+        assert_eq!(parse_body(b""), Ok(None));
+        assert_eq!(parse_body(b"\x03\xe8"), Ok(Some((CloseCode::NORMAL, ""))));
+        assert_eq!(
+            parse_body(b"\x03\xe9bye"),
+            Ok(Some((CloseCode::GOING_AWAY, "bye")))
+        );
+        assert_eq!(parse_body(b"\x03"), Err(PeerError::CloseBodyTooShort));
+        assert_eq!(parse_body(b"\x03\xed"), Err(PeerError::InvalidCloseCode(1005)));
+        assert_eq!(parse_body(b"\x03\xe8\xff"), Err(PeerError::CloseReasonNotUtf8));
+    }
+}

@@ -1,0 +1,219 @@
+//! How a session ends: the close handshake, a broken rule, a lost connection. RFC 6455 §5.5.1 and §7.
+//!
+//! The phases only ever go forward: open, Close sent, closing, gone. The first cause of the end is the one that the
+//! application is told, and it is told once. After our Close frame nothing is written any more, whatever happens.
+
+use crate::close::{self, CloseCode, MAX_CONTROL_PAYLOAD};
+use crate::error::{PeerError, UsageError};
+use crate::frame::Opcode;
+use crate::session::Session;
+use crate::time::Time;
+
+/// Why and how a session ended.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Closure {
+    /// The close code; 1005 when the peer gave none, 1006 when the connection was lost.
+    pub code: u16,
+    /// The reason that came with the code, often empty.
+    pub reason: String,
+    /// Whose doing it was.
+    pub by: ClosedBy,
+    /// The rule that the peer broke, if it did.
+    pub error: Option<PeerError>,
+}
+
+/// Whose doing the end of a session was.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ClosedBy {
+    /// The peer sent a Close frame.
+    Peer,
+    /// We sent the first Close frame: because the application wanted it, or because of a limit, or because the peer
+    /// broke a rule.
+    Local,
+    /// The connection ended without a close handshake.
+    Lost(Lost),
+}
+
+/// How a connection was lost.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Lost {
+    /// The peer ended the TCP stream without a Close frame.
+    Eof,
+    /// The connection was reset, or another error of the transport.
+    Reset,
+    /// No sign of life came after a ping.
+    PingTimeout,
+    /// The peer took nothing from us for too long.
+    SendTimeout,
+    /// The peer took too little, so that too much was waiting for it.
+    SlowConsumer,
+    /// Our side dropped the connection on purpose, without a close handshake.
+    Dropped,
+}
+
+impl std::fmt::Display for Lost {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Lost::Eof => "the peer ended the connection without a Close",
+            Lost::Reset => "the connection was reset",
+            Lost::PingTimeout => "no sign of life came after a ping",
+            Lost::SendTimeout => "the peer took nothing of what was sent in time",
+            Lost::SlowConsumer => "the peer reads too slowly: too much waited for it for too long",
+            Lost::Dropped => "this side dropped the connection",
+        })
+    }
+}
+
+/// What the owner of the connection should do with it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Transport {
+    /// Read and write.
+    Open,
+    /// Send what is left, shut the sending side down, then read and discard until the peer's end or `deadline()`.
+    Closing,
+    /// Drop the connection now. What is left may be written once, if that needs no waiting.
+    Gone,
+}
+
+/// Where a session is between its handshake and its end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Phase {
+    /// Both directions work.
+    Open,
+    /// We closed first, and read on until the peer's Close.
+    CloseSent { deadline: Time },
+    /// No frame will be read or written any more.
+    Closing { deadline: Time },
+    /// The connection is of no use.
+    Gone,
+}
+
+impl Session {
+    /// Begins the close handshake. On a session that is closing already, nothing happens.
+    ///
+    /// A reason of more than 123 bytes is cut between two characters. Messages that were complete stay readable.
+    pub fn close(
+        &mut self,
+        code: CloseCode,
+        reason: &str,
+        now: Time,
+        out: &mut Vec<u8>,
+    ) -> Result<(), UsageError> {
+        if !matches!(self.phase, Phase::Open) {
+            return Ok(());
+        }
+        // RFC 6455 §7.4
+        if !code.is_valid_on_wire() {
+            return Err(UsageError::InvalidCloseCode(code.0));
+        }
+        self.close_now(code, reason, now, out);
+        Ok(())
+    }
+
+    /// The peer ended its stream.
+    pub fn receive_eof(&mut self, now: Time) {
+        self.lost(Lost::Eof, now);
+    }
+
+    /// The connection is lost, or must be dropped. After a close handshake this only confirms the end.
+    pub fn lost(&mut self, why: Lost, _now: Time) {
+        self.phase = Phase::Gone;
+        self.inbox.abandon();
+        self.end(Closure {
+            // RFC 6455 §7.1.5: without a Close frame the code is 1006.
+            code: CloseCode::ABNORMAL.0,
+            reason: String::new(),
+            by: ClosedBy::Lost(why),
+            error: None,
+        });
+    }
+
+    /// Closes from our side; the session is open and the code is valid.
+    pub(crate) fn close_now(&mut self, code: CloseCode, reason: &str, now: Time, out: &mut Vec<u8>) {
+        let reason = close::fit_reason(reason);
+        self.append_close(Some(code), reason, out);
+        self.inbox.abandon();
+        self.phase = Phase::CloseSent {
+            deadline: self.close_deadline(now),
+        };
+        self.end(Closure {
+            code: code.0,
+            reason: reason.to_owned(),
+            by: ClosedBy::Local,
+            error: None,
+        });
+    }
+
+    /// The peer's Close frame has arrived.
+    pub(crate) fn receive_close(&mut self, payload: &[u8], now: Time, out: &mut Vec<u8>) {
+        if let Phase::CloseSent { deadline } = self.phase {
+            // RFC 6455 §5.5.1: both have sent one, the handshake is complete; a second of ours must not follow.
+            self.phase = Phase::Closing { deadline };
+            return;
+        }
+        let (code, reason, error) = match close::parse_body(payload) {
+            Ok(Some((code, reason))) => (Some(code), reason, None),
+            Ok(None) => (None, "", None),
+            Err(error) => (Some(error.close_code()), "", Some(error)),
+        };
+        // RFC 6455 §5.5.1: the answer typically echoes the code.
+        self.append_close(code, "", out);
+        self.inbox.abandon();
+        // RFC 6455 §7.1.1: the server closes TCP first.
+        self.phase = Phase::Closing {
+            deadline: self.close_deadline(now),
+        };
+        // RFC 6455 §7.1.5: without a code it is 1005.
+        let code = code.unwrap_or(CloseCode::NO_STATUS).0;
+        self.end(Closure {
+            code,
+            reason: reason.to_owned(),
+            by: ClosedBy::Peer,
+            error,
+        });
+    }
+
+    /// RFC 6455 §7.1.7: fails the connection. The peer is told why, and nothing of it is read any more.
+    pub(crate) fn fail(&mut self, error: PeerError, now: Time, out: &mut Vec<u8>) {
+        self.inbox.abandon();
+        if let Phase::CloseSent { deadline } = self.phase {
+            self.phase = Phase::Closing { deadline };
+            return;
+        }
+        let (code, reason) = (error.close_code(), error.to_string());
+        let reason = close::fit_reason(&reason);
+        self.append_close(Some(code), reason, out);
+        self.phase = Phase::Closing {
+            deadline: self.close_deadline(now),
+        };
+        self.end(Closure {
+            code: code.0,
+            reason: reason.to_owned(),
+            by: ClosedBy::Local,
+            error: Some(error),
+        });
+    }
+
+    fn append_close(&mut self, code: Option<CloseCode>, reason: &str, out: &mut Vec<u8>) {
+        let mut body = [0; MAX_CONTROL_PAYLOAD];
+        let length = match code {
+            Some(code) => {
+                let length = 2 + reason.len();
+                body[..2].copy_from_slice(&code.0.to_be_bytes());
+                body[2..length].copy_from_slice(reason.as_bytes());
+                length
+            }
+            None => 0,
+        };
+        self.append_control(Opcode::Close, &body[..length], out);
+    }
+
+    fn close_deadline(&self, now: Time) -> Time {
+        now + self.settings.timing.close_timeout
+    }
+
+    /// Keeps the first cause.
+    fn end(&mut self, closure: Closure) {
+        self.closure.get_or_insert_with(|| Box::new(closure));
+    }
+}

@@ -1,0 +1,295 @@
+//! A request head: the facts of an HTTP request as plain data, whoever parsed it.
+//!
+//! All bytes lie in one arena and everything else is a range of it, so a request costs two allocations, is `Send`
+//! and can be handed from thread to thread. A front fills it through `RequestBuilder`, after it has refused what is
+//! not HTTP; this file does not parse a head, it only cuts the target. Header names are lower-case from here on.
+
+use std::fmt;
+
+use crate::address::{Address, Scheme};
+use crate::target::{cut_target, Span};
+
+/// The HTTP version of a request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Version {
+    /// HTTP/1.0
+    Http10,
+    /// HTTP/1.1
+    Http11,
+    /// HTTP/2
+    Http2,
+}
+
+impl fmt::Display for Version {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+impl Version {
+    /// As in CGI's `SERVER_PROTOCOL`.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Version::Http10 => "HTTP/1.0",
+            Version::Http11 => "HTTP/1.1",
+            Version::Http2 => "HTTP/2",
+        }
+    }
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Field {
+    name: Span,
+    value: Span,
+}
+
+/// A request head.
+#[derive(Clone, Debug)]
+pub struct Request {
+    arena: Vec<u8>,
+    fields: Vec<Field>,
+    method: Span,
+    target: Span,
+    /// The authority of a target in absolute form.
+    authority: Option<Span>,
+    path: Span,
+    query: Span,
+    version: Version,
+    scheme: Scheme,
+    peer: Address,
+    local: Address,
+}
+
+impl Request {
+    /// Begins a request head. `target` is the raw request target.
+    pub fn builder(method: &[u8], target: &[u8], version: Version) -> RequestBuilder {
+        // Most heads of WebSocket requests fit without growing.
+        let mut arena = Vec::with_capacity(1024);
+        let method = append(&mut arena, method);
+        let target = append(&mut arena, target);
+        let (authority, path, query) = cut_target(&arena, target);
+        RequestBuilder(Request {
+            arena,
+            fields: Vec::with_capacity(16),
+            method,
+            target,
+            authority,
+            path,
+            query,
+            version,
+            scheme: Scheme::Http,
+            peer: Address::Unknown,
+            local: Address::Unknown,
+        })
+    }
+
+    /// The method, as it was sent.
+    pub fn method(&self) -> &[u8] {
+        self.bytes(self.method)
+    }
+
+    /// The request target, as it was sent.
+    pub fn target(&self) -> &[u8] {
+        self.bytes(self.target)
+    }
+
+    /// The path of the target, not decoded; `/` when an absolute target has none, `*` for the asterisk form.
+    pub fn path(&self) -> &[u8] {
+        self.bytes(self.path)
+    }
+
+    /// What follows the first `?` of the target, not decoded.
+    pub fn query(&self) -> &[u8] {
+        self.bytes(self.query)
+    }
+
+    /// The HTTP version.
+    pub fn version(&self) -> Version {
+        self.version
+    }
+
+    /// With or without TLS.
+    pub fn scheme(&self) -> Scheme {
+        self.scheme
+    }
+
+    /// The client's end.
+    pub fn peer(&self) -> &Address {
+        &self.peer
+    }
+
+    /// Our end.
+    pub fn local(&self) -> &Address {
+        &self.local
+    }
+
+    /// The first value of a header; the name in any case.
+    pub fn header(&self, name: &str) -> Option<&[u8]> {
+        self.headers()
+            .find(|(other, _)| other.eq_ignore_ascii_case(name.as_bytes()))
+            .map(|(_, value)| value)
+    }
+
+    /// All headers in order, names in lower case.
+    pub fn headers(&self) -> impl Iterator<Item = (&[u8], &[u8])> + Clone {
+        self.fields
+            .iter()
+            .map(|field| (self.bytes(field.name), self.bytes(field.value)))
+    }
+
+    /// The values of all lines of a header.
+    pub fn values<'a>(&'a self, name: &'a str) -> impl Iterator<Item = &'a [u8]> + Clone {
+        self.headers()
+            .filter(move |(other, _)| other.eq_ignore_ascii_case(name.as_bytes()))
+            .map(|(_, value)| value)
+    }
+
+    /// The elements of a comma list over all lines of a header, without empty ones (RFC 9110 §5.6.1.2).
+    pub fn list<'a>(&'a self, name: &'a str) -> impl Iterator<Item = &'a [u8]> {
+        self.values(name)
+            .flat_map(|value| value.split(|byte| *byte == b','))
+            .map(trim)
+            .filter(|element| !element.is_empty())
+    }
+
+    /// Whether a comma list has a token, in any case.
+    pub fn has_token(&self, header: &str, token: &str) -> bool {
+        self.list(header)
+            .any(|element| element.eq_ignore_ascii_case(token.as_bytes()))
+    }
+
+    /// Whether a body follows: there is a Transfer-Encoding, or a Content-Length other than 0 (RFC 9112 §6.3).
+    pub fn has_body(&self) -> bool {
+        self.header("transfer-encoding").is_some()
+            || self
+                .values("content-length")
+                .any(|length| length.is_empty() || length.iter().any(|d| *d != b'0'))
+    }
+
+    /// The host that the client meant: of an absolute target, else of the Host header.
+    pub fn authority(&self) -> Option<&[u8]> {
+        // RFC 9112 §3.2.2: with an absolute target the Host header is ignored.
+        self.target_authority().or_else(|| self.header("host"))
+    }
+
+    /// The authority of a target in absolute form.
+    pub(crate) fn target_authority(&self) -> Option<&[u8]> {
+        self.authority.map(|span| self.bytes(span))
+    }
+
+    fn bytes(&self, span: Span) -> &[u8] {
+        &self.arena[span.start..span.end]
+    }
+}
+
+/// Fills a [`Request`].
+#[derive(Clone, Debug)]
+pub struct RequestBuilder(Request);
+
+impl RequestBuilder {
+    /// Adds a header line.
+    #[must_use]
+    pub fn header(mut self, name: &[u8], value: &[u8]) -> RequestBuilder {
+        let arena = &mut self.0.arena;
+        let name = append(arena, name);
+        arena[name.start..name.end].make_ascii_lowercase();
+        // RFC 9112 §5: white space around a value is not part of it.
+        let value = append(arena, trim(value));
+        self.0.fields.push(Field { name, value });
+        self
+    }
+
+    /// With or without TLS; without, unless told otherwise.
+    #[must_use]
+    pub fn scheme(mut self, scheme: Scheme) -> RequestBuilder {
+        self.0.scheme = scheme;
+        self
+    }
+
+    /// The client's end.
+    #[must_use]
+    pub fn peer(mut self, address: Address) -> RequestBuilder {
+        self.0.peer = address;
+        self
+    }
+
+    /// Our end.
+    #[must_use]
+    pub fn local(mut self, address: Address) -> RequestBuilder {
+        self.0.local = address;
+        self
+    }
+
+    /// The finished head.
+    pub fn finish(self) -> Request {
+        self.0
+    }
+}
+
+fn append(arena: &mut Vec<u8>, bytes: &[u8]) -> Span {
+    let start = arena.len();
+    arena.extend_from_slice(bytes);
+    Span {
+        start,
+        end: arena.len(),
+    }
+}
+
+/// Without spaces and tabs at both ends.
+pub(crate) fn trim(bytes: &[u8]) -> &[u8] {
+    let blank = |byte: &u8| matches!(byte, b' ' | b'\t');
+    let start = bytes.iter().position(|byte| !blank(byte)).unwrap_or(bytes.len());
+    let end = bytes
+        .iter()
+        .rposition(|byte| !blank(byte))
+        .map_or(start, |last| last + 1);
+    &bytes[start..end]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn header_names_are_lower_case_and_values_are_trimmed() {
+        let request = Request::builder(b"GET", b"/", Version::Http11)
+            .header(b"X-One", b" \t1 ")
+            .header(b"x-ONE", b"2")
+            .header(b"Empty", b"  ")
+            .finish();
+        let headers: Vec<_> = request.headers().collect();
+        assert_eq!(
+            headers,
+            [(&b"x-one"[..], &b"1"[..]), (b"x-one", b"2"), (b"empty", b"")]
+        );
+        assert_eq!(request.header("X-One"), Some(&b"1"[..]));
+        assert_eq!(request.header("missing"), None);
+    }
+
+    #[test]
+    fn tokens_are_found_over_all_lines_and_in_any_case() {
+        let request = Request::builder(b"GET", b"/", Version::Http11)
+            .header(b"Connection", b"keep-alive,, te")
+            .header(b"Connection", b" UPGRADE ")
+            .finish();
+        assert!(request.has_token("connection", "upgrade"));
+        assert!(request.has_token("Connection", "te"));
+        assert!(!request.has_token("connection", "keep"));
+        assert!(!request.has_token("upgrade", "websocket"));
+    }
+
+    #[test]
+    fn a_body_is_announced_by_either_header() {
+        let with = |name: &[u8], value: &[u8]| {
+            Request::builder(b"GET", b"/", Version::Http11)
+                .header(name, value)
+                .finish()
+                .has_body()
+        };
+        assert!(with(b"Transfer-Encoding", b"chunked"));
+        assert!(with(b"Content-Length", b"10"));
+        assert!(with(b"Content-Length", b""));
+        assert!(!with(b"Content-Length", b"0"));
+        assert!(!with(b"Accept", b"*/*"));
+    }
+}

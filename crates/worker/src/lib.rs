@@ -1,0 +1,208 @@
+//! The worker: one loop per process that owns all its sessions, and the driver's seat.
+//!
+//! # The turn
+//! Dirty outboxes flushed, one write each → arrivals join → wait → timers due → ready sockets read and parsed →
+//! events handed to the host. `reactor` says more.
+//!
+//! # Who drives
+//! `seat`: the app's own thread while it waits, the loop thread as soon as nobody has driven for two milliseconds.
+//!
+//! # Locks, in the order in which they may be taken
+//! 1. the seat (one per worker), 2. a connection's state, 3. one leaf queue of `inbox`. The app's verbs take 2 → 3,
+//! the driver 1 → 2 → 3. Nothing waits for a socket, a thread or a language while it holds one; `direct` blocks
+//! with none held.
+//!
+//! # What a crash leaves
+//! Nothing outside the process: sockets close with it. A panic in a verb or a turn poisons no lock for the others
+//! (see `inbox::lock`).
+//!
+//! This crate knows no front, no HTTP, no tokio and no language. Linux's own calls stand in `poller`.
+
+mod connection;
+mod direct;
+mod doorbell;
+mod inbox;
+mod outbox;
+mod poller;
+mod reactor;
+mod seat;
+mod timers;
+
+#[cfg(test)]
+mod tests;
+
+use std::os::fd::{OwnedFd, RawFd};
+use std::sync::atomic::Ordering;
+use std::sync::{Arc, Mutex};
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use fairlead_protocol::{CloseCode, Time};
+
+pub use connection::{Connection, Received, Sent};
+pub use doorbell::Doorbell;
+pub use inbox::{Event, WorkerSettings};
+pub use poller::{EpollPoller, Interest, Poller, Readiness};
+
+use inbox::{Arrival, Shared};
+use seat::Seat;
+
+/// Names a waiting unit. The host chooses it; by convention a slot and a count of waits, so that a late event of
+/// an earlier wait is recognised.
+pub type Token = u64;
+
+/// One loop with its thread.
+pub struct Worker {
+    shared: Arc<Shared>,
+    seat: Arc<Seat>,
+    thread: Mutex<Option<JoinHandle<()>>>,
+}
+
+/// A snapshot of one worker's counters. Message and byte counts are those of connections that have ended.
+#[derive(Clone, Copy, Debug, Default)]
+#[allow(missing_docs)] // the names say it; the units are events and bytes
+pub struct Statistics {
+    pub turns: u64,
+    pub takeovers: u64,
+    pub joined: u64,
+    pub left: u64,
+    pub messages_in: u64,
+    pub messages_out: u64,
+    pub bytes_in: u64,
+    pub bytes_out: u64,
+    /// Connections whose peer vanished, and those whose peer broke a rule.
+    pub lost: u64,
+    pub failed: u64,
+}
+
+impl Worker {
+    /// Starts a loop on epoll.
+    ///
+    /// # Errors
+    /// The system's, when a descriptor or the thread cannot be had.
+    pub fn start(settings: WorkerSettings) -> std::io::Result<Self> {
+        Self::start_on(Box::new(EpollPoller::new()?), settings)
+    }
+
+    /// Starts a loop on another poller.
+    ///
+    /// # Errors
+    /// The system's, when the thread cannot be had.
+    pub fn start_on(poller: Box<dyn Poller>, settings: WorkerSettings) -> std::io::Result<Self> {
+        let worker = Self::without_thread(poller, settings);
+        let handle = seat::spawn(Arc::clone(&worker.seat), Arc::clone(&worker.shared))?;
+        *inbox::lock(&worker.thread) = Some(handle);
+        Ok(worker)
+    }
+
+    /// A loop that only moves when it is driven: for tests, where time and readiness are parameters.
+    fn without_thread(poller: Box<dyn Poller>, settings: WorkerSettings) -> Self {
+        Self {
+            shared: Arc::new(Shared::new(poller, settings)),
+            seat: Arc::new(Seat::new()),
+            thread: Mutex::new(None),
+        }
+    }
+
+    /// Makes the connection of a session whose socket is still on its way; the session's time begins now. Messages
+    /// can be sent at once, they wait for the socket. `label`: peer and path, for the log; `doorbell`: one that the
+    /// app was given before.
+    pub fn connection(&self, label: Box<str>, doorbell: Option<Box<Doorbell>>) -> Arc<Connection> {
+        let reader = if self.shared.settings.threads_read {
+            connection::Reader::Thread
+        } else {
+            connection::Reader::Loop
+        };
+        Arc::new(Connection::new(Arc::clone(&self.shared), label, doorbell, reader))
+    }
+
+    /// The socket has arrived, with the bytes that were read behind the handshake.
+    pub fn join(&self, connection: &Arc<Connection>, socket: OwnedFd, read_ahead: Vec<u8>) {
+        let connection = Arc::clone(connection);
+        self.shared.arrive(Arrival::Join { connection, socket, read_ahead });
+    }
+
+    /// One turn by the calling thread, which waits at most `limit` (`None`: until something happens) and gets all
+    /// events reported so far. One thread at a time.
+    pub fn drive(&self, events: &mut Vec<Event>, limit: Option<Duration>) {
+        self.seat.drive(&self.shared, events, limit);
+    }
+
+    /// Ends the current or the next wait of [`Worker::drive`]. From any thread.
+    pub fn ring(&self) {
+        self.shared.ring();
+    }
+
+    /// Reports an event from outside, for instance that a request's body has more.
+    pub fn report(&self, event: Event) {
+        self.shared.report(event);
+        self.shared.ring();
+    }
+
+    /// [`Event::Deadline`] with this token will be reported once `after` has passed.
+    pub fn wake_at(&self, after: Duration, token: Token) {
+        let at = self.shared.poller.now() + after;
+        self.shared.arrive(Arrival::Timer { at, token });
+    }
+
+    /// The loop's clock.
+    pub fn now(&self) -> Time {
+        self.shared.poller.now()
+    }
+
+    /// A descriptor that polls readable while [`Worker::drive`] has something to do; for hosts on a foreign loop.
+    pub fn descriptor(&self) -> RawFd {
+        self.shared.poller.descriptor()
+    }
+
+    /// Starts the close handshake on every open connection, and says how many there are.
+    pub fn close_all(&self, code: CloseCode, reason: &str) -> usize {
+        let mut all = Vec::new();
+        self.seat.with_reactor(&self.shared, |reactor| reactor.each_connection(|c| all.push(Arc::clone(c))));
+        for connection in &all {
+            // Refused only for a connection that is over.
+            let _ = connection.close(code, reason);
+        }
+        all.len()
+    }
+
+    /// Connections in the loop, those that are closing included.
+    pub fn connections(&self) -> usize {
+        let mut count = 0;
+        self.seat.with_reactor(&self.shared, |reactor| reactor.each_connection(|_| count += 1));
+        count
+    }
+
+    /// A snapshot of the counters.
+    pub fn statistics(&self) -> Statistics {
+        let count = &self.shared.counters;
+        let read = |counter: &std::sync::atomic::AtomicU64| counter.load(Ordering::Relaxed);
+        Statistics {
+            turns: read(&count.turns),
+            takeovers: read(&count.takeovers),
+            joined: read(&count.joined),
+            left: read(&count.left),
+            messages_in: read(&count.messages_in),
+            messages_out: read(&count.messages_out),
+            bytes_in: read(&count.bytes_in),
+            bytes_out: read(&count.bytes_out),
+            lost: read(&count.lost),
+            failed: read(&count.failed),
+        }
+    }
+
+    /// Stops the loop thread. Sockets that are still there close when their connections are dropped.
+    pub fn stop(&self) {
+        self.seat.stop(&self.shared);
+        if let Some(thread) = inbox::lock(&self.thread).take() {
+            // It ends at its next look; a panic in it was reported when it happened.
+            let _ = thread.join();
+        }
+    }
+}
+
+impl Drop for Worker {
+    fn drop(&mut self) {
+        self.stop();
+    }
+}

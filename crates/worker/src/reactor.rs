@@ -1,0 +1,305 @@
+//! The turn of the loop.
+//!
+//! A turn goes: what became dirty is flushed, one write each → arrivals join → wait → timers due → ready sockets
+//! read and parsed → events for the host. (The design counts from the timers on and ends with the flush; it is the
+//! same circle, cut where the app runs.) The reactor is only ever touched by who holds the seat. Nothing here
+//! calls up: the host learns of a session by an event, and nothing at all happens for a session whose app is busy
+//! but what the protocol demands.
+
+use std::os::fd::OwnedFd;
+use std::sync::atomic::Ordering;
+use std::sync::Arc;
+use std::time::Duration;
+
+use fairlead_protocol::{ClosedBy, Time};
+
+use crate::connection::{Connection, Fate, Reader};
+use crate::inbox::{Arrival, Shared};
+use crate::poller::Readiness;
+use crate::timers::{Due, Timers};
+use crate::Event;
+
+/// One read takes at most this much. 256 KiB: a whole 64 KiB message with its neighbours, still inside the L2 cache.
+const READ_BUFFER: usize = 256 * 1024;
+
+pub(crate) struct Reactor {
+    slots: Vec<Slot>,
+    free: Vec<u32>,
+    timers: Timers,
+    ready: Vec<Readiness>,
+    dirty: Vec<Arc<Connection>>,
+    buffer: Box<[u8]>,
+    /// When to look for app threads that left their sockets; `None` while all are there.
+    scan_at: Option<Time>,
+}
+
+struct Slot {
+    /// Grows with each use, so that an event or a timer of the last tenant is recognised.
+    generation: u32,
+    connection: Option<Arc<Connection>>,
+}
+
+impl Reactor {
+    pub(crate) fn new() -> Self {
+        Self {
+            slots: Vec::new(),
+            free: Vec::new(),
+            timers: Timers::default(),
+            ready: Vec::new(),
+            dirty: Vec::new(),
+            buffer: vec![0; READ_BUFFER].into_boxed_slice(),
+            scan_at: None,
+        }
+    }
+
+    /// One turn. Waits at most `limit`; not at all if events wait for the host and the host is who drives.
+    pub(crate) fn turn(&mut self, shared: &Shared, limit: Option<Duration>, for_host: bool) {
+        shared.counters.turns.fetch_add(1, Ordering::Relaxed);
+        shared.begin_turn();
+        let now = shared.poller.now();
+        self.flush_dirty(shared, now);
+        self.take_arrivals(shared, now);
+        let mut limit = self.time_to_wait(now, limit);
+        if for_host && shared.has_events() {
+            limit = Some(Duration::ZERO);
+        }
+        if limit != Some(Duration::ZERO) && !shared.fall_asleep() {
+            limit = Some(Duration::ZERO);
+        }
+        let waited = shared.poller.wait(&mut self.ready, limit);
+        shared.wake_up();
+        debug_assert!(waited.is_ok(), "the poller failed: {waited:?}");
+        let now = shared.poller.now();
+        self.serve_timers(shared, now);
+        self.serve_sockets(shared, now);
+        if self.scan_at.is_some_and(|at| at <= now) || shared.settings.threads_read && self.scan_at.is_none() {
+            self.scan_away(shared, now);
+        }
+    }
+
+    /// Sessions in the loop, for a stop: each is handed to `visit`.
+    pub(crate) fn each_connection(&self, mut visit: impl FnMut(&Arc<Connection>)) {
+        self.slots.iter().filter_map(|slot| slot.connection.as_ref()).for_each(&mut visit);
+    }
+
+    fn time_to_wait(&self, now: Time, limit: Option<Duration>) -> Option<Duration> {
+        let next = [self.timers.next(), self.scan_at].into_iter().flatten().min();
+        let until_timer = next.map(|at| at.saturating_since(now));
+        match (limit, until_timer) {
+            (Some(a), Some(b)) => Some(a.min(b)),
+            (a, b) => a.or(b),
+        }
+    }
+
+    fn flush_dirty(&mut self, shared: &Shared, now: Time) {
+        let mut dirty = std::mem::take(&mut self.dirty);
+        shared.take_dirty(&mut dirty);
+        for connection in dirty.drain(..) {
+            let mut state = connection.lock();
+            state.clear_dirty();
+            if state.is_retired() {
+                continue;
+            }
+            state.flush(now);
+            let (key, fate) = (state.key, state.settle(shared));
+            self.after_service(shared, &connection, state, key, fate);
+        }
+        self.dirty = dirty;
+    }
+
+    fn take_arrivals(&mut self, shared: &Shared, now: Time) {
+        for arrival in shared.take_arrivals() {
+            match arrival {
+                Arrival::Timer { at, token } => self.timers.add(at, Due::Unit(token)),
+                Arrival::Join { connection, socket, read_ahead } => {
+                    self.join(shared, connection, socket, &read_ahead, now);
+                }
+            }
+        }
+    }
+
+    fn join(
+        &mut self,
+        shared: &Shared,
+        connection: Arc<Connection>,
+        socket: OwnedFd,
+        read_ahead: &[u8],
+        now: Time,
+    ) {
+        shared.counters.joined.fetch_add(1, Ordering::Relaxed);
+        let index = self.free.pop().unwrap_or_else(|| {
+            self.slots.push(Slot { generation: 0, connection: None });
+            (self.slots.len() - 1) as u32
+        });
+        let slot = &mut self.slots[index as usize];
+        slot.generation = slot.generation.wrapping_add(1);
+        let key = u64::from(slot.generation) << 32 | u64::from(index);
+        slot.connection = Some(Arc::clone(&connection));
+        let mut state = connection.lock();
+        // A thread that reads for itself wants to block in `recv(2)`; the loop says DONTWAIT with each call.
+        let _ = rustix::io::ioctl_fionbio(&socket, state.reader == Reader::Loop);
+        state.socket = Some(Arc::new(socket));
+        state.key = key;
+        if !read_ahead.is_empty() {
+            state.take_in(Ok(read_ahead.len()), read_ahead, now);
+        }
+        state.flush(now);
+        connection.joined.notify_all();
+        let fate = state.settle(shared);
+        self.after_service(shared, &connection, state, key, fate);
+    }
+
+    fn serve_timers(&mut self, shared: &Shared, now: Time) {
+        while let Some((at, due)) = self.timers.pop_due(now) {
+            match due {
+                Due::Unit(token) => shared.report(Event::Deadline(token)),
+                Due::Session(key) => self.tick(shared, key, at, now),
+            }
+        }
+    }
+
+    fn tick(&mut self, shared: &Shared, key: u64, at: Time, now: Time) {
+        let Some(connection) = self.tenant(key).cloned() else { return };
+        let mut state = connection.lock();
+        if state.timer_at != Some(at) {
+            return; // an entry that an earlier one has replaced
+        }
+        state.timer_at = None;
+        state.tick(now, shared.settings.stall_timeout);
+        state.flush(now);
+        let fate = state.settle(shared);
+        self.after_service(shared, &connection, state, key, fate);
+    }
+
+    fn serve_sockets(&mut self, shared: &Shared, now: Time) {
+        let mut ready = std::mem::take(&mut self.ready);
+        for Readiness { key, readable, writable } in ready.drain(..) {
+            let index = key as u32 as usize;
+            let Some(slot) = self.slots.get(index) else { continue };
+            if slot.generation != (key >> 32) as u32 {
+                continue;
+            }
+            let Some(connection) = &slot.connection else { continue };
+            let mut state = connection.lock();
+            if writable {
+                state.flush(now);
+            }
+            if readable {
+                state.read(&mut self.buffer, now);
+            }
+            if !state.outbox.is_empty() {
+                connection.make_dirty(&mut state);
+            }
+            let fate = state.settle(shared);
+            if fate == Fate::Retire || state.timer_is_late(shared.settings.stall_timeout) {
+                let connection = Arc::clone(connection);
+                let state = {
+                    drop(state);
+                    connection.lock()
+                };
+                self.after_service(shared, &connection, state, key, fate);
+            }
+        }
+        self.ready = ready;
+    }
+
+    /// Keeps the timers in step with the session, or lets the connection go.
+    fn after_service(
+        &mut self,
+        shared: &Shared,
+        connection: &Arc<Connection>,
+        mut state: std::sync::MutexGuard<'_, crate::connection::State>,
+        key: u64,
+        fate: Fate,
+    ) {
+        match fate {
+            Fate::Retire => {
+                self.retire(shared, connection, &mut state, key);
+            }
+            Fate::Keep => {
+                if let Some(at) = state.next_deadline(shared.settings.stall_timeout) {
+                    if state.timer_at.is_none_or(|set| at < set) {
+                        state.timer_at = Some(at);
+                        self.timers.add(at, Due::Session(key));
+                    }
+                }
+            }
+        }
+    }
+
+    fn retire(
+        &mut self,
+        shared: &Shared,
+        connection: &Arc<Connection>,
+        state: &mut crate::connection::State,
+        key: u64,
+    ) {
+        if state.is_retired() {
+            return;
+        }
+        state.retire(shared);
+        connection.joined.notify_all();
+        let index = key as u32;
+        if self.tenant(key).is_some_and(|tenant| Arc::ptr_eq(tenant, connection)) {
+            self.slots[index as usize].connection = None;
+            self.free.push(index);
+        }
+        let count = &shared.counters;
+        let session = state.session.counters();
+        count.left.fetch_add(1, Ordering::Relaxed);
+        count.messages_in.fetch_add(session.messages_in, Ordering::Relaxed);
+        count.messages_out.fetch_add(session.messages_out, Ordering::Relaxed);
+        count.bytes_in.fetch_add(session.bytes_in, Ordering::Relaxed);
+        count.bytes_out.fetch_add(session.bytes_out, Ordering::Relaxed);
+        if let Some(closure) = state.session.closed() {
+            let lost = matches!(closure.by, ClosedBy::Lost(_));
+            count.lost.fetch_add(u64::from(lost), Ordering::Relaxed);
+            count.failed.fetch_add(u64::from(closure.error.is_some()), Ordering::Relaxed);
+            (shared.settings.journal)(connection.label(), closure);
+        }
+    }
+
+    fn tenant(&self, key: u64) -> Option<&Arc<Connection>> {
+        let slot = self.slots.get(key as u32 as usize)?;
+        (slot.generation == (key >> 32) as u32).then_some(slot.connection.as_ref()).flatten()
+    }
+
+    /// Takes over the sockets whose threads have been away for a while; see `direct`.
+    fn scan_away(&mut self, shared: &Shared, now: Time) {
+        let patience = shared.settings.takeover_after;
+        let mut someone_is_away = self.take_over(now, patience);
+        if !someone_is_away {
+            // Say that nobody looks any more, then look once more: a thread that leaves now either is seen here
+            // or sees the flag.
+            shared.scan_parked.store(true, Ordering::SeqCst);
+            someone_is_away = self.take_over(now, patience);
+        }
+        if someone_is_away {
+            shared.scan_parked.store(false, Ordering::SeqCst);
+            self.scan_at = Some(now + patience.max(Duration::from_millis(1)));
+        } else {
+            self.scan_at = None;
+        }
+    }
+
+    fn take_over(&self, now: Time, patience: Duration) -> bool {
+        let mut someone_is_away = false;
+        for slot in &self.slots {
+            let Some(connection) = &slot.connection else { continue };
+            let Some(since) = connection.away_since() else { continue };
+            if now.saturating_since(since) < patience {
+                someone_is_away = true;
+                continue;
+            }
+            let mut state = connection.lock();
+            if connection.away_since().is_none() || state.thread_inside {
+                continue;
+            }
+            connection.mark_taken();
+            state.reader = Reader::Loop;
+            // Served with the next turn's dirty ones: flushed, and watched for reading.
+            connection.make_dirty(&mut state);
+        }
+        someone_is_away
+    }
+}

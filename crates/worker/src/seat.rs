@@ -1,0 +1,156 @@
+//! The driver's seat: one loop, driven by whoever waits.
+//!
+//! Under the coroutine hosts the app's own thread drives ([`Worker::drive`]), so that a message crosses no thread.
+//! The loop thread watches: when nobody has begun a turn for two milliseconds it takes the seat and drives until
+//! the app wants it back; pings, time-outs, flushing and reading go on whatever the app does. Under the threads host
+//! it always drives.
+//!
+//! No wake-up is lost: who wants the seat sets `wanted` and wakes the poller, and the loop thread asks `wanted`
+//! after every wait; the poller remembers a wake that came before a wait. While the app's thread waits in the
+//! poller the loop thread sleeps without a limit; who ends such a wait looks whether it sleeps, and wakes it.
+
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, TryLockError};
+use std::thread::{JoinHandle, Thread};
+use std::time::Duration;
+
+use crate::inbox::Shared;
+use crate::reactor::Reactor;
+use crate::Event;
+
+pub(crate) struct Seat {
+    reactor: Mutex<Reactor>,
+    /// An app thread is inside a turn.
+    app_drives: AtomicBool,
+    /// Counts the turns of app threads.
+    app_turns: AtomicU64,
+    /// An app thread waits for the seat.
+    wanted: AtomicBool,
+    /// The loop thread sleeps without a limit.
+    watch_asleep: AtomicBool,
+    stopped: AtomicBool,
+    watcher: OnceLock<Thread>,
+}
+
+impl Seat {
+    pub(crate) fn new() -> Self {
+        Self {
+            reactor: Mutex::new(Reactor::new()),
+            app_drives: AtomicBool::new(false),
+            app_turns: AtomicU64::new(0),
+            wanted: AtomicBool::new(false),
+            watch_asleep: AtomicBool::new(false),
+            stopped: AtomicBool::new(false),
+            watcher: OnceLock::new(),
+        }
+    }
+
+    /// One turn by an app thread, and all events reported so far.
+    pub(crate) fn drive(&self, shared: &Shared, events: &mut Vec<Event>, limit: Option<Duration>) {
+        self.app_drives.store(true, Ordering::SeqCst);
+        self.app_turns.fetch_add(1, Ordering::Relaxed);
+        let mut reactor = self.take(shared);
+        reactor.turn(shared, limit, true);
+        drop(reactor);
+        self.app_drives.store(false, Ordering::SeqCst);
+        if self.watch_asleep.load(Ordering::SeqCst) && self.watch_asleep.swap(false, Ordering::SeqCst) {
+            if let Some(watcher) = self.watcher.get() {
+                watcher.unpark();
+            }
+        }
+        shared.take_events(events);
+    }
+
+    /// Looks at the reactor between two turns, from any thread.
+    pub(crate) fn with_reactor<R>(&self, shared: &Shared, look: impl FnOnce(&mut Reactor) -> R) -> R {
+        look(&mut self.take(shared))
+    }
+
+    fn take(&self, shared: &Shared) -> MutexGuard<'_, Reactor> {
+        match self.reactor.try_lock() {
+            Ok(reactor) => return reactor,
+            Err(TryLockError::Poisoned(poisoned)) => return poisoned.into_inner(),
+            Err(TryLockError::WouldBlock) => {}
+        }
+        self.wanted.store(true, Ordering::SeqCst);
+        shared.poller.wake();
+        let reactor = self.reactor.lock().unwrap_or_else(PoisonError::into_inner);
+        self.wanted.store(false, Ordering::SeqCst);
+        reactor
+    }
+
+    pub(crate) fn stop(&self, shared: &Shared) {
+        self.stopped.store(true, Ordering::SeqCst);
+        shared.poller.wake();
+        if let Some(watcher) = self.watcher.get() {
+            watcher.unpark();
+        }
+    }
+
+    fn is_stopped(&self) -> bool {
+        self.stopped.load(Ordering::SeqCst)
+    }
+
+    /// The life of the loop thread.
+    fn watch(&self, shared: &Shared) {
+        let mut seen = 0;
+        let mut unchanged_waits = 0;
+        while !self.is_stopped() {
+            if shared.settings.threads_read {
+                self.drive_as_loop(shared);
+                continue;
+            }
+            std::thread::park_timeout(shared.settings.takeover_after);
+            let turns = self.app_turns.load(Ordering::Relaxed);
+            if self.app_drives.load(Ordering::SeqCst) {
+                // The same wait, twice seen: sleep until it ends.
+                unchanged_waits = if turns == seen { unchanged_waits + 1 } else { 0 };
+                seen = turns;
+                if unchanged_waits >= 2 {
+                    self.sleep_while_app_waits();
+                    unchanged_waits = 0;
+                }
+            } else if turns != seen {
+                seen = turns;
+            } else {
+                shared.counters.takeovers.fetch_add(1, Ordering::Relaxed);
+                self.drive_as_loop(shared);
+                seen = self.app_turns.load(Ordering::Relaxed);
+            }
+        }
+    }
+
+    fn sleep_while_app_waits(&self) {
+        self.watch_asleep.store(true, Ordering::SeqCst);
+        // The app may have left before it could see the flag; then nobody would wake us.
+        while self.app_drives.load(Ordering::SeqCst)
+            && self.watch_asleep.load(Ordering::SeqCst)
+            && !self.is_stopped()
+        {
+            std::thread::park();
+        }
+        self.watch_asleep.store(false, Ordering::SeqCst);
+    }
+
+    fn drive_as_loop(&self, shared: &Shared) {
+        let mut reactor = self.reactor.lock().unwrap_or_else(PoisonError::into_inner);
+        while !self.wanted.load(Ordering::SeqCst) && !self.is_stopped() {
+            reactor.turn(shared, None, false);
+        }
+        drop(reactor);
+        // The lock is not fair: let the thread that wants it have it before we may come back.
+        while self.wanted.load(Ordering::SeqCst) && !self.is_stopped() {
+            std::thread::yield_now();
+        }
+    }
+}
+
+/// Starts the loop thread.
+pub(crate) fn spawn(seat: Arc<Seat>, shared: Arc<Shared>) -> std::io::Result<JoinHandle<()>> {
+    let for_thread = Arc::clone(&seat);
+    let handle = std::thread::Builder::new()
+        .name("fairlead-loop".into())
+        .spawn(move || for_thread.watch(&shared))?;
+    let _ = seat.watcher.set(handle.thread().clone());
+    Ok(handle)
+}

@@ -1,0 +1,25 @@
+"""Fairlead: WebSockets for plain Python applications. These are the public names; all others may change.
+
+    from fairlead import websocket
+
+    def application(environ, start_response):
+        with websocket(environ) as ws:
+            for message in ws:          # str or bytes; ends when the peer closes
+                ws.send(message)
+"""
+
+from fairlead._native import Request, Session, __version__
+from fairlead.errors import ConnectionClosed, FairleadError, HandshakeRefused
+from fairlead.websocket import WebSocket, current_request, websocket
+
+__all__ = [
+    "ConnectionClosed",
+    "FairleadError",
+    "HandshakeRefused",
+    "Request",
+    "Session",
+    "WebSocket",
+    "__version__",
+    "current_request",
+    "websocket",
+]

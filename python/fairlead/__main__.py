@@ -1,0 +1,7 @@
+"""`python -m fairlead` is the `fairlead` command; nothing else lives here. See cli.py."""
+
+import sys
+
+from fairlead.cli import main
+
+sys.exit(main())

@@ -1,0 +1,9 @@
+"""The one door to the native engine: the names that every implementation of it supplies.
+
+CPython gets them from the extension module; another implementation (PyPy, over the C ABI) will supply the same names
+here. Nothing else in the package imports the extension.
+"""
+
+from fairlead._engine import Engine, Hub, Request, Session, __version__
+
+__all__ = ["Engine", "Hub", "Request", "Session", "__version__"]

@@ -1,0 +1,236 @@
+"""How a WSGI application is called, PEP 3333, with uWSGI's texts and leniences (compatibility spec §3.2-3.3).
+
+One call of `WsgiCaller.run` is one unit: it makes the environ, calls the application, sends what it returns, and sees
+that whatever happened the client gets an end: a response, a Close frame, or a cut connection. It knows no host; its
+verbs wait by themselves. The invariant: after a handshake no body byte leaves, and the request's slot always comes back.
+"""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections import deque
+from typing import Any, Callable, Iterable, Optional, Protocol
+
+from fairlead._native import Request
+from fairlead.apps.wsgi_input import Input
+from fairlead.apps.wsgi_response import Response
+from fairlead.errors import ConnectionClosed, HandshakeRefused
+from fairlead.websocket import REQUEST_KEY, current
+
+__all__ = ["AccessLog", "ErrorLog", "WsgiApplication", "WsgiCaller"]
+
+#: A WSGI callable; what it returns is checked when it is sent.
+WsgiApplication = Callable[[dict[str, Any], Any], Any]
+#: Finds the application for a PATH_INFO: its mount point and itself.
+Find = Callable[[str], Optional[tuple[str, WsgiApplication]]]
+
+
+class ErrorLog(Protocol):
+    """Where an application's failures go."""
+
+    def error(self, text: str) -> None: ...
+    def exception(self, text: str, error: BaseException) -> None: ...
+
+
+class AccessLog(Protocol):
+    """Where a line for each request and session goes, if `enabled`."""
+
+    enabled: bool
+
+    def request(
+        self, peer: str, method: str, path: str, protocol: str, status: int, sent_bytes: int, duration_s: float
+    ) -> None: ...
+    def session(
+        self,
+        peer: str,
+        path: str,
+        duration_s: float,
+        received: tuple[int, int],
+        sent: tuple[int, int],
+        code: int,
+        closed_by: str,
+    ) -> None: ...
+
+
+class FileWrapper:
+    """`wsgi.file_wrapper`: iterates over a file in blocks, and closes it."""
+
+    def __init__(self, file: Any, block_size: int = 65536) -> None:
+        self._file = file
+        self._block_size = block_size
+        if hasattr(file, "close"):
+            self.close = file.close
+
+    def __iter__(self) -> FileWrapper:
+        return self
+
+    def __next__(self) -> bytes:
+        block: bytes = self._file.read(self._block_size)
+        if not block:
+            raise StopIteration
+        return block
+
+
+class WsgiCaller:
+    """Calls one worker's applications. `run` is the host's callable for a unit; it may run in many units at once."""
+
+    def __init__(
+        self,
+        find: Find,
+        base_environ: dict[str, Any],
+        *,
+        cores: int,
+        io_timeout_s: float,
+        move_script_name: bool,
+        item_by_item: bool,
+        show_tracebacks: bool,
+        log: ErrorLog,
+        access: AccessLog,
+        after_request: Optional[Callable[[], object]] = None,
+    ) -> None:
+        """`base_environ` holds the keys that do not change; `cores` is the number of units at a time (the size of
+        `uwsgi.core`); `io_timeout_s` bounds each wait for the client's body or for room to send."""
+        self._find = find
+        self._base = base_environ
+        self._timeout_s = io_timeout_s
+        self._move_script_name = move_script_name
+        self._item_by_item = item_by_item
+        self._show_tracebacks = show_tracebacks
+        self._log = log
+        self._access = access
+        self._after_request = after_request
+        # uWSGI's core numbers: apps use them as client ids, so a number in use is never given twice.
+        self._cores: Optional[deque[int]] = deque(range(cores)) if cores > 1 else None
+        self.requests = 0
+        self.exceptions = 0
+
+    def run(self, request: Request) -> None:
+        """Serve one request to its end."""
+        current.set(request)
+        started = time.monotonic()
+        response = Response(request, self._timeout_s, self._log.error)
+        core = self._cores.popleft() if self._cores else None
+        environ: dict[str, Any] = {}
+        try:
+            environ = self._environ(request, core)
+            self._serve(request, response, environ)
+        except Exception as error:
+            self._failed(request, response, environ, error)
+        except BaseException:
+            # GreenletExit or SystemExit: the worker ends this unit, nobody has failed.
+            request.release(1001, "") or response.give_up()
+            raise
+        finally:
+            self.requests += 1
+            if self._after_request is not None:
+                self._run_hook(self._after_request)
+            if self._access.enabled:
+                self._write_access(request, response, environ, time.monotonic() - started)
+            request.complete()
+            if core is not None and self._cores is not None:
+                self._cores.append(core)
+            current.set(None)
+
+    def _environ(self, request: Request, core: Optional[int]) -> dict[str, Any]:
+        environ = request.environ(self._base)
+        environ["wsgi.input"] = Input(request, self._timeout_s)
+        environ["wsgi.errors"] = sys.stderr
+        environ[REQUEST_KEY] = request
+        if core is not None:
+            environ["uwsgi.core"] = core
+        if "HTTP_TRANSFER_ENCODING" in environ:
+            environ["wsgi.input_terminated"] = True
+        return environ
+
+    def _serve(self, request: Request, response: Response, environ: dict[str, Any]) -> None:
+        found = self._find(environ["PATH_INFO"])
+        if found is None:
+            response.plain(404, "Not Found", "no application is mounted here\n")
+            return
+        mount, application = found
+        if mount and self._move_script_name:
+            environ["SCRIPT_NAME"] = mount
+            environ["PATH_INFO"] = environ["PATH_INFO"][len(mount) :]
+        result = application(environ, response.start_response)
+        try:
+            self._send(request, response, result)
+        finally:
+            # PEP 3333: `close` is called whatever became of the response.
+            close = getattr(result, "close", None)
+            if close is not None:
+                close()
+
+    def _send(self, request: Request, response: Response, result: Any) -> None:
+        if request.session is not None:
+            # Nothing of the result may be sent, but a generator's code has to run: it may be the application.
+            if isinstance(result, Iterable) and not isinstance(result, (bytes, str, list, tuple)):
+                deque(result, maxlen=0)
+            request.release(1000, "")
+        elif isinstance(result, bytes) and not self._item_by_item:
+            response.whole(result)
+        elif isinstance(result, (list, tuple)) and all(isinstance(item, bytes) for item in result):
+            response.whole(result[0] if len(result) == 1 else b"".join(result))
+        elif result is None and not response.began and request.answer_refusal():
+            response.note_refusal()
+        elif isinstance(result, Iterable):
+            response.pieces(result, is_websocket=lambda: request.session is not None)
+            request.release(1000, "")
+        else:
+            raise TypeError(f"the application returned {type(result).__name__}, which cannot be iterated")
+
+    def _failed(
+        self, request: Request, response: Response, environ: dict[str, Any], error: Exception
+    ) -> None:
+        session = request.session
+        if session is not None:
+            closed = session.closed
+            if closed is not None and isinstance(error_of_session(error), ConnectionClosed):
+                # The application was told that the connection is over and let that end it: the usual end.
+                request.release(1000, "")
+                return
+            self._report(request, error)
+            request.release(1011, "")
+            return
+        if isinstance(error_of_session(error), HandshakeRefused) and not response.began:
+            # The engine has logged peer, path and rule already.
+            if request.answer_refusal():
+                response.note_refusal()
+                return
+        if response.client_left(error):
+            return
+        self._report(request, error)
+        response.failed(error, self._show_tracebacks)
+
+    def _report(self, request: Request, error: Exception) -> None:
+        self.exceptions += 1
+        self._log.exception(f"{request.label}: the application raised {type(error).__name__}: {error}", error)
+
+    def _run_hook(self, hook: Callable[[], object]) -> None:
+        try:
+            hook()
+        except Exception as error:
+            self._log.exception(f"the after_req_hook raised {type(error).__name__}: {error}", error)
+
+    def _write_access(
+        self, request: Request, response: Response, environ: dict[str, Any], duration_s: float
+    ) -> None:
+        peer = environ.get("REMOTE_ADDR", "")
+        path = environ.get("REQUEST_URI", "")
+        session = request.session
+        if session is None:
+            method, protocol = environ.get("REQUEST_METHOD", ""), environ.get("SERVER_PROTOCOL", "")
+            self._access.request(
+                peer, method, path, protocol, response.status, response.sent_bytes, duration_s
+            )
+            return
+        messages_in, messages_out, bytes_in, bytes_out = session.counters
+        code, _, by = session.closed or (1006, "", "lost")
+        self._access.session(
+            peer, path, duration_s, (messages_in, bytes_in), (messages_out, bytes_out), code, by
+        )
+
+
+def error_of_session(error: BaseException) -> BaseException:
+    """The engine's own error behind `error`: compatibility modules raise other types *from* it."""
+    return error.__cause__ if isinstance(error, OSError) and error.__cause__ is not None else error

@@ -1,0 +1,156 @@
+"""The response of one WSGI request: `start_response`, `write`, and how a result is sent.
+
+Nothing leaves before the first body byte or the end of the request (PEP 3333), so an application may call
+`start_response` again until then. A whole body goes in one step, with its length; pieces go as they come. Once bytes
+have left, a failure can only cut the connection: the client must not take half a body for a whole one.
+"""
+
+from __future__ import annotations
+
+import traceback
+from types import TracebackType
+from typing import Any, Callable, Iterable, Optional, Union
+
+from fairlead._native import Request
+
+__all__ = ["Response"]
+
+ExcInfo = Union[tuple[type[BaseException], BaseException, TracebackType], tuple[None, None, None]]
+
+
+class Response:
+    """What became of one request: `status` (0: none was set) and `sent_bytes` (of the body) are for the log."""
+
+    __slots__ = ("_complain", "_headers", "_reason", "_request", "_timeout_s", "began", "sent_bytes", "status")
+
+    def __init__(self, request: Request, timeout_s: float, complain: Callable[[str], None]) -> None:
+        self._request = request
+        self._timeout_s = timeout_s
+        self._complain = complain
+        self._headers: list[tuple[str, str]] = []
+        self._reason = ""
+        self.status = 0
+        self.sent_bytes = 0
+        #: The head has left.
+        self.began = False
+
+    def start_response(
+        self, status: str, headers: list[tuple[str, str]], exc_info: Optional[ExcInfo] = None
+    ) -> Callable[[bytes], None]:
+        """PEP 3333's callable. Raises TypeError for what is no status or header, OSError once headers were sent."""
+        if self.began or self._request.session is not None:
+            if exc_info and exc_info[1] is not None:
+                raise exc_info[1].with_traceback(exc_info[2])
+            raise OSError("headers already sent")
+        if not isinstance(status, str):
+            raise TypeError("http status must be a string")
+        if not isinstance(headers, list):
+            raise TypeError("http headers must be in a python list")
+        code, _, reason = status.partition(" ")
+        if len(code) != 3 or not code.isdecimal() or not code.isascii() or code[0] == "0":
+            raise ValueError(f"{status!r} is no HTTP status; give one like '200 OK'")
+        for header in headers:
+            if not isinstance(header, tuple):
+                raise TypeError("http header must be defined in a tuple")
+            if len(header) != 2 or not isinstance(header[0], str) or not isinstance(header[1], str):
+                raise TypeError("http header must be a tuple of two strings")
+        self.status, self._reason = int(code), reason
+        self._headers = headers
+        return self.write
+
+    def write(self, data: bytes) -> None:
+        """PEP 3333's imperative way. Anything but bytes is ignored, as in uWSGI. Raises OSError('write error')."""
+        if not isinstance(data, bytes) or self._request.session is not None:
+            return
+        try:
+            self._begin()
+            if data:
+                self._request.write(data, self._timeout_s)
+                self.sent_bytes += len(data)
+        except OSError as error:
+            raise OSError("write error") from error
+
+    def whole(self, body: bytes) -> None:
+        """The result is one body."""
+        if self.began:
+            if body:
+                self.write(body)
+            self._request.finish()
+        elif not self.status:
+            raise no_start()
+        else:
+            self.began = True
+            self.sent_bytes = len(body)
+            self._request.respond(self.status, self._reason, self._headers, body)
+
+    def pieces(self, result: Iterable[Any], is_websocket: Callable[[], bool]) -> None:
+        """The result is iterated. The handshake may happen in it; from then on its items are dropped."""
+        for item in result:
+            if is_websocket():
+                continue
+            if isinstance(item, bytes):
+                if item:
+                    self.write(item)
+            elif item is not None:
+                self._complain(
+                    f"{self._request.label}: [ERROR] Unhandled object from iterator: {item!r:.200}: "
+                    "a WSGI result yields bytes"
+                )
+        if is_websocket():
+            return
+        if not self.began and not self.status and self._request.answer_refusal():
+            self.note_refusal()
+        elif self.began:
+            self._request.finish()
+        else:
+            self.whole(b"")
+
+    def plain(self, status: int, reason: str, text: str) -> None:
+        """The server's own answer."""
+        self.status, self.began = status, True
+        body = text.encode()
+        self.sent_bytes = len(body)
+        self._request.respond(status, reason, [("Content-Type", "text/plain; charset=utf-8")], body)
+
+    def failed(self, error: BaseException, show: bool) -> None:
+        """The application raised: 500 if nothing was sent, else the connection is cut."""
+        if self.began:
+            self._request.abort(f"the application raised {type(error).__name__}")
+            return
+        text = "Internal Server Error\n"
+        if show:
+            text += "\n" + "".join(traceback.format_exception(type(error), error, error.__traceback__))
+        try:
+            self.plain(500, "Internal Server Error", text)
+        except OSError:
+            self.status = 500  # the client did not wait for it
+
+    def give_up(self) -> None:
+        """The unit is ended from outside."""
+        if self.began:
+            self._request.abort("the worker is stopping")
+            return
+        try:
+            self.plain(503, "Service Unavailable", "the server is stopping\n")
+        except OSError:
+            self.status = 503
+
+    def note_refusal(self) -> None:
+        """The engine has answered a refused handshake."""
+        self.status, self.began = 400, True
+
+    def client_left(self, error: BaseException) -> bool:
+        """True if `error` only says that the client has gone; the log has a line for that already."""
+        return isinstance(error, OSError) and self._request.is_gone()
+
+    def _begin(self) -> None:
+        if self.began:
+            return
+        if not self.status:
+            raise no_start()
+        self.began = True
+        self._request.start(self.status, self._reason, self._headers)
+
+
+def no_start() -> RuntimeError:
+    return RuntimeError("the application sent a body, or ended, without calling start_response")

@@ -1,0 +1,1 @@
+"""Modules that let applications of other servers run unchanged, written over Fairlead's public names only."""

@@ -1,0 +1,93 @@
+"""The exceptions a user of Fairlead can meet, sorted by whose fault they are.
+
+Only exception types and the hints that belong to them live here; no logging, no formatting of tracebacks.
+Every message is one sentence: what happened, with the value, and what to do. The class is the stable part
+that code may rely on, the wording is free to improve. This file imports nothing of ours, so every other file
+may import it.
+"""
+
+from __future__ import annotations
+
+__all__ = [
+    "ConnectionClosed",
+    "FairleadError",
+    "HandshakeRefused",
+    "LoadError",
+    "MasterError",
+    "SettingsError",
+    "hint_for",
+]
+
+#: Who ended a connection: the other side, this side, or nobody (the network or the peer's machine vanished).
+CLOSED_BY = ("peer", "local", "lost")
+
+
+class FairleadError(Exception):
+    """Base of all that Fairlead raises on purpose; `except FairleadError` never hides a bug of ours."""
+
+
+class SettingsError(FairleadError):
+    """The operator's fault: an option, a configuration file or the environment. The command ends with status
+    2."""
+
+
+class MasterError(FairleadError):
+    """The machine's fault at start: a port in use, a folder that cannot be written. Also ends with status
+    2."""
+
+
+class LoadError(FairleadError):
+    """The application's fault: its file, module or callable cannot be loaded.
+
+    The original exception, when there is one, is `__cause__`; the message already holds its type and
+    location.
+    """
+
+
+class ConnectionClosed(FairleadError):
+    """The WebSocket is closed: raised by `receive` and `send` of `fairlead.websocket`.
+
+    `code` is the Close code of RFC 6455 §7.4 (1005: the peer gave none; 1006: no Close frame arrived),
+    `reason` the text that came with it, `by` is "peer", "local" or "lost".
+    """
+
+    def __init__(self, code: int, reason: str, by: str) -> None:
+        if by not in CLOSED_BY:
+            raise ValueError(f"by={by!r} is not one of {', '.join(CLOSED_BY)}")
+        # All three go to Exception.args, so that the error survives pickling between processes.
+        super().__init__(code, reason, by)
+        self.code = code
+        self.reason = reason
+        self.by = by
+
+    def __str__(self) -> str:
+        who = {
+            "peer": "the peer closed the connection",
+            "local": "this side closed the connection",
+            "lost": "the connection was lost",
+        }[self.by]
+        return f"{who} (code {self.code}" + (f", reason {self.reason!r})" if self.reason else ")")
+
+
+class HandshakeRefused(FairleadError):
+    """The request is no acceptable WebSocket handshake; `status` is the HTTP status the client gets, 400 to
+    499."""
+
+    def __init__(self, status: int, reason: str) -> None:
+        super().__init__(status, reason)
+        self.status = status
+        self.reason = reason
+
+    def __str__(self) -> str:
+        return f"handshake refused with HTTP status {self.status}: {self.reason}"
+
+
+def hint_for(error: BaseException) -> str:
+    """A sentence that helps with a known mistake behind `error`, or "".
+
+    uWSGI's own listing of a WebSocket application forgets `import uwsgi`, so its copies do too (spec §9, item
+    1). Works at load time and for exceptions that a request raises.
+    """
+    if isinstance(error, NameError) and "'uwsgi'" in str(error):
+        return "add `import uwsgi` at the top of the file"
+    return ""

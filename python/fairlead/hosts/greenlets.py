@@ -1,0 +1,28 @@
+"""The greenlet host (`--async N --greenlet`): each request is a greenlet, one thread runs them all.
+
+The innermost loop is native (`Hub`); a unit that waits in a verb of the engine parks there. Other blocking calls of the
+application (a database, `time.sleep`) stop all units of the worker; the engine goes on answering pings meanwhile.
+"""
+
+from __future__ import annotations
+
+from fairlead._native import Engine, Hub
+from fairlead.hosts.contract import RunUnit
+
+__all__ = ["Greenlets"]
+
+
+class Greenlets:
+    def __init__(self, engine: Engine, run_unit: RunUnit, slots: int) -> None:
+        self._hub = Hub(engine)
+        self._run_unit = run_unit
+        self._engine = engine
+
+    def run(self) -> None:
+        self._hub.run(self._run_unit)
+
+    def stop(self) -> None:
+        self._hub.stop()
+
+    def kill(self) -> None:
+        self._hub.kill()

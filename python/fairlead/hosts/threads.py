@@ -1,0 +1,40 @@
+"""The threads host (`--threads N`): N threads, each serves one request after the other and reads its own socket.
+
+A thread that waits in a verb of the engine has released the GIL. Threads cannot be ended from outside: `kill` does
+nothing, and the worker leaves without those that do not return.
+"""
+
+from __future__ import annotations
+
+import threading
+
+from fairlead._native import Engine
+from fairlead.hosts.contract import RunUnit
+
+__all__ = ["Threads"]
+
+
+class Threads:
+    def __init__(self, engine: Engine, run_unit: RunUnit, slots: int) -> None:
+        self._engine = engine
+        self._run_unit = run_unit
+        # Daemons: a thread that an application holds up for ever must not hold up the end of the process.
+        self._threads = [
+            threading.Thread(target=self._serve, name=f"fairlead-{n}", daemon=True) for n in range(1, slots + 1)
+        ]
+
+    def run(self) -> None:
+        for thread in self._threads:
+            thread.start()
+        for thread in self._threads:
+            thread.join()
+
+    def stop(self) -> None:
+        self._engine.dismiss()
+
+    def kill(self) -> None:
+        pass
+
+    def _serve(self) -> None:
+        while (request := self._engine.wait_request()) is not None:
+            self._run_unit(request)

@@ -1,0 +1,480 @@
+"""One object per setting, and `Settings`, the checked and frozen result that the rest of Fairlead takes.
+
+A setting is declared once, beside its typed field: option name, kind, default and help text. The parser
+(settings_sources.py), `--help` (cli.py) and the reference page are generated from these declarations, so they
+cannot disagree. The invariant: a `Settings` made by `Settings.of` holds parsed values and a combination that
+can run; nothing behind this border validates again. Where values come from is settings_sources.py, uWSGI
+options without a meaning here are settings_uwsgi.py, and what needs a look at the machine (files, ports) is
+cli.py.
+
+Names, aliases and defaults follow spec §2.2 and §4.2; a field whose unit its type does not show carries it
+(`_s`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import MISSING, dataclass, field, fields
+from importlib import metadata
+from typing import Any, NamedTuple, TypeVar, cast
+
+from fairlead.errors import SettingsError
+from fairlead.settings_kinds import (
+    GROUP,
+    USER,
+    Address,
+    AddressKind,
+    Flag,
+    Header,
+    Keepalive,
+    Kind,
+    Mode,
+    Mount,
+    Owner,
+    Pair,
+    Seconds,
+    Text,
+    Whole,
+)
+
+T = TypeVar("T")
+D = TypeVar("D")
+
+try:
+    VERSION = metadata.version("fairlead")
+except metadata.PackageNotFoundError:  # run from a source tree that was never installed
+    VERSION = "0.1.0"
+
+
+class Given(NamedTuple):
+    """One option as it was given: `value` is None for a bare flag; `where` is "command line", "app.ini:3",
+    …"""
+
+    name: str
+    value: str | None
+    where: str
+
+
+@dataclass(frozen=True)
+class Setting:
+    """What is known about one option besides its value. `bare` is what the option means when given without a
+    value (uWSGI's "optional argument"); None means that it needs one. `field` is "" for a directive to the
+    parser."""
+
+    name: str
+    kind: Kind[Any]
+    help: str
+    default: object = None
+    default_text: str = ""
+    aliases: tuple[str, ...] = ()
+    short: str = ""
+    many: bool = False
+    bare: str | None = None
+    since: str = "0.1"
+    field: str = ""
+
+    @property
+    def is_flag(self) -> bool:
+        return isinstance(self.kind, Flag)
+
+    def parse(self, given: Given) -> Any:
+        """The checked value, or SettingsError with name, value, place and what is needed."""
+        text = given.value
+        if text is None:
+            text = "" if self.is_flag else self.bare
+        if text is None:
+            raise SettingsError(f"--{given.name} ({given.where}) has no value; it needs {self.kind.needs}.")
+        try:
+            return self.kind.parse(text)
+        except ValueError as error:
+            why = str(error) or f"it needs {self.kind.needs}"
+            raise SettingsError(f"--{given.name} was given {text!r} ({given.where}); {why}.") from None
+
+
+def setting(
+    name: str,
+    kind: Kind[T],
+    default: D,
+    help: str,
+    *,
+    aliases: tuple[str, ...] = (),
+    short: str = "",
+    bare: str | None = None,
+    default_text: str = "",
+) -> T | D:
+    """Declare one setting as a field of `Settings`; the last one given wins (spec §4.1)."""
+    if name.startswith("websockets-"):  # uWSGI has each of them with and without the s (spec §2.2)
+        aliases = (*aliases, name.replace("websockets-", "websocket-", 1))
+    about = Setting(name, kind, help, default, default_text, aliases, short, bare=bare)
+    return cast("T | D", field(default=default, metadata={"setting": about}))
+
+
+def settings(
+    name: str,
+    kind: Kind[T],
+    help: str,
+    *,
+    aliases: tuple[str, ...] = (),
+    short: str = "",
+    default_text: str = "",
+) -> tuple[T, ...]:
+    """Declare a setting that may be repeated; its values accumulate in the order given (spec §4.1)."""
+    if name.startswith("websockets-"):
+        aliases = (*aliases, name.replace("websockets-", "websocket-", 1))
+    about = Setting(name, kind, help, (), default_text, aliases, short, many=True)
+    return cast("tuple[T, ...]", field(default=(), metadata={"setting": about}))
+
+
+@dataclass(frozen=True)
+class Settings:
+    """All that a run of Fairlead can be told, parsed and checked; make one with `Settings.of`."""
+
+    # Listening
+    http: tuple[Address, ...] = settings(
+        "http", AddressKind(), "serve HTTP and WebSockets here; requests look as behind uWSGI's HTTP router"
+    )
+    http_socket: tuple[Address, ...] = settings(
+        "http-socket",
+        AddressKind(),
+        "the same, as uWSGI's workers see it themselves",
+        aliases=("http11-socket",),
+    )
+    listen: int = setting("listen", Whole(1), 100, "connections the kernel queues per listener", short="l")
+    chmod_socket: int | None = setting(
+        "chmod-socket",
+        Mode(),
+        None,
+        "permissions of UNIX sockets; 666 when no mode is given",
+        short="C",
+        bare="666",
+    )
+    chown_socket: tuple[int, int] | None = setting(
+        "chown-socket", Owner(), None, "owner of UNIX sockets; taken before privileges are dropped"
+    )
+
+    # Application
+    wsgi_file: str = setting(
+        "wsgi-file", Text("FILE", "a file"), "", "load this Python file", aliases=("file",)
+    )
+    module: str = setting(
+        "module", Text("MODULE[:CALLABLE]", "a module"), "",
+        "load this module; `module:factory()` calls the factory", aliases=("wsgi",), short="w",
+    )  # fmt: skip
+    callable: str = setting(
+        "callable",
+        Text("NAME", "a name"),
+        "",
+        "the callable in the file or module",
+        default_text="application",
+    )
+    mount: tuple[tuple[str, str], ...] = settings(
+        "mount", Mount(), "serve another app (file or module) below a path"
+    )
+    manage_script_name: bool = setting(
+        "manage-script-name", Flag(), False, "move the mount's path from PATH_INFO to SCRIPT_NAME"
+    )
+    imports: tuple[str, ...] = settings(
+        "import", Text("MODULE|FILE", "a module or file"), "import this in each worker, before the app",
+        aliases=("shared-import", "pyimport", "py-import"),
+    )  # fmt: skip
+    pythonpath: tuple[str, ...] = settings(
+        "pythonpath", Text("DIR", "a folder"),
+        "put this folder (or glob) in front of sys.path; the last comes first",
+        aliases=("python-path", "pp"),
+    )  # fmt: skip
+    virtualenv: str = setting(
+        "virtualenv", Text("DIR", "a folder"), "", "use the packages of this virtual environment",
+        aliases=("venv", "home", "pyhome"), short="H",
+    )  # fmt: skip
+    env: tuple[tuple[str, str], ...] = settings("env", Pair("=", "KEY=VALUE"), "set an environment variable")
+    chdir: str = setting(
+        "chdir", Text("DIR", "a folder"), "", "go to this folder first; other paths start there"
+    )
+    chdir2: str = setting("chdir2", Text("DIR", "a folder"), "", "go to this folder after the app is loaded")
+    wsgi_strict: bool = setting(
+        "wsgi-strict", Flag(), False, "send a bytes result item by item, as PEP 3333 says"
+    )
+    wsgi_disable_file_wrapper: bool = setting(
+        "wsgi-disable-file-wrapper", Flag(), False, "do not offer wsgi.file_wrapper"
+    )
+    catch_exceptions: bool = setting(
+        "catch-exceptions",
+        Flag(),
+        False,
+        "show the traceback of a failed request to the client; for development only",
+    )
+
+    # Concurrency
+    processes: int = setting(
+        "processes", Whole(1, 4096), 1, "worker processes", aliases=("workers",), short="p"
+    )
+    threads: int = setting(
+        "threads", Whole(1, 65535), 1, "connections at a time in each worker, a thread each"
+    )
+    async_slots: int = setting(
+        "async", Whole(0, 1_000_000), 0,
+        "connections at a time in each worker, under the engine chosen below", default_text="off",
+    )  # fmt: skip
+    greenlet: bool = setting("greenlet", Flag(), False, "run each of the --async slots in a greenlet")
+    ugreen: bool = setting("ugreen", Flag(), False, "the same; uWSGI's own engine is not needed here")
+
+    # HTTP
+    buffer_size: int = setting(
+        "buffer-size", Whole(1, 2**24), 32768, "bytes a request's line and headers may have in all", short="b"
+    )
+    http_timeout_s: float = setting(
+        "http-timeout", Seconds(), 60.0, "give up on a silent HTTP client after this long"
+    )
+    http_headers_timeout_s: float | None = setting(
+        "http-headers-timeout",
+        Seconds(),
+        None,
+        "time a client has for its request headers",
+        default_text="http-timeout",
+    )
+    http_keepalive_s: float = setting(
+        "http-keepalive", Keepalive(), 60.0,
+        "keep idle HTTP/1.1 connections this long; 0 closes after each response", bare="on",
+    )  # fmt: skip
+    socket_timeout_s: float = setting(
+        "socket-timeout", Seconds(), 4.0, "how long `send` waits for a client that does not read", short="z"
+    )
+    add_header: tuple[tuple[str, str], ...] = settings(
+        "add-header", Header(), "add a header to each response"
+    )
+
+    # WebSocket
+    websockets_ping_freq_s: float = setting(
+        "websockets-ping-freq", Seconds(), 30.0, "ping a silent client this often; 0 never"
+    )
+    websockets_pong_tolerance_s: float = setting(
+        "websockets-pong-tolerance",
+        Seconds(),
+        3.0,
+        "how long a pinged client may stay silent before it counts as gone",
+    )
+    websockets_pong_freq_s: float | None = setting(
+        "websockets-pong-freq", Seconds(), None, "send unasked pongs this often; 0 never",
+        default_text="midway between two pings",
+    )  # fmt: skip
+    websockets_max_bytes: int = setting(
+        "websockets-max-size", Whole(1, 2**21 - 1, unit=1024, metavar="KIB"), 2**20,
+        "largest message, in KiB; a larger one closes with 1009", default_text="1024",
+    )  # fmt: skip
+    websockets_origin: tuple[str, ...] = settings(
+        "websockets-origin", Text("ORIGIN", "an origin such as https://example.org, or *"),
+        "let browsers of this origin connect too; * for all", default_text="the same origin",
+    )  # fmt: skip
+    websockets_idle_timeout_s: float = setting(
+        "websockets-idle-timeout", Seconds(), 0.0, "close sessions without a message for this long; 0 never"
+    )
+    websockets_close_timeout_s: float = setting(
+        "websockets-close-timeout", Seconds(), 5.0, "how long to wait for the answer to a Close"
+    )
+    websocket_text_lenient: bool = setting(
+        "websocket-text-lenient", Flag(), False, "send bytes that are no UTF-8 as binary instead of raising"
+    )
+
+    # Process
+    uid: int | None = setting("uid", USER, None, "become this user once the listeners are bound")
+    gid: int | None = setting("gid", GROUP, None, "become this group", default_text="that of --uid")
+    umask: int | None = setting("umask", Mode(), None, "file creation mask")
+    pidfile: str = setting("pidfile", Text("FILE", "a file"), "", "write the master's process id here")
+    die_on_term: bool = setting("die-on-term", Flag(), False, "accepted: SIGTERM always stops Fairlead")
+
+    # Reloading and stopping
+    reload_mercy_s: float = setting(
+        "reload-mercy", Seconds(), 10.0, "on a stop, time for sessions to end before they are cut"
+    )
+    worker_reload_mercy_s: float = setting(
+        "worker-reload-mercy",
+        Seconds(),
+        60.0,
+        "on a reload, time for an old worker to end before it is killed",
+    )
+    max_requests: int = setting(
+        "max-requests", Whole(), 0, "replace a worker after this many requests", short="R", default_text="off"
+    )
+    touch_reload: tuple[str, ...] = settings(
+        "touch-reload", Text("FILE", "a file"), "reload when this file changes"
+    )
+    py_autoreload_s: float = setting(
+        "py-autoreload", Seconds(), 0.0, "look for changed modules this often and reload; for development",
+        aliases=("py-auto-reload", "python-autoreload", "python-auto-reload"), default_text="off",
+    )  # fmt: skip
+
+    # Logging
+    disable_logging: bool = setting(
+        "disable-logging", Flag(), False, "no line per request; errors stay", short="L"
+    )
+    logto: str = setting(
+        "logto", Text("FILE", "a file"), "", "write the log here", default_text="standard error"
+    )
+
+    #: Everything as it was given, placeholders included and in order; `uwsgi.opt` is made from it (spec
+    #: §1.5).
+    given: tuple[Given, ...] = ()
+
+    @classmethod
+    def of(cls, given: Iterable[Given]) -> Settings:
+        """Parse and check what was given, in order. Names that are no setting (placeholders, ignored options)
+        are kept in `given` only. Raises SettingsError."""
+        given = tuple(given)
+        values: dict[str, Any] = {}
+        for item in given:
+            about = BY_NAME.get(item.name)
+            if about is None or not about.field:
+                continue
+            value = about.parse(item)
+            values[about.field] = (*values.get(about.field, ()), value) if about.many else value
+        result = cls(given=given, **values)
+        _check_combination(result)
+        return result
+
+    def as_plain(self) -> dict[str, Any]:
+        """A dict of JSON values with the fields' names; addresses are text, durations seconds, sizes
+        bytes."""
+        plain: dict[str, Any] = {}
+        for about in SETTINGS:
+            value = getattr(self, about.field)
+            to_plain = about.kind.to_plain
+            if about.many:
+                plain[about.field] = [to_plain(one) for one in value]
+            else:
+                plain[about.field] = None if value is None else to_plain(value)
+        plain["given"] = [list(item) for item in self.given]
+        return plain
+
+    @classmethod
+    def from_plain(cls, plain: dict[str, Any]) -> Settings:
+        """The inverse of `as_plain`, for the worker; missing keys keep their defaults."""
+        values: dict[str, Any] = {}
+        for about in SETTINGS:
+            value = plain.get(about.field, MISSING)
+            if value is MISSING:
+                continue
+            of_plain = about.kind.of_plain
+            if about.many:
+                values[about.field] = tuple(of_plain(one) for one in value)
+            else:
+                values[about.field] = None if value is None else of_plain(value)
+        return cls(given=tuple(Given(*item) for item in plain.get("given", ())), **values)
+
+    @property
+    def host(self) -> str:
+        """The concurrency model: "greenlets" or "threads" (spec §7.1)."""
+        return "greenlets" if self.greenlet or self.ugreen else "threads"
+
+    @property
+    def slots(self) -> int:
+        """Connections that one worker runs at a time."""
+        return self.async_slots or self.threads
+
+    @property
+    def app_name(self) -> str:
+        """What the operator calls the application, for log lines."""
+        return self.wsgi_file or self.module or ", ".join(app for _, app in self.mount)
+
+    def websocket_limits(self) -> dict[str, Any]:
+        """The slice the engine's sessions take. `pong_interval_s` None means midway between two pings, 0 off;
+        `allowed_origins` empty means the same origin only."""
+        return {
+            "ping_interval_s": self.websockets_ping_freq_s,
+            "pong_tolerance_s": self.websockets_pong_tolerance_s,
+            "pong_interval_s": self.websockets_pong_freq_s,
+            "max_message_bytes": self.websockets_max_bytes,
+            "idle_timeout_s": self.websockets_idle_timeout_s,
+            "close_timeout_s": self.websockets_close_timeout_s,
+            "send_timeout_s": self.socket_timeout_s,
+            "allowed_origins": list(self.websockets_origin),
+            "text_lenient": self.websocket_text_lenient,
+        }
+
+    def http_limits(self) -> dict[str, Any]:
+        """The slice the engine's front takes."""
+        headers_timeout_s = self.http_headers_timeout_s
+        return {
+            "header_bytes": self.buffer_size,
+            "headers_timeout_s": self.http_timeout_s if headers_timeout_s is None else headers_timeout_s,
+            "idle_timeout_s": self.http_timeout_s,
+            "keepalive_s": self.http_keepalive_s,
+            "send_timeout_s": self.socket_timeout_s,
+        }
+
+
+def _check_combination(it: Settings) -> None:
+    """Refuse what cannot run together, with the reason. The greenlet rule is uWSGI's own (spec §4.2)."""
+    if it.async_slots and not (it.greenlet or it.ugreen):
+        raise SettingsError(
+            f"--async {it.async_slots} alone means uWSGI's generator model, which is not in this version "
+            "yet; add --greenlet."
+        )
+    if (it.greenlet or it.ugreen) and not it.async_slots:
+        option = "greenlet" if it.greenlet else "ugreen"
+        raise SettingsError(
+            f"--{option} requires async mode; add --async N, the connections at a time per worker."
+        )
+    if it.async_slots and it.threads > 1:
+        raise SettingsError(
+            f"--threads {it.threads} and --async {it.async_slots} are two concurrency models, and a worker "
+            "runs one; keep one and add --processes for more cores."
+        )
+    if it.wsgi_file and it.module:
+        raise SettingsError(
+            f"--wsgi-file {it.wsgi_file} and --module {it.module} both name the application; keep one, "
+            "or --mount both."
+        )
+    if not it.app_name:
+        raise SettingsError(
+            "there is no application to serve; add --wsgi-file app.py or --module package.module."
+        )
+    if not (it.http or it.http_socket):
+        raise SettingsError("there is no address to serve at; add --http :8080.")
+    points = [point for point, _ in it.mount]
+    twice = next((point for point in points if points.count(point) > 1), None)
+    if twice is not None:
+        raise SettingsError(f"--mount names the path {twice or '/'!r} twice; keep one app for each path.")
+
+
+#: The groups of `--help` and of the reference page, each with its first field; fields stand in that order.
+GROUPS: tuple[tuple[str, str], ...] = (
+    ("Listening", "http"),
+    ("Application", "wsgi_file"),
+    ("Concurrency", "processes"),
+    ("HTTP", "buffer_size"),
+    ("WebSocket", "websockets_ping_freq_s"),
+    ("Process", "uid"),
+    ("Reloading and stopping", "reload_mercy_s"),
+    ("Logging", "disable_logging"),
+)
+
+#: The settings, in the order of `--help`.
+SETTINGS: tuple[Setting, ...] = tuple(
+    Setting(**{**vars(one.metadata["setting"]), "field": one.name})
+    for one in fields(Settings)
+    if "setting" in one.metadata
+)
+
+_FILE = Text("FILE[:SECTION]", "a file")
+
+#: Options that steer the parser and leave no value behind; they act at once, where they stand (spec §4.1).
+DIRECTIVES: tuple[Setting, ...] = (
+    Setting("ini", _FILE, "read options from an INI file, section [uwsgi]", many=True),
+    Setting("yaml", _FILE, "the same from YAML", aliases=("yml",), short="y", many=True),
+    Setting("json", _FILE, "the same from JSON", aliases=("js",), short="j", many=True),
+    Setting("set", Pair("=", "KEY=VALUE"), "set an option or a placeholder", short="S", many=True),
+    Setting(
+        "set-placeholder", Pair("=", "KEY=VALUE"), "set a placeholder for %(KEY)",
+        aliases=("set-ph",), many=True,
+    ),
+    Setting("strict", Flag(), "an unknown key in a file is an error, not a placeholder", False),
+    Setting("show-config", Flag(), "print what is set and where it came from, and exit", False),
+    Setting("help", Flag(), "print this text and exit", False, short="h", aliases=("usage",)),
+    Setting("version", Flag(), "print the version and exit", False),
+)  # fmt: skip
+
+#: Every name and alias; and every one-letter name.
+BY_NAME: dict[str, Setting] = {
+    name: about for about in (*SETTINGS, *DIRECTIVES) for name in (about.name, *about.aliases)
+}
+BY_SHORT: dict[str, Setting] = {about.short: about for about in (*SETTINGS, *DIRECTIVES) if about.short}

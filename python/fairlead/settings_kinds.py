@@ -1,0 +1,245 @@
+"""The kinds of value a setting can have: each parses its text, says what it needs, and travels as JSON.
+
+Nothing here knows the name of an option. The invariant: `parse` either returns a checked value of the kind's
+type or raises `ValueError`, whose text (or else the kind's `needs`) completes a sentence about the bad value;
+so no later code validates again. `to_plain` and `of_plain` are inverse, because the master hands its settings
+to workers as JSON.
+"""
+
+from __future__ import annotations
+
+import grp
+import pwd
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Generic, TypeVar
+
+T = TypeVar("T")
+
+#: Texts that clear a flag; every other text, the empty one included, sets it (spec §4.1).
+CLEARING = frozenset({"false", "off", "no", "0"})
+
+#: RFC 9110 §5.6.2: what a header name is made of.
+_HEADER_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
+
+
+class Kind(Generic[T]):
+    """What a back end of the parser must supply: `needs` (for errors), `metavar` (for help) and `parse`."""
+
+    needs: str = ""
+    metavar: str = ""
+
+    def parse(self, text: str) -> T:
+        raise NotImplementedError
+
+    def to_plain(self, value: T) -> object:
+        """A value that `json` can carry."""
+        return value
+
+    def of_plain(self, plain: Any) -> T:
+        """The inverse of `to_plain`; trusts its input, which our own master wrote."""
+        value: T = plain
+        return value
+
+
+class Flag(Kind[bool]):
+    """On or off; the command line gives no value, a file may (spec §4.1)."""
+
+    needs = "no value, or false, off, no or 0 to clear it"
+
+    def parse(self, text: str) -> bool:
+        return text.strip().lower() not in CLEARING
+
+
+class Text(Kind[str]):
+    """Any text that is not empty."""
+
+    def __init__(self, metavar: str, needs: str) -> None:
+        self.metavar = metavar
+        self.needs = needs
+
+    def parse(self, text: str) -> str:
+        if not text:
+            raise ValueError
+        return text
+
+
+class Whole(Kind[int]):
+    """A decimal whole number between `least` and `most`, multiplied by `unit` when it is parsed.
+
+    uWSGI stops reading at the first odd character with a warning; a number that is only half read has cost
+    too many evenings, so here it is an error.
+    """
+
+    def __init__(self, least: int = 0, most: int = 2**31 - 1, *, unit: int = 1, metavar: str = "N") -> None:
+        self._least, self._most, self._unit = least, most, unit
+        self.metavar = metavar
+        self.needs = f"a whole number from {least}" + (f" to {most}" if most < 2**31 - 1 else " up")
+
+    def parse(self, text: str) -> int:
+        number = int(text) if re.fullmatch(r"[0-9]{1,12}", text.strip()) else -1
+        if not self._least <= number <= self._most:
+            raise ValueError
+        return number * self._unit
+
+
+class Seconds(Kind[float]):
+    """A duration in seconds; decimals are allowed, which uWSGI does not."""
+
+    metavar = "SECONDS"
+    needs = "a number of seconds, 0 or more"
+
+    def parse(self, text: str) -> float:
+        if not re.fullmatch(r"[0-9]{1,9}(\.[0-9]{1,6})?", text.strip()):
+            raise ValueError
+        return float(text)
+
+
+class Keepalive(Seconds):
+    """A duration, or a flag: uWSGI's `http-keepalive` means "on" by any flag text and by 1 (spec §4.2)."""
+
+    needs = "a number of seconds, on or off"
+
+    def parse(self, text: str) -> float:
+        if text.strip().lower() in CLEARING:
+            return 0.0
+        return 60.0 if text.strip().lower() in {"", "1", "on", "yes", "true"} else super().parse(text)
+
+
+class Mode(Kind[int]):
+    """File permission bits, written in octal."""
+
+    metavar = "MODE"
+    needs = "an octal file mode such as 660"
+
+    def parse(self, text: str) -> int:
+        if not re.fullmatch(r"[0-7]{1,4}", text.strip()):
+            raise ValueError
+        return int(text, 8)
+
+
+class Account(Kind[int]):
+    """A user or group, by name or number; the value is the number."""
+
+    def __init__(self, what: str, find: Callable[[str], int]) -> None:
+        self._what, self._find = what, find
+        self.metavar = what.upper()
+        self.needs = f"the name or number of a {what} on this machine"
+
+    def parse(self, text: str) -> int:
+        if re.fullmatch(r"[0-9]{1,9}", text):
+            return int(text)
+        try:
+            return self._find(text)
+        except KeyError:
+            raise ValueError(f"there is no {self._what} of that name on this machine") from None
+
+
+USER = Account("user", lambda name: pwd.getpwnam(name).pw_uid)
+GROUP = Account("group", lambda name: grp.getgrnam(name).gr_gid)
+
+
+class Owner(Kind[tuple[int, int]]):
+    """`user[:group]` as numbers; -1 leaves the group as it is (the convention of chown(2))."""
+
+    metavar = "USER[:GROUP]"
+    needs = "user or user:group"
+
+    def parse(self, text: str) -> tuple[int, int]:
+        user, _, group = text.partition(":")
+        return USER.parse(user), GROUP.parse(group) if group else -1
+
+    def of_plain(self, plain: Any) -> tuple[int, int]:
+        return plain[0], plain[1]
+
+
+class Pair(Kind[tuple[str, str]]):
+    """Two texts with a separator between them, such as `KEY=VALUE`; neither the first text nor the separator
+    may be missing."""
+
+    def __init__(self, separator: str, metavar: str) -> None:
+        self._separator = separator
+        self.metavar = metavar
+        self.needs = f"the form {metavar}"
+
+    def parse(self, text: str) -> tuple[str, str]:
+        first, separator, second = text.partition(self._separator)
+        if not first or not separator:
+            raise ValueError
+        return first, second
+
+    def of_plain(self, plain: Any) -> tuple[str, str]:
+        return plain[0], plain[1]
+
+
+class Header(Pair):
+    """`Name: value` of an HTTP header, safe to put on the wire as it is (RFC 9110 §5.5: no CR, LF or NUL)."""
+
+    def __init__(self) -> None:
+        super().__init__(":", "'NAME: VALUE'")
+
+    def parse(self, text: str) -> tuple[str, str]:
+        name, value = super().parse(text)
+        if not _HEADER_NAME.fullmatch(name) or re.search(r"[\r\n\0]", value):
+            raise ValueError
+        return name, value.strip()
+
+
+class Mount(Pair):
+    """`/path=app`; the path is kept without its last slash, so that "" is the root (spec §4.2)."""
+
+    def __init__(self) -> None:
+        super().__init__("=", "/PATH=APP")
+
+    def parse(self, text: str) -> tuple[str, str]:
+        path, app = super().parse(text)
+        if not path.startswith("/") or not app:
+            raise ValueError
+        return path.rstrip("/"), app
+
+
+@dataclass(frozen=True)
+class Address:
+    """Where to listen. `family` is "tcp", "unix" or "abstract"; `text` is what the operator wrote.
+
+    `host` "" means all IPv4 addresses, as in uWSGI; `port` 0 lets the kernel choose; `name` is the path of a
+    UNIX socket or the name of an abstract one.
+    """
+
+    text: str
+    family: str
+    host: str = ""
+    port: int = 0
+    name: str = ""
+
+
+class AddressKind(Kind[Address]):
+    """`:port`, `host:port`, `[v6]:port`, a path, or `@name` (spec §4.2)."""
+
+    metavar = "ADDRESS"
+    needs = ":port, host:port, [ipv6]:port, the path of a UNIX socket, or @name of an abstract one"
+
+    def parse(self, text: str) -> Address:
+        if text.startswith("="):
+            raise ValueError("shared sockets (=N) are not in this version yet; write the address itself")
+        if text.startswith("@"):
+            if len(text) < 2:
+                raise ValueError
+            return Address(text, "abstract", name=text[1:])
+        tcp = re.fullmatch(r"(\[[0-9A-Fa-f:.%\w]+\]|[^\[\]:/]*):([0-9]{1,5})", text)
+        if tcp:
+            if int(tcp[2]) > 65535:
+                raise ValueError(f"port {tcp[2]} is above 65535")
+            return Address(text, "tcp", host=tcp[1].strip("[]"), port=int(tcp[2]))
+        if text.isdigit():
+            raise ValueError(f"a port needs its colon: write :{text}")
+        if not text or (":" in text and "/" not in text):
+            raise ValueError
+        return Address(text, "unix", name=text)
+
+    def to_plain(self, value: Address) -> object:
+        return value.text
+
+    def of_plain(self, plain: Any) -> Address:
+        return self.parse(plain)

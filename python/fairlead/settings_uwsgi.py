@@ -1,0 +1,157 @@
+"""uWSGI's option names that have no meaning of their own in Fairlead, and what is said about each.
+
+Three answers exist, by spec §4.2 and §8: *always on* (what the option asks for is how Fairlead works),
+*ignored* with one warning (it tunes a part that Fairlead has not), and *refused* (a subsystem or a language
+that is missing: going on without it would pretend). Data and one look-up only; real settings are in
+settings.py and are looked up first.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+
+#: What a command line option is followed by: nothing, a value, or a value only in the form `--name=value`.
+NONE, VALUE, OPTIONAL = "none", "value", "optional"
+
+
+@dataclass(frozen=True)
+class Foreign:
+    """The verdict on one uWSGI name: `answer` is "always", "ignored" or "refused"; `why` completes a
+    sentence."""
+
+    name: str
+    answer: str
+    why: str
+    takes: str = VALUE
+
+
+#: Flags whose "on" is how Fairlead works anyway.
+_ALWAYS = {
+    "a master process always runs": "master",
+    "each worker loads the app itself": "lazy-apps lazy",
+    "Fairlead never starts without an app": "need-app",
+    "WebSockets need no switch": "http-websockets",
+    "bodies are always streamed": (
+        "http-raw-body http-chunked-input http-auto-chunked wsgi-manage-chunked-input"
+    ),
+    "master and workers write to the same log": "log-master",
+    "threads are always enabled": "enable-threads",
+    "UNIX sockets and the pidfile are always removed": "vacuum",
+}
+
+_IGNORED: tuple[tuple[str, str, str], ...] = (
+    (NONE, "the kernel shares out connections", "thunder-lock reuse-port"),
+    (NONE, "each worker has one interpreter", "single-interpreter"),
+    (NONE, "there is nothing to tune there",
+     "memory-report no-orphans close-on-exec close-on-exec2 auto-procname so-keepalive tcp-nodelay "
+     "ignore-sigpipe ignore-write-errors disable-write-exception no-default-app reload-os-env "
+     "py-call-osafterfork http-manage-expect"),
+    (VALUE, "each request gets a fresh environ", "wsgi-env-behaviour wsgi-env-behavior"),
+    (VALUE, "the HTTP front is part of each worker",
+     "http-processes http-modifier1 http-modifier2 http-gracetime http-connect-timeout"),
+    (VALUE, "the engine relays in the background by itself", "offload-threads"),
+    (VALUE, "nothing has to be loaded", "plugin plugins need-plugin need-plugins plugin-dir plugins-dir"),
+    (VALUE, "greenlets have no stack of their own to size",
+     "ugreen-stacksize threads-stacksize thread-stacksize thread-stack-size"),
+    (VALUE, "bodies are streamed, not buffered",
+     "post-buffering post-buffering-bufsize body-read-warning chunked-input-limit chunked-input-timeout"),
+    (VALUE, "there is nothing to tune there",
+     "max-vars lock-engine ftok cpu-affinity max-fd procname procname-prefix procname-prefix-spaced "
+     "procname-append procname-master optimize"),
+)  # fmt: skip
+
+#: Subsystems of spec §8: the name itself, `name-…`, `name2…`, `names`.
+_MISSING: tuple[tuple[str, str], ...] = (
+    ("the cache", "cache"),
+    ("the spooler", "spooler"),
+    ("mules and farms", "mule farm"),
+    ("the queue", "queue"),
+    ("shared areas", "sharedarea"),
+    ("the legion subsystem", "legion"),
+    ("the emperor", "emperor vassal"),
+    ("cron and timers", "cron legion-cron unique-cron timer rb-timer signal-timer"),
+    ("SNMP", "snmp"),
+    ("alarms", "alarm log-alarm"),
+    ("metrics", "metric enable-metrics"),
+    ("RPC", "rpc"),
+    ("the fast router", "fastrouter rawrouter sslrouter forkptyrouter"),
+    ("the subscription system", "subscribe subscribe-to subscription unsubscribe"),
+    ("cheaper mode", "cheaper cheap idle"),
+    ("cgroups and namespaces", "cgroup namespace unshare chroot"),
+    ("attached daemons", "attach-daemon smart-attach-daemon legion-attach-daemon"),
+    ("hooks", "hook exec-pre exec-post exec-as exec-asap"),
+    ("the Lua, PHP, CGI, JVM and Mono plugins", "lua php cgi jvm mono"),
+)
+
+#: What later versions bring; matched like the subsystems.
+_LATER: tuple[tuple[str, str], ...] = (
+    ("the gevent loop", "gevent"),
+    ("the asyncio loop", "asyncio"),
+    ("the tornado loop", "tornado"),
+    ("the choice of a loop", "loop"),
+    ("Perl", "psgi coroae perl plshell"),
+    ("Ruby", "rack rb rbthread rb-thread ruby fiber"),
+    ("PyPy", "pypy"),
+    ("stackless", "stackless"),
+    ("TLS", "https https2 https-socket http-to-https ssl sni"),
+    ("the uwsgi protocol",
+     "socket uwsgi-socket protocol socket-protocol suwsgi-socket fastcgi-socket scgi-socket"),
+    ("proxying to other servers", "http-to http-var http-enable-proxy-protocol enable-proxy-protocol"),
+    ("internal routing", "route error-route response-route final-route"),
+    ("declared channels", "channel"),
+    ("static files", "static check-static"),
+    ("the statistics server", "stats"),
+    ("harakiri", "harakiri"),
+    ("a body size limit", "limit-post"),
+    ("running in the background (use your service manager)", "daemonize"),
+    ("a second pidfile or log", "pidfile2 safe-pidfile logto2 logger req-logger threaded-logger"),
+    ("log formats", "log-format logformat log-date log-micros log-4xx log-5xx log-slow log-x-forwarded-for"),
+    ("other kinds of reload",
+     "touch-workers-reload touch-chain-reload chain-reload reload-on-rss reload-on-as evil-reload-on-rss "
+     "evil-reload-on-as max-worker-lifetime min-worker-lifetime touch-logreopen touch-logrotate"),
+    ("XML configuration (write the file as INI, YAML or JSON)", "xml"),
+    ("PasteDeploy", "paste ini-paste"),
+)  # fmt: skip
+
+#: One-letter names of the above, as uWSGI has them.
+_SHORT = {
+    "M": "master", "T": "enable-threads", "i": "single-interpreter", "m": "memory-report", "O": "optimize",
+    "t": "harakiri", "s": "socket", "d": "daemonize", "x": "xml", "q": "queue",
+}  # fmt: skip
+
+
+def _exact() -> dict[str, Foreign]:
+    table = {}
+    for why, names in _ALWAYS.items():
+        for name in names.split():
+            table[name] = Foreign(name, "always", why, NONE)
+    for takes, why, names in _IGNORED:
+        for name in names.split():
+            table[name] = Foreign(name, "ignored", why, takes)
+    return table
+
+
+_EXACT = _exact()
+
+#: All names known here, for the search for the nearest one.
+NAMES = tuple(_EXACT)
+
+
+def find(name: str) -> Foreign | None:
+    """What to say about uWSGI's option `name`; None when it is no such option."""
+    if name in _EXACT:
+        return _EXACT[name]
+    for table, verdict in (
+        (_MISSING, "which Fairlead does not have"),
+        (_LATER, "which is not in this version yet"),
+    ):
+        for what, stems in table:
+            if any(re.fullmatch(rf"{re.escape(stem)}(s|[0-9]+)?(-.+)?", name) for stem in stems.split()):
+                return Foreign(name, "refused", f"needs {what}, {verdict}")
+    return None
+
+
+def find_short(letter: str) -> Foreign | None:
+    """The same for a one-letter name."""
+    return find(_SHORT[letter]) if letter in _SHORT else None

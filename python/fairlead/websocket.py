@@ -1,0 +1,109 @@
+"""The application's WebSocket: `websocket(environ)` completes the handshake, the object it returns talks.
+
+The face is thin on purpose: waiting, framing, pings and limits are the engine's, and each verb is one call of the native
+session, in whatever concurrency model the worker runs. What lives here is what an application sees: types (`str` is
+text, `bytes` is binary), iteration, the `with` block, and which request the running code belongs to.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextvars import ContextVar
+from types import TracebackType
+from typing import Any, Optional, Union
+
+from fairlead._native import Request, Session
+from fairlead.errors import ConnectionClosed
+
+__all__ = ["REQUEST_KEY", "WebSocket", "current", "current_request", "websocket"]
+
+Data = Union[str, bytes]
+
+#: The environ's entry that holds the native request; `websocket` finds the connection by it.
+REQUEST_KEY = "fairlead.request"
+
+#: The seconds a send may wait for a slow peer, as the operator set them; the worker writes it once.
+send_timeout_s = 4.0
+
+#: The request that the running unit serves. A context variable, so that each greenlet and thread has its own.
+current: ContextVar[Optional[Request]] = ContextVar("fairlead.request", default=None)
+
+
+def current_request() -> Request:
+    """The request that the running unit serves.
+
+    Raises LookupError outside a request (at import time, in a thread or greenlet that no request started).
+    """
+    request = current.get()
+    if request is None:
+        raise LookupError("no request is being served here; call this from the application while it runs")
+    return request
+
+
+def websocket(environ: dict[str, Any], subprotocols: Sequence[str] = ()) -> WebSocket:
+    """Complete the handshake of this request, RFC 6455 §4.2.2, and return its WebSocket.
+
+    `subprotocols` are those the application speaks, best first; the first one that the client offers is chosen, none if
+    it offers none of them (`WebSocket.subprotocol` says which). Raises `HandshakeRefused` when the request is no valid
+    handshake or its origin is not allowed; let it pass and the client gets the fitting status.
+    """
+    request = environ[REQUEST_KEY]
+    offered = request.offered_subprotocols if subprotocols else ()
+    chosen = next((name for name in subprotocols if name in offered), None)
+    return WebSocket(request.accept(None, chosen, send_timeout_s))
+
+
+class WebSocket:
+    """One open WebSocket. Any unit of the worker may send; one at a time may receive.
+
+    As a context manager it closes on leaving: 1000 normally, 1011 when an exception passes through.
+    """
+
+    __slots__ = ("_session", "close", "fileno", "ping", "receive", "receive_nowait", "send")
+
+    def __init__(self, session: Session) -> None:
+        self._session = session
+        # The native methods themselves: a Python frame per message would cost a tenth of a small echo.
+        self.receive = session.receive
+        self.receive_nowait = session.receive_nowait
+        self.send = session.send
+        self.close = session.close
+        self.ping = session.ping
+        self.fileno = session.fileno
+
+    @property
+    def subprotocol(self) -> Optional[str]:
+        """The subprotocol that was agreed on, if any."""
+        return self._session.subprotocol
+
+    @property
+    def closed(self) -> Optional[ConnectionClosed]:
+        """How the connection ended; None while it is open. Messages may still wait to be received."""
+        end = self._session.closed
+        return None if end is None else ConnectionClosed(*end)
+
+    def __iter__(self) -> Iterator[Data]:
+        """Messages until the connection is closed. Raises ConnectionClosed if the peer vanished without a Close."""
+        receive = self.receive
+        try:
+            while True:
+                message = receive()
+                if message is not None:
+                    yield message
+        except ConnectionClosed as end:
+            if end.by == "lost":
+                raise
+
+    def __enter__(self) -> WebSocket:
+        return self
+
+    def __exit__(
+        self,
+        kind: Optional[type[BaseException]],
+        error: Optional[BaseException],
+        trace: Optional[TracebackType],
+    ) -> None:
+        if error is None:
+            self.close(1000)
+        elif isinstance(error, Exception) and not isinstance(error, ConnectionClosed):
+            self.close(1011)

@@ -1,0 +1,281 @@
+"""One worker's life: told by the master, load the application, choose the host, run, leave.
+
+`python -m fairlead.worker` with an inherited control socket (see worker_process.py for the lines that go over it). It
+joins what does not know each other: settings, loading, engine, host and the way an application is called. The `uwsgi`
+module is registered before any user code runs. Signals mean nothing here: the master decides, and tells by the socket;
+when the socket ends the master is gone, and the worker leaves too.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+import signal
+import socket
+import sys
+import threading
+from typing import Any, Optional
+
+from fairlead import hosts
+from fairlead import websocket as websocket_module
+from fairlead._native import Engine
+from fairlead.apps.wsgi import FileWrapper, WsgiCaller
+from fairlead.compat import uwsgi as uwsgi_compat
+from fairlead.errors import LoadError
+from fairlead.hosts.contract import Host
+from fairlead.loading import load_application
+from fairlead.logs import AccessLog, Log
+from fairlead.settings import Settings
+from fairlead.worker_process import CONTROL_FD
+
+__all__ = ["main"]
+
+#: Seconds that killed units have to end before the process leaves without them.
+_LAST_WORDS_S = 1.0
+
+
+class Control:
+    """The worker's end of the control socket."""
+
+    def __init__(self, fd: int) -> None:
+        self._socket = socket.socket(fileno=fd)
+        self._lines = self._socket.makefile("rb")
+        self._lock = threading.Lock()
+
+    def wait(self) -> Optional[dict[str, Any]]:
+        """The next message; None when the master is gone."""
+        line = self._lines.readline()
+        return json.loads(line) if line.endswith(b"\n") else None
+
+    def tell(self, **message: Any) -> bool:
+        """Send one message; False when the master is gone."""
+        data = json.dumps(message, separators=(",", ":")).encode() + b"\n"
+        try:
+            with self._lock:
+                self._socket.sendall(data)
+        except OSError:
+            return False
+        return True
+
+
+class Worker:
+    """What one start message makes of the process."""
+
+    def __init__(self, control: Control, start: dict[str, Any], log: Log) -> None:
+        self._control = control
+        self._start = start
+        self._log = log
+        self._settings = Settings.from_plain(start["settings"])
+        self._stopping = threading.Event()
+        self._ended = threading.Event()
+        self._requests_left = self._settings.max_requests
+        self._caller: Optional[WsgiCaller] = None
+
+    def run(self) -> int:
+        """Serve until told to stop. Returns the exit status."""
+        settings = self._settings
+        websocket_module.send_timeout_s = settings.socket_timeout_s
+        uwsgi = sys.modules["uwsgi"] = uwsgi_compat.make(self._process())
+        try:
+            loaded = load_application(settings)
+        except LoadError as error:
+            self._log_cause(error)
+            self._control.tell(event="failed", message=str(error))
+            return 2
+        mounts = getattr(uwsgi, "applications", None) or {}
+        caller = self._caller = WsgiCaller(
+            _finder(loaded.find, mounts),
+            self._base_environ(),
+            cores=settings.slots,
+            io_timeout_s=max(settings.http_timeout_s, settings.socket_timeout_s),
+            move_script_name=settings.manage_script_name,
+            item_by_item=settings.wsgi_strict,
+            show_tracebacks=settings.catch_exceptions,
+            log=self._log,
+            access=AccessLog(self._log, enabled=not settings.disable_logging),
+            after_request=self._after_request if self._has_after_request() else None,
+        )
+        try:
+            engine = self._start_engine()
+            host = hosts.find(settings.host)(engine, caller.run, settings.slots)
+        except (OSError, ImportError) as error:
+            self._control.tell(event="failed", message=f"the engine cannot start: {error}.")
+            return 2
+        _call_hook(uwsgi, "post_fork_hook", self._log)
+        for name, work in (
+            ("fairlead-log", lambda: self._write_engine_log(engine)),
+            ("fairlead-control", lambda: self._obey(engine, host)),
+        ):
+            threading.Thread(target=work, name=name, daemon=True).start()
+        self._control.tell(event="modules", files=list(loaded.files))
+        self._control.tell(event="ready")
+        host.run()
+        self._ended.set()
+        engine.stop(0.5)
+        _call_hook(uwsgi, "atexit", self._log)
+        return 0
+
+    def _start_engine(self) -> Engine:
+        settings = self._settings
+        headers_s = settings.http_headers_timeout_s
+        return Engine(
+            [listener["fd"] for listener in self._start["listeners"]],
+            slots=settings.slots,
+            threads=settings.host == "threads",
+            header_bytes=settings.buffer_size,
+            header_timeout=settings.http_timeout_s if headers_s is None else headers_s,
+            keep_alive_timeout=settings.http_keepalive_s,
+            stall_timeout=settings.http_timeout_s,
+            max_message=settings.websockets_max_bytes,
+            ping_every=settings.websockets_ping_freq_s,
+            pong_tolerance=settings.websockets_pong_tolerance_s,
+            pong_every=settings.websockets_pong_freq_s,
+            idle_timeout=settings.websockets_idle_timeout_s,
+            close_timeout=settings.websockets_close_timeout_s,
+            origins=list(settings.websockets_origin),
+            extra_headers=[tuple(pair) for pair in settings.add_header],
+        )
+
+    def _base_environ(self) -> dict[str, Any]:
+        settings = self._settings
+        environ: dict[str, Any] = {
+            "SERVER_NAME": platform.node(),
+            "wsgi.version": (1, 0),
+            "wsgi.url_scheme": "http",
+            "wsgi.multithread": settings.threads > 1,
+            "wsgi.multiprocess": settings.processes > 1,
+            "wsgi.run_once": False,
+            "uwsgi.version": uwsgi_compat.VERSION,
+            "uwsgi.node": platform.node().encode(),
+        }
+        if not settings.wsgi_disable_file_wrapper:
+            environ["wsgi.file_wrapper"] = FileWrapper
+        # One engine serves all listeners alike; the router's mark needs them all to be its own.
+        if all(listener["kind"] == "http" for listener in self._start["listeners"]):
+            environ["UWSGI_ROUTER"] = "http"
+        return environ
+
+    def _process(self) -> uwsgi_compat.Process:
+        settings, start = self._settings, self._start
+        return uwsgi_compat.Process(
+            worker_id=start["worker_id"],
+            master_pid=start["master_pid"],
+            numproc=settings.processes,
+            cores=settings.slots,
+            has_threads=settings.threads > 1,
+            buffer_size=settings.buffer_size,
+            sockets=[listener["fd"] for listener in start["listeners"]],
+            is_a_reload=start["is_a_reload"],
+            options=_options(settings),
+            send_timeout_s=settings.socket_timeout_s,
+            text_lenient=settings.websocket_text_lenient,
+            log=self._log.info,
+            ask_master=lambda action: self._control.tell(event="request", action=action),
+            requests=lambda: self._caller.requests if self._caller else 0,
+            pidfile=settings.pidfile or None,
+        )
+
+    def _has_after_request(self) -> bool:
+        return bool(self._settings.max_requests) or hasattr(sys.modules["uwsgi"], "after_req_hook")
+
+    def _after_request(self) -> None:
+        hook = getattr(sys.modules["uwsgi"], "after_req_hook", None)
+        if hook is not None:
+            hook()
+        if self._requests_left:
+            self._requests_left -= 1
+            if not self._requests_left:
+                self._control.tell(event="request", action="replace")
+
+    def _write_engine_log(self, engine: Engine) -> None:
+        while not self._ended.is_set():
+            line = engine.wait_log(3600.0)
+            if line is not None:
+                self._log.write(*line)
+
+    def _obey(self, engine: Engine, host: Host) -> None:
+        """The control thread: commands of the master, or its end."""
+        message = self._control.wait()
+        while message is not None and message.get("command") != "stop":
+            message = self._control.wait()
+        if message is None:
+            self._log.warning("the master is gone; this worker leaves too")
+        deadline_s = float(message["deadline_s"]) if message else self._settings.reload_mercy_s
+        is_reload = bool(message) and message.get("reason") == "reload"
+        # 1012 tells a client that the service comes back at once; 1001 that it goes away (RFC 6455 §7.4.1, IANA).
+        engine.drain(1012 if is_reload else 1001, "")
+        host.stop()
+        if self._ended.wait(deadline_s):
+            return
+        host.kill()
+        if not self._ended.wait(_LAST_WORDS_S):
+            running, _ = engine.busy()
+            self._log.warning(f"{running} units did not end in {deadline_s:g} seconds and are cut")
+            os._exit(0)
+
+    def _log_cause(self, error: LoadError) -> None:
+        cause = error.__cause__
+        if cause is not None and not isinstance(cause, SyntaxError):
+            self._log.exception("the application cannot be loaded", cause)
+
+
+def main() -> int:
+    """Run the worker that the environment describes. Returns the exit status."""
+    # Ctrl-C in a terminal reaches all processes of the group; the master alone answers it.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    log = Log()
+    try:
+        control = Control(int(os.environ.pop(CONTROL_FD)))
+    except (KeyError, ValueError, OSError):
+        log.plain("fairlead.worker is started by fairlead; run `fairlead --help`.")
+        return 2
+    start = control.wait()
+    if start is None:
+        return 1
+    return Worker(control, start, log).run()
+
+
+def _finder(find: Any, mounts: dict[str, Any]) -> Any:
+    """`uwsgi.applications`, when the app filled it, goes before what was loaded (spec §1.1)."""
+    if not mounts:
+        return find
+    by_path = {path.rstrip("/"): app for path, app in mounts.items()}
+
+    def find_mount(path: str) -> Any:
+        point = path.rstrip("/")
+        while point not in by_path:
+            if not point:
+                return find(path)
+            point = point.rpartition("/")[0]
+        return point, by_path[point]
+
+    return find_mount
+
+
+def _options(settings: Settings) -> dict[str, Any]:
+    """`uwsgi.opt` (spec §1.5): bytes, True for an option without a value, a list for a repeated one."""
+    options: dict[str, Any] = {}
+    for given in settings.given:
+        value: Any = True if given.value is None else str(given.value).encode()
+        if given.name in options:
+            before = options[given.name]
+            options[given.name] = [*(before if isinstance(before, list) else [before]), value]
+        else:
+            options[given.name] = value
+    return options
+
+
+def _call_hook(module: Any, name: str, log: Log) -> None:
+    hook = getattr(module, name, None)
+    if hook is None:
+        return
+    try:
+        hook()
+    except Exception as error:
+        log.exception(f"uwsgi.{name} raised {type(error).__name__}: {error}", error)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,81 @@
+"""A worker that speaks the master's protocol and nothing else: the scripted peer of test_master.py.
+
+It shows that a worker need not be ours (only the standard library is imported), and it fails on demand. What it does
+at start stands in the file named by FAKE_PLAN ("ready", "deaf", "crash", "fail: sentence", "hang"); once it serves, a
+line sent to its port tells it what to do. It reports on standard error, which the test reads.
+"""
+
+import json
+import os
+import selectors
+import socket
+import sys
+
+
+def main():
+    control = socket.socket(fileno=int(os.environ["FAIRLEAD_CONTROL_FD"]))
+    lines = control.makefile("r")
+    first = json.loads(lines.readline())
+    name = f"fake {first['worker_id']} generation {first['generation']}"
+
+    def say(text):
+        os.write(2, f"{name} {text}\n".encode())
+
+    def tell(**event):
+        control.sendall(json.dumps(event).encode() + b"\n")
+
+    with open(os.environ["FAKE_PLAN"]) as file:
+        plan = file.read().strip()
+    say(f"started with plan {plan!r}, pid {os.getpid()}, a reload: {first['is_a_reload']}")
+    if plan == "crash":
+        os._exit(7)
+    if plan.startswith("fail: "):
+        tell(event="failed", message=plan[6:])
+        sys.exit(2)
+    if plan == "hang":
+        lines.readline()  # the stop command, or the master's end
+        sys.exit(0)
+
+    selector = selectors.DefaultSelector()
+    selector.register(control, selectors.EVENT_READ)
+    for listener in first["listeners"]:
+        sock = socket.socket(fileno=listener["fd"])
+        sock.setblocking(False)
+        selector.register(sock, selectors.EVENT_READ)
+    tell(event="modules", files=[os.environ["FAKE_PLAN"]])
+    control.sendall(b"this is no JSON\n")  # the master must survive it
+    tell(event="ready")
+    while True:
+        for key, _ in selector.select():
+            if key.fileobj is control:
+                line = lines.readline()
+                if not line:
+                    say("saw the master's end")
+                    sys.exit(0)
+                command = json.loads(line)
+                say(
+                    f"told to {command['command']} because of {command['reason']} in {command['deadline_s']:g} s"
+                )
+                if plan != "deaf":
+                    sys.exit(0)
+            else:
+                serve(key.fileobj, first, tell)
+
+
+def serve(listener, first, tell):
+    try:
+        client, _ = listener.accept()
+    except BlockingIOError:  # another worker was faster
+        return
+    with client:
+        client.setblocking(True)
+        word = client.makefile("r").readline().strip()
+        client.sendall(f"{os.getpid()} {first['generation']} {os.getuid()}\n".encode())
+    if word == "die":
+        os._exit(7)
+    if word in ("reload", "stop", "replace"):
+        tell(event="request", action=word)
+
+
+if __name__ == "__main__":
+    main()

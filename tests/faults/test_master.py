@@ -1,0 +1,341 @@
+"""The master as a real process, over fake_worker.py: starts, deaths, reloads and stops, without an app or an engine.
+
+Nothing here sleeps: a test waits for a line of the log or for the process to end, each with a time-out, and ports are
+the kernel's choice.
+"""
+
+from __future__ import annotations
+
+import os
+import queue
+import re
+import signal
+import socket
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from fairlead.master import Patience
+
+FAKE_WORKER = Path(__file__).with_name("fake_worker.py")
+TIMEOUT_S = 15.0
+
+PROGRAM = """
+import os, sys
+from fairlead.errors import FairleadError
+from fairlead.logs import Log
+from fairlead.master import Master
+from fairlead.settings import Settings
+from fairlead.settings_sources import read_sources
+try:
+    settings = Settings.of(read_sources(sys.argv[2:], os.environ).given)
+    sys.exit(Master(settings, Log(), command=[sys.executable, sys.argv[1]]).run())
+except FairleadError as error:
+    print(f"fairlead: {error}", file=sys.stderr)
+    sys.exit(2)
+"""
+
+
+class RunningMaster:
+    """A master in a process of its own, whose log can be waited for."""
+
+    def __init__(self, plan: Path, *options: str) -> None:
+        self.plan = plan
+        self.process = subprocess.Popen(
+            [sys.executable, "-c", PROGRAM, str(FAKE_WORKER), "--wsgi-file", "app.py", *options],
+            stderr=subprocess.PIPE,
+            env={**os.environ, "FAKE_PLAN": str(plan)},
+            text=True,
+        )
+        self.log: list[str] = []
+        self._lines: queue.Queue[str | None] = queue.Queue()
+        self._reader = threading.Thread(target=self._read, daemon=True)
+        self._reader.start()
+        self.port = 0
+
+    def _read(self) -> None:
+        assert self.process.stderr is not None
+        for line in self.process.stderr:
+            self._lines.put(line.rstrip("\n"))
+        self._lines.put(None)
+
+    def wait_for(self, pattern: str) -> re.Match[str]:
+        """The first new line of the log in which `pattern` is found."""
+        while True:
+            try:
+                line = self._lines.get(timeout=TIMEOUT_S)
+            except queue.Empty:
+                line = None
+            assert line is not None, f"no line with {pattern!r} came after:\n" + "\n".join(self.log)
+            self.log.append(line)
+            found = re.search(pattern, line)
+            if found:
+                return found
+
+    def wait_until_ready(self) -> RunningMaster:
+        self.port = int(self.wait_for(r"serving app\.py at http://127\.0\.0\.1:(\d+)")[1])
+        return self
+
+    def wait_for_end(self) -> int:
+        """The exit status; the rest of the log is in `log` then. Ends only when all workers let go of the log, too."""
+        status = self.process.wait(TIMEOUT_S)
+        self._reader.join(TIMEOUT_S)
+        assert not self._reader.is_alive(), "a worker outlived the master"
+        while not self._lines.empty():
+            line = self._lines.get()
+            if line is not None:
+                self.log.append(line)
+        return status
+
+    def signal(self, number: signal.Signals) -> None:
+        self.process.send_signal(number)
+
+    def ask(self, word: str = "who") -> tuple[int, int]:
+        """Send one line to the port; (pid, generation) of the worker that answered."""
+        with socket.create_connection(("127.0.0.1", self.port), TIMEOUT_S) as client:
+            client.sendall(f"{word}\n".encode())
+            pid, generation, _ = client.makefile("r").readline().split()
+            return int(pid), int(generation)
+
+
+@pytest.fixture
+def start(tmp_path: Path) -> Iterator[object]:
+    started: list[RunningMaster] = []
+
+    def start_one(*options: str, plan: str = "ready") -> RunningMaster:
+        path = tmp_path / "plan"
+        path.write_text(plan)
+        addresses = () if "--http" in options or "--http-socket" in options else ("--http", "127.0.0.1:0")
+        started.append(RunningMaster(path, *addresses, *options))
+        return started[-1]
+
+    yield start_one
+    for master in started:
+        master.process.kill()
+        master.process.wait(TIMEOUT_S)
+
+
+def test_ready_is_said_once_all_workers_are_ready(start):
+    master = start("--processes", "2", "--async", "1000", "--greenlet")
+    line = master.wait_for("serving").string
+    assert re.fullmatch(
+        r"fairlead \S+ serving app\.py at http://127\.0\.0\.1:\d+ — 2 workers, greenlets, 1000 slots each",
+        line,
+    )
+    assert sum("started with plan" in line for line in master.log) == 2
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGQUIT])
+def test_a_stop_signal_tells_the_workers_and_ends_with_status_0(start, number):
+    master = start("--reload-mercy", "7").wait_until_ready()
+    master.signal(number)
+    master.wait_for("told to stop because of stop in 7 s")
+    assert master.wait_for_end() == 0
+
+
+def test_a_worker_that_ignores_the_stop_is_killed_after_the_mercy(start):
+    master = start("--reload-mercy", "0.1", plan="deaf").wait_until_ready()
+    master.signal(signal.SIGTERM)
+    master.wait_for("did not end in time and is killed")
+    assert master.wait_for_end() == 0
+
+
+def test_a_second_stop_signal_cuts_at_once(start):
+    master = start("--reload-mercy", "3600", plan="deaf").wait_until_ready()
+    master.signal(signal.SIGINT)
+    master.wait_for("told to stop")
+    master.signal(signal.SIGINT)
+    assert master.wait_for_end() == 0
+
+
+def test_a_first_start_that_fails_gives_the_workers_sentence_and_status_2(start):
+    master = start("--processes", "3", plan="fail: there is no callable 'application'.")
+    assert master.wait_for_end() == 2
+    assert master.log[-1] == "fairlead: there is no callable 'application'."
+
+
+def test_a_first_start_that_crashes_is_not_repeated(start):
+    master = start(plan="crash")
+    assert master.wait_for_end() == 2
+    assert re.search(r"worker 1 \(pid \d+\) exited with status 7 before it was ready", master.log[-1])
+    assert sum("started with plan" in line for line in master.log) == 1
+
+
+def test_a_stop_during_the_first_start_ends_a_worker_that_is_not_ready(start):
+    master = start(plan="hang")
+    master.wait_for("started with plan")
+    master.signal(signal.SIGTERM)
+    assert master.wait_for_end() == 0
+
+
+def test_a_killed_worker_is_replaced_and_the_log_says_how_it_ended(start):
+    master = start().wait_until_ready()
+    pid, _ = master.ask()
+    os.kill(pid, signal.SIGKILL)
+    master.wait_for(rf"worker 1 \(pid {pid}\) was killed by signal 9 \(SIGKILL\); starting another$")
+    master.wait_for("is ready")
+    assert master.ask()[0] != pid
+
+
+def test_respawns_that_fail_wait_longer_and_longer(start):
+    master = start().wait_until_ready()
+    master.plan.write_text("crash")
+    master.ask("die")
+    master.wait_for(r"exited with status 7; starting another$")
+    for wait in ("0.1", "0.2", "0.4"):
+        master.wait_for(rf"did not come up .* starting another in {wait} s")
+    master.plan.write_text("ready")
+    master.wait_for("is ready")
+
+
+def test_a_reload_brings_the_new_generation_before_the_old_one_leaves(start):
+    master = start("--processes", "2").wait_until_ready()
+    master.signal(signal.SIGHUP)
+    master.wait_for("reloading: SIGHUP")
+    seen = set()
+    while 2 not in seen:  # every connection in the meantime is answered
+        seen.add(master.ask()[1])
+    master.wait_for("generation 1 told to stop because of reload in 60 s")
+    assert sum("generation 2 started" in line and "a reload: True" in line for line in master.log) == 2
+
+
+def test_an_old_worker_that_stays_is_killed_after_worker_reload_mercy(start):
+    master = start("--worker-reload-mercy", "0.1", plan="deaf").wait_until_ready()
+    master.signal(signal.SIGHUP)
+    master.wait_for("generation 1 told to stop because of reload")
+    master.wait_for("did not end in time and is killed")
+    assert master.ask()[1] == 2
+
+
+def test_a_reload_that_fails_keeps_the_old_workers(start):
+    master = start("--processes", "2").wait_until_ready()
+    before = master.ask()
+    master.plan.write_text("fail: app.py line 3 is wrong.")
+    master.signal(signal.SIGHUP)
+    master.wait_for("reload failed, what runs goes on: app.py line 3 is wrong.")
+    assert master.ask()[1] == before[1] == 1
+    assert not any("told to stop" in line for line in master.log)
+    master.plan.write_text("ready")
+    master.signal(signal.SIGHUP)
+    master.wait_for("reloaded: 2 new workers ready")
+
+
+def test_a_reload_during_a_reload_starts_again_with_the_newest_app(start):
+    master = start().wait_until_ready()
+    master.plan.write_text("hang")
+    master.signal(signal.SIGHUP)
+    master.wait_for("generation 2 started with plan 'hang'")
+    master.plan.write_text("ready")
+    master.signal(signal.SIGHUP)
+    master.wait_for("reloaded: 1 new worker ready")
+    assert master.ask()[1] == 3
+
+
+def test_a_worker_that_dies_during_a_hanging_reload_is_replaced(start):
+    master = start().wait_until_ready()
+    master.plan.write_text("hang")
+    master.signal(signal.SIGHUP)
+    master.wait_for("generation 2 started with plan 'hang'")
+    master.plan.write_text("ready")
+    master.ask("die")
+    master.wait_for("is ready")
+    master.ask()
+
+
+def test_a_worker_may_ask_for_a_reload_a_successor_or_a_stop(start):
+    master = start().wait_until_ready()
+    master.ask("reload")
+    master.wait_for("reloading: worker 1 .* asks for it")
+    master.wait_for("generation 1 told to stop because of reload")
+    pid, generation = master.ask("replace")
+    master.wait_for(rf"worker 1 \(pid {pid}\) asks to be replaced")
+    master.wait_for("generation 2 told to stop because of reload")
+    assert master.ask() != (pid, generation)
+    master.ask("stop")
+    assert master.wait_for_end() == 0
+
+
+def test_a_touched_file_reloads(start, tmp_path):
+    touched = tmp_path / "touch"
+    master = start("--touch-reload", str(touched)).wait_until_ready()
+    touched.touch()
+    master.wait_for(rf"reloading: {touched} changed")
+    master.wait_for("reloaded")
+
+
+def test_a_changed_module_reloads_under_py_autoreload(start):
+    master = start("--py-autoreload", "0.05").wait_until_ready()
+    os.utime(master.plan, ns=(1, 1))
+    master.wait_for(f"reloading: {master.plan} changed")
+    master.wait_for("reloaded")
+
+
+def test_workers_see_the_end_of_a_master_that_is_killed(start):
+    master = start("--processes", "2").wait_until_ready()
+    master.signal(signal.SIGKILL)
+    master.wait_for("saw the master's end")
+    master.wait_for("saw the master's end")
+    assert master.wait_for_end() == -signal.SIGKILL
+
+
+def test_a_second_start_on_a_used_port_says_so_in_one_sentence(start):
+    master = start().wait_until_ready()
+    second = start("--http", f"127.0.0.1:{master.port}")
+    assert second.wait_for_end() == 2
+    assert second.log == [
+        f"fairlead: --http 127.0.0.1:{master.port}: another process already listens there; stop it or choose another "
+        "address."
+    ]
+
+
+def test_the_pidfile_is_written_and_removed(start, tmp_path):
+    pidfile = tmp_path / "pid"
+    master = start("--pidfile", str(pidfile)).wait_until_ready()
+    assert int(pidfile.read_text()) == master.process.pid
+    master.signal(signal.SIGTERM)
+    assert master.wait_for_end() == 0
+    assert not pidfile.exists()
+
+
+def test_a_unix_socket_gets_its_mode_and_is_removed_at_the_end(start, tmp_path):
+    path = tmp_path / "app.sock"
+    master = start("--http-socket", str(path), "--chmod-socket=600")
+    master.wait_for(f"serving app.py at unix:{path}")
+    assert path.stat().st_mode & 0o777 == 0o600
+    master.signal(signal.SIGTERM)
+    assert master.wait_for_end() == 0
+    assert not path.exists()
+
+
+def test_the_log_goes_to_the_file_of_logto(start, tmp_path):
+    path = tmp_path / "log"
+    os.mkfifo(path)  # a pipe can be waited for, a file cannot
+    master = start("--logto", str(path))
+    with open(path) as log:
+        assert any("serving" in line for line in log)
+        master.signal(signal.SIGTERM)
+        assert any("told to stop because of stop" in line for line in log)
+    assert master.wait_for_end() == 0
+    assert master.log == []
+
+
+@pytest.mark.skipif(os.getuid() != 0, reason="only root can become another user")
+def test_dropped_privileges_cannot_come_back_and_no_group_of_root_stays():
+    program = (
+        "import os, pwd; from fairlead.master import _drop_privileges\n"
+        "_drop_privileges(pwd.getpwnam('nobody').pw_uid, None)\n"
+        "print(0 in (*os.getresuid(), *os.getresgid(), *os.getgroups()))"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=TIMEOUT_S)
+    assert done.stdout == "False\n", done.stderr
+
+
+def test_patience_grows_to_ten_seconds_and_is_renewed_by_a_minute_of_life():
+    patience = Patience()
+    waits = [patience.next_wait_s(1.0) for _ in range(10)]
+    assert waits == [0.0, 0.1, 0.2, 0.4, 0.8, 1.6, 3.2, 6.4, 10.0, 10.0]
+    assert patience.next_wait_s(60.0) == 0.0
+    assert patience.next_wait_s(1.0) == 0.1

@@ -1,0 +1,155 @@
+"""What a setting accepts, what the combination of settings must be, and that settings survive the way to a worker."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import fields
+
+import pytest
+from fairlead.errors import SettingsError
+from fairlead.settings import BY_NAME, DIRECTIVES, GROUPS, SETTINGS, Given, Settings
+from fairlead.settings_kinds import Address
+
+ENOUGH = [("http", ":8080"), ("wsgi-file", "app.py")]
+
+
+def made(*pairs: tuple[str, str | None]) -> Settings:
+    return Settings.of(Given(name, value, "command line") for name, value in [*ENOUGH, *pairs])
+
+
+def refusal(*pairs: tuple[str, str | None]) -> str:
+    with pytest.raises(SettingsError) as caught:
+        made(*pairs)
+    return str(caught.value)
+
+
+def test_defaults_are_those_of_the_spec():
+    settings = made()
+    assert settings.http == (Address(":8080", "tcp", "", 8080),)
+    assert (settings.processes, settings.threads, settings.listen) == (1, 1, 100)
+    assert settings.websocket_limits() == {
+        "ping_interval_s": 30.0,
+        "pong_tolerance_s": 3.0,
+        "pong_interval_s": None,
+        "max_message_bytes": 1024 * 1024,
+        "idle_timeout_s": 0.0,
+        "close_timeout_s": 5.0,
+        "send_timeout_s": 4.0,
+        "allowed_origins": [],
+        "text_lenient": False,
+    }
+    assert settings.http_limits()["headers_timeout_s"] == 60.0
+
+
+def test_the_last_value_wins_and_lists_accumulate():
+    settings = made(
+        ("processes", "2"), ("workers", "3"), ("http", "[::1]:81"), ("env", "A=1"), ("env", "B=x=y")
+    )
+    assert settings.processes == 3
+    assert [address.port for address in settings.http] == [8080, 81]
+    assert settings.env == (("A", "1"), ("B", "x=y"))
+
+
+@pytest.mark.parametrize(
+    "text, is_set", [("true", True), ("", True), ("1", True), ("Off", False), ("NO", False)]
+)
+def test_a_flag_in_a_file_is_cleared_by_four_words_only(text, is_set):
+    assert made(("disable-logging", text)).disable_logging is is_set
+
+
+@pytest.mark.parametrize(
+    "text, address",
+    [
+        (":80", Address(":80", "tcp", "", 80)),
+        ("localhost:0", Address("localhost:0", "tcp", "localhost", 0)),
+        ("[::1]:8080", Address("[::1]:8080", "tcp", "::1", 8080)),
+        ("/run/app.sock", Address("/run/app.sock", "unix", name="/run/app.sock")),
+        ("app.sock", Address("app.sock", "unix", name="app.sock")),
+        ("@app", Address("@app", "abstract", name="app")),
+    ],
+)
+def test_addresses_have_uwsgis_forms(text, address):
+    assert made(("http-socket", text)).http_socket == (address,)
+
+
+@pytest.mark.parametrize("text", ["8080", "", "@", "=0", ":99999", "host:port", "::1:80", ":"])
+def test_no_other_address_is_accepted(text):
+    assert "--http-socket was given" in refusal(("http-socket", text))
+
+
+@pytest.mark.parametrize(
+    "name, text",
+    [
+        ("processes", "0"), ("processes", "-1"), ("processes", "2x"), ("processes", "٣"), ("socket-timeout", "-1"),
+        ("socket-timeout", "nan"), ("chmod-socket", "999"), ("env", "A"), ("mount", "a=b"), ("mount", "/a="),
+        ("add-header", "Bad Name: x"), ("add-header", "X: a\r\nY: b"), ("uid", "no-such-user"), ("module", ""),
+    ],
+)  # fmt: skip
+def test_a_bad_value_is_named_with_its_place(name, text):
+    sentence = refusal((name, text))
+    assert sentence.startswith(f"--{name} was given {text!r} (command line); ")
+
+
+def test_the_sentence_says_what_is_needed():
+    assert refusal(("workers", "many")) == (
+        "--workers was given 'many' (command line); it needs a whole number from 1 to 4096."
+    )
+
+
+@pytest.mark.parametrize(
+    "text, seconds",
+    [(None, 60.0), ("", 60.0), ("1", 60.0), ("true", 60.0), ("0", 0.0), ("off", 0.0), ("15", 15.0)],
+)
+def test_http_keepalive_is_a_flag_or_a_number_of_seconds(text, seconds):
+    assert made(("http-keepalive", text)).http_keepalive_s == seconds
+
+
+def test_websocket_and_websockets_name_the_same_option():
+    assert made(("websocket-max-size", "2")).websockets_max_bytes == 2048
+    assert made(("websockets-pong-freq", "0")).websocket_limits()["pong_interval_s"] == 0.0
+
+
+@pytest.mark.parametrize(
+    "pairs, part",
+    [
+        ([("async", "10")], "add --greenlet"),
+        ([("greenlet", None)], "--greenlet requires async mode"),
+        ([("ugreen", None)], "--ugreen requires async mode"),
+        ([("async", "10"), ("greenlet", None), ("threads", "2")], "two concurrency models"),
+        ([("module", "app")], "both name the application"),
+        ([("mount", "/a=x"), ("mount", "/a/=y")], "twice"),
+    ],
+)
+def test_a_combination_that_cannot_run_is_refused_with_the_reason(pairs, part):
+    assert part in refusal(*pairs)
+
+
+def test_an_app_and_an_address_are_needed():
+    with pytest.raises(SettingsError, match="no application"):
+        Settings.of([Given("http", ":1", "command line")])
+    with pytest.raises(SettingsError, match="no address"):
+        Settings.of([Given("wsgi-file", "a.py", "command line")])
+
+
+def test_ugreen_is_the_greenlet_engine():
+    settings = made(("async", "7"), ("ugreen", None))
+    assert (settings.host, settings.slots) == ("greenlets", 7)
+    assert (made(("threads", "9")).host, made(("threads", "9")).slots) == ("threads", 9)
+
+
+def test_settings_survive_the_way_to_a_worker():
+    settings = made(
+        ("http-socket", "@x"), ("mount", "/a=b.py"), ("env", "A=1"), ("add-header", "X: 1"), ("chown-socket", "0:0"),
+        ("chmod-socket", None), ("async", "5"), ("greenlet", None), ("placeholder", "value"),
+    )  # fmt: skip
+    assert Settings.from_plain(json.loads(json.dumps(settings.as_plain()))) == settings
+
+
+def test_each_field_is_a_documented_setting_and_names_are_unique():
+    assert {about.field for about in SETTINGS} == {one.name for one in fields(Settings)} - {"given"}
+    assert all(about.help and (about.is_flag or about.kind.metavar) for about in (*SETTINGS, *DIRECTIVES))
+    names = [name for about in (*SETTINGS, *DIRECTIVES) for name in (about.name, *about.aliases)]
+    assert len(names) == len(BY_NAME)
+    shorts = [about.short for about in (*SETTINGS, *DIRECTIVES) if about.short]
+    assert len(shorts) == len(set(shorts))
+    assert {field for _, field in GROUPS} <= {about.field for about in SETTINGS}

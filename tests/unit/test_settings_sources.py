@@ -1,0 +1,334 @@
+"""Each way into the settings: command line, INI, YAML, JSON, environment; and uWSGI's names without a meaning here."""
+
+from __future__ import annotations
+
+import sys
+
+import pytest
+from fairlead.errors import SettingsError
+from fairlead.settings_sources import Reading, read_sources
+
+
+@pytest.fixture(autouse=True)
+def own_folder(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+
+
+def read(*arguments: str, **environ: str) -> Reading:
+    return read_sources(arguments, environ)
+
+
+def pairs(reading: Reading) -> list[tuple[str, str | None]]:
+    return [(given.name, given.value) for given in reading.given]
+
+
+def refusal(*arguments: str, **environ: str) -> str:
+    with pytest.raises(SettingsError) as caught:
+        read(*arguments, **environ)
+    return str(caught.value)
+
+
+def ini(text: str, *, section: str = "[uwsgi]", **environ: str) -> Reading:
+    with open("app.ini", "w", encoding="utf-8") as file:
+        file.write(f"{section}\n{text}")
+    return read("--ini", "app.ini", **environ)
+
+
+# -- the command line
+
+
+def test_options_take_values_in_getopts_forms():
+    assert pairs(read("--processes", "2", "--processes=3", "-p", "4", "-p5", "-Lp6", "-C660", "-C", "--async=1")) == [
+        ("processes", "2"), ("processes", "3"), ("processes", "4"), ("processes", "5"), ("disable-logging", None),
+        ("processes", "6"), ("chmod-socket", "660"), ("chmod-socket", None), ("async", "1"),
+    ]  # fmt: skip
+
+
+def test_an_optional_value_needs_the_equals_sign():
+    assert pairs(read("--http-keepalive", "app.py")) == [("http-keepalive", None), ("wsgi-file", "app.py")]
+
+
+@pytest.mark.parametrize(
+    "word, pair",
+    [
+        ("app.py", ("wsgi-file", "app.py")),
+        ("app.wsgi", ("wsgi-file", "app.wsgi")),
+        ("package.module:app", ("module", "package.module:app")),
+        ("module:create()", ("module", "module:create()")),
+    ],
+)
+def test_a_free_argument_is_an_application(word, pair):
+    assert pairs(read(word)) == [pair]
+
+
+def test_bad_command_lines_are_answered_in_a_sentence():
+    assert refusal("--proceses", "2") == (
+        "--proceses is no option of Fairlead; did you mean --processes or --http-processes; see --help."
+    )
+    assert refusal("--http").startswith("--http has no value; it needs :port")
+    assert refusal("-p").startswith("-p has no value")
+    assert refusal("-Q") == "-Q is no option of Fairlead; see --help."
+    assert "neither an option nor an application" in refusal("thing")
+    assert "app.py --callable app" in refusal("app.py:app")
+    assert "Perl" in refusal("app.psgi") and "Ruby" in refusal("config.ru") and "XML" in refusal("app.xml")
+
+
+def test_immediate_options_are_remembered():
+    assert read("--help", "--version").asked == ["help", "version"]
+
+
+# -- uWSGI's names
+
+
+@pytest.mark.parametrize("name", ["thunder-lock", "single-interpreter", "memory-report"])
+def test_a_tuning_flag_is_ignored_with_one_warning(name):
+    reading = read(f"--{name}", f"--{name}")
+    assert len(reading.warnings) == 1 and reading.warnings[0].startswith(
+        f"--{name} (command line) is ignored"
+    )
+
+
+def test_a_tuning_option_takes_its_value_along():
+    reading = read("--offload-threads", "4", "--plugins", "python3", "app.py")
+    assert pairs(reading)[-1] == ("wsgi-file", "app.py")
+    assert len(reading.warnings) == 2
+
+
+def test_what_is_always_on_is_accepted_in_silence_but_cannot_be_turned_off():
+    assert read("--master", "-M", "--lazy-apps", "--http-websockets", "-T", "--vacuum").warnings == []
+    assert ini("master = false").warnings == [
+        "--master cannot be turned off (app.ini:2): a master process always runs."
+    ]
+
+
+@pytest.mark.parametrize(
+    "name, part",
+    [
+        ("cache2", "the cache, which Fairlead does not have"), ("spooler", "the spooler"), ("mules", "mules"),
+        ("cron", "cron"), ("emperor", "emperor"), ("sharedarea", "shared areas"), ("legion-mcast", "legion"),
+        ("gevent", "not in this version yet"), ("asyncio", "asyncio"), ("https", "TLS"), ("socket", "uwsgi protocol"),
+        ("route-run", "routing"), ("static-map", "static"), ("pypy-home", "PyPy"), ("stats", "statistics"),
+        ("harakiri", "harakiri"), ("channel", "channels"), ("fiber", "Ruby"), ("daemonize", "background"),
+    ],
+)  # fmt: skip
+def test_a_missing_subsystem_is_named(name, part):
+    sentence = refusal(f"--{name}=x")
+    assert sentence.startswith(f"--{name} (command line) needs ") and part in sentence
+
+
+def test_no_real_option_is_taken_for_a_foreign_one():
+    from fairlead import settings_uwsgi
+    from fairlead.settings import BY_NAME
+
+    shadowed = [name for name in settings_uwsgi.NAMES if name in BY_NAME]
+    assert shadowed == []
+
+
+# -- INI
+
+
+def test_ini_has_comments_at_line_starts_flags_and_no_quotes():
+    reading = ini(
+        '; one\n# two\n\ndisable-logging\nhttp = :80 ; not a comment\nmodule = "x"\n[other]\nprocesses = 9\n'
+    )
+    assert pairs(reading) == [("disable-logging", None), ("http", ":80 ; not a comment"), ("module", '"x"')]
+    assert [given.where for given in reading.given] == ["app.ini:5", "app.ini:6", "app.ini:7"]
+
+
+def test_sections_can_be_chosen_and_include_each_other():
+    with open("app.ini", "w") as file:
+        file.write("[uwsgi]\nini = :more\nprocesses = 1\n[more]\nthreads = 2\n")
+    assert pairs(read("app.ini")) == [("threads", "2"), ("processes", "1")]
+    assert pairs(read("--ini", "app.ini:more")) == [("threads", "2")]
+    assert refusal("--ini", "app.ini:none") == "app.ini has no section [none]; it has: more, uwsgi."
+
+
+def test_a_file_counts_where_its_option_stands():
+    with open("app.ini", "w") as file:
+        file.write("[uwsgi]\nprocesses = 5\n")
+    assert pairs(read("-p1", "app.ini", "-p9")) == [
+        ("processes", "1"),
+        ("processes", "5"),
+        ("processes", "9"),
+    ]
+
+
+@pytest.mark.parametrize(
+    "text, part",
+    [
+        ("ini = app.ini", "includes itself"),
+        ("ini = none.ini", "cannot be read: no such file"),
+        ("ini = http://x/y.ini", "not a local file"),
+        ("[open", "app.ini:2 opens a section"),
+        ("if-env = X", "if-env (app.ini:2) is never closed"),
+        ("endif =", "closes nothing"),
+        ("if-moon = X\nendif =", "no condition"),
+        ("a = %(b)", "%(b) in app.ini:2 names 'b', which is not set above it"),
+        ("a = $(NOPE)", "$(NOPE) in app.ini:2"),
+        ("a = @(nope)", "@(nope) in app.ini:2 cannot be read"),
+        ("a = @(exec://ls)", "only files can be included"),
+        ("a = %(1 / 0)", "cannot calculate '1' / '0'"),
+        ("cache = x", "--cache (app.ini:2) needs the cache"),
+    ],
+)
+def test_a_bad_file_is_named_with_its_line(text, part):
+    with pytest.raises(SettingsError) as caught:
+        ini(text)
+    assert part in str(caught.value)
+
+
+def test_a_key_outside_any_section_is_an_error():
+    with pytest.raises(SettingsError, match=r"app\.ini:1 stands before any section"):
+        ini("", section="http = :80")
+
+
+def test_an_unknown_key_is_a_placeholder_unless_strict():
+    assert pairs(ini("domain = example.org\npidfile = /run/%(domain).pid"))[-1] == (
+        "pidfile",
+        "/run/example.org.pid",
+    )
+    with pytest.raises(SettingsError, match="domain .* is no option and --strict is set"):
+        ini("domain = example.org\nstrict = true")
+
+
+def test_a_key_that_looks_like_a_slip_of_the_pen_is_warned_of():
+    assert (
+        ini("proceses = 4")
+        .warnings[0]
+        .startswith("proceses (app.ini:2) is taken as a placeholder; did you mean")
+    )
+
+
+# -- what stands inside values
+
+
+@pytest.mark.parametrize(
+    "expression, result",
+    [("%(a)", "17"), ("%(a b)", "1730"), ("%(a + b)", "47"), ("%(a b + 2)", "1732"), ("%(b - a * 2)", "26"),
+     ("%(b / 4)", "7"), ("x%(a)y%%z", "x17y%z"), ("100%", "100%")],
+)  # fmt: skip
+def test_placeholders_join_and_calculate_from_left_to_right(expression, result):
+    assert pairs(ini(f"a = 17\nb = 30\nlogto = {expression}"))[-1] == ("logto", result)
+
+
+def test_variables_and_files_are_included_but_not_expanded_again(tmp_path):
+    (tmp_path / "key.txt").write_text("s3%(cret)\n")
+    assert pairs(ini("env = A=$(HOME)\nenv = B=@(%dkey.txt)", HOME="/h%(x)")) == [
+        ("env", "A=/h%(x)"),
+        ("env", "B=s3%(cret)"),
+    ]
+
+
+def test_magic_names_the_file_and_the_machine(tmp_path):
+    import os
+    import socket
+
+    values = dict(
+        pairs(ini("a1 = %n\na2 = %d\na3 = %p\na4 = %s\na5 = %h\na6 = %k\na7 = %c\na8 = %x\na9 = %u"))
+    )
+    folder = str(tmp_path)
+    assert values == {
+        "a1": "app", "a2": f"{folder}/", "a3": f"{folder}/app.ini", "a4": "app.ini", "a5": socket.gethostname(),
+        "a6": str(os.cpu_count()), "a7": tmp_path.name, "a8": "uwsgi", "a9": str(os.getuid()),
+    }  # fmt: skip
+
+
+def test_capital_magic_names_the_outermost_file(tmp_path):
+    (tmp_path / "inner.ini").write_text("[uwsgi]\nlogto = %n %N\n")
+    assert pairs(ini("ini = inner.ini\npidfile = %n %N")) == [("logto", "inner app"), ("pidfile", "app app")]
+
+
+def test_set_may_set_options_but_set_placeholder_may_not():
+    assert pairs(read("--set", "processes=3", "--set-ph", "x=1", "--pidfile", "%(x)")) == [
+        ("processes", "3"), ("x", "1"), ("pidfile", "1"),
+    ]  # fmt: skip
+    assert "names an option; use --set" in refusal("--set-placeholder", "processes=3")
+
+
+# -- blocks
+
+
+@pytest.mark.parametrize(
+    "condition, holds",
+    [("if-env = A", True), ("if-env = A=1", True), ("if-env = A=2", False), ("if-not-env = B", True),
+     ("if-opt = threads", True), ("if-opt = threads=3", False), ("if-exists = app.ini", True), ("if-dir = app.ini", False),
+     ("if-file = app.ini", True), ("if-not-exists = app.ini", False), ("if-reload =", False)],
+)  # fmt: skip
+def test_conditions_choose_a_branch(condition, holds):
+    reading = ini(f"threads = 2\n{condition}\nlogto = yes\nelse =\nlogto = no\nendif =", A="1")
+    assert pairs(reading)[-1] == ("logto", "yes" if holds else "no")
+
+
+def test_the_value_of_a_condition_can_be_used():
+    assert pairs(ini("if-env = PORT\nhttp = :%(_)\nendif =", PORT="81")) == [("http", ":81")]
+
+
+def test_loops_repeat_their_block(tmp_path):
+    (tmp_path / "list").write_text("x\ny\n")
+    text = "for = a b\nenv = %(_)=1\nendfor =\nfor-times = 2\nenv = t%(_)=1\nendfor =\nfor-readline = list\n"
+    values = [
+        value
+        for _, value in pairs(
+            ini(text + "env = %(_)=2\nendfor =\nfor-glob = %dapp.*\nimport = %(_)\nendfor =")
+        )
+    ]
+    assert values == ["a=1", "b=1", "t0=1", "t1=1", "x=2", "y=2", str(tmp_path / "app.ini")]
+
+
+# -- the other formats
+
+
+def test_json_and_yaml_mean_the_same_as_ini(tmp_path):
+    (tmp_path / "app.json").write_text(
+        '{"uwsgi": {"http": [":1", ":2"], "processes": 3, "master": true, "x": "%s"}}'
+    )
+    (tmp_path / "app.yaml").write_text(
+        "uwsgi:\n  http: [':1', ':2']\n  processes: 3\n  master: true\n  x: '%s'\n"
+    )
+    wanted = [("http", ":1"), ("http", ":2"), ("processes", "3"), ("master", "true")]
+    assert pairs(read("app.json")) == [*wanted, ("x", "app.json")]
+    pytest.importorskip("yaml")
+    assert pairs(read("app.yaml")) == [*wanted, ("x", "app.yaml")]
+    assert [given.where for given in read("app.yaml").given][2] == "app.yaml:3"
+
+
+@pytest.mark.parametrize("text, part", [('{"uwsgi": {', "app.json:1 is not JSON"), ("[]", "no section"),
+                                        ('{"uwsgi": {"a": {"b": 1}}}', "nested")])  # fmt: skip
+def test_bad_json_is_answered_in_a_sentence(tmp_path, text, part):
+    (tmp_path / "app.json").write_text(text)
+    assert part in refusal("app.json")
+
+
+@pytest.mark.parametrize(
+    "text, part", [("a: [", "is not YAML"), ("- a", "no section"), ("uwsgi: {a: {b: 1}}", "nested")]
+)
+def test_bad_yaml_is_answered_in_a_sentence(tmp_path, text, part):
+    pytest.importorskip("yaml")
+    (tmp_path / "app.yaml").write_text(text)
+    assert part in refusal("app.yaml")
+
+
+def test_yaml_without_its_package_says_what_to_do(tmp_path, monkeypatch):
+    (tmp_path / "app.yaml").write_text("uwsgi: {}")
+    monkeypatch.setitem(sys.modules, "yaml", None)
+    assert "pip install PyYAML" in refusal("app.yaml")
+
+
+# -- the environment
+
+
+def test_the_environment_is_weaker_than_the_command_line_and_ours_stronger_than_uwsgis():
+    reading = read("-p", "3", UWSGI_PROCESSES="1", FAIRLEAD_PROCESSES="2", UWSGI_DIE_ON_TERM="")
+    assert pairs(reading) == [("die-on-term", ""), ("processes", "1"), ("processes", "2"), ("processes", "3")]
+    assert reading.given[2].where == "environment variable FAIRLEAD_PROCESSES"
+
+
+def test_variables_that_are_no_options_do_no_harm():
+    reading = read(
+        UWSGI_RELOADS="1", UWSGI_COLOUR="red", FAIRLEAD_CONTROL_FD="3", FAIRLEAD_PROCESES="2", HOME="/x"
+    )
+    assert pairs(reading) == []
+    assert (
+        len(reading.warnings) == 1
+        and "FAIRLEAD_PROCESES in the environment is no option" in reading.warnings[0]
+    )
