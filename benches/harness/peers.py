@@ -103,17 +103,7 @@ def _peer(name: str) -> Recipe:
     if name == "picows":
         return Recipe(name, "picows", (str(programs / "python"), str(APPS / "echo_picows.py"), "{port}"))
     if name == "granian":
-        one_core = (
-            "--workers",
-            "1",
-            "--runtime-threads",
-            "1",
-            "--blocking-threads",
-            "1",
-            "--no-ws",
-            "--http",
-            "1",
-        )
+        one_core = ("--workers=1", "--runtime-threads=1", "--blocking-threads=1", "--no-ws", "--http=1")
         address = ("--host", "127.0.0.1", "--port", "{port}")
         command = (str(programs / "granian"), "--interface", "wsgi", *address, *one_core, "hello:application")
         return Recipe(name, "granian", command, {"PYTHONPATH": str(APPS)})

@@ -10,7 +10,9 @@
 
 from fairlead._native import Request, Session, __version__
 from fairlead.errors import ConnectionClosed, FairleadError, HandshakeRefused
-from fairlead.websocket import WebSocket, current_request, websocket
+
+# Last: importing the module `fairlead.websocket` binds its name here, and the function of the same name replaces it.
+from fairlead.websocket import WebSocket, current_request, current_session, websocket
 
 __all__ = [
     "ConnectionClosed",
@@ -21,5 +23,6 @@ __all__ = [
     "WebSocket",
     "__version__",
     "current_request",
+    "current_session",
     "websocket",
 ]

@@ -38,8 +38,9 @@ from fairlead.settings import VERSION, Settings
 from fairlead.signals import CHILD, RELOAD, STOP, SignalPipe, name_of
 from fairlead.worker_process import WorkerProcess, default_command, environment_for_workers
 
-#: Between the deadline a worker is told and its SIGKILL: time to cut its own sessions and exit in order.
-KILL_GRACE_S = 1.0
+#: Between the deadline a worker is told and its SIGKILL: time to cut its own sessions and exit in order. Our
+#: worker gives its killed units one second, so it must be more.
+KILL_GRACE_S = 2.0
 
 #: Waits before a dead worker's successor: none, then these bounds, doubling; forgotten after a life this
 #: long.
@@ -302,7 +303,9 @@ class Master:
     def _give_up(self, arrival: _Arrival) -> None:
         self._arrivals.remove(arrival)
         for worker in arrival.workers.values():
-            self._dismiss(worker, "stop", 0.0)
+            # One that was ready early may have sessions already: they get the time that all sessions get.
+            mercy_s = self._settings.worker_reload_mercy_s if worker.is_ready else 0.0
+            self._dismiss(worker, "reload", mercy_s)
 
     def _dismiss(self, worker: WorkerProcess, reason: str, mercy_s: float) -> None:
         worker.send({"command": "stop", "reason": reason, "deadline_s": mercy_s})

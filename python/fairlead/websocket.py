@@ -1,8 +1,8 @@
 """The application's WebSocket: `websocket(environ)` completes the handshake, the object it returns talks.
 
-The face is thin on purpose: waiting, framing, pings and limits are the engine's, and each verb is one call of the native
-session, in whatever concurrency model the worker runs. What lives here is what an application sees: types (`str` is
-text, `bytes` is binary), iteration, the `with` block, and which request the running code belongs to.
+The face is thin on purpose: waiting, framing, pings and limits are the engine's, and each verb is one call of the
+native session, in whatever concurrency model the worker runs. What lives here is what an application sees: types
+(`str` is text, `bytes` is binary), iteration, the `with` block, and which request the running code belongs to.
 """
 
 from __future__ import annotations
@@ -10,23 +10,29 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from contextvars import ContextVar
 from types import TracebackType
-from typing import Any, Optional, Union
+from typing import Any, Callable, Union
 
-from fairlead._native import Request, Session
+from fairlead._native import CurrentSession, Request, Session
 from fairlead.errors import ConnectionClosed
 
-__all__ = ["REQUEST_KEY", "WebSocket", "current", "current_request", "websocket"]
+__all__ = ["REQUEST_KEY", "WebSocket", "configure", "current", "current_request", "current_session", "websocket"]
 
 Data = Union[str, bytes]
 
 #: The environ's entry that holds the native request; `websocket` finds the connection by it.
 REQUEST_KEY = "fairlead.request"
 
-#: The seconds a send may wait for a slow peer, as the operator set them; the worker writes it once.
-send_timeout_s = 4.0
+#: The seconds a send may wait for a slow peer; `configure` sets what the operator chose.
+_send_timeout_s = 4.0
 
 #: The request that the running unit serves. A context variable, so that each greenlet and thread has its own.
-current: ContextVar[Optional[Request]] = ContextVar("fairlead.request", default=None)
+current: ContextVar[Request | None] = ContextVar("fairlead.request", default=None)
+
+
+def configure(send_timeout_s: float) -> None:
+    """Take the operator's settings; the worker calls it once, before the application is loaded."""
+    global _send_timeout_s
+    _send_timeout_s = send_timeout_s
 
 
 def current_request() -> Request:
@@ -40,6 +46,18 @@ def current_request() -> Request:
     return request
 
 
+def current_session(
+    resolve: Callable[[Any], Request], translate: Callable[[str, BaseException | None], BaseException]
+) -> CurrentSession:
+    """The verbs of whatever WebSocket the running unit serves, for modules whose functions find it by themselves.
+
+    `resolve(context)` is asked for the request when a caller names one by hand. `translate(verb, error)` returns what
+    to raise instead of ConnectionClosed, or of ValueError for text that is not UTF-8; `error` is None when there is no
+    request or no session. `verb` is "receive", "send_text" or "send_binary".
+    """
+    return CurrentSession(current, resolve, translate)
+
+
 def websocket(environ: dict[str, Any], subprotocols: Sequence[str] = ()) -> WebSocket:
     """Complete the handshake of this request, RFC 6455 §4.2.2, and return its WebSocket.
 
@@ -50,7 +68,7 @@ def websocket(environ: dict[str, Any], subprotocols: Sequence[str] = ()) -> WebS
     request = environ[REQUEST_KEY]
     offered = request.offered_subprotocols if subprotocols else ()
     chosen = next((name for name in subprotocols if name in offered), None)
-    return WebSocket(request.accept(None, chosen, send_timeout_s))
+    return WebSocket(request.accept(None, chosen, _send_timeout_s))
 
 
 class WebSocket:
@@ -72,12 +90,12 @@ class WebSocket:
         self.fileno = session.fileno
 
     @property
-    def subprotocol(self) -> Optional[str]:
+    def subprotocol(self) -> str | None:
         """The subprotocol that was agreed on, if any."""
         return self._session.subprotocol
 
     @property
-    def closed(self) -> Optional[ConnectionClosed]:
+    def closed(self) -> ConnectionClosed | None:
         """How the connection ended; None while it is open. Messages may still wait to be received."""
         end = self._session.closed
         return None if end is None else ConnectionClosed(*end)
@@ -99,9 +117,9 @@ class WebSocket:
 
     def __exit__(
         self,
-        kind: Optional[type[BaseException]],
-        error: Optional[BaseException],
-        trace: Optional[TracebackType],
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
     ) -> None:
         if error is None:
             self.close(1000)

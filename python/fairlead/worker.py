@@ -11,14 +11,15 @@ from __future__ import annotations
 import json
 import os
 import platform
+import select
 import signal
 import socket
 import sys
 import threading
-from typing import Any, Optional
+import time
+from typing import Any
 
 from fairlead import hosts
-from fairlead import websocket as websocket_module
 from fairlead._native import Engine
 from fairlead.apps.wsgi import FileWrapper, WsgiCaller
 from fairlead.compat import uwsgi as uwsgi_compat
@@ -27,6 +28,7 @@ from fairlead.hosts.contract import Host
 from fairlead.loading import load_application
 from fairlead.logs import AccessLog, Log
 from fairlead.settings import Settings
+from fairlead.websocket import configure
 from fairlead.worker_process import CONTROL_FD
 
 __all__ = ["main"]
@@ -40,13 +42,23 @@ class Control:
 
     def __init__(self, fd: int) -> None:
         self._socket = socket.socket(fileno=fd)
-        self._lines = self._socket.makefile("rb")
+        # Inherited for this program, not for what the application starts.
+        self._socket.set_inheritable(False)
         self._lock = threading.Lock()
+        self._received = b""
 
-    def wait(self) -> Optional[dict[str, Any]]:
-        """The next message; None when the master is gone."""
-        line = self._lines.readline()
-        return json.loads(line) if line.endswith(b"\n") else None
+    def wait(self, timeout_s: float | None = None) -> dict[str, Any] | None:
+        """The next message. Raises EOFError when the master is gone; None after `timeout_s` seconds."""
+        while b"\n" not in self._received:
+            if not select.select([self._socket], [], [], timeout_s)[0]:
+                return None
+            data = self._socket.recv(65536)
+            if not data:
+                raise EOFError
+            self._received += data
+        line, _, self._received = self._received.partition(b"\n")
+        message: dict[str, Any] = json.loads(line)
+        return message
 
     def tell(self, **message: Any) -> bool:
         """Send one message; False when the master is gone."""
@@ -67,15 +79,14 @@ class Worker:
         self._start = start
         self._log = log
         self._settings = Settings.from_plain(start["settings"])
-        self._stopping = threading.Event()
         self._ended = threading.Event()
         self._requests_left = self._settings.max_requests
-        self._caller: Optional[WsgiCaller] = None
+        self._caller: WsgiCaller | None = None
 
     def run(self) -> int:
         """Serve until told to stop. Returns the exit status."""
         settings = self._settings
-        websocket_module.send_timeout_s = settings.socket_timeout_s
+        configure(settings.socket_timeout_s)
         uwsgi = sys.modules["uwsgi"] = uwsgi_compat.make(self._process())
         try:
             loaded = load_application(settings)
@@ -134,7 +145,7 @@ class Worker:
             idle_timeout=settings.websockets_idle_timeout_s,
             close_timeout=settings.websockets_close_timeout_s,
             origins=list(settings.websockets_origin),
-            extra_headers=[tuple(pair) for pair in settings.add_header],
+            extra_headers=list(settings.add_header),
         )
 
     def _base_environ(self) -> dict[str, Any]:
@@ -195,23 +206,35 @@ class Worker:
                 self._log.write(*line)
 
     def _obey(self, engine: Engine, host: Host) -> None:
-        """The control thread: commands of the master, or its end."""
-        message = self._control.wait()
-        while message is not None and message.get("command") != "stop":
-            message = self._control.wait()
-        if message is None:
-            self._log.warning("the master is gone; this worker leaves too")
-        deadline_s = float(message["deadline_s"]) if message else self._settings.reload_mercy_s
-        is_reload = bool(message) and message.get("reason") == "reload"
-        # 1012 tells a client that the service comes back at once; 1001 that it goes away (RFC 6455 §7.4.1, IANA).
-        engine.drain(1012 if is_reload else 1001, "")
-        host.stop()
-        if self._ended.wait(deadline_s):
+        """The control thread: the master's commands, or its end."""
+        deadline: float | None = None
+        while not self._ended.is_set():
+            left_s = None if deadline is None else max(0.0, deadline - time.monotonic())
+            try:
+                message = self._control.wait(left_s)
+            except (EOFError, OSError):
+                if deadline is not None:
+                    # Stopping already: the deadline goes on counting, and nobody will shorten it.
+                    self._ended.wait(left_s)
+                    break
+                self._log.warning("the master is gone; this worker leaves too")
+                message = {"command": "stop", "reason": "stop", "deadline_s": self._settings.reload_mercy_s}
+            if message is None:
+                break
+            if message.get("command") != "stop":
+                continue
+            if deadline is None:
+                # 1012 tells a client that the service comes back, 1001 that it goes away (RFC 6455 §7.4.1, IANA).
+                engine.drain(1012 if message.get("reason") == "reload" else 1001, "")
+                host.stop()
+            ends = time.monotonic() + float(message["deadline_s"])
+            deadline = ends if deadline is None else min(deadline, ends)
+        if self._ended.is_set():
             return
         host.kill()
         if not self._ended.wait(_LAST_WORDS_S):
             running, _ = engine.busy()
-            self._log.warning(f"{running} units did not end in {deadline_s:g} seconds and are cut")
+            self._log.warning(f"{running} units did not end in time and are cut")
             os._exit(0)
 
     def _log_cause(self, error: LoadError) -> None:
@@ -231,9 +254,13 @@ def main() -> int:
     except (KeyError, ValueError, OSError):
         log.plain("fairlead.worker is started by fairlead; run `fairlead --help`.")
         return 2
-    start = control.wait()
-    if start is None:
+    try:
+        start = control.wait()
+    except (EOFError, OSError):
         return 1
+    assert start is not None  # it waits without a limit
+    for listener in start["listeners"]:
+        os.set_inheritable(listener["fd"], False)
     return Worker(control, start, log).run()
 
 

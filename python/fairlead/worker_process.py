@@ -6,9 +6,10 @@ it to Python, so it can be another program (D7). The invariant: no call here wai
 that does not read or sends nonsense is its own loss.
 
 Master → worker: one line `{"settings", "listeners", "worker_id", "master_pid", "generation", "is_a_reload"}`,
-then `{"command": "stop", "reason": "reload"|"stop", "deadline_s"}`. End of file: the master is gone, leave.
-Worker → master: `{"event": "ready"}`, `{"event": "failed", "message"}` (then it exits), `{"event": "stats",
-…}`, `{"event": "modules", "files": […]}`, `{"event": "request", "action": "reload"|"stop"|"replace"}`.
+then `{"command": "stop", "reason": "reload"|"stop", "deadline_s"}`, which may come again with less time. End
+of file: the master is gone, leave. Worker → master: `{"event": "ready"}`, `{"event": "failed", "message"}`
+(then it exits), `{"event": "stats", …}`, `{"event": "modules", "files": […]}`, `{"event": "request",
+"action": "reload"|"stop"|"replace"}`.
 """
 
 from __future__ import annotations

@@ -1,8 +1,9 @@
 """A worker that speaks the master's protocol and nothing else: the scripted peer of test_master.py.
 
-It shows that a worker need not be ours (only the standard library is imported), and it fails on demand. What it does
-at start stands in the file named by FAKE_PLAN ("ready", "deaf", "crash", "fail: sentence", "hang"); once it serves, a
-line sent to its port tells it what to do. It reports on standard error, which the test reads.
+It shows that a worker need not be ours (only the standard library is imported), and it fails on demand. What
+it does at start stands in the file named by FAKE_PLAN ("ready", "deaf", "crash", "fail: sentence", "hang");
+once it serves, a line sent to its port tells it what to do. It reports on standard error, which the test
+reads.
 """
 
 import json
@@ -53,9 +54,8 @@ def main():
                     say("saw the master's end")
                     sys.exit(0)
                 command = json.loads(line)
-                say(
-                    f"told to {command['command']} because of {command['reason']} in {command['deadline_s']:g} s"
-                )
+                why = f"because of {command['reason']} in {command['deadline_s']:g} s"
+                say(f"told to {command['command']} {why}")
                 if plan != "deaf":
                     sys.exit(0)
             else:

@@ -1,7 +1,8 @@
-"""The master as a real process, over fake_worker.py: starts, deaths, reloads and stops, without an app or an engine.
+"""The master as a real process, over fake_worker.py: starts, deaths, reloads and stops, without an app or an
+engine.
 
-Nothing here sleeps: a test waits for a line of the log or for the process to end, each with a time-out, and ports are
-the kernel's choice.
+Nothing here sleeps: a test waits for a line of the log or for the process to end, each with a time-out, and
+ports are the kernel's choice.
 """
 
 from __future__ import annotations
@@ -80,7 +81,8 @@ class RunningMaster:
         return self
 
     def wait_for_end(self) -> int:
-        """The exit status; the rest of the log is in `log` then. Ends only when all workers let go of the log, too."""
+        """The exit status; the rest of the log is in `log` then. Ends only when all workers let go of the
+        log, too."""
         status = self.process.wait(TIMEOUT_S)
         self._reader.join(TIMEOUT_S)
         assert not self._reader.is_alive(), "a worker outlived the master"
@@ -286,8 +288,8 @@ def test_a_second_start_on_a_used_port_says_so_in_one_sentence(start):
     second = start("--http", f"127.0.0.1:{master.port}")
     assert second.wait_for_end() == 2
     assert second.log == [
-        f"fairlead: --http 127.0.0.1:{master.port}: another process already listens there; stop it or choose another "
-        "address."
+        f"fairlead: --http 127.0.0.1:{master.port}: another process already listens there; stop it or "
+        "choose another address."
     ]
 
 

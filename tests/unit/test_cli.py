@@ -1,4 +1,5 @@
-"""The command as the operator meets it: a bad start is one sentence and status 2, before any worker exists."""
+"""The command as the operator meets it: a bad start is one sentence and status 2, before any worker
+exists."""
 
 from __future__ import annotations
 
@@ -60,8 +61,10 @@ def test_a_bad_start_is_one_sentence_and_status_2(served, capsys, arguments, par
 @pytest.mark.parametrize(
     "arguments",
     [
-        ["app.py"], ["--module", "pkg.app:create()"], ["--module", "pkg"], ["--module", "sys"], ["--mount", "/a=pkg.app"],
-        ["--chdir", "pkg", "--module", "app"], ["--chdir", "pkg", "app.py"], ["--pythonpath", "p*", "--module", "app"],
+        ["app.py"], ["--module", "pkg.app:create()"], ["--module", "pkg"], ["--module", "sys"],
+        ["--mount", "/a=pkg.app"],
+        ["--chdir", "pkg", "--module", "app"], ["--chdir", "pkg", "app.py"],
+        ["--pythonpath", "p*", "--module", "app"],
     ],
 )  # fmt: skip
 def test_a_good_start_is_checked_without_running_the_app(served, arguments):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import socket
+from pathlib import Path
 
 import pytest
 from fairlead.errors import MasterError, SettingsError
@@ -90,7 +91,7 @@ def test_what_cannot_be_bound_is_told_and_nothing_stays_behind(tmp_path):
 
 
 def test_a_queue_longer_than_the_kernels_is_refused():
-    longest = int(open("/proc/sys/net/core/somaxconn").read())
+    longest = int(Path("/proc/sys/net/core/somaxconn").read_text())
     with pytest.raises(SettingsError, match=rf"--listen {longest + 1} is more than this kernel's {longest}"):
         bind_all(settings(("http", ":0"), ("listen", str(longest + 1))))
 

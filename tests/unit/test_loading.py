@@ -1,5 +1,5 @@
-"""How an application is found and loaded, and the one sentence when it cannot be. Each case runs in its own process,
-because loading changes `sys.path`, `sys.modules`, the folder and the environment for good."""
+"""How an application is found and loaded, and the one sentence when it cannot be. Each case runs in its own
+process, because loading changes `sys.path`, `sys.modules`, the folder and the environment for good."""
 
 from __future__ import annotations
 
@@ -101,9 +101,7 @@ def test_the_process_is_prepared_before_the_app_is_loaded(load, tmp_path):
         imports=["early"], pythonpath=["one", "tw*"],
     )  # fmt: skip
     assert got["answers"] == {"": ["1", 1]}
-    assert got["path"] == [str(tmp_path / "srv" / name) for name in ("two", "one", "")][:2] + [
-        str(tmp_path / "srv")
-    ]
+    assert got["path"] == [str(tmp_path / folder) for folder in ("srv/two", "srv/one", "srv")]
     assert got["cwd"] == str(tmp_path / "srv/after")
 
 

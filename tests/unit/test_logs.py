@@ -46,7 +46,8 @@ def test_requests_and_sessions_have_one_line_each(pipe):
     lines = [line.split("] ", 1)[1] for line in written(pipe).splitlines()]
     assert lines == [
         'request: 127.0.0.1 "GET /a?b HTTP/1.1" 200, 512 bytes in 1.2 ms',
-        'session: ::1 "/ws" 101, 12.3 s, received 3 messages 30 bytes, sent 4 messages 40 bytes, closed 1000 by peer',
+        'session: ::1 "/ws" 101, 12.3 s, received 3 messages 30 bytes, sent 4 messages 40 bytes, '
+        "closed 1000 by peer",
         'session: ::1 "/ws" 101, 1.0 s, received 0 messages 0 bytes, sent 0 messages 0 bytes, lost',
     ]
 

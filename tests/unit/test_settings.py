@@ -1,4 +1,5 @@
-"""What a setting accepts, what the combination of settings must be, and that settings survive the way to a worker."""
+"""What a setting accepts, what the combination of settings must be, and that settings survive the way to a
+worker."""
 
 from __future__ import annotations
 
@@ -80,9 +81,11 @@ def test_no_other_address_is_accepted(text):
 @pytest.mark.parametrize(
     "name, text",
     [
-        ("processes", "0"), ("processes", "-1"), ("processes", "2x"), ("processes", "٣"), ("socket-timeout", "-1"),
+        ("processes", "0"), ("processes", "-1"), ("processes", "2x"), ("processes", "٣"),
+        ("socket-timeout", "-1"),
         ("socket-timeout", "nan"), ("chmod-socket", "999"), ("env", "A"), ("mount", "a=b"), ("mount", "/a="),
-        ("add-header", "Bad Name: x"), ("add-header", "X: a\r\nY: b"), ("uid", "no-such-user"), ("module", ""),
+        ("add-header", "Bad Name: x"), ("add-header", "X: a\r\nY: b"), ("uid", "no-such-user"),
+        ("module", ""),
     ],
 )  # fmt: skip
 def test_a_bad_value_is_named_with_its_place(name, text):
@@ -139,7 +142,8 @@ def test_ugreen_is_the_greenlet_engine():
 
 def test_settings_survive_the_way_to_a_worker():
     settings = made(
-        ("http-socket", "@x"), ("mount", "/a=b.py"), ("env", "A=1"), ("add-header", "X: 1"), ("chown-socket", "0:0"),
+        ("http-socket", "@x"), ("mount", "/a=b.py"), ("env", "A=1"), ("add-header", "X: 1"),
+        ("chown-socket", "0:0"),
         ("chmod-socket", None), ("async", "5"), ("greenlet", None), ("placeholder", "value"),
     )  # fmt: skip
     assert Settings.from_plain(json.loads(json.dumps(settings.as_plain()))) == settings

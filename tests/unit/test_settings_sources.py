@@ -1,4 +1,5 @@
-"""Each way into the settings: command line, INI, YAML, JSON, environment; and uWSGI's names without a meaning here."""
+"""Each way into the settings: command line, INI, YAML, JSON, environment; and uWSGI's names without a meaning
+here."""
 
 from __future__ import annotations
 
@@ -38,8 +39,10 @@ def ini(text: str, *, section: str = "[uwsgi]", **environ: str) -> Reading:
 
 
 def test_options_take_values_in_getopts_forms():
-    assert pairs(read("--processes", "2", "--processes=3", "-p", "4", "-p5", "-Lp6", "-C660", "-C", "--async=1")) == [
-        ("processes", "2"), ("processes", "3"), ("processes", "4"), ("processes", "5"), ("disable-logging", None),
+    words = ["--processes", "2", "--processes=3", "-p", "4", "-p5", "-Lp6", "-C660", "-C", "--async=1"]
+    assert pairs(read(*words)) == [
+        ("processes", "2"), ("processes", "3"), ("processes", "4"), ("processes", "5"),
+        ("disable-logging", None),
         ("processes", "6"), ("chmod-socket", "660"), ("chmod-socket", None), ("async", "1"),
     ]  # fmt: skip
 
@@ -106,7 +109,8 @@ def test_what_is_always_on_is_accepted_in_silence_but_cannot_be_turned_off():
     [
         ("cache2", "the cache, which Fairlead does not have"), ("spooler", "the spooler"), ("mules", "mules"),
         ("cron", "cron"), ("emperor", "emperor"), ("sharedarea", "shared areas"), ("legion-mcast", "legion"),
-        ("gevent", "not in this version yet"), ("asyncio", "asyncio"), ("https", "TLS"), ("socket", "uwsgi protocol"),
+        ("gevent", "not in this version yet"), ("asyncio", "asyncio"), ("https", "TLS"),
+        ("socket", "uwsgi protocol"),
         ("route-run", "routing"), ("static-map", "static"), ("pypy-home", "PyPy"), ("stats", "statistics"),
         ("harakiri", "harakiri"), ("channel", "channels"), ("fiber", "Ruby"), ("daemonize", "background"),
     ],
@@ -187,7 +191,7 @@ def test_an_unknown_key_is_a_placeholder_unless_strict():
         "pidfile",
         "/run/example.org.pid",
     )
-    with pytest.raises(SettingsError, match="domain .* is no option and --strict is set"):
+    with pytest.raises(SettingsError, match=r"domain .* is no option and --strict is set"):
         ini("domain = example.org\nstrict = true")
 
 
@@ -228,7 +232,8 @@ def test_magic_names_the_file_and_the_machine(tmp_path):
     )
     folder = str(tmp_path)
     assert values == {
-        "a1": "app", "a2": f"{folder}/", "a3": f"{folder}/app.ini", "a4": "app.ini", "a5": socket.gethostname(),
+        "a1": "app", "a2": f"{folder}/", "a3": f"{folder}/app.ini", "a4": "app.ini",
+        "a5": socket.gethostname(),
         "a6": str(os.cpu_count()), "a7": tmp_path.name, "a8": "uwsgi", "a9": str(os.getuid()),
     }  # fmt: skip
 
@@ -251,7 +256,8 @@ def test_set_may_set_options_but_set_placeholder_may_not():
 @pytest.mark.parametrize(
     "condition, holds",
     [("if-env = A", True), ("if-env = A=1", True), ("if-env = A=2", False), ("if-not-env = B", True),
-     ("if-opt = threads", True), ("if-opt = threads=3", False), ("if-exists = app.ini", True), ("if-dir = app.ini", False),
+     ("if-opt = threads", True), ("if-opt = threads=3", False), ("if-exists = app.ini", True),
+     ("if-dir = app.ini", False),
      ("if-file = app.ini", True), ("if-not-exists = app.ini", False), ("if-reload =", False)],
 )  # fmt: skip
 def test_conditions_choose_a_branch(condition, holds):

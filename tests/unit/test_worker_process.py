@@ -1,4 +1,5 @@
-"""The master's side of one worker: JSON lines in any slicing, nonsense, silence, and the environment handed down."""
+"""The master's side of one worker: JSON lines in any slicing, nonsense, silence, and the environment handed
+down."""
 
 from __future__ import annotations
 

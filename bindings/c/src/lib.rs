@@ -1,1 +1,26 @@
-//! stub
+//! The C ABI: the engine for every language that can call C.
+//!
+//! Thin on purpose. A file per handle (`engine`, `request`, `session`), one for the settings, and three that keep the
+//! border: `status` (codes, the last error, panics stop here), `handle` (what comes from C is checked before it is used)
+//! and `signals`. The header `include/fairlead.h` is written by hand, for people; `tests/c_binding` compares it with the
+//! declarations here, name by name and type by type, so the two cannot drift apart. No rule of WebSocket or HTTP lives
+//! here, and nothing calls up: a program polls (DESIGN D5).
+//!
+//! All exported names begin with `fl_`, and are spelled in Rust as in C.
+
+#![allow(non_camel_case_types)] // the names are those of the header
+
+mod engine;
+mod handle;
+mod request;
+mod session;
+mod settings;
+mod signals;
+mod status;
+
+pub use engine::*;
+pub use handle::fl_bytes;
+pub use request::*;
+pub use session::*;
+pub use settings::*;
+pub use status::*;

@@ -60,7 +60,7 @@ impl Engine {
         let (write, read) = sync_channel(LOG_LINES);
         let settings = fl::Settings {
             session: SessionSettings {
-                limits: Limits { max_message, ..Limits::default() },
+                limits: Limits::for_messages_up_to(max_message),
                 timing: Timing {
                     ping_every: seconds(ping_every)?,
                     pong_tolerance: seconds(pong_tolerance)?,

@@ -25,6 +25,10 @@ impl Request {
     pub(crate) fn wrap(py: Python<'_>, request: Box<fl::Request>, waiter: Waiter) -> PyResult<Bound<'_, Self>> {
         Bound::new(py, Self { request, waiter, session: PyOnceLock::new() })
     }
+
+    pub(crate) fn session_of<'py>(&self, py: Python<'py>) -> Option<Bound<'py, Session>> {
+        self.session.get(py).map(|session| session.bind(py).clone())
+    }
 }
 
 #[pymethods]

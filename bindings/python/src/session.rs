@@ -107,6 +107,25 @@ impl Session {
         }
     }
 
+    /// Text, refused with `ValueError` if it is not UTF-8.
+    pub(crate) fn send_checked(&self, py: Python<'_>, payload: &Payload<'_, '_>) -> PyResult<()> {
+        if !matches!(payload, Payload::Text(_)) && !fl::is_utf8(payload.bytes()) {
+            return Err(PyValueError::new_err("a text message must be UTF-8 (RFC 6455 §5.6); send it as binary"));
+        }
+        self.send_payload(py, MessageKind::Text, payload.bytes())
+    }
+
+    pub(crate) fn send_as_binary(&self, py: Python<'_>, payload: &Payload<'_, '_>) -> PyResult<()> {
+        self.send_payload(py, MessageKind::Binary, payload.bytes())
+    }
+
+    /// True for the errors that say something about the connection or the message, not about the call.
+    pub(crate) fn is_closed_error(py: Python<'_>, error: &PyErr) -> bool {
+        let is_value_error = error.is_instance_of::<PyValueError>(py)
+            && !error.is_instance_of::<pyo3::exceptions::PyUnicodeError>(py);
+        is_value_error || closed_class(py).is_ok_and(|class| error.is_instance(py, &class))
+    }
+
     fn closed_error(&self, py: Python<'_>) -> PyErr {
         match self.connection.closure() {
             Some(closure) => connection_closed(py, &closure),
@@ -127,7 +146,7 @@ impl Session {
 
     /// Like `receive`, but `bytes` for text too.
     #[pyo3(signature = (timeout=None))]
-    fn receive_bytes<'py>(&self, py: Python<'py>, timeout: Option<f64>) -> PyResult<Option<Bound<'py, PyAny>>> {
+    pub(crate) fn receive_bytes<'py>(&self, py: Python<'py>, timeout: Option<f64>) -> PyResult<Option<Bound<'py, PyAny>>> {
         self.next(py, timeout, |_, payload| Ok(PyBytes::new(py, payload).into_any()))
     }
 
@@ -137,7 +156,7 @@ impl Session {
     }
 
     /// Like `receive_nowait`, but `bytes` for text too.
-    fn receive_bytes_nowait<'py>(&self, py: Python<'py>) -> PyResult<Option<Bound<'py, PyAny>>> {
+    pub(crate) fn receive_bytes_nowait<'py>(&self, py: Python<'py>) -> PyResult<Option<Bound<'py, PyAny>>> {
         self.next_nowait(py, |_, payload| Ok(PyBytes::new(py, payload).into_any()))
     }
 
@@ -154,17 +173,12 @@ impl Session {
     ///
     /// Raises `ValueError` for bytes that are not; nothing was sent then, and the connection stays usable.
     fn send_text(&self, py: Python<'_>, data: &Bound<'_, PyAny>) -> PyResult<()> {
-        let payload = Payload::of(data)?;
-        if !matches!(payload, Payload::Text(_)) && !fl::is_utf8(payload.bytes()) {
-            return Err(PyValueError::new_err("a text message must be UTF-8 (RFC 6455 §5.6); send it as binary"));
-        }
-        self.send_payload(py, MessageKind::Text, payload.bytes())
+        self.send_checked(py, &Payload::of(data)?)
     }
 
     /// Sends a binary message; `str` goes as UTF-8.
     fn send_binary(&self, py: Python<'_>, data: &Bound<'_, PyAny>) -> PyResult<()> {
-        let payload = Payload::of(data)?;
-        self.send_payload(py, MessageKind::Binary, payload.bytes())
+        self.send_as_binary(py, &Payload::of(data)?)
     }
 
     /// Starts the close handshake. Messages that came before the peer's Close can still be received.
@@ -226,11 +240,15 @@ fn by(closure: &Closure) -> &'static str {
     }
 }
 
+fn closed_class(py: Python<'_>) -> PyResult<Bound<'_, PyType>> {
+    static CLASS: PyOnceLock<Py<PyType>> = PyOnceLock::new();
+    CLASS.import(py, "fairlead.errors", "ConnectionClosed").cloned()
+}
+
 /// `fairlead.ConnectionClosed(code, reason, by)`.
 fn connection_closed(py: Python<'_>, closure: &Closure) -> PyErr {
-    static CLASS: PyOnceLock<Py<PyType>> = PyOnceLock::new();
-    let class = match CLASS.import(py, "fairlead.errors", "ConnectionClosed") {
-        Ok(class) => class.clone(),
+    let class = match closed_class(py) {
+        Ok(class) => class,
         Err(error) => return error,
     };
     let reason = match &closure.error {

@@ -19,6 +19,7 @@ use hyper::body::{Body, Incoming};
 use hyper::server::conn::http1;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
+use crate::deadline::{deadline, Overdue, Situation};
 use crate::drain::Seat;
 use crate::error::Refusal;
 use crate::exchange::{Core, End, Exchange};
@@ -72,9 +73,7 @@ struct Pump {
 enum Ending {
     Complete,
     Broken(hyper::Error),
-    Silent,
-    SlowHead,
-    Stalled,
+    Overdue(Overdue),
 }
 
 impl Connection {
@@ -153,6 +152,11 @@ impl Connection {
             (false, Some(_)) => desk.write_blocked_since_ms = None,
             _ => {}
         }
+    }
+
+    /// The client has not taken all that was written.
+    pub(crate) fn is_write_blocked(&self) -> bool {
+        self.desk().write_blocked_since_ms.is_some()
     }
 
     /// A head was parsed: counts it and tells which rule it breaks.
@@ -241,6 +245,7 @@ impl Connection {
             None => state.incoming.end = End::Complete,
         }
         let token = state.incoming.token.take();
+        state.incoming.awaited_since_ms = None;
         let ended = state.incoming.end != End::Open;
         let failed = matches!(state.incoming.end, End::Failed(_));
         drop(state);
@@ -255,33 +260,24 @@ impl Connection {
         true
     }
 
-    /// Which deadline counts now, and has it passed? Stores it for the sweep.
-    fn check_deadline(&self) -> Option<Ending> {
-        let settings = self.settings();
+    /// Stores the deadline that counts now, for the sweep; tells what is overdue already.
+    fn check_deadline(&self) -> Option<Overdue> {
         let desk = self.desk();
-        let (since, allowed, ending) = if let Some(since) = desk.write_blocked_since_ms {
-            (since, settings.stall_timeout, Ending::Stalled)
-        } else if desk.in_flight {
-            match &desk.pump {
-                Some(pump) if pump.core.waits_for_body() => {
-                    (desk.waiting_since_ms, settings.stall_timeout, Ending::Stalled)
-                }
-                _ => {
-                    self.deadline_ms.store(NEVER, Ordering::Relaxed);
-                    return None;
-                }
-            }
-        } else if desk.framing.inside_head() {
-            (desk.waiting_since_ms, settings.header_timeout, Ending::SlowHead)
-        } else if desk.heads == 0 {
-            (desk.waiting_since_ms, settings.header_timeout, Ending::Silent)
-        } else {
-            (desk.waiting_since_ms, settings.keep_alive_timeout, Ending::Silent)
+        let situation = Situation {
+            write_blocked_since_ms: desk.write_blocked_since_ms,
+            in_flight: desk.in_flight,
+            body_awaited_since_ms: desk.pump.as_ref().and_then(|pump| pump.core.body_awaited_since()),
+            inside_head: desk.framing.inside_head(),
+            is_first: desk.heads == 0,
+            waiting_since_ms: desk.waiting_since_ms,
         };
         drop(desk);
-        let deadline = since.saturating_add(u64::try_from(allowed.as_millis()).unwrap_or(NEVER));
-        self.deadline_ms.store(deadline, Ordering::Relaxed);
-        (deadline <= self.house.now_ms()).then_some(ending)
+        let deadline = deadline(&situation, self.settings());
+        self.deadline_ms
+            .store(deadline.map_or(NEVER, |(when, _)| when), Ordering::Relaxed);
+        deadline
+            .filter(|(when, _)| *when <= self.house.now_ms())
+            .map(|(_, overdue)| overdue)
     }
 }
 
@@ -310,7 +306,7 @@ pub(crate) async fn serve(seat: Seat, socket: Socket) {
                 linger(socket, b"").await;
             }
         }
-        Ending::SlowHead => {
+        Ending::Overdue(Overdue::SlowHead) => {
             connection.house.counters.timed_out();
             // RFC 9110 §15.5.9. hyper has written nothing yet, so this is the first word.
             linger(
@@ -319,7 +315,7 @@ pub(crate) async fn serve(seat: Seat, socket: Socket) {
             )
             .await;
         }
-        Ending::Silent | Ending::Stalled => connection.house.counters.timed_out(),
+        Ending::Overdue(Overdue::Silent | Overdue::Stalled) => connection.house.counters.timed_out(),
     }
     drop(seat);
 }
@@ -348,7 +344,7 @@ fn turn(
         }
     }
     match connection.check_deadline() {
-        Some(ending) => Poll::Ready(ending),
+        Some(overdue) => Poll::Ready(Ending::Overdue(overdue)),
         None => Poll::Pending,
     }
 }

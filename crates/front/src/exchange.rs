@@ -108,7 +108,7 @@ impl Exchange {
     }
 
     /// Cuts the connection: the response was begun and cannot be completed, and an honest end would tell the client
-    /// otherwise. Before any answer this closes without a response.
+    /// otherwise. What was written before still goes out. Before any answer this closes without a response.
     pub fn abort(&self, why: &str) {
         let mut state = self.core.lock();
         if state.closed || state.is_answered() {
@@ -181,11 +181,12 @@ impl Exchange {
             return true;
         }
         state.incoming.token = Some(token);
-        let woken = state.incoming.want();
+        state.incoming.wanted = true;
+        let now = self.core.connection.house().now_ms();
+        state.incoming.awaited_since_ms.get_or_insert(now);
         drop(state);
-        if woken {
-            self.core.connection.wake();
-        }
+        // Even if the pump has long been wanted: the time that the client has begins here, and only a turn starts its clock.
+        self.core.connection.wake();
         false
     }
 
@@ -286,10 +287,9 @@ impl Core {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Does the application want bytes of the body that the client owes?
-    pub(crate) fn waits_for_body(&self) -> bool {
-        let state = self.lock();
-        state.incoming.wanted && state.incoming.buffered == 0 && state.incoming.end == End::Open
+    /// Since when the application waits for bytes of the body.
+    pub(crate) fn body_awaited_since(&self) -> Option<u64> {
+        self.lock().incoming.awaited_since_ms
     }
 
     /// The answer is complete as far as the client is concerned: what the application still writes is swallowed.
@@ -391,6 +391,8 @@ pub(crate) struct Flow {
     pub(crate) token: Option<u64>,
     /// Incoming: the pump may read. Stays set: the application has shown that it wants the body.
     pub(crate) wanted: bool,
+    /// Incoming: somebody waits for bytes since then. Set and cleared together with `token`.
+    pub(crate) awaited_since_ms: Option<u64>,
     /// Incoming: the pump stopped at the high-water mark.
     pub(crate) paused: bool,
 }

@@ -8,7 +8,7 @@
 //!
 //! The files in the order in which a connection meets them: `listen` (accept, and when not to), `peer` (the socket and
 //! who is at the other end), `framing` (a second opinion on where a message ends), `connection` (one task per
-//! connection), `http` (the rules a request must keep), `exchange` (the way back), `response` (what hyper writes),
+//! connection), `deadline` (how long a client may take), `http` (the rules a request must keep), `exchange` (the way back), `response` (what hyper writes),
 //! `upgrade` (the socket leaves), `drain` (the order in which everything ends). `front` holds them together, `bell` wakes
 //! the thread, `settings`, `error` and `handoff` are what others see.
 
@@ -17,6 +17,7 @@
 
 mod bell;
 mod connection;
+mod deadline;
 mod drain;
 mod error;
 mod exchange;

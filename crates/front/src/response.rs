@@ -170,6 +170,7 @@ fn take(core: &Arc<Core>, headers: HeaderMap, is_head: bool) -> Result<Response<
         None => ResponseBody::Streaming {
             core: Arc::clone(core),
             left: composed.length,
+            unflushed: true,
         },
     };
     Ok(composed.response(body))
@@ -278,8 +279,12 @@ fn compose(head: ResponseHead, mut headers: HeaderMap, core: &Core) -> Result<Co
 pub(crate) enum ResponseBody {
     /// `exact`: the piece is as long as the Content-Length says, or there is none.
     Whole { piece: Option<Bytes>, exact: bool },
-    /// `left`: what the Content-Length still promises.
-    Streaming { core: Arc<Core>, left: Option<u64> },
+    /// `left`: what the Content-Length still promises. `unflushed`: hyper may hold pieces that are not in the socket yet.
+    Streaming {
+        core: Arc<Core>,
+        left: Option<u64>,
+        unflushed: bool,
+    },
 }
 
 impl ResponseBody {
@@ -301,14 +306,31 @@ impl Body for ResponseBody {
                     .filter(|piece| !piece.is_empty())
                     .map(|piece| Ok(Frame::data(piece))),
             ),
-            ResponseBody::Streaming { core, left } => {
+            ResponseBody::Streaming {
+                core,
+                left,
+                unflushed,
+            } => {
                 let low_water = core.connection.settings().response_high_water;
                 let mut state = core.lock();
                 let Some(piece) = state.outgoing.pop() else {
                     return match state.outgoing.end {
                         End::Open => Poll::Pending,
                         End::Complete => Poll::Ready(None),
-                        End::Failed(_) => Poll::Ready(Some(Err(Cut))),
+                        End::Failed(_) => {
+                            drop(state);
+                            // An error makes hyper drop what it holds, but the application was told that it had been
+                            // sent. Pending once makes hyper flush; a blocked socket wakes the task when it takes more.
+                            let connection = &core.connection;
+                            if std::mem::take(unflushed) {
+                                connection.wake();
+                                return Poll::Pending;
+                            }
+                            if connection.is_write_blocked() {
+                                return Poll::Pending;
+                            }
+                            Poll::Ready(Some(Err(Cut)))
+                        }
                     };
                 };
                 let token = if state.outgoing.buffered < low_water {
@@ -317,6 +339,7 @@ impl Body for ResponseBody {
                     None
                 };
                 drop(state);
+                *unflushed = true;
                 if let Some(left) = left {
                     *left = left.saturating_sub(piece.len() as u64);
                 }
@@ -350,7 +373,7 @@ impl Body for ResponseBody {
 
 impl Drop for ResponseBody {
     fn drop(&mut self) {
-        if let ResponseBody::Streaming { core, left } = self {
+        if let ResponseBody::Streaming { core, left, .. } = self {
             let state = core.lock();
             let complete = state.outgoing.end == End::Complete && state.outgoing.buffered == 0;
             drop(state);

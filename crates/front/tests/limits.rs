@@ -90,6 +90,33 @@ fn a_body_that_stops_coming_is_given_up() {
 }
 
 #[test]
+fn a_body_that_stops_after_a_part_was_read_is_given_up() {
+    let stage = Stage::with(FrontSettings {
+        stall_timeout: SHORT,
+        ..FrontSettings::default()
+    });
+    let mut client = stage.client_sending("POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\n\r\nhe");
+    let exchange = stage.exchange();
+    if !exchange.wait_body(1) {
+        assert_eq!(stage.wakes.recv_timeout(PATIENCE), Ok(1));
+    }
+    // A round trip on another connection: the turn that brought the bytes has ended before they are read, so only the
+    // application's own call can tell the front that somebody waits.
+    let mut other = stage.client_sending(GET);
+    stage.exchange().respond(head(200, &[]), "").expect("a client");
+    assert_eq!(other.reply().status(), 200);
+    assert_eq!(exchange.read_body(9), BodyRead::Data("he".into()));
+    assert!(!exchange.wait_body(2));
+    assert_eq!(
+        stage.wakes.recv_timeout(PATIENCE),
+        Ok(2),
+        "the waiting application is told"
+    );
+    assert!(exchange.is_gone());
+    client.assert_closed();
+}
+
+#[test]
 fn a_client_that_does_not_read_stops_the_writer_and_a_reading_one_wakes_it() {
     let stage = Stage::new();
     let mut client = stage.client_sending(GET);

@@ -437,6 +437,24 @@ fn abort_cuts_the_connection() {
 }
 
 #[test]
+fn what_was_written_before_a_cut_still_arrives() {
+    let stage = Stage::new();
+    let large = "x".repeat(2_000_000);
+    for (round, piece) in ["begun"; 100].into_iter().chain([large.as_str(); 3]).enumerate() {
+        let mut client = stage.client_sending(GET);
+        let exchange = stage.exchange();
+        exchange
+            .start_response(head(200, &[("Content-Length", "3000000")]))
+            .expect("a client");
+        // The head has left, so the piece and the cut meet the front in one turn, or nearly.
+        client.head();
+        exchange.write(piece.to_owned()).expect("a client");
+        exchange.abort("on purpose");
+        assert_eq!(client.rest().len(), piece.len(), "round {round}");
+    }
+}
+
+#[test]
 fn an_invalid_response_head_becomes_500_and_one_line() {
     let stage = Stage::new();
     for (status, name, value, complaint) in [

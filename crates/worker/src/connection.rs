@@ -525,6 +525,10 @@ impl State {
     /// Takes the socket out of the loop and closes it. If a thread sits in it, shutting it down ends that read.
     pub(crate) fn retire(&mut self, shared: &Shared) {
         self.retired = true;
+        if !self.outbox.is_empty() {
+            // A Close echo may still be in it; one try, without waiting.
+            self.flush(shared.poller.now());
+        }
         if let Some(socket) = &self.socket {
             if self.registered.take().is_some() {
                 let _ = shared.poller.remove(socket.as_fd());

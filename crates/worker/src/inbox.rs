@@ -10,7 +10,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use fairlead_protocol::{Closure, SessionSettings, Time};
+use fairlead_protocol::{CloseCode, Closure, SessionSettings, Time};
 
 use crate::connection::Connection;
 use crate::poller::Poller;
@@ -68,6 +68,8 @@ pub(crate) enum Arrival {
     Join { connection: Arc<Connection>, socket: OwnedFd, read_ahead: Vec<u8> },
     /// A unit that wants to be woken at a time.
     Timer { at: Time, token: Token },
+    /// Every connection is to be closed, those that join later too.
+    CloseAll { code: CloseCode, reason: String },
 }
 
 /// Counters of one worker, read by anyone.

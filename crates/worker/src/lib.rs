@@ -155,22 +155,18 @@ impl Worker {
         self.shared.poller.descriptor()
     }
 
-    /// Starts the close handshake on every open connection, and says how many there are.
-    pub fn close_all(&self, code: CloseCode, reason: &str) -> usize {
-        let mut all = Vec::new();
-        self.seat.with_reactor(&self.shared, |reactor| reactor.each_connection(|c| all.push(Arc::clone(c))));
-        for connection in &all {
-            // Refused only for a connection that is over.
-            let _ = connection.close(code, reason);
-        }
-        all.len()
+    /// Starts the close handshake on every connection, with the driver's next turn; connections that join later are
+    /// closed as well.
+    pub fn close_all(&self, code: CloseCode, reason: &str) {
+        self.shared.arrive(Arrival::CloseAll { code, reason: reason.to_owned() });
     }
 
     /// Connections in the loop, those that are closing included.
     pub fn connections(&self) -> usize {
-        let mut count = 0;
-        self.seat.with_reactor(&self.shared, |reactor| reactor.each_connection(|_| count += 1));
-        count
+        let count = &self.shared.counters;
+        // `left` first: a connection that comes and goes in between must not make the difference negative.
+        let left = count.left.load(Ordering::SeqCst);
+        count.joined.load(Ordering::SeqCst).saturating_sub(left) as usize
     }
 
     /// A snapshot of the counters.

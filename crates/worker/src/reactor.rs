@@ -11,7 +11,7 @@ use std::sync::atomic::Ordering;
 use std::sync::Arc;
 use std::time::Duration;
 
-use fairlead_protocol::{ClosedBy, Time};
+use fairlead_protocol::{CloseCode, ClosedBy, Time};
 
 use crate::connection::{Connection, Fate, Reader};
 use crate::inbox::{Arrival, Shared};
@@ -31,6 +31,8 @@ pub(crate) struct Reactor {
     buffer: Box<[u8]>,
     /// When to look for app threads that left their sockets; `None` while all are there.
     scan_at: Option<Time>,
+    /// All connections were told to close: what joins now is closed too.
+    closing: Option<(CloseCode, String)>,
 }
 
 struct Slot {
@@ -49,6 +51,7 @@ impl Reactor {
             dirty: Vec::new(),
             buffer: vec![0; READ_BUFFER].into_boxed_slice(),
             scan_at: None,
+            closing: None,
         }
     }
 
@@ -75,11 +78,6 @@ impl Reactor {
         if self.scan_at.is_some_and(|at| at <= now) || shared.settings.threads_read && self.scan_at.is_none() {
             self.scan_away(shared, now);
         }
-    }
-
-    /// Sessions in the loop, for a stop: each is handed to `visit`.
-    pub(crate) fn each_connection(&self, mut visit: impl FnMut(&Arc<Connection>)) {
-        self.slots.iter().filter_map(|slot| slot.connection.as_ref()).for_each(&mut visit);
     }
 
     fn time_to_wait(&self, now: Time, limit: Option<Duration>) -> Option<Duration> {
@@ -114,6 +112,13 @@ impl Reactor {
                 Arrival::Join { connection, socket, read_ahead } => {
                     self.join(shared, connection, socket, &read_ahead, now);
                 }
+                Arrival::CloseAll { code, reason } => {
+                    for connection in self.slots.iter().filter_map(|slot| slot.connection.as_ref()) {
+                        // Refused only for a connection that is over.
+                        let _ = connection.close(code, &reason);
+                    }
+                    self.closing = Some((code, reason));
+                }
             }
         }
     }
@@ -147,6 +152,9 @@ impl Reactor {
         connection.joined.notify_all();
         let fate = state.settle(shared);
         self.after_service(shared, &connection, state, key, fate);
+        if let Some((code, reason)) = &self.closing {
+            let _ = connection.close(*code, reason);
+        }
     }
 
     fn serve_timers(&mut self, shared: &Shared, now: Time) {

@@ -61,11 +61,6 @@ impl Seat {
         shared.take_events(events);
     }
 
-    /// Looks at the reactor between two turns, from any thread.
-    pub(crate) fn with_reactor<R>(&self, shared: &Shared, look: impl FnOnce(&mut Reactor) -> R) -> R {
-        look(&mut self.take(shared))
-    }
-
     fn take(&self, shared: &Shared) -> MutexGuard<'_, Reactor> {
         match self.reactor.try_lock() {
             Ok(reactor) => return reactor,

@@ -2,7 +2,7 @@
 
 One call of `WsgiCaller.run` is one unit: it makes the environ, calls the application, sends what it returns, and sees
 that whatever happened the client gets an end: a response, a Close frame, or a cut connection. It knows no host; its
-verbs wait by themselves. The invariant: after a handshake no body byte leaves, and the request's slot always comes back.
+verbs wait by themselves. The invariant: after a handshake no body byte leaves, and the slot always comes back.
 """
 
 from __future__ import annotations
@@ -10,7 +10,8 @@ from __future__ import annotations
 import sys
 import time
 from collections import deque
-from typing import Any, Callable, Iterable, Optional, Protocol
+from collections.abc import Iterable
+from typing import Any, Callable, Optional, Protocol
 
 from fairlead._native import Request
 from fairlead.apps.wsgi_input import Input
@@ -87,7 +88,7 @@ class WsgiCaller:
         show_tracebacks: bool,
         log: ErrorLog,
         access: AccessLog,
-        after_request: Optional[Callable[[], object]] = None,
+        after_request: Callable[[], object] | None = None,
     ) -> None:
         """`base_environ` holds the keys that do not change; `cores` is the number of units at a time (the size of
         `uwsgi.core`); `io_timeout_s` bounds each wait for the client's body or for room to send."""
@@ -101,7 +102,7 @@ class WsgiCaller:
         self._access = access
         self._after_request = after_request
         # uWSGI's core numbers: apps use them as client ids, so a number in use is never given twice.
-        self._cores: Optional[deque[int]] = deque(range(cores)) if cores > 1 else None
+        self._cores: deque[int] | None = deque(range(cores)) if cores > 1 else None
         self.requests = 0
         self.exceptions = 0
 
@@ -119,7 +120,8 @@ class WsgiCaller:
             self._failed(request, response, environ, error)
         except BaseException:
             # GreenletExit or SystemExit: the worker ends this unit, nobody has failed.
-            request.release(1001, "") or response.give_up()
+            if not request.release(1001, ""):
+                response.give_up()
             raise
         finally:
             self.requests += 1
@@ -132,7 +134,7 @@ class WsgiCaller:
                 self._cores.append(core)
             current.set(None)
 
-    def _environ(self, request: Request, core: Optional[int]) -> dict[str, Any]:
+    def _environ(self, request: Request, core: int | None) -> dict[str, Any]:
         environ = request.environ(self._base)
         environ["wsgi.input"] = Input(request, self._timeout_s)
         environ["wsgi.errors"] = sys.stderr
@@ -192,11 +194,11 @@ class WsgiCaller:
             self._report(request, error)
             request.release(1011, "")
             return
-        if isinstance(error_of_session(error), HandshakeRefused) and not response.began:
+        refused = isinstance(error_of_session(error), HandshakeRefused) and not response.began
+        if refused and request.answer_refusal():
             # The engine has logged peer, path and rule already.
-            if request.answer_refusal():
-                response.note_refusal()
-                return
+            response.note_refusal()
+            return
         if response.client_left(error):
             return
         self._report(request, error)

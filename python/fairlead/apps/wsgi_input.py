@@ -6,8 +6,6 @@ every framing, chunked ones too. Lines are cut from what was read ahead; nothing
 
 from __future__ import annotations
 
-from typing import Optional
-
 from fairlead._native import Request
 
 __all__ = ["Input"]
@@ -25,7 +23,7 @@ class Input:
         self._ahead = b""
         self._position = 0
 
-    def read(self, size: Optional[int] = -1) -> bytes:
+    def read(self, size: int | None = -1) -> bytes:
         """Exactly `size` bytes unless the body ends before; all that is left for None, 0 and negative sizes."""
         wanted = size or -1
         parts = []
@@ -44,7 +42,7 @@ class Input:
         self._position += have
         return parts[0] if len(parts) == 1 else b"".join(parts)
 
-    def readline(self, hint: Optional[int] = -1) -> bytes:
+    def readline(self, hint: int | None = -1) -> bytes:
         """One line with its end; `hint` is ignored, as in uWSGI."""
         parts = [self._ahead]
         while b"\n" not in parts[-1]:
@@ -58,7 +56,7 @@ class Input:
         self._position += end
         return text[:end]
 
-    def readlines(self, hint: Optional[int] = -1) -> list[bytes]:
+    def readlines(self, hint: int | None = -1) -> list[bytes]:
         """All lines that are left; `hint` is ignored."""
         return list(self)
 
@@ -83,7 +81,7 @@ class Input:
     def close(self) -> None:
         """Nothing: the connection is not the application's to close."""
 
-    def _more(self, size: int, verb: str, asked: Optional[int]) -> bytes:
+    def _more(self, size: int, verb: str, asked: int | None) -> bytes:
         try:
             return self._request.read_body(size, self._timeout_s)
         except TimeoutError as error:

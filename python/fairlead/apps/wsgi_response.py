@@ -8,8 +8,9 @@ have left, a failure can only cut the connection: the client must not take half 
 from __future__ import annotations
 
 import traceback
+from collections.abc import Iterable
 from types import TracebackType
-from typing import Any, Callable, Iterable, Optional, Union
+from typing import Any, Callable, Union
 
 from fairlead._native import Request
 
@@ -35,7 +36,7 @@ class Response:
         self.began = False
 
     def start_response(
-        self, status: str, headers: list[tuple[str, str]], exc_info: Optional[ExcInfo] = None
+        self, status: str, headers: list[tuple[str, str]], exc_info: ExcInfo | None = None
     ) -> Callable[[bytes], None]:
         """PEP 3333's callable. Raises TypeError for what is no status or header, OSError once headers were sent."""
         if self.began or self._request.session is not None:

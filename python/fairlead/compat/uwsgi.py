@@ -14,9 +14,9 @@ import socket
 import time
 from dataclasses import dataclass, field
 from types import ModuleType
-from typing import Any, Callable, NoReturn, Optional, Union
+from typing import Any, Callable, NoReturn, Union
 
-from fairlead import ConnectionClosed, HandshakeRefused, Request, Session, __version__, current_request
+from fairlead import HandshakeRefused, Request, __version__, current_request, current_session
 
 __all__ = ["Process", "RequestContext", "make"]
 
@@ -24,9 +24,11 @@ __all__ = ["Process", "RequestContext", "make"]
 VERSION = b"2.1"
 
 Text = Union[str, bytes]
-_RECV = "unable to receive websocket message"
-_SEND = "unable to send websocket message"
-_SEND_BINARY = "unable to send websocket binary message"
+_TEXTS = {
+    "receive": "unable to receive websocket message",
+    "send_text": "unable to send websocket message",
+    "send_binary": "unable to send websocket binary message",
+}
 _HANDSHAKE = "unable to complete websocket handshake"
 _NO_REQUEST = "you can call uwsgi api function only from the main callable"
 
@@ -49,8 +51,8 @@ class Process:
     log: Callable[[str], None]
     ask_master: Callable[[str], bool]
     requests: Callable[[], int]
-    mode: Optional[str] = None
-    pidfile: Optional[str] = None
+    mode: str | None = None
+    pidfile: str | None = None
     started_on: int = field(default_factory=lambda: int(time.time()))
 
 
@@ -94,14 +96,6 @@ def _request_of(context: Any) -> Request:
     return context._request
 
 
-def _session_of(context: Any, text: str) -> Session:
-    session = _request_of(context).session
-    if session is None:
-        # uWSGI would read and write raw frames before the handshake; spec §1.3 wants the usual error.
-        raise OSError(text)
-    return session
-
-
 def _websocket_calls(process: Process) -> dict[str, Any]:
     """Spec §1.3."""
 
@@ -119,44 +113,36 @@ def _websocket_calls(process: Process) -> dict[str, Any]:
         except HandshakeRefused as error:
             raise OSError(_HANDSHAKE) from error
 
-    def websocket_recv(request_context: Any = _MISSING) -> bytes:
-        session = _session_of(request_context, _RECV)
-        try:
-            return session.receive_bytes()  # type: ignore[return-value]  # no time-out: never None
-        except ConnectionClosed as error:
-            raise OSError(_RECV) from error
+    def translate(verb: str, error: BaseException | None) -> BaseException:
+        if error is None and not _in_a_request():
+            return SystemError(_NO_REQUEST)
+        # Before the handshake uWSGI would read and write raw frames; spec §1.3 wants the usual error.
+        return OSError(_TEXTS[verb])
 
-    def websocket_recv_nb(request_context: Any = _MISSING) -> bytes:
-        session = _session_of(request_context, _RECV)
-        try:
-            return session.receive_bytes_nowait() or b""
-        except ConnectionClosed as error:
-            raise OSError(_RECV) from error
+    # The hot calls are the engine's own callables: a Python frame for each would double the price of a small message.
+    verbs = current_session(_request_of, translate)
+    websocket_recv = verbs.receive_bytes
+    websocket_recv_nb = verbs.receive_bytes_nowait
+    websocket_send = verbs.send_text
+    websocket_send_binary = verbs.send_binary
 
-    def websocket_send(message: Text, request_context: Any = _MISSING) -> None:
-        session = _session_of(request_context, _SEND)
-        try:
-            session.send_text(message)
-        except ConnectionClosed as error:
-            raise OSError(_SEND) from error
-        except UnicodeEncodeError:
-            raise
-        except ValueError as error:
-            if not process.text_lenient:
-                raise OSError(_SEND) from error
-            websocket_send_binary(message, request_context)
-
-    def websocket_send_binary(message: Text, request_context: Any = _MISSING) -> None:
-        session = _session_of(request_context, _SEND_BINARY)
-        try:
-            session.send_binary(message)
-        except ConnectionClosed as error:
-            raise OSError(_SEND_BINARY) from error
+    def websocket_send_lenient(message: Text, request_context: Any = _MISSING) -> None:
+        if isinstance(message, str) or _is_utf8(message):
+            verbs.send_text(message, *_given(request_context))
+        else:
+            verbs.send_binary(message, *_given(request_context))
 
     def request_context() -> RequestContext:
         return RequestContext(_request_of(_MISSING))
 
-    return _public(locals())
+    return {
+        "websocket_handshake": websocket_handshake,
+        "websocket_recv": websocket_recv,
+        "websocket_recv_nb": websocket_recv_nb,
+        "websocket_send": websocket_send_lenient if process.text_lenient else websocket_send,
+        "websocket_send_binary": websocket_send_binary,
+        "request_context": request_context,
+    }
 
 
 def _connection_calls() -> dict[str, Any]:
@@ -232,15 +218,35 @@ def _process_information(process: Process) -> dict[str, Any]:
         process.log(_native_text(message))
         return True
 
-    def reload() -> Optional[bool]:
+    def reload() -> bool | None:
         return True if process.ask_master("reload") else None
 
-    def stop() -> Optional[bool]:
+    def stop() -> bool | None:
         return True if process.ask_master("stop") else None
 
     functions = _public(locals())
     names.update({name: value for name, value in functions.items() if callable(value)})
     return names
+
+
+def _in_a_request() -> bool:
+    try:
+        current_request()
+    except LookupError:
+        return False
+    return True
+
+
+def _given(context: Any) -> tuple[Any, ...]:
+    return () if context is _MISSING else (context,)
+
+
+def _is_utf8(data: Any) -> bool:
+    try:
+        bytes(data).decode()
+    except UnicodeDecodeError:
+        return False
+    return True
 
 
 def _public(names: dict[str, Any]) -> dict[str, Any]:

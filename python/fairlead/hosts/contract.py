@@ -1,8 +1,8 @@
 """What a host must supply: it takes requests from the engine, and runs one unit for each.
 
-A host owns scheduling and nothing else. Sessions, time-outs and limits are the engine's; how an application is called is
-`apps`. Waiting is not here either: the native verbs wait by themselves, each in the way of the host that took the request
-(a greenlet parks in the hub, a thread blocks).
+A host owns scheduling and nothing else. Sessions, time-outs and limits are the engine's; how an application is
+called is `apps`. Waiting is not here either: the native verbs wait by themselves, each in the way of the host that took
+the request (a greenlet parks in the hub, a thread blocks).
 """
 
 from __future__ import annotations

@@ -61,24 +61,41 @@ fn a_cut_at_any_byte_changes_nothing() {
 }
 
 #[test]
+fn the_rest_of_a_cut_header_is_not_taken_for_a_frame() {
+    // The length, the key and the unmasked payload all look like short, whole frames.
+    let look_alike = [0x81, 0x80, 0x82, 0x81];
+    let length = 0x8280u16;
+    let mut stream = vec![FIN | BINARY, 0xfe];
+    stream.extend(length.to_be_bytes());
+    stream.extend(look_alike);
+    stream.extend(look_alike.repeat(usize::from(length) / 4));
+    for cut in 1..20 {
+        let mut peer = Peer::new();
+        peer.sends(&stream[..cut]).sends(&stream[cut..]);
+        assert_eq!(
+            peer.messages(),
+            [(Binary, vec![0; usize::from(length)])],
+            "cut at {cut}"
+        );
+    }
+    let short = [&[FIN | BINARY, 0x80 | 100][..], &look_alike.repeat(26)].concat();
+    for cut in 0..=short.len() {
+        check(Setting::default(), &short, &[cut, short.len()]);
+    }
+}
+
+#[test]
 fn byte_by_byte_is_like_all_at_once() {
     for last in endings() {
         let stream = script(&last);
         check(Setting::default(), &stream, &[1]);
-        check(
-            Setting {
-                close_first: true,
-                ..Setting::default()
-            },
-            &stream,
-            &[1],
-        );
+        check(Setting { close_first: true }, &stream, &[1]);
     }
 }
 
 #[test]
 fn a_large_message_in_many_reads_arrives_whole() {
-    let payload: Vec<u8> = (0..1_000_000u32).map(|i| (i * 7 >> 3) as u8).collect();
+    let payload: Vec<u8> = (0..1_000_000u32).map(|i| ((i * 7) >> 3) as u8).collect();
     let stream = [
         frame(BINARY, &payload[..300_000]),
         frame(FIN | CONTINUATION, &payload[300_000..]),

@@ -8,7 +8,8 @@ use std::str::FromStr;
 use fairlead_bench_load::process::MAX_PID;
 use fairlead_bench_load::sys::Address;
 
-const HELP: &str = "usage: load --port N [options]
+/// What `--help` prints.
+pub const HELP: &str = "usage: load --port N [options]
   --mode echo|connect|idle|fanout   what the connections do (echo)
   --host ADDRESS                    IPv4 address of the server (127.0.0.1)
   --port N | --unix PATH            where it listens
@@ -77,7 +78,6 @@ impl Options {
 
         while let Some(name) = arguments.next() {
             match name.as_str() {
-                "--help" => return Err(format!("options\n{HELP}")),
                 "--text" => options.text = true,
                 "--verify" => options.verify = true,
                 _ => {

@@ -14,10 +14,14 @@ mod report;
 
 use std::process::ExitCode;
 
-use args::{ModeName, Options};
+use args::{ModeName, Options, HELP};
 use client::Client;
 
 fn main() -> ExitCode {
+    if std::env::args().any(|argument| argument == "--help") {
+        println!("{HELP}");
+        return ExitCode::SUCCESS;
+    }
     let options = match Options::from_arguments(std::env::args().skip(1)) {
         Ok(options) => options,
         Err(sentence) => {

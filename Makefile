@@ -1,0 +1,160 @@
+# Two commands do everything on a fresh machine: `make run` and `make test`. `make` alone lists the rest.
+#
+# What is made stays inside this checkout: .venv (Python packages), target (Rust), .build (stamps, logs, bench and fuzz
+# builds). A stamp is newer than what it was made from, so a repeated call does only what has changed. Versions are not
+# chosen here: Cargo.lock and requirements/*.txt pin them all.
+
+SHELL := /bin/bash
+.SHELLFLAGS := -eu -o pipefail -c
+.DEFAULT_GOAL := help
+MAKEFLAGS += --no-builtin-rules --no-print-directory
+.DELETE_ON_ERROR:
+
+PYTHON ?= python3
+PORT ?= 8080
+APP ?= examples/chat.py
+BROWSER ?= yes
+# Seconds that each fuzz target runs.
+FUZZ_SECONDS ?= 30
+# Further arguments of pytest and of benches/run.py.
+PYTEST_ARGS ?=
+BENCH_ARGS ?=
+
+BIN := .venv/bin
+STAMPS := .build/stamps
+LOGS := .build/logs
+
+# PyO3's build script asks an interpreter for its version; cargo alone would ask whatever python3 is.
+export PYO3_PYTHON := $(CURDIR)/$(BIN)/python
+export PYTHON BROWSER
+
+RUST_SOURCES := Cargo.toml Cargo.lock pyproject.toml \
+    $(shell find crates bindings/python \( -name '*.rs' -o -name Cargo.toml \) -not -path '*/tests/*')
+# The extension lies in the source tree; someone may have cleaned it away behind the stamp.
+MODULE := $(wildcard python/fairlead/_engine*.so)
+
+.PHONY: help setup build run test check lint format test-rust test-python conformance fuzz bench docs lock clean FORCE
+
+help: ## this list
+	@echo "usage: make TARGET [NAME=value]"
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  \1\t\2/p' $(MAKEFILE_LIST) | expand -t 16
+
+setup: $(STAMPS)/test-packages ## check the machine, make .venv, install the pinned packages
+
+build: $(STAMPS)/extension ## build the engine into .venv (optimised; the tests use the same build)
+
+run: $(STAMPS)/extension ## build all, then serve the chat page (PORT=8080, APP=examples/chat.py)
+	@echo
+	@echo "  Open http://127.0.0.1:$(PORT)/ in two browser windows. Ctrl-C stops the server."
+	@echo
+	@exec $(BIN)/fairlead --http 127.0.0.1:$(PORT) --wsgi-file $(APP) --async 1000 --greenlet
+
+test: setup build ## everything the tests need, then all tests: lints, Rust, Python
+	@mkdir -p $(LOGS); failed=""; \
+	for stage in lint test-rust test-python; do \
+	    echo "== make $$stage"; \
+	    $(MAKE) $$stage 2>&1 | tee $(LOGS)/$$stage.log || failed="$$failed $$stage"; \
+	done; \
+	echo "== what the runners said"; \
+	awk '/^test result:/ { passed += $$4; failed += $$6; skipped += $$8 } \
+	    END { printf "rust: %d passed, %d failed, %d skipped\n", passed, failed, skipped }' $(LOGS)/test-rust.log; \
+	tail -n 1 $(LOGS)/test-python.log; \
+	if [ -n "$$failed" ]; then echo "failed:$$failed (logs in $(LOGS))"; exit 1; fi
+
+check: setup build lint ## before a commit, under a minute after a build: lints, pure crates, unit and architecture tests
+	cargo test --locked --quiet -p fairlead-protocol -p fairlead-worker
+	$(BIN)/python -m pytest -q tests/unit tests/architecture $(PYTEST_ARGS)
+
+lint: $(STAMPS)/test-packages ## formatting, clippy, ruff and mypy
+	cargo fmt --all --check
+	cd benches/load && cargo fmt --check
+	cd fuzz && cargo fmt --check
+	cargo clippy --locked --workspace --all-targets --quiet -- -D warnings
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+format: $(STAMPS)/test-packages ## let rustfmt and ruff format everything
+	cargo fmt --all
+	cd benches/load && cargo fmt
+	cd fuzz && cargo fmt
+	$(BIN)/ruff check --fix-only --quiet .
+	$(BIN)/ruff format .
+
+# The Python binding has no Rust tests: it would have to link an interpreter, and tests/ runs all of it.
+test-rust: $(STAMPS)/run-packages ## all Rust tests
+	cargo test --locked --no-fail-fast --workspace --exclude fairlead-python
+	cd benches/load && cargo test --locked --no-fail-fast
+
+test-python: setup build ## all Python tests (PYTEST_ARGS='-k reload')
+	$(BIN)/python -m pytest $(if $(filter no,$(BROWSER)),--ignore=tests/browser) $(PYTEST_ARGS)
+
+conformance: setup build ## RFC 6455: the codec's own tests, and the wire's
+	cargo test --locked --quiet -p fairlead-protocol
+	$(BIN)/python -m pytest -q tests/conformance $(PYTEST_ARGS)
+
+# The flags are those of cargo-fuzz, which is not needed then; see fuzz/README.md.
+fuzz: ## fuzz each target for FUZZ_SECONDS (nightly Rust), or replay its seeds (stable)
+	@if ! cargo +nightly --version >/dev/null 2>&1; then \
+	    echo "there is no nightly Rust, so the seeds are replayed only (rustup toolchain install nightly)"; \
+	    cargo test --locked -p fairlead-protocol --test session seeds; \
+	    exit; \
+	fi; \
+	host=$$(rustc -vV | sed -n 's/^host: //p'); \
+	for target in session handshake; do \
+	    mkdir -p fuzz/corpus/$$target; \
+	    echo "== fuzzing $$target for $(FUZZ_SECONDS) s"; \
+	    ( cd fuzz && CARGO_TARGET_DIR=$(CURDIR)/.build/fuzz \
+	        RUSTFLAGS="-Cpasses=sancov-module -Cllvm-args=-sanitizer-coverage-level=4 \
+	            -Cllvm-args=-sanitizer-coverage-inline-8bit-counters -Cllvm-args=-sanitizer-coverage-pc-table \
+	            -Cllvm-args=-sanitizer-coverage-trace-compares -Zsanitizer=address -Ccodegen-units=1" \
+	        cargo +nightly run --locked --quiet --release --target "$$host" --bin $$target -- \
+	            corpus/$$target seeds/$$target -max_total_time=$(FUZZ_SECONDS) -print_final_stats=1 ); \
+	done
+
+bench: $(STAMPS)/extension ## measure against the limit of this machine (BENCH_ARGS='--quick')
+	$(BIN)/python benches/run.py $(BENCH_ARGS)
+
+docs: $(STAMPS)/extension ## write docs/reference/settings.md from the settings themselves
+	$(BIN)/python tools/settings_page.py
+
+# pip-tools lives in an environment of its own, so that it pins nothing of ours by its presence.
+lock: ## choose new versions for requirements/*.txt (Cargo: cargo update)
+	$(PYTHON) -m venv .build/lock
+	.build/lock/bin/pip install --quiet pip-tools
+	cd requirements && for name in run test; do \
+	    CUSTOM_COMPILE_COMMAND="make lock" ../.build/lock/bin/pip-compile --quiet --upgrade --generate-hashes \
+	        --strip-extras --allow-unsafe --no-emit-index-url --no-emit-trusted-host --no-emit-find-links \
+	        --output-file $$name.txt $$name.in; \
+	done
+
+clean: ## remove all that was made here
+	rm -rf .venv .build target fuzz/target benches/load/target .mypy_cache .ruff_cache .pytest_cache
+	rm -f python/fairlead/_engine*.so
+	find python tests benches examples tools -name __pycache__ -prune -exec rm -rf {} +
+
+# -- what the stamps stand for
+
+$(STAMPS)/machine: tools/machine.sh Cargo.toml
+	@mkdir -p $(@D)
+	@tools/machine.sh build
+	@touch $@
+
+# BROWSER=no asks for less, so it leaves no stamp that a later call could trust.
+$(STAMPS)/test-machine: tools/machine.sh Cargo.toml $(if $(filter no,$(BROWSER)),FORCE)
+	@mkdir -p $(@D)
+	@tools/machine.sh test
+	$(if $(filter no,$(BROWSER)),,@touch $@)
+
+$(STAMPS)/run-packages: requirements/run.txt $(STAMPS)/machine $(if $(wildcard $(BIN)/python),,FORCE)
+	$(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements/run.txt
+	@touch $@
+
+$(STAMPS)/test-packages: requirements/test.txt $(STAMPS)/run-packages $(STAMPS)/test-machine
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements/test.txt
+	@touch $@
+
+$(STAMPS)/extension: $(STAMPS)/run-packages $(RUST_SOURCES) $(if $(MODULE),,FORCE)
+	VIRTUAL_ENV=$(CURDIR)/.venv $(BIN)/maturin develop --release --locked
+	@touch $@

@@ -1,0 +1,161 @@
+//! Which time-out applies to a connection now, and when it passes.
+//!
+//! A pure rule over plain numbers: no clock, no socket. Time is milliseconds since the front's start. A connection has at
+//! most one deadline at a time. The application's own time never counts: while a request is in flight only a client that
+//! takes nothing, or that owes bytes for which the application waits *now*, can be late. Every change of a [`Situation`] must
+//! be followed by a turn of the connection's task, or the sweep would look at an outdated deadline.
+
+use std::time::Duration;
+
+use crate::settings::FrontSettings;
+
+/// What a deadline depends on.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Situation {
+    /// The client takes no bytes since then.
+    pub(crate) write_blocked_since_ms: Option<u64>,
+    pub(crate) in_flight: bool,
+    /// The application waits for bytes of the body since then.
+    pub(crate) body_awaited_since_ms: Option<u64>,
+    pub(crate) inside_head: bool,
+    /// No head was complete yet.
+    pub(crate) is_first: bool,
+    /// When the last wait for the client began: for a head, for the next request, or for more of a body.
+    pub(crate) waiting_since_ms: u64,
+}
+
+/// What a client did not do in time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Overdue {
+    Silent,
+    SlowHead,
+    Stalled,
+}
+
+/// The deadline that counts in this situation, if any.
+pub(crate) fn deadline(now: &Situation, settings: &FrontSettings) -> Option<(u64, Overdue)> {
+    let (since, allowed, overdue) = if let Some(since) = now.write_blocked_since_ms {
+        (since, settings.stall_timeout, Overdue::Stalled)
+    } else if now.in_flight {
+        // Bytes that came before the application asked prove nothing about the time in which it did not.
+        let since = now.body_awaited_since_ms?.max(now.waiting_since_ms);
+        (since, settings.stall_timeout, Overdue::Stalled)
+    } else if now.inside_head {
+        (now.waiting_since_ms, settings.header_timeout, Overdue::SlowHead)
+    } else if now.is_first {
+        (now.waiting_since_ms, settings.header_timeout, Overdue::Silent)
+    } else {
+        (now.waiting_since_ms, settings.keep_alive_timeout, Overdue::Silent)
+    };
+    Some((since.saturating_add(millis(allowed)), overdue))
+}
+
+fn millis(length: Duration) -> u64 {
+    u64::try_from(length.as_millis()).unwrap_or(u64::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn at(now: Situation) -> Option<(u64, Overdue)> {
+        let settings = FrontSettings {
+            header_timeout: Duration::from_millis(10),
+            keep_alive_timeout: Duration::from_millis(75),
+            stall_timeout: Duration::from_millis(60),
+            ..FrontSettings::default()
+        };
+        deadline(&now, &settings)
+    }
+
+    const IDLE: Situation = Situation {
+        write_blocked_since_ms: None,
+        in_flight: false,
+        body_awaited_since_ms: None,
+        inside_head: false,
+        is_first: false,
+        waiting_since_ms: 1000,
+    };
+
+    #[test]
+    fn a_head_and_the_silence_between_two_have_different_times() {
+        assert_eq!(at(IDLE), Some((1075, Overdue::Silent)));
+        assert_eq!(
+            at(Situation {
+                inside_head: true,
+                ..IDLE
+            }),
+            Some((1010, Overdue::SlowHead))
+        );
+        assert_eq!(
+            at(Situation {
+                is_first: true,
+                ..IDLE
+            }),
+            Some((1010, Overdue::Silent))
+        );
+    }
+
+    #[test]
+    fn an_application_that_computes_is_never_late() {
+        assert_eq!(
+            at(Situation {
+                in_flight: true,
+                ..IDLE
+            }),
+            None
+        );
+        assert_eq!(
+            at(Situation {
+                in_flight: true,
+                inside_head: true,
+                ..IDLE
+            }),
+            None
+        );
+    }
+
+    #[test]
+    fn the_time_for_a_body_runs_from_the_later_of_asking_and_the_last_bytes() {
+        let asked = |since| Situation {
+            in_flight: true,
+            body_awaited_since_ms: Some(since),
+            ..IDLE
+        };
+        assert_eq!(
+            at(asked(90_000)),
+            Some((90_060, Overdue::Stalled)),
+            "computed first, asked then"
+        );
+        assert_eq!(
+            at(asked(10)),
+            Some((1060, Overdue::Stalled)),
+            "asked first, bytes came since"
+        );
+    }
+
+    #[test]
+    fn a_client_that_does_not_read_is_late_even_after_the_request() {
+        let blocked = Situation {
+            write_blocked_since_ms: Some(500),
+            ..IDLE
+        };
+        assert_eq!(at(blocked), Some((560, Overdue::Stalled)));
+        assert_eq!(
+            at(Situation {
+                in_flight: true,
+                ..blocked
+            }),
+            Some((560, Overdue::Stalled))
+        );
+    }
+
+    #[test]
+    fn an_endless_time_out_never_passes() {
+        let settings = FrontSettings {
+            keep_alive_timeout: Duration::MAX,
+            ..FrontSettings::default()
+        };
+        assert_eq!(deadline(&IDLE, &settings), Some((u64::MAX, Overdue::Silent)));
+    }
+}

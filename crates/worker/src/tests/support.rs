@@ -1,0 +1,151 @@
+//! A poller whose clock the test sets, and a client's end of a socket.
+
+use std::io::{Read, Write};
+use std::os::fd::{BorrowedFd, RawFd};
+use std::os::unix::net::UnixStream;
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::Arc;
+use std::time::Duration;
+
+use fairlead_protocol::{Limits, SessionSettings, Time, Timing};
+
+use crate::inbox::WorkerSettings;
+use crate::poller::{EpollPoller, Interest, Poller, Readiness};
+use crate::{Connection, Event, Worker};
+
+/// Readiness is the kernel's, time is the test's, and a wait never blocks.
+pub(super) struct FakePoller {
+    real: EpollPoller,
+    dials: Arc<Dials>,
+}
+
+#[derive(Default)]
+pub(super) struct Dials {
+    now: AtomicU64,
+    pub(super) changes: AtomicUsize,
+    /// The last time-out that the loop asked for, in milliseconds; `u64::MAX` for none.
+    pub(super) asked: AtomicU64,
+}
+
+impl Dials {
+    pub(super) fn advance(&self, by: Duration) {
+        self.now.fetch_add(by.as_millis() as u64, Ordering::SeqCst);
+    }
+}
+
+impl Poller for FakePoller {
+    fn add(&self, fd: BorrowedFd<'_>, key: u64, interest: Interest) -> std::io::Result<()> {
+        self.dials.changes.fetch_add(1, Ordering::SeqCst);
+        self.real.add(fd, key, interest)
+    }
+    fn modify(&self, fd: BorrowedFd<'_>, key: u64, interest: Interest) -> std::io::Result<()> {
+        self.dials.changes.fetch_add(1, Ordering::SeqCst);
+        self.real.modify(fd, key, interest)
+    }
+    fn remove(&self, fd: BorrowedFd<'_>) -> std::io::Result<()> {
+        self.dials.changes.fetch_add(1, Ordering::SeqCst);
+        self.real.remove(fd)
+    }
+    fn wait(&self, ready: &mut Vec<Readiness>, timeout: Option<Duration>) -> std::io::Result<()> {
+        let asked = timeout.map_or(u64::MAX, |limit| limit.as_millis() as u64);
+        self.dials.asked.store(asked, Ordering::SeqCst);
+        self.real.wait(ready, Some(Duration::ZERO))
+    }
+    fn wake(&self) {
+        self.real.wake();
+    }
+    fn now(&self) -> Time {
+        Time::from_millis(self.dials.now.load(Ordering::SeqCst))
+    }
+    fn descriptor(&self) -> RawFd {
+        self.real.descriptor()
+    }
+}
+
+/// A worker that moves only when the test drives it.
+pub(super) struct Bench {
+    pub(super) worker: Worker,
+    pub(super) dials: Arc<Dials>,
+}
+
+pub(super) fn settings() -> WorkerSettings {
+    let session = SessionSettings { limits: Limits::default(), timing: Timing::default() };
+    WorkerSettings { session: Arc::new(session), ..WorkerSettings::default() }
+}
+
+impl Bench {
+    pub(super) fn new(settings: WorkerSettings) -> Self {
+        let dials = Arc::new(Dials::default());
+        let poller = FakePoller { real: EpollPoller::new().unwrap(), dials: Arc::clone(&dials) };
+        Self { worker: Worker::without_thread(Box::new(poller), settings), dials }
+    }
+
+    pub(super) fn join(&self) -> (Arc<Connection>, UnixStream) {
+        self.join_with(Vec::new())
+    }
+
+    pub(super) fn join_with(&self, read_ahead: Vec<u8>) -> (Arc<Connection>, UnixStream) {
+        let (ours, client) = UnixStream::pair().unwrap();
+        ours.set_nonblocking(true).unwrap();
+        let connection = self.worker.connection("peer /path".into(), None);
+        self.worker.join(&connection, ours.into(), read_ahead);
+        self.turn();
+        client.set_nonblocking(true).unwrap();
+        (connection, client)
+    }
+
+    pub(super) fn turn(&self) -> Vec<Event> {
+        let mut events = Vec::new();
+        self.worker.drive(&mut events, None);
+        events
+    }
+
+    pub(super) fn after(&self, by: Duration) -> Vec<Event> {
+        self.dials.advance(by);
+        self.turn()
+    }
+}
+
+/// A masked client frame with a short payload.
+pub(super) fn frame(first_byte: u8, payload: &[u8]) -> Vec<u8> {
+    let mask = [0x11, 0x22, 0x33, 0x44];
+    let mut frame = vec![first_byte];
+    match payload.len() {
+        len @ 0..=125 => frame.push(0x80 | len as u8),
+        len @ 126..=65535 => {
+            frame.push(0x80 | 126);
+            frame.extend_from_slice(&(len as u16).to_be_bytes());
+        }
+        len => {
+            frame.push(0x80 | 127);
+            frame.extend_from_slice(&(len as u64).to_be_bytes());
+        }
+    }
+    frame.extend_from_slice(&mask);
+    frame.extend(payload.iter().enumerate().map(|(i, byte)| byte ^ mask[i % 4]));
+    frame
+}
+
+pub(super) const BINARY: u8 = 0x82;
+
+/// What the client has received by now.
+pub(super) fn received(client: &mut UnixStream) -> Vec<u8> {
+    let mut all = Vec::new();
+    let mut buffer = [0u8; 65536];
+    while let Ok(count @ 1..) = client.read(&mut buffer) {
+        all.extend_from_slice(&buffer[..count]);
+    }
+    all
+}
+
+pub(super) fn send(client: &mut UnixStream, bytes: &[u8]) {
+    client.write_all(bytes).unwrap();
+}
+
+/// The next message as owned bytes, if one is there.
+pub(super) fn take(connection: &Arc<Connection>) -> Option<Vec<u8>> {
+    match connection.receive(None, |_, payload| payload.to_vec()) {
+        crate::Received::Message(message) => Some(message),
+        _ => None,
+    }
+}

@@ -1,0 +1,83 @@
+"""Fixtures of the outer tests: the host to test under, and servers that are started once and shared.
+
+A server is keyed by host, app and options and lives for the session, so that hundreds of tests need a dozen processes. A
+test that kills, reloads or stops its server starts one of its own with `start`. Unit tests use none of these.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable, Iterator
+
+import pytest
+from support.hosts import HOSTS, Host
+from support.raw_client import RawClient
+from support.server import Server
+
+_numbers = itertools.count(1)
+
+
+@pytest.fixture(scope="session", params=HOSTS, ids=lambda host: host.name)
+def host(request: pytest.FixtureRequest) -> Host:
+    """Each concurrency model in turn."""
+    return request.param
+
+
+@pytest.fixture(scope="session")
+def serve(host: Host) -> Iterator[Callable[..., Server]]:
+    """`serve(app, *options, listen=…)`: a shared server under the present host."""
+    running: dict[object, Server] = {}
+
+    def shared(app: str, *options: str, listen: tuple[str, ...] = ("--http", "127.0.0.1:0")) -> Server:
+        key = (app, options, listen)
+        if key not in running:
+            running[key] = Server.start(app, *host.options, *options, listen=listen)
+        return running[key]
+
+    yield shared
+    _stop_all(list(running.values()))
+
+
+@pytest.fixture
+def start(host: Host) -> Iterator[Callable[..., Server]]:
+    """`start(app, *options)`: a server for this test alone, under the present host."""
+    running: list[Server] = []
+
+    def own(app: str, *options: str, **how: object) -> Server:
+        server = Server.start(app, *host.options, *options, **how)  # type: ignore[arg-type]
+        running.append(server)
+        return server
+
+    yield own
+    _stop_all(running)
+
+
+def _stop_all(servers: list[Server]) -> None:
+    failures = []
+    for server in servers:
+        try:
+            server.stop()
+        except AssertionError as error:
+            failures.append(str(error))
+    assert not failures, "\n".join(failures)
+
+
+@pytest.fixture
+def token() -> str:
+    """A name for one request, to find what its app notes."""
+    return f"t{next(_numbers)}"
+
+
+@pytest.fixture
+def upgrade() -> Iterator[Callable[..., RawClient]]:
+    """`RawClient.upgrade`, with clients that are closed after the test."""
+    clients: list[RawClient] = []
+
+    def connect(server: Server, path: str = "/", **how: object) -> RawClient:
+        client = RawClient.upgrade(server, path, **how)  # type: ignore[arg-type]
+        clients.append(client)
+        return client
+
+    yield connect
+    for client in clients:
+        client.close()

@@ -1,0 +1,214 @@
+"""An application that behaves as its path says, well or badly. `/books` tells what is left of it all."""
+
+import gc
+import json
+import os
+import sys
+import threading
+import time
+
+from fairlead import ConnectionClosed, websocket
+
+#: Units that run now, by path; a unit that is forgotten shows here.
+live = {}
+#: Parked greenlets; without a reference greenlet would end them.
+parked = []
+
+
+def application(environ, start_response):
+    path = environ["PATH_INFO"]
+    if path == "/books":
+        start_response("200 OK", [("Content-Type", "application/json")])
+        return [json.dumps(books()).encode()]
+    live[path] = live.get(path, 0) + 1
+    try:
+        return BEHAVIOURS[path](environ, start_response)
+    finally:
+        live[path] -= 1
+
+
+def books():
+    gc.collect()
+    greenlet = sys.modules.get("greenlet")
+    kind = greenlet.greenlet if greenlet else ()
+    return {
+        "pid": os.getpid(),
+        "live": sum(live.values()),
+        "by_path": live,
+        "greenlets": sum(1 for one in gc.get_objects() if greenlet and isinstance(one, kind)),
+        "threads": threading.active_count(),
+        "objects": len(gc.get_objects()),
+    }
+
+
+def hello(environ, start_response):
+    start_response("200 OK", [("Content-Type", "text/plain")])
+    return [b"hello"]
+
+
+def whoami(environ, start_response):
+    start_response("200 OK", [("Content-Type", "text/plain")])
+    return [str(os.getpid()).encode()]
+
+
+def echo(environ, start_response):
+    with websocket(environ) as ws:
+        for message in ws:
+            ws.send(message)
+
+
+def pid(environ, start_response):
+    """Echoes, after a first message with the worker's process id."""
+    with websocket(environ) as ws:
+        ws.send(str(os.getpid()))
+        for message in ws:
+            ws.send(message)
+
+
+def park(environ, start_response):
+    """Never receives: the unit waits for something that the engine does not know."""
+    websocket(environ)
+    if "greenlet" in sys.modules and threading.current_thread() is threading.main_thread():
+        import greenlet
+
+        me = greenlet.getcurrent()
+        parked.append(me)
+        while True:
+            me.parent.switch()
+    threading.Event().wait()
+
+
+def busy(environ, start_response):
+    """Computes without a pause for as many seconds as the client says, then echoes."""
+    with websocket(environ) as ws:
+        for message in ws:
+            end = time.monotonic() + float(message)
+            while time.monotonic() < end:
+                pass
+            ws.send("done")
+
+
+def stubborn(environ, start_response):
+    """Takes no hint that it is over."""
+    ws = websocket(environ)
+    ws.send("you will not get rid of me")
+    while True:
+        try:
+            ws.receive()
+        except BaseException:
+            if "greenlet" in sys.modules and threading.current_thread() is threading.main_thread():
+                time.sleep(0.05)
+            else:
+                threading.Event().wait()
+
+
+def firehose(environ, start_response):
+    """Sends without end, never receives."""
+    ws = websocket(environ)
+    piece = b"x" * 16384
+    while True:
+        ws.send(piece)
+
+
+def firehose_small(environ, start_response):
+    ws = websocket(environ)
+    while True:
+        ws.send("tick")
+
+
+def raise_at_once(environ, start_response):
+    raise ValueError("before the handshake")
+
+
+def raise_after_handshake(environ, start_response):
+    websocket(environ)
+    raise ValueError("after the handshake")
+
+
+def raise_on_message(environ, start_response):
+    ws = websocket(environ)
+    ws.receive()
+    raise ValueError("on a message")
+
+
+def raise_in_close(environ, start_response):
+    class Result:
+        def __iter__(self):
+            return iter([b"ok"])
+
+        def close(self):
+            raise ValueError("in close")
+
+    start_response("200 OK", [("Content-Type", "text/plain")])
+    return Result()
+
+
+def raise_in_the_body(environ, start_response):
+    start_response("200 OK", [("Content-Type", "text/plain"), ("Content-Length", "10")])
+
+    def body():
+        yield b"12345"
+        raise ValueError("in the body")
+
+    return body()
+
+
+def system_exit(environ, start_response):
+    ws = websocket(environ)
+    ws.receive()
+    sys.exit(3)
+
+
+def system_exit_plain(environ, start_response):
+    sys.exit(3)
+
+
+def keyboard_interrupt(environ, start_response):
+    ws = websocket(environ)
+    ws.receive()
+    raise KeyboardInterrupt
+
+
+def greenlet_exit(environ, start_response):
+    import greenlet
+
+    ws = websocket(environ)
+    ws.receive()
+    raise greenlet.GreenletExit
+
+
+def recursion(environ, start_response):
+    ws = websocket(environ)
+    ws.receive()
+
+    def deeper():
+        return deeper() + 1
+
+    deeper()
+
+
+def no_import(environ, start_response):
+    uwsgi.websocket_handshake()  # noqa: F821 - the listing of uWSGI's manual forgets the import
+
+
+def wrong_result(environ, start_response):
+    start_response("200 OK", [])
+    return 42
+
+
+def no_start(environ, start_response):
+    return [b"no start_response"]
+
+
+def raise_in_send(environ, start_response):
+    """Sends to a peer that left: ConnectionClosed is the usual end and no error of the app."""
+    ws = websocket(environ)
+    try:
+        while True:
+            ws.receive()
+    except ConnectionClosed:
+        ws.send("too late")
+
+
+BEHAVIOURS = {f"/{name}": function for name, function in list(globals().items()) if callable(function)}
+BEHAVIOURS["/"] = echo

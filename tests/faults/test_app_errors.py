@@ -1,0 +1,158 @@
+"""An app that fails costs its own connection and nothing else, whatever it raises; a bad start is told in one sentence.
+
+Each failure is repeated more often than the worker has slots: a unit that takes its slot along shows at once.
+"""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+from faults.machine import BEHAVIOURS, books, echo, get, slots, wait_until
+from support.raw_client import RawClient
+from support.server import Server
+
+SLOTS = 3
+REPEATS = 8
+
+
+@pytest.fixture
+def server(host, start):
+    return start(BEHAVIOURS, *slots(host, SLOTS))
+
+
+def nobody_is_left(server: Server) -> None:
+    wait_until(lambda: books(server)["live"] == 0, "all units end")
+
+
+def test_an_exception_after_the_handshake_closes_with_1011(server, upgrade):
+    for _ in range(REPEATS):
+        upgrade(server, "/raise_after_handshake").expect_failure(1011)
+    line = server.wait_for_line(r"/raise_after_handshake.* the application raised ValueError: after the handshake")
+    assert "127.0.0.1" in line.string
+    server.wait_for_line(r"^ValueError: after the handshake")
+    nobody_is_left(server)
+    echo(upgrade(server, "/echo"))
+
+
+def test_an_exception_on_a_message_leaves_the_other_connections_alone(server, upgrade):
+    bystander = upgrade(server, "/echo")
+    for _ in range(REPEATS):
+        client = upgrade(server, "/raise_on_message")
+        client.send_text("go")
+        client.expect_failure(1011)
+        echo(bystander)
+    bystander.close_in_order()
+    nobody_is_left(server)
+
+
+@pytest.mark.parametrize("path", ["/raise_at_once", "/wrong_result", "/no_start"])
+def test_a_failure_before_any_response_is_a_500_and_the_log_says_why(server, path):
+    for _ in range(REPEATS):
+        status, body = get(server, path)
+        assert status == 500, body
+        assert b"Traceback" not in body, "a stranger must not see the code"
+    assert "127.0.0.1" in server.wait_for_line(rf"{path}.* the application raised ").string
+    nobody_is_left(server)
+
+
+def test_a_failure_in_the_body_cuts_the_connection_so_that_the_client_notices(server):
+    for _ in range(REPEATS):
+        with RawClient(server.connect()) as client:
+            client.send_bytes(f"GET /raise_in_the_body HTTP/1.1\r\nHost: {server.host_header}\r\n\r\n".encode())
+            assert client.read_response().status == 200
+            assert client.read_rest() in (b"", b"12345")
+    nobody_is_left(server)
+
+
+def test_a_failure_in_close_is_logged_and_the_response_stands(server):
+    for _ in range(REPEATS):
+        assert get(server, "/raise_in_close") == (200, b"ok")
+    server.wait_for_line(r"ValueError: in close")
+    nobody_is_left(server)
+
+
+@pytest.mark.parametrize("path", ["/system_exit", "/greenlet_exit", "/keyboard_interrupt"])
+def test_an_exit_raised_by_the_app_ends_its_own_unit_only(server, upgrade, path):
+    pid = server.worker_pids()
+    for _ in range(REPEATS):
+        client = upgrade(server, path)
+        client.send_text("go")
+        code, _ = client.read_close()
+        assert code in (1001, 1011)
+    assert server.worker_pids() == pid, "the worker itself must stay"
+    echo(upgrade(server, "/echo"))
+    nobody_is_left(server)
+
+
+def test_an_exit_before_any_response_gets_an_answer(server):
+    for _ in range(REPEATS):
+        status, _ = get(server, "/system_exit_plain")
+        assert status in (500, 503)
+    nobody_is_left(server)
+
+
+def test_endless_recursion_is_an_exception_like_any_other(server, upgrade):
+    for _ in range(REPEATS):
+        client = upgrade(server, "/recursion")
+        client.send_text("go")
+        client.expect_failure(1011)
+    server.wait_for_line(r"the application raised RecursionError")
+    echo(upgrade(server, "/echo"))
+    nobody_is_left(server)
+
+
+def test_uwsgi_without_its_import_gets_a_hint(server):
+    with RawClient(server.connect()) as client:
+        from support.raw_client import handshake_request
+
+        client.send_bytes(handshake_request(server.host_header, "/no_import"))
+        assert client.read_response().status == 500
+    server.wait_for_line(r"/no_import.*NameError.*add `import uwsgi` at the top of the file")
+
+
+def test_a_send_to_a_peer_that_left_is_no_error_of_the_app(server, upgrade):
+    upgrade(server, "/raise_in_send").close_in_order()
+    wait_until(lambda: books(server)["live"] == 0, "the unit ends")
+    assert not [line for line in server.lines if "raised" in line]
+
+
+BAD_STARTS = {
+    "a raise at import": ("raise ValueError('the database is not there')", r"ValueError: the database is not there"),
+    "a missing import": ("import no_such_module_at_all", r"no_such_module_at_all"),
+    "an exit at import": ("import sys; sys.exit(7)", r"exit|SystemExit"),
+    "no callable": ("app = 1", r"'?application'?"),
+    "a callable that is none": ("application = 3", r"application"),
+    "a syntax error": ("def application(:", r"syntax|line 1"),
+    "uwsgi without its import": ("uwsgi.opt", r"add `import uwsgi`"),
+}
+
+
+@pytest.mark.parametrize("name", BAD_STARTS)
+def test_an_app_that_cannot_be_loaded_is_told_in_one_sentence_with_status_2(tmp_path, host, name):
+    text, expected = BAD_STARTS[name]
+    app = tmp_path / "app.py"
+    app.write_text(text + "\n")
+    server = Server.launch("--http", "127.0.0.1:0", "--wsgi-file", str(app), *host.options)
+    assert server.wait_for_end() == 2, "\n".join(server.lines)
+    last = server.lines[-1]
+    assert last.startswith("fairlead: ") and last.endswith("."), "\n".join(server.lines)
+    assert re.search(expected, last), last
+    assert str(app) in last or "app.py" in last, last
+
+
+@pytest.mark.parametrize(
+    ("options", "expected"),
+    [
+        (("--wsgi-file", "/nowhere/app.py"), r"/nowhere/app\.py"),
+        (("--module", "no_such_module_at_all"), r"no_such_module_at_all"),
+        (("--wsgi-file", str(BEHAVIOURS), "--websockets-ping-frequency", "3"), r"websockets-ping-freq\b"),
+        (("--wsgi-file", str(BEHAVIOURS), "--threads", "many"), r"--threads.*many"),
+        (("--wsgi-file", str(BEHAVIOURS), "--callable", "nothing"), r"nothing"),
+    ],
+)
+def test_a_bad_option_is_told_in_one_sentence_with_status_2(options, expected):
+    server = Server.launch("--http", "127.0.0.1:0", *options)
+    assert server.wait_for_end() == 2, "\n".join(server.lines)
+    assert re.search(expected, server.lines[-1]), server.lines[-1]
+    assert server.lines[-1].startswith("fairlead: ")

@@ -1,0 +1,21 @@
+"""The concurrency models that every behaviour is tested under.
+
+A later host is one more line here; tests take the fixture `host` (or a server made from it) and know no names.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+
+class Host(NamedTuple):
+    """A concurrency model: how it is called in test ids, and the options that choose it with 200 slots."""
+
+    name: str
+    options: tuple[str, ...]
+
+
+HOSTS = (
+    Host("greenlets", ("--async", "200", "--greenlet")),
+    Host("threads", ("--threads", "200")),
+)
