@@ -33,7 +33,7 @@ RUST_SOURCES := Cargo.toml Cargo.lock pyproject.toml \
 # The extension lies in the source tree; someone may have cleaned it away behind the stamp.
 MODULE := $(wildcard python/fairlead/_engine*.so)
 
-.PHONY: help setup build run test check lint format test-rust test-python conformance fuzz bench docs lock clean FORCE
+.PHONY: help setup build run test check lint format deny test-rust test-python conformance fuzz bench docs lock clean FORCE
 
 help: ## this list
 	@echo "usage: make TARGET [NAME=value]"
@@ -80,6 +80,12 @@ format: $(STAMPS)/test-packages ## let rustfmt and ruff format everything
 	cd fuzz && cargo fmt
 	$(BIN)/ruff check --fix-only --quiet .
 	$(BIN)/ruff format .
+
+# Not part of `make test`: building cargo-deny takes five minutes, and tests/architecture checks deny.toml's licences,
+# homes and sources in a second. This adds what only the tool knows, such as crates that come in two versions.
+deny: $(STAMPS)/machine ## check deny.toml with cargo-deny, built once into .build/tools
+	@test -x .build/tools/bin/cargo-deny || cargo install cargo-deny --version 0.20.2 --locked --root .build/tools
+	.build/tools/bin/cargo-deny --offline --locked check licenses bans sources
 
 # The Python binding has no Rust tests: it would have to link an interpreter, and tests/ runs all of it.
 test-rust: $(STAMPS)/run-packages ## all Rust tests

@@ -6,6 +6,7 @@ has an end; where a log line or a frame tells, tests wait for that instead.
 
 from __future__ import annotations
 
+import http.client
 import json
 import re
 import time
@@ -65,14 +66,13 @@ def wait_until(condition: Callable[[], bool], what: str, timeout_s: float = TIME
 
 def get(server: Server, path: str) -> tuple[int, bytes]:
     """One plain HTTP request on a connection of its own: status and body."""
-    with RawClient(server.connect()) as client:
-        client.send_bytes(
-            f"GET {path} HTTP/1.1\r\nHost: {server.host_header}\r\nConnection: close\r\n\r\n".encode()
-        )
-        response = client.read_response()
-        while client.read_some():
-            pass
-        return response.status, bytes(client.buffer)
+    connection = http.client.HTTPConnection(*server.address, timeout=TIMEOUT_S)
+    try:
+        connection.request("GET", path, headers={"Connection": "close"})
+        response = connection.getresponse()
+        return response.status, response.read()
+    finally:
+        connection.close()
 
 
 def books(server: Server) -> dict[str, Any]:

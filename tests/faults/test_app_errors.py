@@ -81,8 +81,8 @@ def test_an_exit_raised_by_the_app_ends_its_own_unit_only(server, upgrade, path)
         code, _ = client.read_close()
         assert code in (1001, 1011)
     assert server.worker_pids() == pid, "the worker itself must stay"
-    echo(upgrade(server, "/echo"))
     nobody_is_left(server)
+    echo(upgrade(server, "/echo"))
 
 
 def test_an_exit_before_any_response_gets_an_answer(server):
@@ -98,8 +98,8 @@ def test_endless_recursion_is_an_exception_like_any_other(server, upgrade):
         client.send_text("go")
         client.expect_failure(1011)
     server.wait_for_line(r"the application raised RecursionError")
-    echo(upgrade(server, "/echo"))
     nobody_is_left(server)
+    echo(upgrade(server, "/echo"))
 
 
 def test_uwsgi_without_its_import_gets_a_hint(server):

@@ -4,6 +4,7 @@
 //! front's thread: it puts the request on the desk and rings the loop, nothing more.
 
 use std::os::fd::{OwnedFd, RawFd};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError, Weak};
 use std::time::Duration;
 
@@ -51,6 +52,8 @@ pub(crate) struct Hall {
     pub(crate) parking: Parking,
     delivery: Delivery,
     desk: Desk<Box<Request>>,
+    /// The front has put requests on the desk since it last rang; only the front's thread touches it.
+    arrived: AtomicBool,
     front: OnceLock<Weak<Front>>,
     this: OnceLock<Weak<Hall>>,
 }
@@ -78,6 +81,7 @@ impl Engine {
             parking: Parking::default(),
             delivery: settings.delivery,
             desk: Desk::new(settings.slots),
+            arrived: AtomicBool::new(false),
             front: OnceLock::new(),
             this: OnceLock::new(),
         });
@@ -182,7 +186,14 @@ impl Hall {
 impl Handoff for Hall {
     fn request(&self, request: Head, exchange: Arc<Exchange>) {
         let Some(hall) = self.this.get().and_then(Weak::upgrade) else { return };
-        if self.desk.put(Box::new(Request::new(request, exchange, hall))) {
+        if self.desk.put(Box::new(Request::new(request, exchange, hall))) && self.delivery == Delivery::Loop {
+            self.arrived.store(true, Ordering::Relaxed);
+        }
+    }
+
+    fn turn_ended(&self) {
+        // One wake-up for all requests of the front's turn.
+        if self.arrived.swap(false, Ordering::Relaxed) {
             self.worker.ring();
         }
     }

@@ -143,6 +143,11 @@ impl Reactor {
         let mut state = connection.lock();
         // A thread that reads for itself wants to block in `recv(2)`; the loop says DONTWAIT with each call.
         let _ = rustix::io::ioctl_fionbio(&socket, state.reader == Reader::Loop);
+        if state.reader == Reader::Thread {
+            // Its thread is away until it receives for the first time, which it may never do.
+            shared.scan_parked.store(false, Ordering::SeqCst);
+            self.scan_at.get_or_insert(now + shared.settings.takeover_after);
+        }
         state.socket = Some(Arc::new(socket));
         state.key = key;
         if !read_ahead.is_empty() {
@@ -192,7 +197,8 @@ impl Reactor {
             if writable {
                 state.flush(now);
             }
-            if readable {
+            // Its thread may have come back since the wait ended: bytes read now would lie here unseen while it blocks.
+            if readable && state.reader == Reader::Loop {
                 state.read(&mut self.buffer, now);
             }
             if !state.outbox.is_empty() {

@@ -80,9 +80,10 @@ class Response:
         elif not self.status:
             raise no_start()
         else:
+            # Begun only afterwards: a header that cannot be sent raises, and the client still gets its 500.
+            self._request.respond(self.status, self._reason, self._headers, body)
             self.began = True
             self.sent_bytes = len(body)
-            self._request.respond(self.status, self._reason, self._headers, body)
 
     def pieces(self, result: Iterable[Any], is_websocket: Callable[[], bool]) -> None:
         """The result is iterated. The handshake may happen in it; from then on its items are dropped."""
@@ -149,8 +150,8 @@ class Response:
             return
         if not self.status:
             raise no_start()
-        self.began = True
         self._request.start(self.status, self._reason, self._headers)
+        self.began = True
 
 
 def no_start() -> RuntimeError:

@@ -192,8 +192,11 @@ fn the_loop_reads_for_a_thread_that_is_away_and_gives_the_socket_back() {
         })
     };
     for round in 0..50u8 {
+        let asked = Instant::now();
         write(&mut client, &frame(0x89, &[round]));
         assert_eq!(read_exactly(&mut client, 3), [0x8a, 1, round]);
+        // Milliseconds, on a quiet machine; the session's own timers would come only after 15 s.
+        assert!(asked.elapsed() < Duration::from_secs(5), "round {round}: {:?}", asked.elapsed());
         write(&mut client, &frame(BINARY, &[round]));
         go.store(true, Ordering::SeqCst);
         assert_eq!(read_exactly(&mut client, 3), [0x82, 1, round]);

@@ -1,0 +1,373 @@
+//! `fl_engine`: start, poll or wait, drain, stop.
+
+use std::collections::VecDeque;
+use std::ffi::{c_char, c_int, CString};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Mutex, MutexGuard, PoisonError, TryLockError};
+use std::time::Duration;
+
+use fairlead_engine as fl;
+use fl::{Address, CloseCode, Delivery, Event, Listener};
+
+use crate::handle::{check_place, give, limit, live, millis, optional_text, put, take, Handle, Tag};
+use crate::request::fl_request;
+use crate::settings::{check, fl_settings, Checked};
+use crate::signals::Blocked;
+use crate::status::{guarded, guarded_value, Failure, FL_END, FL_OK, FL_TIMEOUT};
+
+/// A request has arrived; the event's `request` is the caller's from now on.
+pub const FL_EVENT_REQUEST: c_int = 1;
+/// What the unit with this token waits for has changed: it asks again.
+pub const FL_EVENT_WAKE: c_int = 2;
+/// The time set for this token with `fl_engine_wake_at` has come.
+pub const FL_EVENT_DEADLINE: c_int = 3;
+
+/// The longest single wait of `fl_engine_poll`. A request or a ring that comes between two polls is not seen by the
+/// engine's next wait if nothing else happens (the turn clears the bell before it sleeps, and the desk is not among what
+/// it looks at), so no wait may be long. Remove this when `Engine::poll` keeps what `Engine::ring` promises.
+const LONGEST_WAIT: Duration = Duration::from_millis(20);
+
+/// What `fl_engine_poll` reports.
+#[repr(C)]
+#[derive(Clone, Copy)]
+pub struct fl_event {
+    /// `FL_EVENT_*`.
+    pub kind: c_int,
+    /// Of a wake or a deadline.
+    pub token: u64,
+    /// Of a request, else NULL.
+    pub request: *mut fl_request,
+}
+
+/// One process's engine.
+#[repr(C)]
+pub struct fl_engine {
+    tag: Tag,
+    /// Before the engine, so that requests that nobody took are answered while it lives.
+    carried: Mutex<Carried>,
+    engine: fl::Engine,
+    delivery: Delivery,
+    addresses: Vec<(CString, c_int)>,
+    dismissed: AtomicBool,
+}
+
+// SAFETY: `repr(C)`, the tag comes first, the number is used once.
+unsafe impl Handle for fl_engine {
+    const TAG: u32 = 0x464c_0001;
+    const NAME: &'static str = "fl_engine";
+}
+
+/// Events of the last turn that did not fit.
+#[derive(Default)]
+struct Carried {
+    queue: VecDeque<Event>,
+    fresh: Vec<Event>,
+}
+
+impl fl_engine {
+    fn hosts_with(&self, delivery: Delivery, instead: &str) -> Result<(), Failure> {
+        if self.delivery == delivery {
+            return Ok(());
+        }
+        Err(Failure::usage(format!("this engine was started with the other delivery; use {instead}")))
+    }
+}
+
+/// Starts an engine and accepts connections from now on. `*engine` is the caller's, to be freed with `fl_engine_free`;
+/// it is NULL after an error. Nothing that `settings` points to is needed afterwards, and all its descriptors stay the
+/// caller's. From any thread.
+///
+/// # Safety
+/// `settings` was filled by `fl_settings_init`, its pointers and counts are right; `engine` is NULL or writable.
+#[no_mangle]
+pub unsafe extern "C" fn fl_engine_start(settings: *const fl_settings, engine: *mut *mut fl_engine) -> c_int {
+    guarded(|| {
+        // SAFETY: the caller's promise.
+        let Checked { settings, listeners } = unsafe {
+            put(engine, std::ptr::null_mut())?;
+            check(settings)?
+        };
+        let addresses = listeners.iter().map(address).collect();
+        let delivery = settings.delivery;
+        let blocked = Blocked::all().map_err(|error| Failure::system(&error))?;
+        let started = fl::Engine::start(settings, listeners).map_err(|error| Failure::system(&error))?;
+        drop(blocked);
+        let handle = give(fl_engine {
+            tag: Tag::of::<fl_engine>(),
+            carried: Mutex::default(),
+            engine: started,
+            delivery,
+            addresses,
+            dismissed: AtomicBool::new(false),
+        });
+        // SAFETY: as above.
+        unsafe { put(engine, handle) }?;
+        Ok(FL_OK)
+    })
+}
+
+/// One turn of the loop by the calling thread (`FL_DELIVERY_LOOP`): waits at most `timeout_ms` (negative: no limit)
+/// until something happens, and writes up to `capacity` events. Answers their number, or a negative status.
+///
+/// 0 may come before the time-out (a ring, a signal, the engine's own affairs): loop. Events that did not fit come first
+/// the next time, without a turn. Each request belongs to the caller. One thread at a time.
+///
+/// # Safety
+/// `engine` is NULL or live; `events` has room for `capacity` events.
+#[no_mangle]
+pub unsafe extern "C" fn fl_engine_poll(
+    engine: *mut fl_engine,
+    events: *mut fl_event,
+    capacity: usize,
+    timeout_ms: c_int,
+) -> c_int {
+    guarded(|| {
+        // SAFETY: the caller's promise.
+        let engine = unsafe { live(engine) }?;
+        engine.hosts_with(Delivery::Loop, "fl_engine_wait_request")?;
+        check_place(events)?;
+        if capacity == 0 {
+            return Err(Failure::usage("there is room for no event; give room for one at least"));
+        }
+        let mut carried = only_thread(&engine.carried)?;
+        let Carried { queue, fresh } = &mut *carried;
+        if queue.is_empty() {
+            let limit = limit(timeout_ms).map_or(LONGEST_WAIT, |limit| limit.min(LONGEST_WAIT));
+            engine.engine.poll(fresh, Some(limit));
+            queue.extend(fresh.drain(..));
+        }
+        let count = queue.len().min(capacity).min(c_int::MAX as usize);
+        for (index, event) in queue.drain(..count).enumerate() {
+            let event = match event {
+                Event::Request(request) => {
+                    let request = give(fl_request::new(request, engine.delivery));
+                    fl_event { kind: FL_EVENT_REQUEST, token: 0, request }
+                }
+                Event::Wake(token) => fl_event { kind: FL_EVENT_WAKE, token, request: std::ptr::null_mut() },
+                Event::Deadline(token) => fl_event { kind: FL_EVENT_DEADLINE, token, request: std::ptr::null_mut() },
+            };
+            // SAFETY: the caller has room for `capacity` events, and `index` is below it.
+            unsafe { events.add(index).write(event) };
+        }
+        Ok(c_int::try_from(count).unwrap_or(c_int::MAX))
+    })
+}
+
+/// Blocks until there is a request (`FL_DELIVERY_THREADS`), at most `timeout_ms` (negative: no limit). `*request`
+/// belongs to the caller. `FL_TIMEOUT`; `FL_END` once the engine is dismissed and no request waits. From any thread, any
+/// number at a time.
+///
+/// # Safety
+/// `engine` is NULL or live; `request` is NULL or writable.
+#[no_mangle]
+pub unsafe extern "C" fn fl_engine_wait_request(
+    engine: *mut fl_engine,
+    timeout_ms: c_int,
+    request: *mut *mut fl_request,
+) -> c_int {
+    guarded(|| {
+        // SAFETY: the caller's promise.
+        let engine = unsafe {
+            put(request, std::ptr::null_mut())?;
+            live(engine)?
+        };
+        engine.hosts_with(Delivery::Threads, "fl_engine_poll")?;
+        let Some(given) = engine.engine.wait_request(limit(timeout_ms)) else {
+            return Ok(if engine.dismissed.load(Ordering::SeqCst) { FL_END } else { FL_TIMEOUT });
+        };
+        // SAFETY: as above.
+        unsafe { put(request, give(fl_request::new(given, engine.delivery))) }?;
+        Ok(FL_OK)
+    })
+}
+
+/// A descriptor for a foreign event loop: it polls readable when `fl_engine_poll` has something to do. Belongs to the
+/// engine; only poll it. Negative status on misuse. From any thread.
+///
+/// A hint, not a promise, at present: while nobody polls, the engine's own thread takes turns and may take the readiness
+/// with it. Call `fl_engine_poll` with time-out 0 every few milliseconds besides.
+///
+/// # Safety
+/// `engine` is NULL or live.
+#[no_mangle]
+pub unsafe extern "C" fn fl_engine_descriptor(engine: *const fl_engine) -> c_int {
+    guarded(|| {
+        // SAFETY: the caller's promise.
+        Ok(unsafe { live(engine) }?.engine.descriptor())
+    })
+}
+
+/// Ends the current or the next wait of `fl_engine_poll`. From any thread; not from a signal handler.
+///
+/// # Safety
+/// `engine` is NULL or live.
+#[no_mangle]
+pub unsafe extern "C" fn fl_engine_ring(engine: *mut fl_engine) -> c_int {
+    guarded(|| {
+        // SAFETY: the caller's promise.
+        unsafe { live(engine) }?.engine.ring();
+        Ok(FL_OK)
+    })
+}
+
+/// `FL_EVENT_DEADLINE` with `token` comes once `after_ms` have passed (`FL_DELIVERY_LOOP`). It cannot be taken back: a
+/// program that no longer waits ignores the event. From any thread.
+///
+/// # Safety
+/// `engine` is NULL or live.
+#[no_mangle]
+pub unsafe extern "C" fn fl_engine_wake_at(engine: *mut fl_engine, after_ms: u64, token: u64) -> c_int {
+    guarded(|| {
+        // SAFETY: the caller's promise.
+        let engine = unsafe { live(engine) }?;
+        engine.hosts_with(Delivery::Loop, "the time-outs of the blocking calls")?;
+        engine.engine.wake_at(millis(after_ms), token);
+        Ok(FL_OK)
+    })
+}
+
+/// No new connections, and a Close with `code` and `reason` (NULL: none) on every open WebSocket, RFC 6455 §7.1.2.
+/// Requests in flight go on, and one that is just being accepted may miss its Close: call it again while
+/// `fl_engine_busy` finds some. From any thread.
+///
+/// # Safety
+/// `engine` is NULL or live; `reason` is NULL or NUL-terminated.
+#[no_mangle]
+pub unsafe extern "C" fn fl_engine_drain(engine: *mut fl_engine, code: c_int, reason: *const c_char) -> c_int {
+    guarded(|| {
+        // SAFETY: the caller's promise.
+        let (engine, reason) = unsafe { (live(engine)?, optional_text(reason, "the reason")?) };
+        engine.engine.drain(close_code(code)?, reason.unwrap_or_default());
+        Ok(FL_OK)
+    })
+}
+
+/// Requests that hold a slot, and WebSockets in the loop, those that are closing included: both 0 when a drain is
+/// complete. Either place may be NULL. From any thread.
+///
+/// # Safety
+/// `engine` is NULL or live; `requests` and `sessions` are NULL or writable.
+#[no_mangle]
+pub unsafe extern "C" fn fl_engine_busy(engine: *const fl_engine, requests: *mut usize, sessions: *mut usize) -> c_int {
+    guarded(|| {
+        // SAFETY: the caller's promise.
+        let engine = unsafe { live(engine) }?;
+        let busy = engine.engine.busy();
+        for (place, value) in [(requests, busy.0), (sessions, busy.1)] {
+            if !place.is_null() {
+                // SAFETY: the caller's promise.
+                unsafe { put(place, value) }?;
+            }
+        }
+        Ok(FL_OK)
+    })
+}
+
+/// No more requests for `fl_engine_wait_request`: threads that wait there get `FL_END`. From any thread.
+///
+/// # Safety
+/// `engine` is NULL or live.
+#[no_mangle]
+pub unsafe extern "C" fn fl_engine_dismiss(engine: *mut fl_engine) -> c_int {
+    guarded(|| {
+        // SAFETY: the caller's promise.
+        let engine = unsafe { live(engine) }?;
+        engine.dismissed.store(true, Ordering::SeqCst);
+        engine.engine.dismiss();
+        Ok(FL_OK)
+    })
+}
+
+/// Ends the front within `deadline_ms`, cutting what is not done by then, and the engine's threads. Blocks that long at
+/// most. Idempotent. From any thread.
+///
+/// # Safety
+/// `engine` is NULL or live.
+#[no_mangle]
+pub unsafe extern "C" fn fl_engine_stop(engine: *mut fl_engine, deadline_ms: u64) -> c_int {
+    guarded(|| {
+        // SAFETY: the caller's promise.
+        let engine = unsafe { live(engine) }?;
+        engine.dismissed.store(true, Ordering::SeqCst);
+        engine.engine.stop(millis(deadline_ms));
+        Ok(FL_OK)
+    })
+}
+
+/// Frees the engine, after `fl_engine_stop` with 0 if there was none. Requests and sessions that the caller still holds
+/// stay valid handles, of connections that are over, and are freed as always. NULL is no error. No other thread may be
+/// inside a call with this engine.
+///
+/// # Safety
+/// `engine` is NULL or live, and used by nobody else.
+#[no_mangle]
+pub unsafe extern "C" fn fl_engine_free(engine: *mut fl_engine) -> c_int {
+    guarded(|| {
+        if engine.is_null() {
+            return Ok(FL_OK);
+        }
+        // SAFETY: the caller's promise.
+        let engine = unsafe { take(engine) }?;
+        engine.engine.stop(Duration::ZERO);
+        Ok(FL_OK)
+    })
+}
+
+/// The address of listener `index` as it is bound: "127.0.0.1:8080", "[::1]:80", "unix:/path"; those of `listen` come
+/// first, then those of `inherited`. NULL beyond the last. Lives as long as the engine. From any thread.
+///
+/// # Safety
+/// `engine` is NULL or live.
+#[no_mangle]
+pub unsafe extern "C" fn fl_engine_address(engine: *const fl_engine, index: usize) -> *const c_char {
+    guarded_value(std::ptr::null(), || {
+        // SAFETY: the caller's promise.
+        let engine = unsafe { live(engine) }?;
+        Ok(engine.addresses.get(index).map_or(std::ptr::null(), |(address, _)| address.as_ptr()))
+    })
+}
+
+/// The TCP port of listener `index`: the one that the system chose if port 0 was asked for; 0 for a UNIX socket.
+/// `FL_ERR_USAGE` beyond the last. From any thread.
+///
+/// # Safety
+/// `engine` is NULL or live.
+#[no_mangle]
+pub unsafe extern "C" fn fl_engine_port(engine: *const fl_engine, index: usize) -> c_int {
+    guarded(|| {
+        // SAFETY: the caller's promise.
+        let engine = unsafe { live(engine) }?;
+        let known = engine.addresses.len();
+        let listener = engine.addresses.get(index);
+        listener.map(|(_, port)| *port).ok_or_else(|| Failure::usage(format!("there is no listener {index}, there are {known}")))
+    })
+}
+
+/// A close code that may travel (RFC 6455 §7.4).
+pub(crate) fn close_code(code: c_int) -> Result<CloseCode, Failure> {
+    u16::try_from(code).ok().map(CloseCode).filter(|code| code.is_valid_on_wire()).ok_or_else(|| {
+        Failure::usage(format!(
+            "{code} is not a close code that may be sent (RFC 6455 §7.4); use 1000, 1001, 1008, 1011 or 3000 to 4999"
+        ))
+    })
+}
+
+fn address(listener: &Listener) -> (CString, c_int) {
+    let address = listener.local_address();
+    let port = match &address {
+        Address::Inet(address) => c_int::from(address.port()),
+        Address::Unix(_) | Address::Unknown => 0,
+    };
+    // A path has no NUL; an abstract name may, and is then not shown.
+    (CString::new(address.to_string()).unwrap_or_default(), port)
+}
+
+/// For what one thread may do at a time: a second one is told so, instead of waiting for ever.
+pub(crate) fn only_thread<T>(mutex: &Mutex<T>) -> Result<MutexGuard<'_, T>, Failure> {
+    match mutex.try_lock() {
+        Ok(guard) => Ok(guard),
+        // After a panic the data is still in order: it changes in single steps.
+        Err(TryLockError::Poisoned(poisoned)) => Ok(PoisonError::into_inner(poisoned)),
+        Err(TryLockError::WouldBlock) => Err(Failure::usage("another thread is inside this call; one at a time may be")),
+    }
+}

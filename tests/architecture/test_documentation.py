@@ -1,0 +1,133 @@
+"""The documentation names what exists: commands, files, links, settings, public names."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+
+import pytest
+from repository import ROOT, files, hold, name, text
+
+PUBLIC_NAMES = ROOT / "tests" / "architecture" / "public_names.txt"
+
+
+def make_targets() -> set[str]:
+    return set(re.findall(r"^([a-z-]+):.*##", text(ROOT / "Makefile"), re.MULTILINE))
+
+
+def code_of(page: str) -> str:
+    """What a page shows as code, inline or in blocks."""
+    return "\n".join(re.findall(r"```.*?```|`[^`\n]+`", page, re.DOTALL))
+
+
+def test_readme_names_the_two_commands():
+    hold(
+        "README shows `make run` and `make test`, and the Makefile has both",
+        "whoever comes first must get from a clone to a running server without a question",
+        (
+            f"make {target}"
+            for target in ("run", "test")
+            if f"make {target}" not in text(ROOT / "README.md") or target not in make_targets()
+        ),
+    )
+
+
+def test_every_make_command_in_the_documentation_exists():
+    found = []
+    for path in files(".md"):
+        for target in re.findall(r"\bmake ([a-z][a-z-]*)", code_of(text(path))):
+            if target not in make_targets():
+                found.append(f"{name(path)}: make {target}")
+    hold("a `make` command that a page shows is a target of the Makefile", "a page that lies is worse than none", found)
+
+
+def test_every_link_leads_somewhere():
+    found = []
+    for path in files(".md"):
+        for target in re.findall(r"\]\(([^)\s]+)\)", text(path)):
+            if re.match(r"[a-z]+:|#", target):
+                continue
+            if not (path.parent / target.split("#")[0]).exists():
+                found.append(f"{name(path)}: {target}")
+    hold("a relative link leads to a file of this repository", "a broken link sends the reader away", found)
+
+
+def test_every_file_that_the_architecture_names_exists():
+    pages = [ROOT / "ARCHITECTURE.md", ROOT / "CONTRIBUTING.md", ROOT / "README.md", *(ROOT / "docs").rglob("*.md")]
+    found = []
+    for page in pages:
+        for path in re.findall(
+            r"`((?:crates|bindings|python|tests|benches|examples|docs|fuzz|tools)/[\w./-]*)`", text(page)
+        ):
+            if not (ROOT / path).exists():
+                found.append(f"{name(page)}: {path}")
+    hold("a path that a page names exists", "the pages are the map; a map of last year's streets misleads", found)
+
+
+def test_decision_records_are_numbered_without_gaps_and_have_their_parts():
+    pages = sorted((ROOT / "docs" / "decisions").glob("[0-9]*.md"))
+    found = [name(page) for number, page in enumerate(pages, 1) if not page.name.startswith(f"{number:04}-")]
+    for page in pages:
+        parts = set(re.findall(r"^## (.+)$", text(page), re.MULTILINE))
+        found += [
+            f"{name(page)} has no {part}"
+            for part in ("Context", "Choice", "Price", "When to revisit")
+            if part not in parts
+        ]
+    hold(
+        "a decision record has a number of its own and says context, choice, price and when to revisit",
+        "a choice that is costly to undo is made once and understood often",
+        found,
+    )
+
+
+def test_every_setting_has_a_help_text():
+    settings = pytest.importorskip("fairlead.settings", reason="needs the built package")
+    hold(
+        "each setting says what it does",
+        "--help and the reference page are made of these texts",
+        (f"--{about.name}" for about in (*settings.SETTINGS, *settings.DIRECTIVES) if len(about.help.strip()) < 10),
+    )
+
+
+def test_the_page_of_settings_is_that_of_the_settings():
+    answer = subprocess.run(
+        [sys.executable, "-c", "import settings_page as s, sys; sys.stdout.buffer.write(s.page().encode())"],
+        cwd=ROOT / "tools",
+        capture_output=True,
+    )
+    assert answer.returncode == 0, answer.stderr.decode()
+    committed = (ROOT / "docs/reference/settings.md").read_bytes()
+    wanted = answer.stdout.decode().splitlines()
+    hold(
+        "docs/reference/settings.md is what the settings say (run `make docs`)",
+        "a setting that changes without its page is found out by the operator, at night",
+        (f"missing: {line}" for line in wanted if line not in committed.decode().splitlines()),
+    )
+    assert answer.stdout == committed, "docs/reference/settings.md holds lines that no setting has; run `make docs`"
+
+
+def test_the_public_names_are_those_on_the_list():
+    listed = {line for line in text(PUBLIC_NAMES).splitlines() if line and not line.startswith("#")}
+    present = public_names()
+    hold(
+        f"the public names are those in {name(PUBLIC_NAMES)}",
+        "a public name is a promise; it comes and goes by decision, never by accident. Change the list with the code",
+        [f"not on the list: {one}" for one in present - listed]
+        + [f"gone from the code: {one}" for one in listed - present],
+    )
+
+
+def public_names() -> set[str]:
+    """Every public name of the package, and of the C header once there is one."""
+    from test_python_layers import public_names as of_the_package
+
+    names = {f"python fairlead.{one}" for one in of_the_package()}
+    header = ROOT / "bindings" / "c" / "include" / "fairlead.h"
+    if header.exists():
+        code = re.sub(r"/\*.*?\*/|//[^\n]*", "", text(header), flags=re.DOTALL)
+        names |= {f"c {one}" for one in re.findall(r"\b(fairlead_\w+)\s*\(", code)}
+        names |= {f"c {one}" for one in re.findall(r"}\s*(fairlead_\w+)\s*;", code)}
+        names |= {f"c {one}" for one in re.findall(r"\b(FAIRLEAD_[A-Z0-9_]+)\b", code) if not one.endswith("_H")}
+    return names
