@@ -127,7 +127,5 @@ def public_names() -> set[str]:
     header = ROOT / "bindings" / "c" / "include" / "fairlead.h"
     if header.exists():
         code = re.sub(r"/\*.*?\*/|//[^\n]*", "", text(header), flags=re.DOTALL)
-        names |= {f"c {one}" for one in re.findall(r"\b(fairlead_\w+)\s*\(", code)}
-        names |= {f"c {one}" for one in re.findall(r"}\s*(fairlead_\w+)\s*;", code)}
-        names |= {f"c {one}" for one in re.findall(r"\b(FAIRLEAD_[A-Z0-9_]+)\b", code) if not one.endswith("_H")}
+        names |= {f"c {one}" for one in re.findall(r"\b((?:fl|FL)_\w+)\b", code)}
     return names

@@ -201,7 +201,8 @@ int fl_engine_dismiss(fl_engine *engine);
 /* Ends all within deadline_ms, and the engine's threads; blocks as long. Idempotent. */
 int fl_engine_stop(fl_engine *engine, uint64_t deadline_ms);
 
-/* Stops at once if need be, and frees. Requests and sessions stay valid, of connections that are over. */
+/* Stops at once if need be, and frees. Free requests and sessions before: those that are left stay valid handles, of
+ * connections that are over, but some memory may stay behind. */
 int fl_engine_free(fl_engine *engine);
 
 /* Listener index as it is bound, `listen` first, then `inherited`: "127.0.0.1:8080", "unix:/path"; NULL beyond the last.

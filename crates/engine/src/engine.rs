@@ -54,7 +54,7 @@ pub(crate) struct Hall {
     desk: Desk<Box<Request>>,
     /// The front has put requests on the desk since it last rang; only the front's thread touches it.
     arrived: AtomicBool,
-    front: OnceLock<Weak<Front>>,
+    front: Arc<OnceLock<Weak<Front>>>,
     this: OnceLock<Weak<Hall>>,
 }
 
@@ -65,11 +65,19 @@ impl Engine {
     /// The system's, when a thread or a descriptor cannot be had.
     pub fn start(settings: Settings, listeners: Vec<Listener>) -> std::io::Result<Self> {
         let log = Arc::clone(&settings.log);
+        let front: Arc<OnceLock<Weak<Front>>> = Arc::default();
+        let held = Arc::clone(&front);
         let worker = Worker::start(WorkerSettings {
             session: Arc::new(settings.session),
             outbox_high: settings.outbox_high,
             outbox_low: settings.outbox_high / 2,
             threads_read: settings.delivery == Delivery::Threads,
+            // The app computes: the answers of its batch so far must not wait for the rest.
+            on_takeover: Arc::new(move || {
+                if let Some(front) = held.get().and_then(Weak::upgrade) {
+                    front.let_go();
+                }
+            }),
             journal: Arc::new(move |label, closure| journal(&log, label, closure)),
             ..WorkerSettings::default()
         })?;
@@ -82,7 +90,7 @@ impl Engine {
             delivery: settings.delivery,
             desk: Desk::new(settings.slots),
             arrived: AtomicBool::new(false),
-            front: OnceLock::new(),
+            front,
             this: OnceLock::new(),
         });
         let _ = hall.this.set(Arc::downgrade(&hall));
@@ -95,6 +103,10 @@ impl Engine {
     /// One turn of the loop by the calling thread, which waits at most `limit` (`None`: until something happens), and
     /// all that happened since the last. For hosts with [`Delivery::Loop`].
     pub fn poll(&self, into: &mut Vec<Event>, limit: Option<Duration>) {
+        let front = self.front();
+        if let Some(front) = &front {
+            front.let_go();
+        }
         let mut events = self.events.lock().unwrap_or_else(PoisonError::into_inner);
         self.hall.worker.drive(&mut events, limit);
         into.extend(events.drain(..).map(|event| match event {
@@ -103,6 +115,11 @@ impl Engine {
         }));
         while let Some(request) = self.hall.desk.take() {
             into.push(Event::Request(request));
+        }
+        // The answers of this batch wake the front once, with the next poll, or when the loop thread finds that it takes
+        // longer.
+        if let (Some(front), false) = (front, into.is_empty()) {
+            front.hold();
         }
     }
 

@@ -95,6 +95,17 @@ impl Front {
         self.house.gate.open();
     }
 
+    /// Gathers the wake-ups of the commands that follow, for a worker that is about to run a batch of units on one thread.
+    /// [`Front::let_go`] must follow, from this thread or another, within the time that a client may wait.
+    pub fn hold(&self) {
+        self.house.bell.hold();
+    }
+
+    /// Wakes the front for what was gathered since [`Front::hold`], and ends the gathering. From any thread.
+    pub fn let_go(&self) {
+        self.house.bell.let_go();
+    }
+
     /// Closes the listeners. Idle connections close, requests in flight get `Connection: close`.
     pub fn stop_accepting(&self) {
         self.house.drain.begin();

@@ -43,6 +43,9 @@ pub struct WorkerSettings {
     pub takeover_after: Duration,
     /// True if each app thread reads its own socket (the threads host): then the loop thread always drives.
     pub threads_read: bool,
+    /// Called when the loop thread takes the seat, because nobody has driven for a while: what the driver would have
+    /// done at its next turn and others wait for. It must not block.
+    pub on_takeover: Arc<dyn Fn() + Send + Sync>,
     /// Told of each connection that ends: its label and its closure. Runs on the driver's thread, with the
     /// connection locked: it may count and write a log line, nothing else.
     pub journal: Arc<dyn Fn(&str, &Closure) + Send + Sync>,
@@ -57,6 +60,7 @@ impl Default for WorkerSettings {
             stall_timeout: Duration::from_secs(60),
             takeover_after: Duration::from_millis(2),
             threads_read: false,
+            on_takeover: Arc::new(|| {}),
             journal: Arc::new(|_, _| {}),
         }
     }

@@ -109,6 +109,7 @@ impl Seat {
                 seen = turns;
             } else {
                 shared.counters.takeovers.fetch_add(1, Ordering::Relaxed);
+                (shared.settings.on_takeover)();
                 self.drive_as_loop(shared);
                 seen = self.app_turns.load(Ordering::Relaxed);
             }

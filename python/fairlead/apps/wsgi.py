@@ -116,13 +116,14 @@ class WsgiCaller:
         try:
             environ = self._environ(request, core)
             self._serve(request, response, environ)
-        except Exception as error:
+        except (Exception, SystemExit, KeyboardInterrupt) as error:
+            # An application that calls sys.exit() means its request. A worker serves many: it must not end, and under
+            # threads not even lose the thread. Signals are the master's, so none arrives as KeyboardInterrupt.
             self._failed(request, response, environ, error)
         except BaseException:
-            # GreenletExit or SystemExit: the worker ends this unit, nobody has failed.
+            # GreenletExit: the worker ends this unit, nobody has failed. The unit is over with this call anyway.
             if not request.release(1001, ""):
                 response.give_up()
-            raise
         finally:
             self.requests += 1
             if self._after_request is not None:
@@ -182,7 +183,7 @@ class WsgiCaller:
             raise TypeError(f"the application returned {type(result).__name__}, which cannot be iterated")
 
     def _failed(
-        self, request: Request, response: Response, environ: dict[str, Any], error: Exception
+        self, request: Request, response: Response, environ: dict[str, Any], error: BaseException
     ) -> None:
         session = request.session
         if session is not None:
@@ -204,7 +205,7 @@ class WsgiCaller:
         self._report(request, error)
         response.failed(error, self._show_tracebacks)
 
-    def _report(self, request: Request, error: Exception) -> None:
+    def _report(self, request: Request, error: BaseException) -> None:
         self.exceptions += 1
         self._log.exception(f"{request.label}: the application raised {type(error).__name__}: {error}", error)
 

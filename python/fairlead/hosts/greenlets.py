@@ -6,7 +6,7 @@ application (a database, `time.sleep`) stop all units of the worker; the engine 
 
 from __future__ import annotations
 
-from fairlead._native import Engine, Hub
+from fairlead._native import Engine, Hub, Request
 from fairlead.hosts.contract import RunUnit
 
 __all__ = ["Greenlets"]
@@ -16,10 +16,18 @@ class Greenlets:
     def __init__(self, engine: Engine, run_unit: RunUnit, slots: int) -> None:
         self._hub = Hub(engine)
         self._run_unit = run_unit
-        self._engine = engine
 
     def run(self) -> None:
-        self._hub.run(self._run_unit)
+        self._hub.run(self._live)
+
+    def _live(self, first: Request) -> None:
+        """The life of one greenlet: one unit after the other."""
+        request: Request | None = first
+        del first  # held here it would outlive its unit
+        while request is not None:
+            self._run_unit(request)
+            request = None
+            request = self._hub.rest()
 
     def stop(self) -> None:
         self._hub.stop()

@@ -1,0 +1,28 @@
+"""Runs `contract.c`, where the promises of the C interface stand, also under valgrind where that is installed."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+from conftest import TIMEOUT_S
+
+CONTRACT = Path(__file__).with_name("contract.c")
+
+
+def test_the_interface_keeps_its_promises(compiled):
+    run = subprocess.run([compiled(CONTRACT)], capture_output=True, text=True, timeout=TIMEOUT_S)
+    assert (run.returncode, run.stdout) == (0, "ok\n"), run.stderr
+
+
+@pytest.mark.parametrize("order", ["orderly", "any"])
+def test_no_memory_is_misused_and_none_is_lost_in_good_order(compiled, order):
+    valgrind = shutil.which("valgrind")
+    if valgrind is None:
+        pytest.skip("valgrind is not installed")
+    leaks = ["--leak-check=full", "--errors-for-leak-kinds=definite,indirect"] if order == "orderly" else []
+    command = [valgrind, "--quiet", "--error-exitcode=9", *leaks, compiled(CONTRACT), order]
+    run = subprocess.run(command, capture_output=True, text=True, timeout=2 * TIMEOUT_S)
+    assert (run.returncode, run.stdout) == (0, "ok\n"), run.stderr
