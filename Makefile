@@ -33,7 +33,7 @@ RUST_SOURCES := Cargo.toml Cargo.lock pyproject.toml \
 # The extension lies in the source tree; someone may have cleaned it away behind the stamp.
 MODULE := $(wildcard python/fairlead/_engine*.so)
 
-.PHONY: help setup build run test check lint format deny test-rust test-python conformance fuzz bench docs lock clean FORCE
+.PHONY: help setup build run test check lint lint-format lint-rust lint-python format deny test-rust test-python conformance fuzz bench docs lock clean FORCE
 
 help: ## this list
 	@echo "usage: make TARGET [NAME=value]"
@@ -65,13 +65,20 @@ check: setup build lint ## before a commit, under a minute after a build: lints,
 	cargo test --locked --quiet -p fairlead-protocol -p fairlead-worker
 	$(BIN)/python -m pytest -q tests/unit tests/architecture $(PYTEST_ARGS)
 
-lint: $(STAMPS)/test-packages ## formatting, clippy, ruff and mypy
-	cargo fmt --all --check
-	cd benches/load && cargo fmt --check
-	cd fuzz && cargo fmt --check
-	cargo clippy --locked --workspace --all-targets --quiet -- -D warnings
-	$(BIN)/ruff check .
+lint: ## formatting (`make format` mends it), clippy, ruff and mypy: all of them, whatever the first one says
+	@$(MAKE) --keep-going lint-format lint-rust lint-python
+
+lint-format: $(STAMPS)/test-packages
+	cargo fmt --all --check -- -l
+	cd benches/load && cargo fmt --check -- -l
+	cd fuzz && cargo fmt --check -- -l
 	$(BIN)/ruff format --check .
+
+lint-rust: $(STAMPS)/test-packages
+	cargo clippy --locked --workspace --all-targets --quiet -- -D warnings
+
+lint-python: $(STAMPS)/test-packages
+	$(BIN)/ruff check --output-format concise .
 	$(BIN)/mypy
 
 format: $(STAMPS)/test-packages ## let rustfmt and ruff format everything

@@ -1,7 +1,7 @@
 """The library, built once, and C programs compiled against it.
 
-Cargo's target folder is that of the environment (`CARGO_TARGET_DIR`) or the workspace's own. Programs find the library by
-their run path, so nothing is installed.
+Cargo's target folder is that of the environment (`CARGO_TARGET_DIR`) or the workspace's own. Programs find the library
+by their run path, so nothing is installed.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """The header says what the library is: every function with its types, every struct field, every number, every symbol.
 
-Both sides are read as text and brought to one form, that of Rust. The header is written by hand, so that it can be read; this
-file is what keeps the hand honest.
+Both sides are read as text and brought to one form, that of Rust. The header is written by hand, so that it can be
+read; this file is what keeps the hand honest.
 """
 
 from __future__ import annotations
@@ -73,7 +73,7 @@ def header_structs() -> dict[str, list[tuple[str, str]]]:
 
 def source_structs() -> dict[str, list[tuple[str, str]]]:
     """Those whose fields C may see; the opaque ones begin with their tag."""
-    found = re.findall(r"#\[repr\(C\)\]\n(?:#.*\n)*pub struct (\w+) \{\n(.*?)\n\}", SOURCES, re.DOTALL)
+    found = re.findall(r"#\[repr\(C\)\]\n(?:#.*\n)*pub struct (\w+) \{\n((?:.*\n)*?)\}", SOURCES)
     fields = {name: re.findall(r"^    (?:pub )?(\w+): (.+),$", body, re.MULTILINE) for name, body in found}
     return {name: listed for name, listed in fields.items() if listed[0] != ("tag", "Tag")}
 
@@ -116,12 +116,14 @@ def test_every_export_is_documented_with_its_threads_and_its_safety():
         assert "unsafe" not in export[0] or "# Safety" in export["doc"], f"{export['name']}: # Safety is missing"
 
 
-@pytest.mark.parametrize("compiler", ["cc -std=c99 -xc", "cc -std=c11 -xc", "c++ -std=c++11 -xc++", "c++ -std=c++20 -xc++"])
+@pytest.mark.parametrize(
+    "compiler", ["cc -std=c99 -xc", "cc -std=c11 -xc", "c++ -std=c++11 -xc++", "c++ -std=c++20 -xc++"]
+)
 def test_the_header_stands_alone_in_c_and_cpp(compiler, tmp_path):
     program = compiler.split()
     if shutil.which(program[0]) is None:
         pytest.skip(f"{program[0]} is not installed")
     source = tmp_path / "alone.c"
-    source.write_text('#include <fairlead.h>\n#include <fairlead.h>\nint main(void) { return FL_OK; }\n')
+    source.write_text("#include <fairlead.h>\n#include <fairlead.h>\nint main(void) { return FL_OK; }\n")
     command = [*program, *STRICT, "-fsyntax-only", f"-I{BINDING / 'include'}", str(source)]
     assert subprocess.run(command, capture_output=True, text=True).stderr == ""

@@ -5,7 +5,9 @@ The conformance tests hold the wire to the RFC; here whole programs talk to each
 
 from __future__ import annotations
 
+import contextlib
 import os
+import urllib.request
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -80,8 +82,6 @@ def test_a_thousand_messages_keep_their_order(client: ClientConnection) -> None:
 
 
 def test_the_example_echo_serves_its_page_and_its_socket(serve: Callable[..., Server]) -> None:
-    import urllib.request
-
     server = serve(str(EXAMPLES / "echo.py"))
     with urllib.request.urlopen(server.url("/", "http"), timeout=TIMEOUT_S) as page:
         assert b"new WebSocket" in page.read()
@@ -143,15 +143,14 @@ def test_iteration_of_the_client_ends_when_the_app_returns(server: Server) -> No
 
 
 def test_what_one_says_in_a_chat_all_hear(server: Server) -> None:
-    clients = [dial(server, "/chat") for _ in range(10)]
-    for client in clients:
-        assert client.recv(TIMEOUT_S) == "joined"
-    for number, client in enumerate(clients):
-        client.send(f"I am {number}")
-        for other in clients:
-            assert other.recv(TIMEOUT_S) == f"I am {number}"
-    for client in clients:
-        client.close()
+    with contextlib.ExitStack() as stack:
+        clients = [stack.enter_context(dial(server, "/chat")) for _ in range(10)]
+        for client in clients:
+            assert client.recv(TIMEOUT_S) == "joined"
+        for number, client in enumerate(clients):
+            client.send(f"I am {number}")
+            for other in clients:
+                assert other.recv(TIMEOUT_S) == f"I am {number}"
 
 
 def test_threads_of_the_app_send_whole_messages_in_their_own_order(server: Server) -> None:

@@ -22,10 +22,9 @@ def server(host, start):
 
 
 def closed_with(client: RawClient, code: int) -> None:
-    """The server starts the close handshake, and ends TCP once it is answered."""
     assert client.read_close()[0] == code
     client.send_close(code)
-    client.read_end()
+    client.close()
 
 
 def nobody_is_left(server: Server) -> None:
@@ -51,6 +50,15 @@ def test_an_exception_on_a_message_leaves_the_other_connections_alone(server, up
         echo(bystander)
     bystander.close_in_order()
     nobody_is_left(server)
+
+
+def test_tcp_ends_at_once_when_the_peer_answers_our_close(server, upgrade):
+    # RFC 6455 §7.1.1: the server ends the connection first, as soon as both Close frames are there.
+    client = upgrade(server, "/raise_after_handshake")
+    client.socket.settimeout(2.5)  # half of --websockets-close-timeout, which is for peers that do not answer
+    assert client.read_close()[0] == 1011
+    client.send_close(1011)
+    client.read_end()
 
 
 @pytest.mark.parametrize("path", ["/raise_at_once", "/wrong_result", "/no_start"])

@@ -68,7 +68,9 @@ impl fl_engine {
         if self.delivery == delivery {
             return Ok(());
         }
-        Err(Failure::usage(format!("this engine was started with the other delivery; use {instead}")))
+        Err(Failure::usage(format!(
+            "this engine was started with the other delivery; use {instead}"
+        )))
     }
 }
 
@@ -126,7 +128,9 @@ pub unsafe extern "C" fn fl_engine_poll(
         engine.hosts_with(Delivery::Loop, "fl_engine_wait_request")?;
         check_place(events)?;
         if capacity == 0 {
-            return Err(Failure::usage("there is room for no event; give room for one at least"));
+            return Err(Failure::usage(
+                "there is room for no event; give room for one at least",
+            ));
         }
         let mut carried = only_thread(&engine.carried)?;
         let Carried { queue, fresh } = &mut *carried;
@@ -140,10 +144,22 @@ pub unsafe extern "C" fn fl_engine_poll(
             let event = match event {
                 Event::Request(request) => {
                     let request = give(fl_request::new(request, engine.delivery));
-                    fl_event { kind: FL_EVENT_REQUEST, token: 0, request }
+                    fl_event {
+                        kind: FL_EVENT_REQUEST,
+                        token: 0,
+                        request,
+                    }
                 }
-                Event::Wake(token) => fl_event { kind: FL_EVENT_WAKE, token, request: std::ptr::null_mut() },
-                Event::Deadline(token) => fl_event { kind: FL_EVENT_DEADLINE, token, request: std::ptr::null_mut() },
+                Event::Wake(token) => fl_event {
+                    kind: FL_EVENT_WAKE,
+                    token,
+                    request: std::ptr::null_mut(),
+                },
+                Event::Deadline(token) => fl_event {
+                    kind: FL_EVENT_DEADLINE,
+                    token,
+                    request: std::ptr::null_mut(),
+                },
             };
             // SAFETY: the caller has room for `capacity` events, and `index` is below it.
             unsafe { events.add(index).write(event) };
@@ -172,7 +188,11 @@ pub unsafe extern "C" fn fl_engine_wait_request(
         };
         engine.hosts_with(Delivery::Threads, "fl_engine_poll")?;
         let Some(given) = engine.engine.wait_request(limit(timeout_ms)) else {
-            return Ok(if engine.dismissed.load(Ordering::SeqCst) { FL_END } else { FL_TIMEOUT });
+            return Ok(if engine.dismissed.load(Ordering::SeqCst) {
+                FL_END
+            } else {
+                FL_TIMEOUT
+            });
         };
         // SAFETY: as above.
         unsafe { put(request, give(fl_request::new(given, engine.delivery))) }?;
@@ -232,7 +252,11 @@ pub unsafe extern "C" fn fl_engine_wake_at(engine: *mut fl_engine, after_ms: u64
 /// # Safety
 /// `engine` is NULL or live; `reason` is NULL or NUL-terminated.
 #[no_mangle]
-pub unsafe extern "C" fn fl_engine_drain(engine: *mut fl_engine, code: c_int, reason: *const c_char) -> c_int {
+pub unsafe extern "C" fn fl_engine_drain(
+    engine: *mut fl_engine,
+    code: c_int,
+    reason: *const c_char,
+) -> c_int {
     guarded(|| {
         // SAFETY: the caller's promise.
         let (engine, reason) = unsafe { (live(engine)?, optional_text(reason, "the reason")?) };
@@ -247,7 +271,11 @@ pub unsafe extern "C" fn fl_engine_drain(engine: *mut fl_engine, code: c_int, re
 /// # Safety
 /// `engine` is NULL or live; `requests` and `sessions` are NULL or writable.
 #[no_mangle]
-pub unsafe extern "C" fn fl_engine_busy(engine: *const fl_engine, requests: *mut usize, sessions: *mut usize) -> c_int {
+pub unsafe extern "C" fn fl_engine_busy(
+    engine: *const fl_engine,
+    requests: *mut usize,
+    sessions: *mut usize,
+) -> c_int {
     guarded(|| {
         // SAFETY: the caller's promise.
         let engine = unsafe { live(engine) }?;
@@ -330,7 +358,10 @@ pub unsafe extern "C" fn fl_engine_address(engine: *const fl_engine, index: usiz
     guarded_value(std::ptr::null(), || {
         // SAFETY: the caller's promise.
         let engine = unsafe { live(engine) }?;
-        Ok(engine.addresses.get(index).map_or(std::ptr::null(), |(address, _)| address.as_ptr()))
+        Ok(engine
+            .addresses
+            .get(index)
+            .map_or(std::ptr::null(), |(address, _)| address.as_ptr()))
     })
 }
 
@@ -346,7 +377,9 @@ pub unsafe extern "C" fn fl_engine_port(engine: *const fl_engine, index: usize) 
         let engine = unsafe { live(engine) }?;
         let known = engine.addresses.len();
         let listener = engine.addresses.get(index);
-        listener.map(|(_, port)| *port).ok_or_else(|| Failure::usage(format!("there is no listener {index}, there are {known}")))
+        listener
+            .map(|(_, port)| *port)
+            .ok_or_else(|| Failure::usage(format!("there is no listener {index}, there are {known}")))
     })
 }
 
@@ -375,6 +408,8 @@ pub(crate) fn only_thread<T>(mutex: &Mutex<T>) -> Result<MutexGuard<'_, T>, Fail
         Ok(guard) => Ok(guard),
         // After a panic the data is still in order: it changes in single steps.
         Err(TryLockError::Poisoned(poisoned)) => Ok(PoisonError::into_inner(poisoned)),
-        Err(TryLockError::WouldBlock) => Err(Failure::usage("another thread is inside this call; one at a time may be")),
+        Err(TryLockError::WouldBlock) => Err(Failure::usage(
+            "another thread is inside this call; one at a time may be",
+        )),
     }
 }

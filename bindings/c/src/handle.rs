@@ -22,12 +22,22 @@ pub struct fl_bytes {
 }
 
 impl fl_bytes {
-    pub(crate) const NONE: Self = Self { data: std::ptr::null(), size: 0 };
+    pub(crate) const NONE: Self = Self {
+        data: std::ptr::null(),
+        size: 0,
+    };
 
     pub(crate) fn of(bytes: &[u8]) -> Self {
         // An empty slice may lie anywhere; C gets an address that it may look at.
-        let data = if bytes.is_empty() { c"".as_ptr() } else { bytes.as_ptr().cast() };
-        Self { data, size: bytes.len() }
+        let data = if bytes.is_empty() {
+            c"".as_ptr()
+        } else {
+            bytes.as_ptr().cast()
+        };
+        Self {
+            data,
+            size: bytes.len(),
+        }
     }
 }
 
@@ -61,7 +71,10 @@ pub(crate) fn give<H: Handle>(handle: H) -> *mut H {
 pub(crate) unsafe fn live<'a, H: Handle>(handle: *const H) -> Result<&'a H, Failure> {
     // SAFETY: the caller's promise.
     if unsafe { tag(handle) }?.load(Ordering::Relaxed) != H::TAG {
-        return Err(Failure::usage(format!("this is no live {}: it was freed, or is a handle of another kind", H::NAME)));
+        return Err(Failure::usage(format!(
+            "this is no live {}: it was freed, or is a handle of another kind",
+            H::NAME
+        )));
     }
     // SAFETY: the tag says that it is an `H` that was not freed.
     Ok(unsafe { &*handle })
@@ -74,8 +87,14 @@ pub(crate) unsafe fn live<'a, H: Handle>(handle: *const H) -> Result<&'a H, Fail
 pub(crate) unsafe fn take<H: Handle>(handle: *mut H) -> Result<Box<H>, Failure> {
     // SAFETY: the caller's promise.
     let tag = unsafe { tag(handle) }?;
-    if tag.compare_exchange(H::TAG, 0, Ordering::Relaxed, Ordering::Relaxed).is_err() {
-        return Err(Failure::usage(format!("this is no live {}: it was freed before, or is of another kind", H::NAME)));
+    if tag
+        .compare_exchange(H::TAG, 0, Ordering::Relaxed, Ordering::Relaxed)
+        .is_err()
+    {
+        return Err(Failure::usage(format!(
+            "this is no live {}: it was freed before, or is of another kind",
+            H::NAME
+        )));
     }
     // SAFETY: `give` boxed it, and the exchange lets only one call come here.
     Ok(unsafe { Box::from_raw(handle) })
@@ -88,7 +107,10 @@ unsafe fn tag<'a, H: Handle>(handle: *const H) -> Result<&'a AtomicU32, Failure>
         return Err(Failure::usage(format!("the {} is NULL", H::NAME)));
     }
     if !handle.is_aligned() {
-        return Err(Failure::usage(format!("this is no {}: the address is not one of ours", H::NAME)));
+        return Err(Failure::usage(format!(
+            "this is no {}: the address is not one of ours",
+            H::NAME
+        )));
     }
     // SAFETY: whatever its kind, it begins with a tag (`Handle`), and the caller says that it lives.
     Ok(unsafe { &(*handle.cast::<Tag>()).0 })
@@ -108,7 +130,9 @@ pub(crate) unsafe fn put<T>(place: *mut T, value: T) -> Result<(), Failure> {
 /// For places that must be good before something is taken that could not be put back.
 pub(crate) fn check_place<T>(place: *const T) -> Result<(), Failure> {
     if place.is_null() || !place.is_aligned() {
-        return Err(Failure::usage("the place for the result is NULL, or not aligned for its type"));
+        return Err(Failure::usage(
+            "the place for the result is NULL, or not aligned for its type",
+        ));
     }
     Ok(())
 }
@@ -120,7 +144,9 @@ pub(crate) unsafe fn slice<'a, T>(data: *const T, size: usize, what: &str) -> Re
         return Ok(&[]);
     }
     if data.is_null() || !data.is_aligned() || size > isize::MAX as usize / size_of::<T>().max(1) {
-        return Err(Failure::usage(format!("{what}: {size} are announced, but the address or the number cannot be right")));
+        return Err(Failure::usage(format!(
+            "{what}: {size} are announced, but the address or the number cannot be right"
+        )));
     }
     // SAFETY: checked as far as it can be, and the caller's promise.
     Ok(unsafe { std::slice::from_raw_parts(data, size) })
@@ -136,7 +162,8 @@ pub(crate) unsafe fn optional_text<'a>(text: *const c_char, what: &str) -> Resul
     }
     // SAFETY: not NULL, and the caller's promise.
     let text = unsafe { CStr::from_ptr(text) }.to_str();
-    text.map(Some).map_err(|_| Failure::usage(format!("{what} is not UTF-8")))
+    text.map(Some)
+        .map_err(|_| Failure::usage(format!("{what} is not UTF-8")))
 }
 
 /// # Safety

@@ -1,6 +1,6 @@
 //! The C ABI: the engine for every language that can call C.
 //!
-//! Thin on purpose. A file per handle (`engine`, `request`, `session`), one for the settings, and three that keep the
+//! Thin on purpose. A file per handle (`engine`, `request` with its `answer`, `session`), one for the settings, and three that keep the
 //! border: `status` (codes, the last error, panics stop here), `handle` (what comes from C is checked before it is used)
 //! and `signals`. The header `include/fairlead.h` is written by hand, for people; `tests/c_binding` compares it with the
 //! declarations here, name by name and type by type, so the two cannot drift apart. No rule of WebSocket or HTTP lives
@@ -10,6 +10,7 @@
 
 #![allow(non_camel_case_types)] // the names are those of the header
 
+mod answer;
 mod engine;
 mod handle;
 mod request;
@@ -18,6 +19,7 @@ mod settings;
 mod signals;
 mod status;
 
+pub use answer::*;
 pub use engine::*;
 pub use handle::fl_bytes;
 pub use request::*;

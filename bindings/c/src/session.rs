@@ -6,17 +6,14 @@
 
 use std::ffi::{c_char, c_int, CString};
 use std::sync::{Arc, Mutex, OnceLock};
-use std::time::Duration;
 
 use fairlead_engine as fl;
 use fl::{ClosedBy, Closure, Connection, Delivery, Lost, MessageKind, Received, Sent, Token};
 
+use crate::answer::{only_with, FOR_EVER};
 use crate::engine::{close_code, only_thread};
 use crate::handle::{check_place, fl_bytes, limit, live, optional_text, put, slice, take, Handle, Tag};
-use crate::request::only_with;
-use crate::status::{
-    guarded, Failure, FL_CLOSED, FL_ERR_SYSTEM, FL_FULL, FL_OK, FL_PENDING, FL_TIMEOUT,
-};
+use crate::status::{guarded, Failure, FL_CLOSED, FL_ERR_SYSTEM, FL_FULL, FL_OK, FL_PENDING, FL_TIMEOUT};
 
 /// A text message: UTF-8, already checked.
 pub const FL_MESSAGE_TEXT: c_int = 1;
@@ -136,7 +133,10 @@ impl fl_session {
 /// # Safety
 /// `session` is NULL or live; `message` is NULL or writable.
 #[no_mangle]
-pub unsafe extern "C" fn fl_session_receive_nowait(session: *mut fl_session, message: *mut fl_message) -> c_int {
+pub unsafe extern "C" fn fl_session_receive_nowait(
+    session: *mut fl_session,
+    message: *mut fl_message,
+) -> c_int {
     // SAFETY: the caller's promise.
     unsafe { receive(session, None, message) }
 }
@@ -212,7 +212,11 @@ pub unsafe extern "C" fn fl_session_forget(session: *mut fl_session, token: u64)
 /// # Safety
 /// `session` is NULL or live; `data` has `size` bytes.
 #[no_mangle]
-pub unsafe extern "C" fn fl_session_send_text(session: *mut fl_session, data: *const c_char, size: usize) -> c_int {
+pub unsafe extern "C" fn fl_session_send_text(
+    session: *mut fl_session,
+    data: *const c_char,
+    size: usize,
+) -> c_int {
     // SAFETY: the caller's promise.
     unsafe { send(session, MessageKind::Text, data, size) }
 }
@@ -223,7 +227,11 @@ pub unsafe extern "C" fn fl_session_send_text(session: *mut fl_session, data: *c
 /// # Safety
 /// `session` is NULL or live; `data` has `size` bytes.
 #[no_mangle]
-pub unsafe extern "C" fn fl_session_send_binary(session: *mut fl_session, data: *const c_char, size: usize) -> c_int {
+pub unsafe extern "C" fn fl_session_send_binary(
+    session: *mut fl_session,
+    data: *const c_char,
+    size: usize,
+) -> c_int {
     // SAFETY: the caller's promise.
     unsafe { send(session, MessageKind::Binary, data, size) }
 }
@@ -239,7 +247,11 @@ pub unsafe extern "C" fn fl_session_wait_room(session: *mut fl_session, token: u
         // SAFETY: the caller's promise.
         let session = unsafe { live(session) }?;
         only_with(session.delivery, Delivery::Loop)?;
-        Ok(if session.connection.wait_room(token) { FL_OK } else { FL_PENDING })
+        Ok(if session.connection.wait_room(token) {
+            FL_OK
+        } else {
+            FL_PENDING
+        })
     })
 }
 
@@ -254,8 +266,9 @@ pub unsafe extern "C" fn fl_session_wait_room_blocking(session: *mut fl_session,
         // SAFETY: the caller's promise.
         let session = unsafe { live(session) }?;
         only_with(session.delivery, Delivery::Threads)?;
-        let no_limit = Duration::from_secs(10 * 365 * 86_400);
-        let room = session.connection.wait_room_blocking(limit(timeout_ms).unwrap_or(no_limit));
+        let room = session
+            .connection
+            .wait_room_blocking(limit(timeout_ms).unwrap_or(FOR_EVER));
         Ok(if room { FL_OK } else { FL_TIMEOUT })
     })
 }
@@ -266,11 +279,18 @@ pub unsafe extern "C" fn fl_session_wait_room_blocking(session: *mut fl_session,
 /// # Safety
 /// `session` is NULL or live; `reason` is NULL or NUL-terminated.
 #[no_mangle]
-pub unsafe extern "C" fn fl_session_close(session: *mut fl_session, code: c_int, reason: *const c_char) -> c_int {
+pub unsafe extern "C" fn fl_session_close(
+    session: *mut fl_session,
+    code: c_int,
+    reason: *const c_char,
+) -> c_int {
     guarded(|| {
         // SAFETY: the caller's promise.
         let (session, reason) = unsafe { (live(session)?, optional_text(reason, "the reason")?) };
-        session.connection.close(close_code(code)?, reason.unwrap_or_default()).map_err(Failure::usage)?;
+        session
+            .connection
+            .close(close_code(code)?, reason.unwrap_or_default())
+            .map_err(Failure::usage)?;
         Ok(FL_OK)
     })
 }
@@ -294,10 +314,19 @@ pub unsafe extern "C" fn fl_session_disconnect(session: *mut fl_session) -> c_in
 /// # Safety
 /// `session` is NULL or live; `data` has `size` bytes.
 #[no_mangle]
-pub unsafe extern "C" fn fl_session_ping(session: *mut fl_session, data: *const c_char, size: usize) -> c_int {
+pub unsafe extern "C" fn fl_session_ping(
+    session: *mut fl_session,
+    data: *const c_char,
+    size: usize,
+) -> c_int {
     guarded(|| {
         // SAFETY: the caller's promise.
-        let (session, data) = unsafe { (live(session)?, slice(data.cast::<u8>(), size, "the ping's bytes")?) };
+        let (session, data) = unsafe {
+            (
+                live(session)?,
+                slice(data.cast::<u8>(), size, "the ping's bytes")?,
+            )
+        };
         match session.connection.ping(data) {
             Ok(()) => Ok(FL_OK),
             Err(fl::UsageError::Closed) => Ok(FL_CLOSED),
@@ -317,12 +346,20 @@ pub unsafe extern "C" fn fl_session_closed(session: *const fl_session, closure: 
         // SAFETY: the caller's promise.
         let session = unsafe { live(session) }?;
         if session.closure.get().is_none() {
-            let Some(ended) = session.connection.closure() else { return Ok(FL_PENDING) };
+            let Some(ended) = session.connection.closure() else {
+                return Ok(FL_PENDING);
+            };
             // The engine keeps the first cause, so a second thread brings the same.
             let _ = session.closure.set(kept(&ended));
         }
-        let Some((code, by, reason)) = session.closure.get() else { return Ok(FL_PENDING) };
-        let ended = fl_closure { code: *code, by: *by, reason: fl_bytes::of(reason.as_bytes()) };
+        let Some((code, by, reason)) = session.closure.get() else {
+            return Ok(FL_PENDING);
+        };
+        let ended = fl_closure {
+            code: *code,
+            by: *by,
+            reason: fl_bytes::of(reason.as_bytes()),
+        };
         // SAFETY: checked above.
         unsafe { put(closure, ended) }?;
         Ok(FL_OK)
@@ -334,7 +371,10 @@ pub unsafe extern "C" fn fl_session_closed(session: *const fl_session, closure: 
 /// # Safety
 /// `session` is NULL or live; `counters` is NULL or writable.
 #[no_mangle]
-pub unsafe extern "C" fn fl_session_counters(session: *const fl_session, counters: *mut fl_counters) -> c_int {
+pub unsafe extern "C" fn fl_session_counters(
+    session: *const fl_session,
+    counters: *mut fl_counters,
+) -> c_int {
     guarded(|| {
         // SAFETY: the caller's promise.
         let session = unsafe { live(session) }?;
@@ -365,7 +405,10 @@ pub unsafe extern "C" fn fl_session_fileno(session: *const fl_session) -> c_int 
     guarded(|| {
         // SAFETY: the caller's promise.
         let session = unsafe { live(session) }?;
-        session.connection.notify_descriptor().map_err(|error| Failure::new(FL_ERR_SYSTEM, error))
+        session
+            .connection
+            .notify_descriptor()
+            .map_err(|error| Failure::new(FL_ERR_SYSTEM, error))
     })
 }
 
@@ -411,9 +454,16 @@ unsafe fn receive(session: *mut fl_session, waiter: Option<Token>, message: *mut
 unsafe fn send(session: *mut fl_session, kind: MessageKind, data: *const c_char, size: usize) -> c_int {
     guarded(|| {
         // SAFETY: the caller's promise.
-        let (session, data) = unsafe { (live(session)?, slice(data.cast::<u8>(), size, "the message's bytes")?) };
+        let (session, data) = unsafe {
+            (
+                live(session)?,
+                slice(data.cast::<u8>(), size, "the message's bytes")?,
+            )
+        };
         if matches!(kind, MessageKind::Text) && !fl::is_utf8(data) {
-            return Err(Failure::usage("a text message must be UTF-8 (RFC 6455 §5.6); send it as binary"));
+            return Err(Failure::usage(
+                "a text message must be UTF-8 (RFC 6455 §5.6); send it as binary",
+            ));
         }
         Ok(match session.connection.send(kind, data) {
             Sent::Done => FL_OK,
@@ -436,5 +486,9 @@ fn kept(closure: &Closure) -> (c_int, c_int, CString) {
     };
     // A peer may put a NUL into its reason; C sees what stands before it.
     let reason = reason.split('\0').next().unwrap_or_default();
-    (c_int::from(closure.code), by, CString::new(reason).unwrap_or_default())
+    (
+        c_int::from(closure.code),
+        by,
+        CString::new(reason).unwrap_or_default(),
+    )
 }

@@ -10,10 +10,13 @@ use std::os::fd::{BorrowedFd, OwnedFd};
 use std::sync::Arc;
 
 use fairlead_engine as fl;
-use fl::{Delivery, FrontSettings, Limits, Listener, LogLevel, LogSink, OriginPolicy, ResponseHead, SessionSettings, Timing};
+use fl::{
+    Delivery, FrontSettings, Limits, Listener, LogLevel, LogSink, OriginPolicy, ResponseHead,
+    SessionSettings, Timing,
+};
 
+use crate::answer::{fl_header, header_list};
 use crate::handle::{check_place, millis, slice, text};
-use crate::request::{fl_header, header_list};
 use crate::status::{guarded, Failure, FL_OK};
 
 /// One thread polls and runs all units (`fl_engine_poll`).
@@ -138,14 +141,21 @@ pub unsafe extern "C" fn fl_settings_init(settings: *mut fl_settings, size: usiz
     guarded(|| {
         check_place(settings)?;
         if size < SIZE_OF_VERSION_1 || size > isize::MAX as usize {
-            return Err(Failure::usage(format!("{size} is not the size of an fl_settings; pass sizeof(fl_settings)")));
+            return Err(Failure::usage(format!(
+                "{size} is not the size of an fl_settings; pass sizeof(fl_settings)"
+            )));
         }
         let known = size.min(size_of::<fl_settings>());
-        let defaults = fl_settings { size: known, ..fl_settings::default() };
+        let defaults = fl_settings {
+            size: known,
+            ..fl_settings::default()
+        };
         // SAFETY: the caller has `size` bytes there; `defaults` has at least `known`.
         unsafe {
             settings.cast::<u8>().write_bytes(0, size);
-            settings.cast::<u8>().copy_from_nonoverlapping((&raw const defaults).cast(), known);
+            settings
+                .cast::<u8>()
+                .copy_from_nonoverlapping((&raw const defaults).cast(), known);
         }
         Ok(FL_OK)
     })
@@ -167,16 +177,26 @@ pub(crate) unsafe fn check(settings: *const fl_settings) -> Result<Checked, Fail
     // SAFETY: not NULL, aligned, and the struct begins with its size.
     let size = unsafe { (&raw const (*settings).size).read() };
     if !(SIZE_OF_VERSION_1..=size_of::<fl_settings>()).contains(&size) {
-        return Err(Failure::usage("the settings have no valid size; call fl_settings_init first"));
+        return Err(Failure::usage(
+            "the settings have no valid size; call fl_settings_init first",
+        ));
     }
     let mut given = fl_settings::default();
     // SAFETY: the caller has `size` bytes, and ours has no fewer.
-    unsafe { (&raw mut given).cast::<u8>().copy_from_nonoverlapping(settings.cast(), size) };
+    unsafe {
+        (&raw mut given)
+            .cast::<u8>()
+            .copy_from_nonoverlapping(settings.cast(), size)
+    };
 
     let delivery = match given.delivery {
         FL_DELIVERY_LOOP => Delivery::Loop,
         FL_DELIVERY_THREADS => Delivery::Threads,
-        other => return Err(Failure::usage(format!("delivery {other} is neither FL_DELIVERY_LOOP nor FL_DELIVERY_THREADS"))),
+        other => {
+            return Err(Failure::usage(format!(
+                "delivery {other} is neither FL_DELIVERY_LOOP nor FL_DELIVERY_THREADS"
+            )))
+        }
     };
     if given.slots == 0 || given.outbox_high == 0 {
         return Err(Failure::usage("slots and outbox_high must be at least 1"));
@@ -188,9 +208,12 @@ pub(crate) unsafe fn check(settings: *const fl_settings) -> Result<Checked, Fail
         })
     };
     ResponseHead::new(200, extra_headers.clone()).map_err(Failure::usage)?;
-    let text_of = |value: Vec<u8>| String::from_utf8(value).map_err(|_| Failure::usage("an extra header is not UTF-8"));
-    let extra_headers =
-        extra_headers.into_iter().map(|(name, value)| Ok((name, text_of(value)?))).collect::<Result<_, Failure>>()?;
+    let text_of =
+        |value: Vec<u8>| String::from_utf8(value).map_err(|_| Failure::usage("an extra header is not UTF-8"));
+    let extra_headers = extra_headers
+        .into_iter()
+        .map(|(name, value)| Ok((name, text_of(value)?)))
+        .collect::<Result<_, Failure>>()?;
     let settings = fl::Settings {
         session: SessionSettings {
             limits: Limits::for_messages_up_to(given.max_message),
@@ -232,10 +255,17 @@ unsafe fn listeners(given: &fl_settings) -> Result<Vec<Listener>, Failure> {
         })
     };
     let bound = addresses.iter().map(|address| Listener::bind(address));
-    let taken = inherited.iter().map(|&number| Listener::from_fd(duplicate(number)?));
-    let listeners = bound.chain(taken).collect::<std::io::Result<Vec<_>>>().map_err(|error| Failure::system(&error))?;
+    let taken = inherited
+        .iter()
+        .map(|&number| Listener::from_fd(duplicate(number)?));
+    let listeners = bound
+        .chain(taken)
+        .collect::<std::io::Result<Vec<_>>>()
+        .map_err(|error| Failure::system(&error))?;
     if listeners.is_empty() {
-        return Err(Failure::usage("there is nothing to listen on; set listen or inherited"));
+        return Err(Failure::usage(
+            "there is nothing to listen on; set listen or inherited",
+        ));
     }
     Ok(listeners)
 }
@@ -243,7 +273,10 @@ unsafe fn listeners(given: &fl_settings) -> Result<Vec<Listener>, Failure> {
 /// A descriptor of our own, so that nobody closes the other's.
 fn duplicate(descriptor: c_int) -> std::io::Result<OwnedFd> {
     if descriptor < 0 {
-        return Err(std::io::Error::new(std::io::ErrorKind::InvalidInput, format!("{descriptor} is no descriptor")));
+        return Err(std::io::Error::new(
+            std::io::ErrorKind::InvalidInput,
+            format!("{descriptor} is no descriptor"),
+        ));
     }
     // SAFETY: not -1, and used for this one call only, which finds out whether it is open.
     unsafe { BorrowedFd::borrow_raw(descriptor) }.try_clone_to_owned()
@@ -255,12 +288,19 @@ fn log_sink(descriptor: c_int, least: c_int) -> Result<LogSink, Failure> {
         FL_LOG_INFO => LogLevel::Info,
         FL_LOG_WARNING => LogLevel::Warning,
         FL_LOG_ERROR => LogLevel::Error,
-        other => return Err(Failure::usage(format!("log_level {other} is not one of FL_LOG_*"))),
+        other => {
+            return Err(Failure::usage(format!(
+                "log_level {other} is not one of FL_LOG_*"
+            )))
+        }
     };
     if descriptor == -1 {
         return Ok(Arc::new(|_, _| {}));
     }
-    let file = File::from(duplicate(descriptor).map_err(|error| Failure::new(crate::FL_ERR_SYSTEM, format!("log_fd: {error}")))?);
+    let file = File::from(
+        duplicate(descriptor)
+            .map_err(|error| Failure::new(crate::FL_ERR_SYSTEM, format!("log_fd: {error}")))?,
+    );
     Ok(Arc::new(move |level, line| {
         if level >= least {
             let name = match level {
@@ -270,7 +310,8 @@ fn log_sink(descriptor: c_int, least: c_int) -> Result<LogSink, Failure> {
                 LogLevel::Error => "error",
             };
             // One line is one write, so that those of several threads do not mix. A log that cannot be written has nobody to tell.
-            let _ = (&file).write_all(format!("fairlead: {name}: {}\n", line.replace(['\n', '\r'], " ")).as_bytes());
+            let _ = (&file)
+                .write_all(format!("fairlead: {name}: {}\n", line.replace(['\n', '\r'], " ")).as_bytes());
         }
     }))
 }
@@ -291,5 +332,7 @@ unsafe fn strings(list: *const *const c_char, count: usize, what: &str) -> Resul
     // SAFETY: the caller's promise.
     let list = unsafe { slice(list, count, what) }?;
     // SAFETY: the caller's promise.
-    list.iter().map(|&item| unsafe { text(item, what) }.map(str::to_owned)).collect()
+    list.iter()
+        .map(|&item| unsafe { text(item, what) }.map(str::to_owned))
+        .collect()
 }

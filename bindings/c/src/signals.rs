@@ -20,7 +20,14 @@ impl Blocked {
         unsafe {
             libc::sigfillset(all.as_mut_ptr());
             // A fault of the thread itself: the program's crash handler shall see it.
-            for fault in [libc::SIGSEGV, libc::SIGBUS, libc::SIGFPE, libc::SIGILL, libc::SIGABRT, libc::SIGTRAP] {
+            for fault in [
+                libc::SIGSEGV,
+                libc::SIGBUS,
+                libc::SIGFPE,
+                libc::SIGILL,
+                libc::SIGABRT,
+                libc::SIGTRAP,
+            ] {
                 libc::sigdelset(all.as_mut_ptr(), fault);
             }
         }
@@ -30,7 +37,8 @@ impl Blocked {
             return Err(std::io::Error::from_raw_os_error(error));
         }
         // SAFETY: the call succeeded, so it has filled it.
-        Ok(Self { before: unsafe { before.assume_init() } })
+        let before = unsafe { before.assume_init() };
+        Ok(Self { before })
     }
 }
 
@@ -49,7 +57,10 @@ mod tests {
         let mut now = MaybeUninit::<libc::sigset_t>::uninit();
         // SAFETY: a NULL set asks only; the call fills `now`.
         unsafe {
-            assert_eq!(libc::pthread_sigmask(libc::SIG_BLOCK, std::ptr::null(), now.as_mut_ptr()), 0);
+            assert_eq!(
+                libc::pthread_sigmask(libc::SIG_BLOCK, std::ptr::null(), now.as_mut_ptr()),
+                0
+            );
             libc::sigismember(now.as_ptr(), signal) == 1
         }
     }
@@ -57,7 +68,13 @@ mod tests {
     #[test]
     fn threads_started_meanwhile_inherit_the_mask_and_this_one_gets_its_own_back() {
         let blocked = Blocked::all().unwrap();
-        let inherits = || (is_blocked(libc::SIGPIPE), is_blocked(libc::SIGTERM), is_blocked(libc::SIGSEGV));
+        let inherits = || {
+            (
+                is_blocked(libc::SIGPIPE),
+                is_blocked(libc::SIGTERM),
+                is_blocked(libc::SIGSEGV),
+            )
+        };
         assert_eq!(std::thread::spawn(inherits).join().unwrap(), (true, true, false));
         drop(blocked);
         assert!(!is_blocked(libc::SIGPIPE));

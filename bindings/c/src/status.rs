@@ -47,7 +47,10 @@ pub(crate) struct Failure {
 
 impl Failure {
     pub(crate) fn new(status: c_int, text: impl ToString) -> Self {
-        Self { status, text: text.to_string() }
+        Self {
+            status,
+            text: text.to_string(),
+        }
     }
 
     pub(crate) fn usage(text: impl ToString) -> Self {
@@ -68,7 +71,8 @@ thread_local! {
 /// Valid until the thread's next failing call; copy it to keep it. From any thread.
 #[no_mangle]
 pub extern "C" fn fl_last_error() -> *const c_char {
-    LAST.try_with(|last| last.try_borrow().map_or(c"".as_ptr(), |text| text.as_ptr())).unwrap_or(c"".as_ptr())
+    LAST.try_with(|last| last.try_borrow().map_or(c"".as_ptr(), |text| text.as_ptr()))
+        .unwrap_or(c"".as_ptr())
 }
 
 /// The version of this ABI: it changes when something that worked before does not any more. Compare it with the
@@ -110,7 +114,10 @@ fn from_panic(payload: Box<dyn Any + Send>) -> Failure {
     };
     // Its drop could panic again, outside of any guard.
     std::mem::forget(payload);
-    Failure::new(FL_ERR_PANIC, format!("the engine panicked: {text}; please report this"))
+    Failure::new(
+        FL_ERR_PANIC,
+        format!("the engine panicked: {text}; please report this"),
+    )
 }
 
 fn report(failure: Failure) -> c_int {
@@ -129,7 +136,9 @@ mod tests {
 
     fn last() -> String {
         // SAFETY: `fl_last_error` never answers NULL, and no call between frees the text.
-        unsafe { CStr::from_ptr(fl_last_error()) }.to_string_lossy().into_owned()
+        unsafe { CStr::from_ptr(fl_last_error()) }
+            .to_string_lossy()
+            .into_owned()
     }
 
     #[test]

@@ -73,10 +73,13 @@ impl AcceptError {
 /// A request that holds a slot.
 pub struct Request {
     head: Head,
-    exchange: Arc<Exchange>,
+    /// The way back through the front; gone once the socket has left it, so that a session of days does not keep what
+    /// the handshake needed.
+    exchange: Mutex<Option<Arc<Exchange>>>,
     hall: Arc<Hall>,
     doorbell: Mutex<Option<Box<Doorbell>>>,
     connection: OnceLock<Arc<Connection>>,
+    handshake: Mutex<Option<Result<Handshake, HandshakeError>>>,
     refusal: Mutex<Option<Refusal>>,
     has_slot: AtomicBool,
 }
@@ -91,10 +94,11 @@ impl Request {
     pub(crate) fn new(head: Head, exchange: Arc<Exchange>, hall: Arc<Hall>) -> Self {
         Self {
             head,
-            exchange,
+            exchange: Mutex::new(Some(exchange)),
             hall,
             doorbell: Mutex::default(),
             connection: OnceLock::new(),
+            handshake: Mutex::default(),
             refusal: Mutex::default(),
             has_slot: AtomicBool::new(true),
         }
@@ -115,7 +119,7 @@ impl Request {
     /// # Errors
     /// [`Gone`].
     pub fn respond(&self, head: ResponseHead, body: Vec<u8>) -> Result<(), Gone> {
-        self.exchange.respond(self.with_extra_headers(head), body).map_err(|_| Gone)
+        self.exchange()?.respond(self.with_extra_headers(head), body).map_err(|_| Gone)
     }
 
     /// Begins a response whose body follows in pieces.
@@ -123,7 +127,7 @@ impl Request {
     /// # Errors
     /// [`Gone`].
     pub fn start_response(&self, head: ResponseHead) -> Result<(), Gone> {
-        self.exchange.start_response(self.with_extra_headers(head)).map_err(|_| Gone)
+        self.exchange()?.start_response(self.with_extra_headers(head)).map_err(|_| Gone)
     }
 
     /// Adds to the body. Ask [`Request::wait_writable`] before the next.
@@ -131,47 +135,55 @@ impl Request {
     /// # Errors
     /// [`Gone`].
     pub fn write(&self, piece: Vec<u8>) -> Result<(), Gone> {
-        self.exchange.write(bytes::Bytes::from(piece)).map_err(|_| Gone)
+        self.exchange()?.write(bytes::Bytes::from(piece)).map_err(|_| Gone)
     }
 
     /// Ends the body.
     pub fn finish(&self) {
-        self.exchange.finish();
+        if let Ok(exchange) = self.exchange() {
+            exchange.finish();
+        }
     }
 
     /// The response was begun and cannot be completed: the connection is cut, so that the client knows.
     pub fn abort(&self, why: &str) {
-        self.exchange.abort(why);
+        if let Ok(exchange) = self.exchange() {
+            exchange.abort(why);
+        }
     }
 
     /// True if the body's buffer has room now; else the unit is woken when it has.
     pub fn wait_writable(&self, token: Token) -> bool {
-        self.exchange.wait_writable(token)
+        self.exchange().map_or(true, |exchange| exchange.wait_writable(token))
     }
 
     /// Takes up to `max` bytes of the request's body that are there.
     pub fn read_body(&self, max: usize) -> BodyRead {
-        self.exchange.read_body(max)
+        // A WebSocket has no body (a handshake with one is refused).
+        self.exchange().map_or(BodyRead::End, |exchange| exchange.read_body(max))
     }
 
     /// True if [`Request::read_body`] has something to say now; else the unit is woken when it has.
     pub fn wait_body(&self, token: Token) -> bool {
-        self.exchange.wait_body(token)
+        self.exchange().map_or(true, |exchange| exchange.wait_body(token))
     }
 
     /// Blocks the thread until the body has more to say, at most `limit`; for hosts with a thread per unit.
     pub fn wait_body_blocking(&self, limit: std::time::Duration) -> bool {
-        self.hall.parking.wait(limit, |token| self.exchange.wait_body(token))
+        self.hall.parking.wait(limit, |token| self.wait_body(token))
     }
 
     /// Blocks the thread until the response has room, at most `limit`; for hosts with a thread per unit.
     pub fn wait_writable_blocking(&self, limit: std::time::Duration) -> bool {
-        self.hall.parking.wait(limit, |token| self.exchange.wait_writable(token))
+        self.hall.parking.wait(limit, |token| self.wait_writable(token))
     }
 
     /// True once the client has gone.
     pub fn is_gone(&self) -> bool {
-        self.exchange.is_gone()
+        match self.connection.get() {
+            Some(connection) => connection.closure().is_some(),
+            None => self.exchange().map_or(true, |exchange| exchange.is_gone()),
+        }
     }
 
     /// Completes the WebSocket handshake, RFC 6455 §4.2.2. Checks the client's side of it and the origin. A subprotocol
@@ -183,36 +195,43 @@ impl Request {
     /// [`AcceptError`]; the log has a line with peer, path and rule, and the client gets the fitting status if
     /// the app sends no other response.
     pub fn accept(&self, key: Option<&str>, subprotocol: Option<&str>) -> Result<Arc<Connection>, AcceptError> {
-        let handshake = Handshake::validate(&self.head)
-            .map_err(|error| self.refuse(error.status(), error.headers(), AcceptError::Handshake(error)))?;
+        let handshake = self.handshake().map_err(|error| {
+            self.refuse(error.status(), error.headers(), AcceptError::Handshake(error))
+        })?;
         if !self.hall.origin.allows(&self.head) {
             let origin = self.head.header("origin").unwrap_or_default();
             let origin = String::from_utf8_lossy(origin).into_owned();
             return Err(self.refuse(403, Vec::new(), AcceptError::Origin(origin)));
         }
-        let handshake = match key {
-            Some(key) => handshake.with_key(key),
-            None => handshake,
-        };
-        let response =
-            handshake.response(subprotocol, &self.hall.extra_headers).map_err(AcceptError::Usage)?;
-        if self.connection.get().is_some() {
-            return Err(AcceptError::AlreadyAnswered);
+        let extra = &self.hall.extra_headers;
+        let response = match key {
+            Some(key) => handshake.with_key(key).response(subprotocol, extra),
+            None => handshake.response(subprotocol, extra),
         }
+        .map_err(AcceptError::Usage)?;
+        // Taken out: a second call finds none, and the front holds its own until the socket has left it.
+        let Some(exchange) = self.lock_exchange().take() else {
+            return Err(if self.connection.get().is_some() { AcceptError::AlreadyAnswered } else { AcceptError::Gone });
+        };
         let doorbell = self.lock_doorbell().take();
         let connection = self.hall.worker.connection(self.label().into_boxed_str(), doorbell);
-        self.exchange.attach(Box::new(Arc::clone(&connection)));
-        if self.exchange.accept_upgrade(response).is_err() {
-            return Err(AcceptError::Gone);
+        exchange.attach(Box::new(Arc::clone(&connection)));
+        if exchange.accept_upgrade(response).is_err() {
+            let was_answered = !exchange.is_gone();
+            *self.lock_exchange() = Some(exchange);
+            return Err(if was_answered { AcceptError::AlreadyAnswered } else { AcceptError::Gone });
         }
-        // The check above and the front's own state let only one call come here.
+        // Only one call has had the exchange.
         let _ = self.connection.set(Arc::clone(&connection));
         Ok(connection)
     }
 
     /// The subprotocols that the client offers, in its order of preference; empty if the handshake is not valid.
     pub fn offered_subprotocols(&self) -> Vec<String> {
-        Handshake::validate(&self.head).map(|handshake| handshake.subprotocols().to_vec()).unwrap_or_default()
+        let handshake = Handshake::validate(&self.head);
+        let offered = handshake.as_ref().map(|handshake| handshake.subprotocols().to_vec()).unwrap_or_default();
+        *self.lock_handshake() = Some(handshake);
+        offered
     }
 
     /// The WebSocket connection, once accepted.
@@ -266,7 +285,26 @@ impl Request {
         }
         self.release(CloseCode::INTERNAL_ERROR, "");
         self.answer_refusal();
+        // Dropped here and not with the request, which the app may keep: an exchange without an answer answers 500.
+        drop(self.lock_exchange().take());
         self.hall.slot_is_free();
+    }
+
+    /// Validates, unless [`Request::offered_subprotocols`] has just done so.
+    fn handshake(&self) -> Result<Handshake, HandshakeError> {
+        self.lock_handshake().take().unwrap_or_else(|| Handshake::validate(&self.head))
+    }
+
+    fn lock_handshake(&self) -> std::sync::MutexGuard<'_, Option<Result<Handshake, HandshakeError>>> {
+        self.handshake.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn exchange(&self) -> Result<Arc<Exchange>, Gone> {
+        self.lock_exchange().clone().ok_or(Gone)
+    }
+
+    fn lock_exchange(&self) -> std::sync::MutexGuard<'_, Option<Arc<Exchange>>> {
+        self.exchange.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn refuse(&self, status: u16, headers: Vec<(String, Vec<u8>)>, error: AcceptError) -> AcceptError {

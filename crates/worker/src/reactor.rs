@@ -141,9 +141,9 @@ impl Reactor {
         let key = u64::from(slot.generation) << 32 | u64::from(index);
         slot.connection = Some(Arc::clone(&connection));
         let mut state = connection.lock();
-        // A thread that reads for itself wants to block in `recv(2)`; the loop says DONTWAIT with each call.
-        let _ = rustix::io::ioctl_fionbio(&socket, state.reader == Reader::Loop);
         if state.reader == Reader::Thread {
+            // It wants to block in `recv(2)`; the loop says DONTWAIT with each call.
+            let _ = rustix::io::ioctl_fionbio(&socket, false);
             // Its thread is away until it receives for the first time, which it may never do.
             shared.scan_parked.store(false, Ordering::SeqCst);
             self.scan_at.get_or_insert(now + shared.settings.takeover_after);

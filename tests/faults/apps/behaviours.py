@@ -116,6 +116,13 @@ def firehose_small(environ, start_response):
         ws.send("tick")
 
 
+def count(environ, start_response):
+    """Numbered messages, more than all buffers hold."""
+    with websocket(environ) as ws:
+        for number in range(20_000):
+            ws.send("%08d" % number + "x" * 1000)
+
+
 def raise_at_once(environ, start_response):
     raise ValueError("before the handshake")
 
