@@ -22,11 +22,6 @@ pub const FL_EVENT_WAKE: c_int = 2;
 /// The time set for this token with `fl_engine_wake_at` has come.
 pub const FL_EVENT_DEADLINE: c_int = 3;
 
-/// The longest single wait of `fl_engine_poll`. A request or a ring that comes between two polls is not seen by the
-/// engine's next wait if nothing else happens (the turn clears the bell before it sleeps, and the desk is not among what
-/// it looks at), so no wait may be long. Remove this when `Engine::poll` keeps what `Engine::ring` promises.
-const LONGEST_WAIT: Duration = Duration::from_millis(20);
-
 /// What `fl_engine_poll` reports.
 #[repr(C)]
 #[derive(Clone, Copy)]
@@ -135,8 +130,7 @@ pub unsafe extern "C" fn fl_engine_poll(
         let mut carried = only_thread(&engine.carried)?;
         let Carried { queue, fresh } = &mut *carried;
         if queue.is_empty() {
-            let limit = limit(timeout_ms).map_or(LONGEST_WAIT, |limit| limit.min(LONGEST_WAIT));
-            engine.engine.poll(fresh, Some(limit));
+            engine.engine.poll(fresh, limit(timeout_ms));
             queue.extend(fresh.drain(..));
         }
         let count = queue.len().min(capacity).min(c_int::MAX as usize);

@@ -57,7 +57,7 @@ impl Session {
             let in_time = self.waiter.wait(
                 py,
                 limit,
-                |token| !matches!(connection.receive(Some(token), |_, _| Keep), Received::Empty),
+                |token| connection.wait_receive(token),
                 |left| connection.wait_message(left),
                 |token| connection.forget(token),
             )?;
@@ -218,9 +218,6 @@ impl Session {
         (counters.messages_in, counters.messages_out, counters.bytes_in, counters.bytes_out)
     }
 }
-
-/// Stands for "a message is there" where it is not to be taken yet.
-struct Keep;
 
 pub(crate) fn close_code(code: u16) -> PyResult<CloseCode> {
     let code_ = CloseCode(code);

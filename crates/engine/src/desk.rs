@@ -110,6 +110,13 @@ impl<R> Desk<R> {
         self.given.notify_all();
     }
 
+    /// Takes what nobody will serve any more.
+    pub(crate) fn clear(&self) -> Vec<R> {
+        let mut state = self.lock();
+        let State { waiting, given, .. } = &mut *state;
+        waiting.drain(..).chain(given.drain(..)).collect()
+    }
+
     fn lock(&self) -> MutexGuard<'_, State<R>> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }

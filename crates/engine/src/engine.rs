@@ -164,6 +164,8 @@ impl Engine {
         if let Some(front) = front {
             front.stop(deadline);
         }
+        // Requests hold the hall, and the hall holds the desk: what was never served must not keep both alive.
+        drop(self.hall.desk.clear());
         self.hall.worker.stop();
     }
 

@@ -178,6 +178,16 @@ impl Connection {
         Received::Empty
     }
 
+    /// Asks that the unit be woken when [`Connection::receive`] has something. True if it has already.
+    pub fn wait_receive(&self, token: Token) -> bool {
+        let mut state = self.lock();
+        if state.session.message().is_some() || state.session.closed().is_some() {
+            return true;
+        }
+        state.receiver = Some(token);
+        false
+    }
+
     /// The unit no longer waits (its limit passed, or it was killed).
     pub fn forget(&self, token: Token) {
         let mut state = self.lock();

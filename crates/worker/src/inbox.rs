@@ -98,6 +98,9 @@ pub(crate) struct Shared {
     pub(crate) counters: Counters,
     /// Set when anything below was pushed since the driver last began a turn.
     bell: AtomicBool,
+    /// Somebody outside wants the driver back: it has put something where only the driver's owner looks (a request on
+    /// the desk). Unlike the bell it survives the beginning of a turn.
+    called: AtomicBool,
     /// The driver is in a blocking wait, or about to be.
     sleeping: AtomicBool,
     arrivals: Mutex<Vec<Arrival>>,
@@ -119,6 +122,7 @@ impl Shared {
             settings,
             counters: Counters::default(),
             bell: AtomicBool::new(false),
+            called: AtomicBool::new(false),
             sleeping: AtomicBool::new(false),
             arrivals: Mutex::default(),
             events: Mutex::default(),
@@ -133,6 +137,17 @@ impl Shared {
         if self.sleeping.load(Ordering::SeqCst) && self.sleeping.swap(false, Ordering::SeqCst) {
             self.poller.wake();
         }
+    }
+
+    /// Makes the current or the next turn of an app's thread end without a wait, for something that is not in our queues.
+    pub(crate) fn call(&self) {
+        self.called.store(true, Ordering::SeqCst);
+        self.ring();
+    }
+
+    /// True once after [`Shared::call`].
+    pub(crate) fn was_called(&self) -> bool {
+        self.called.load(Ordering::SeqCst) && self.called.swap(false, Ordering::SeqCst)
     }
 
     /// The driver begins a turn: what is pushed from here on rings anew.

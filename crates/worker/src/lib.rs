@@ -130,7 +130,7 @@ impl Worker {
 
     /// Ends the current or the next wait of [`Worker::drive`]. From any thread.
     pub fn ring(&self) {
-        self.shared.ring();
+        self.shared.call();
     }
 
     /// Reports an event from outside, for instance that a request's body has more.

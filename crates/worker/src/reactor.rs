@@ -63,7 +63,7 @@ impl Reactor {
         self.flush_dirty(shared, now);
         self.take_arrivals(shared, now);
         let mut limit = self.time_to_wait(now, limit);
-        if for_host && shared.has_events() {
+        if for_host && (shared.was_called() || shared.has_events()) {
             limit = Some(Duration::ZERO);
         }
         if limit != Some(Duration::ZERO) && !shared.fall_asleep() {

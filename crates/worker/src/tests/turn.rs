@@ -132,6 +132,28 @@ fn a_ring_keeps_the_next_turn_from_waiting() {
 }
 
 #[test]
+fn a_ring_between_two_turns_is_not_forgotten() {
+    let bench = Bench::new(settings());
+    bench.turn();
+    bench.worker.ring();
+    bench.turn();
+    assert_eq!(bench.dials.asked.load(Ordering::SeqCst), 0, "whoever rang has something that only the host can see");
+    bench.turn();
+    assert_eq!(bench.dials.asked.load(Ordering::SeqCst), u64::MAX, "and it is answered once");
+}
+
+#[test]
+fn asking_whether_a_message_is_there_does_not_take_it() {
+    let bench = Bench::new(settings());
+    let (connection, mut client) = bench.join();
+    assert!(!connection.wait_receive(4));
+    send(&mut client, &frame(BINARY, b"kept"));
+    assert_eq!(bench.turn(), [Event::Wake(4)]);
+    assert!(connection.wait_receive(5));
+    assert_eq!(take(&connection).as_deref(), Some(&b"kept"[..]));
+}
+
+#[test]
 fn close_all_closes_those_that_join_later_too() {
     let bench = Bench::new(settings());
     let (_first, mut client) = bench.join();
