@@ -52,13 +52,14 @@ run: $(STAMPS)/extension ## build all, then serve the chat page (PORT=8080, APP=
 test: setup build ## everything the tests need, then all tests: lints, Rust, Python
 	@mkdir -p $(LOGS); failed=""; \
 	for stage in lint test-rust test-python; do \
-	    echo "== make $$stage"; \
+	    echo "== make $$stage"; SECONDS=0; \
 	    $(MAKE) $$stage 2>&1 | tee $(LOGS)/$$stage.log || failed="$$failed $$stage"; \
+	    echo "== make $$stage took $$SECONDS s"; \
 	done; \
 	echo "== what the runners said"; \
 	awk '/^test result:/ { passed += $$4; failed += $$6; skipped += $$8 } \
 	    END { printf "rust: %d passed, %d failed, %d skipped\n", passed, failed, skipped }' $(LOGS)/test-rust.log; \
-	tail -n 1 $(LOGS)/test-python.log; \
+	grep -E '^=+ .*(passed|failed|error|no tests ran).*=$$' $(LOGS)/test-python.log | tail -n 1 || echo "pytest did not end"; \
 	if [ -n "$$failed" ]; then echo "failed:$$failed (logs in $(LOGS))"; exit 1; fi
 
 check: setup build lint ## before a commit, under a minute after a build: lints, pure crates, unit and architecture tests
@@ -97,7 +98,7 @@ deny: $(STAMPS)/machine ## check deny.toml with cargo-deny, built once into .bui
 # The Python binding has no Rust tests: it would have to link an interpreter, and tests/ runs all of it.
 test-rust: $(STAMPS)/run-packages ## all Rust tests
 	cargo test --locked --no-fail-fast --workspace --exclude fairlead-python
-	cd benches/load && cargo test --locked --no-fail-fast
+	cd benches/load && CARGO_TARGET_DIR=$(CURDIR)/.build/bench cargo test --locked --no-fail-fast
 
 test-python: setup build ## all Python tests (PYTEST_ARGS='-k reload')
 	$(BIN)/python -m pytest $(if $(filter no,$(BROWSER)),--ignore=tests/browser) $(PYTEST_ARGS)

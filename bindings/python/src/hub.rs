@@ -40,6 +40,7 @@ pub(crate) struct HubCore {
     greenlet: PyOnceLock<Py<PyAny>>,
     parked: Mutex<Parked>,
     resting: Mutex<Vec<Py<PyAny>>>,
+    spawned: Mutex<Vec<Py<PyAny>>>,
     stopping: AtomicBool,
     killing: AtomicBool,
 }
@@ -168,6 +169,18 @@ impl HubCore {
         self.resting.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    fn start_spawned(&self, py: Python<'_>, hub: &Bound<'_, PyAny>) -> PyResult<bool> {
+        let spawned = std::mem::take(&mut *self.spawned.lock().unwrap_or_else(PoisonError::into_inner));
+        let any = !spawned.is_empty();
+        for run in spawned {
+            let unit = greenlet::new(run.bind(py), hub)?;
+            if let Err(error) = greenlet::switch(&unit, None) {
+                error.write_unraisable(py, Some(run.bind(py)));
+            }
+        }
+        Ok(any)
+    }
+
     fn kill_all(&self, py: Python<'_>) {
         let units: Vec<_> = {
             let mut parked = self.lock();
@@ -204,6 +217,7 @@ impl Hub {
                 greenlet: PyOnceLock::new(),
                 parked: Mutex::default(),
                 resting: Mutex::default(),
+                spawned: Mutex::default(),
                 stopping: AtomicBool::new(false),
                 killing: AtomicBool::new(false),
             }),
@@ -222,7 +236,7 @@ impl Hub {
         loop {
             // Without releasing the GIL if something is there: under load that saves a contended lock per turn.
             core.engine.poll(&mut events, Some(Duration::ZERO));
-            if events.is_empty() {
+            if events.is_empty() && !core.start_spawned(py, &hub)? {
                 if core.stopping.load(Ordering::SeqCst) && core.engine.busy() == (0, 0) {
                     // Dropping a resting greenlet ends it, by GreenletExit inside its `rest`.
                     let resting = std::mem::take(&mut *core.resting());
@@ -242,6 +256,13 @@ impl Hub {
                 core.handle(py, event, &start, &hub)?;
             }
         }
+    }
+
+    /// Starts `run()` in a greenlet of its own with the hub's next turn. It holds no slot: `run` of the hub does not wait
+    /// for it. From any thread.
+    fn spawn(&self, run: Py<PyAny>) {
+        self.core.spawned.lock().unwrap_or_else(PoisonError::into_inner).push(run);
+        self.core.engine.ring();
     }
 
     /// The calling unit has ended: rests until the hub has another request for it, and returns that; `None` when

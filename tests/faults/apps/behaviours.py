@@ -51,6 +51,14 @@ def whoami(environ, start_response):
     return [str(os.getpid()).encode()]
 
 
+def slow(environ, start_response):
+    """Takes its time, in a way that no host can hurry."""
+    os.write(2, b"slow: begun\n")
+    time.sleep(0.5)
+    start_response("200 OK", [("Content-Type", "text/plain")])
+    return [b"slow"]
+
+
 def echo(environ, start_response):
     with websocket(environ) as ws:
         for message in ws:

@@ -1,0 +1,238 @@
+"""Joint (b): greenlets that park in a native function and are resumed by the native hub.
+
+Ten thousand of them at once, with exceptions and kills among them. The hub needs a request to start its first unit, so
+each test has an engine on a free port and sends one. Nothing sleeps but the greenlets, and those sleep in the hub: that
+is what is tested.
+"""
+
+from __future__ import annotations
+
+import gc
+import socket
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+
+import greenlet
+import pytest
+from fairlead._native import Engine, Hub, Request
+
+GREENLETS = 10_000
+
+
+@contextmanager
+def hub_on_a_port() -> Iterator[tuple[Engine, Hub, int]]:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        port = listener.getsockname()[1]
+        engine = Engine(
+            [listener.detach()],
+            slots=100,
+            threads=False,
+            header_bytes=32768,
+            header_timeout=10.0,
+            keep_alive_timeout=10.0,
+            stall_timeout=10.0,
+            max_message=2**20,
+            ping_every=30.0,
+            pong_tolerance=3.0,
+            pong_every=None,
+            idle_timeout=0.0,
+            close_timeout=5.0,
+            origins=[],
+            extra_headers=[],
+        )
+    try:
+        yield engine, Hub(engine), port
+    finally:
+        engine.stop(0.0)
+
+
+def serve(work: Callable[[Hub, Request], None], requests: int = 1) -> list[BaseException]:
+    """Run `work` as the unit of each of some requests, until the hub has ended by itself. Returns what units raised."""
+    raised: list[BaseException] = []
+    with hub_on_a_port() as (engine, hub, port):
+        left = [requests]
+
+        def start(request: Request) -> None:
+            try:
+                work(hub, request)
+                request.respond(200, None, [], b"done")
+            except BaseException as error:
+                raised.append(error)
+                raise
+            finally:
+                request.complete()
+                left[0] -= 1
+                if not left[0]:
+                    engine.drain(1001, "")
+                    hub.stop()
+
+        def clients() -> None:
+            for _ in range(requests):
+                with socket.create_connection(("127.0.0.1", port), timeout=60) as client:
+                    client.sendall(b"GET / HTTP/1.1\r\nHost: test\r\nConnection: close\r\n\r\n")
+                    while client.recv(65536):
+                        pass
+
+        thread = threading.Thread(target=clients)
+        thread.start()
+        hub.run(start)
+        thread.join()
+    return raised
+
+
+def test_ten_thousand_parked_greenlets_all_come_back() -> None:
+    ended: list[int] = []
+
+    def work(hub: Hub, request: Request) -> None:
+        def unit(number: int) -> None:
+            hub.sleep(0.001 * (number % 50))
+            ended.append(number)
+
+        for number in range(GREENLETS):
+            hub.spawn(lambda number=number: unit(number))
+        while len(ended) < GREENLETS:
+            hub.sleep(0.005)
+
+    assert serve(work) == []
+    assert sorted(ended) == list(range(GREENLETS))
+
+
+def test_exceptions_in_some_units_end_those_and_no_others(monkeypatch: pytest.MonkeyPatch) -> None:
+    ended: list[int] = []
+    reported: list[object] = []
+    monkeypatch.setattr("sys.unraisablehook", lambda what: reported.append(what.exc_type))
+
+    def work(hub: Hub, request: Request) -> None:
+        def unit(number: int) -> None:
+            try:
+                hub.sleep(0.001 * (number % 20))
+                if number % 3 == 0:
+                    raise ValueError(number)
+                hub.sleep(0.001)
+            finally:
+                ended.append(number)
+
+        for number in range(GREENLETS):
+            hub.spawn(lambda number=number: unit(number))
+        while len(ended) < GREENLETS:
+            hub.sleep(0.005)
+
+    assert serve(work) == []
+    assert len(ended) == GREENLETS
+    assert reported == [ValueError] * len(range(0, GREENLETS, 3))
+
+
+def test_a_kill_ends_every_parked_unit_and_runs_its_clean_up() -> None:
+    cleaned: list[int] = []
+    parked = [0]
+
+    def work(hub: Hub, request: Request) -> None:
+        def unit(number: int) -> None:
+            parked[0] += 1
+            try:
+                hub.sleep(3600)
+            except greenlet.GreenletExit:
+                cleaned.append(number)
+                raise
+
+        for number in range(GREENLETS):
+            hub.spawn(lambda number=number: unit(number))
+        while parked[0] < GREENLETS:
+            hub.sleep(0.001)
+        hub.kill()
+        hub.sleep(3600)
+
+    raised = serve(work)
+    assert [type(error) for error in raised] == [greenlet.GreenletExit]
+    assert sorted(cleaned) == list(range(GREENLETS))
+
+
+def test_a_unit_that_something_else_switches_to_goes_on_waiting() -> None:
+    """The app's own switch into a parked unit is no wake-up: its wait begins again, and nothing is left in the table."""
+    order: list[str] = []
+
+    def work(hub: Hub, request: Request) -> None:
+        box: list[greenlet.greenlet] = []
+
+        def sleeper() -> None:
+            box.append(greenlet.getcurrent())
+            hub.sleep(0.05)
+            order.append("slept")
+
+        def meddler() -> None:
+            order.append("meddled")
+            box[0].switch()
+
+        hub.spawn(sleeper)
+        hub.sleep(0.001)
+        hub.spawn(meddler)
+        hub.sleep(0.2)
+
+    assert serve(work) == []
+    assert order == ["meddled", "slept"]
+
+
+def test_greenlets_are_used_again_with_an_empty_context() -> None:
+    variable: ContextVar[str] = ContextVar("variable", default="empty")
+    seen: list[str] = []
+
+    def work(hub: Hub, request: Request) -> None:
+        seen.append(variable.get())
+        variable.set("left behind")
+
+    with hub_on_a_port() as (engine, hub, port):
+        identities: list[int] = []
+
+        def live(first: Request | None) -> None:
+            request = first
+            while request is not None:
+                identities.append(id(greenlet.getcurrent()))
+                work(hub, request)
+                request.respond(200, None, [], b"")
+                request.complete()
+                if len(identities) == 5:
+                    engine.drain(1001, "")
+                    hub.stop()
+                request = hub.rest()
+
+        def client() -> None:
+            with socket.create_connection(("127.0.0.1", port), timeout=60) as connection:
+                for _ in range(5):
+                    connection.sendall(b"GET / HTTP/1.1\r\nHost: test\r\n\r\n")
+                    connection.recv(65536)
+
+        thread = threading.Thread(target=client)
+        thread.start()
+        hub.run(live)
+        thread.join()
+    assert len(set(identities)) == 1
+    assert seen == ["empty"] * 5
+
+
+def test_the_hub_itself_cannot_wait() -> None:
+    with hub_on_a_port() as (_, hub, _port), pytest.raises(RuntimeError, match="only a request's greenlet can wait"):
+        hub.sleep(0.1)
+
+
+def test_units_that_have_ended_leave_nothing_behind() -> None:
+    class Held:
+        pass
+
+    alive: list[int] = []
+
+    def work(hub: Hub, request: Request) -> None:
+        def unit() -> None:
+            held = Held()
+            hub.sleep(0.001)
+            del held
+
+        for _ in range(1000):
+            hub.spawn(unit)
+        hub.sleep(0.2)
+        gc.collect()
+        alive.append(sum(isinstance(thing, Held) for thing in gc.get_objects()))
+
+    assert serve(work) == []
+    assert alive == [0]
