@@ -7,8 +7,23 @@ Open http://127.0.0.1:8080/ in a browser, or connect any WebSocket client to ws:
 
 import uwsgi
 
-PAGE = b"""<!doctype html><meta charset="utf-8"><title>echo</title>
-<form><input autofocus placeholder="say something"><button>send</button></form><pre></pre>
+PAGE = b"""<!doctype html>
+<html lang="en">
+<meta charset="utf-8">
+<meta name="viewport" content="width=device-width, initial-scale=1">
+<meta name="color-scheme" content="light dark">
+<title>Fairlead echo</title>
+<link rel="icon" href="data:,">
+<style>
+  body { font: 16px/1.5 system-ui, sans-serif; max-width: 36rem; margin: 2rem auto; padding: 0 1rem; }
+  form { display: flex; gap: .5rem; }
+  input { flex: 1; min-width: 0; font: inherit; padding: .5rem .7rem; }
+  button { font: inherit; padding: .5rem 1rem; }
+  pre { white-space: pre-wrap; overflow-wrap: anywhere; font-size: .95rem; }
+</style>
+<h1>Echo</h1>
+<form autocomplete="off"><input autofocus placeholder="Say something" aria-label="Message"><button>Send</button></form>
+<pre role="log"></pre>
 <script>
 const socket = new WebSocket(location.href.replace(/^http/, "ws"));
 const show = (line) => document.querySelector("pre").textContent += line + "\\n";

@@ -1,7 +1,8 @@
 """Fixtures of the outer tests: the host to test under, and servers that are started once and shared.
 
-A server is keyed by host, app and options and lives for the session, so that hundreds of tests need a dozen processes. A
-test that kills, reloads or stops its server starts one of its own with `start`. Unit tests use none of these.
+A server is keyed by host, app and options and lives for the session, so that hundreds of tests need a dozen
+processes. A test that kills, reloads or stops its server starts one of its own with `start`. Unit tests use
+none of these.
 """
 
 from __future__ import annotations

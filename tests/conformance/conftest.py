@@ -1,4 +1,6 @@
-"""The server under test of the whole folder: a typed echo, under each host; and a client that is open already."""
+"""The server under test of the whole folder: a typed echo, under each host; and a client that is open
+already.
+"""
 
 from __future__ import annotations
 

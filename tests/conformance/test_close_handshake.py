@@ -1,7 +1,7 @@
 """RFC 6455 §5.5.1 and §7 over the wire: codes, reasons, what may follow a Close, and who closes TCP.
 
-The server answers a Close once, with the peer's code, and then ends TCP in order; after its own Close it says nothing
-more, whatever it is sent.
+The server answers a Close once, with the peer's code, and then ends TCP in order; after its own Close it says
+nothing more, whatever it is sent.
 """
 
 from __future__ import annotations
@@ -95,7 +95,9 @@ def test_a_close_inside_a_fragmented_message_is_answered(client: RawClient) -> N
 
 def test_a_continuation_after_a_close_inside_a_message_is_ignored(client: RawClient) -> None:
     client.send_bytes(
-        frame(TEXT, b"unfinished", fin=False) + frame(CLOSE, close_payload(1000)) + frame(CONTINUATION, b"end")
+        frame(TEXT, b"unfinished", fin=False)
+        + frame(CLOSE, close_payload(1000))
+        + frame(CONTINUATION, b"end")
     )
     assert client.read_close()[0] == 1000
     client.read_end()

@@ -1,7 +1,7 @@
 """RFC 6455 §5.2 and §5.3 over the wire: sizes, length forms, masks, reserved bits, reserved opcodes.
 
-Each message is checked to come back whole, of its own type, in one frame of the shortest form; each broken frame is
-failed with 1002 at once. Sizes stand on both sides of every border of the length field.
+Each message is checked to come back whole, of its own type, in one frame of the shortest form; each broken
+frame is failed with 1002 at once. Sizes stand on both sides of every border of the length field.
 """
 
 from __future__ import annotations

@@ -1,7 +1,8 @@
-"""The limits of a message over the wire: `--websockets-max-size` in KiB, for one frame and for the sum of fragments.
+"""The limits of a message over the wire: `--websockets-max-size` in KiB, for one frame and for the sum of
+fragments.
 
-A message that is too large closes with 1009, RFC 6455 §7.4.1, as soon as its size is known; one of exactly the limit
-passes. Endless empty fragments, which no size would catch, end as well.
+A message that is too large closes with 1009, RFC 6455 §7.4.1, as soon as its size is known; one of exactly
+the limit passes. Endless empty fragments, which no size would catch, end as well.
 """
 
 from __future__ import annotations

@@ -1,7 +1,9 @@
-"""RFC 6455 §4.2 over the wire: which requests become a WebSocket, what the others are told, and what may follow.
+"""RFC 6455 §4.2 over the wire: which requests become a WebSocket, what the others are told, and what may
+follow.
 
-A refused handshake costs its connection only, gets the status that fits the rule, and leaves a log line with peer, path and
-rule. Bytes that a client pipelines behind its handshake are frames, and none of them may be lost.
+A refused handshake costs its connection only, gets the status that fits the rule, and leaves a log line with
+peer, path and rule. Bytes that a client pipelines behind its handshake are frames, and none of them may be
+lost.
 """
 
 from __future__ import annotations
@@ -179,7 +181,9 @@ def test_a_page_of_the_same_origin_is_welcome(echo: Server, ask: Callable[..., R
     assert ask(headers=[("Origin", f"http://{echo.host_header}")]).status == 101
 
 
-@pytest.mark.parametrize("origin", ["http://evil.example", "null", "http://127.0.0.1:1", "file://", "", "https://"])
+@pytest.mark.parametrize(
+    "origin", ["http://evil.example", "null", "http://127.0.0.1:1", "file://", "", "https://"]
+)
 def test_a_page_of_another_origin_is_refused_with_403(ask: Callable[..., Response], origin: str) -> None:
     assert ask(headers=[("Origin", origin)]).status == 403
 

@@ -1,10 +1,12 @@
 """RFC 6455 §8.1 over the wire: text is UTF-8, checked as it arrives, across fragments and inside code points.
 
-Bad text fails with 1007 as soon as no continuation could make it good, before the frame or the message has ended.
-Binary messages are never checked.
+Bad text fails with 1007 as soon as no continuation could make it good, before the frame or the message has
+ended. Binary messages are never checked.
 """
 
 from __future__ import annotations
+
+import contextlib
 
 import pytest
 from support.raw_client import BINARY, CONTINUATION, TEXT, Frame, RawClient, apply_mask, fragments, frame
@@ -14,8 +16,8 @@ GREEK = "κόσμε".encode()
 VALID = [
     "Hello-µ@ßöäüàá-UTF-8!!".encode(),
     GREEK,
-    "\x00".encode(),
-    "\x7f".encode(),
+    b"\x00",
+    b"\x7f",
     "\u0080\u07ff".encode(),
     "\u0800\uffff".encode(),
     "\ud7ff\ue000\ufffd".encode(),
@@ -74,10 +76,8 @@ def test_invalid_text_fails_with_1007(client: RawClient, payload: bytes) -> None
 @pytest.mark.parametrize("payload", INVALID + TRUNCATED)
 def test_invalid_text_delivered_octet_by_octet_fails_with_1007(client: RawClient, payload: bytes) -> None:
     # The server may close before the last octet: it fails fast.
-    try:
+    with contextlib.suppress(BrokenPipeError, ConnectionResetError):
         client.send_octets(frame(TEXT, payload))
-    except (BrokenPipeError, ConnectionResetError):
-        pass
     client.expect_failure(1007)
 
 
@@ -89,7 +89,7 @@ def test_invalid_text_fails_before_its_message_has_ended(client: RawClient, payl
 
 def test_invalid_text_fails_before_its_frame_has_ended(client: RawClient) -> None:
     whole = frame(TEXT, b"\xce\xba\xff" + b"x" * 1000)
-    client.send_bytes(whole[: -900])
+    client.send_bytes(whole[:-900])
     client.expect_failure(1007)
 
 

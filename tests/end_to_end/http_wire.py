@@ -1,7 +1,7 @@
 """HTTP/1.1 by hand: a request as bytes, a response read from the socket with its framing noted.
 
-http.client hides how a body was delimited and when the connection ended; these tests are about just that. Fails on anything
-a client could not parse.
+http.client hides how a body was delimited and when the connection ended; these tests are about just that.
+Fails on anything a client could not parse.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from support.server import Server
 
 @dataclass
 class Answer:
-    """A whole response. `framing` is "length", "chunked", "none" or "close"; `is_complete` False after a cut."""
+    """A whole response. `framing`: "length", "chunked", "none" or "close"; `is_complete` False: cut."""
 
     head: Head
     body: bytes
@@ -79,7 +79,9 @@ def _line(client: RawClient) -> bytes:
     return line
 
 
-def get(server: Server, path: str, *lines: str, method: str = "GET", body: bytes = b"", listener: int = 0) -> Answer:
+def get(
+    server: Server, path: str, *lines: str, method: str = "GET", body: bytes = b"", listener: int = 0
+) -> Answer:
     """One request on a connection of its own."""
     with RawClient(server.connect(listener)) as client:
         if body:

@@ -1,7 +1,8 @@
-"""Pings, dead peers and slow readers in real time, with periods of one second, under apps that do not cooperate.
+"""Pings, dead peers and slow readers in real time, with periods of one second, under apps that do not
+cooperate.
 
-The engine's own tests hold the schedule to the millisecond with a made-up clock; here it is shown that the schedule runs whatever
-the app does. Every wait is for a frame, a line or an end, and bounded.
+The engine's own tests hold the schedule to the millisecond with a made-up clock; here it is shown that the
+schedule runs whatever the app does. Every wait is for a frame, a line or an end, and bounded.
 """
 
 from __future__ import annotations

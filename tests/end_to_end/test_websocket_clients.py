@@ -1,6 +1,8 @@
-"""WebSockets end to end with a real client (the `websockets` library) and both APIs: echo, types, subprotocols, many at once.
+"""WebSockets end to end with a real client (the `websockets` library) and both APIs: echo, types,
+subprotocols, many at once.
 
-The conformance tests hold the wire to the RFC; here whole programs talk to each other, as users will run them.
+The conformance tests hold the wire to the RFC; here whole programs talk to each other, as users will run
+them.
 """
 
 from __future__ import annotations
@@ -39,7 +41,13 @@ def client(echo: Server) -> Iterator[ClientConnection]:
 
 
 def dial(server: Server, path: str, **how: object) -> ClientConnection:
-    how = {"open_timeout": TIMEOUT_S, "close_timeout": TIMEOUT_S, "max_size": None, "compression": None, **how}
+    how = {
+        "open_timeout": TIMEOUT_S,
+        "close_timeout": TIMEOUT_S,
+        "max_size": None,
+        "compression": None,
+        **how,
+    }
     return connect(server.url(path), **how)  # type: ignore[arg-type]
 
 

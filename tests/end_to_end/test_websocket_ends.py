@@ -1,7 +1,8 @@
-"""How a WebSocket ends, seen from both sides: close codes on the wire, ConnectionClosed in the app, lines in the log.
+"""How a WebSocket ends, seen from both sides: close codes on the wire, ConnectionClosed in the app, lines in
+the log.
 
-Codes are those of the compatibility spec §2.5, row 12: 1000 when the app returns, 1011 when it raises. A peer that goes without
-a word is told apart from one that closes. Stop and reload are in test_processes.py.
+Codes are those of the compatibility spec §2.5, row 12: 1000 when the app returns, 1011 when it raises. A peer
+that goes without a word is told apart from one that closes. Stop and reload are in test_processes.py.
 """
 
 from __future__ import annotations
@@ -111,13 +112,17 @@ def test_an_app_cannot_close_with_a_code_that_must_not_travel(
     assert client.read_close()[0] == 4000
 
 
-def test_a_code_beyond_16_bits_is_refused(server: Server, dial: Callable[[str], RawClient], token: str) -> None:
+def test_a_code_beyond_16_bits_is_refused(
+    server: Server, dial: Callable[[str], RawClient], token: str
+) -> None:
     client = dial(f"/closes?{token}&70000,")
     assert server.note(token)["first"]["raised"] in ("OverflowError", "ValueError")
     assert client.read_close()[0] == 4000
 
 
-def end_of(server: Server, client: RawClient, token: str, how: Callable[[RawClient], object]) -> dict[str, Any]:
+def end_of(
+    server: Server, client: RawClient, token: str, how: Callable[[RawClient], object]
+) -> dict[str, Any]:
     client.send_text("one")
     client.send_text("two")
     how(client)
@@ -265,7 +270,9 @@ def test_the_session_line_says_who_closed(
     assert session_line(server, f"{path}?{token}", since)[6] == end
 
 
-def test_a_lost_session_is_logged_as_lost(server: Server, dial: Callable[[str], RawClient], token: str) -> None:
+def test_a_lost_session_is_logged_as_lost(
+    server: Server, dial: Callable[[str], RawClient], token: str
+) -> None:
     since = server.mark()
     dial(f"/echo?{token}").abort()
     assert session_line(server, f"/echo?{token}", since)[6] == "lost"
@@ -297,7 +304,9 @@ def test_a_path_cannot_forge_a_log_line(server: Server, token: str) -> None:
     assert '/mis\\"sing\\\\n?' in line
 
 
-def test_disable_logging_leaves_errors_only(serve: Callable[..., Server], upgrade: Callable[..., RawClient]) -> None:
+def test_disable_logging_leaves_errors_only(
+    serve: Callable[..., Server], upgrade: Callable[..., RawClient]
+) -> None:
     server = serve("sockets.py", "--disable-logging")
     client = upgrade(server, "/raises?quiet")
     client.send_text("go")

@@ -1,7 +1,7 @@
 """PEP 3333 end to end, the way out: start_response, write, iterables, close, errors, HEAD and friends.
 
-Whatever an app does, the client gets a response it can parse or a connection that is visibly cut; never half a body that looks
-whole. Texts of errors are uWSGI's (compatibility spec §3.3).
+Whatever an app does, the client gets a response it can parse or a connection that is visibly cut; never half
+a body that looks whole. Texts of errors are uWSGI's (compatibility spec §3.3).
 """
 
 from __future__ import annotations
@@ -28,7 +28,12 @@ def test_a_body_with_its_length_goes_out_as_it_is(server: Server) -> None:
 
 @pytest.mark.parametrize(
     ("path", "body"),
-    [("/no_length", b"one two three"), ("/as_bytes", b"the whole body"), ("/as_tuple", b"ab"), ("/empty", b"")],
+    [
+        ("/no_length", b"one two three"),
+        ("/as_bytes", b"the whole body"),
+        ("/as_tuple", b"ab"),
+        ("/empty", b""),
+    ],
 )
 def test_a_body_that_is_known_at_once_gets_a_length(server: Server, path: str, body: bytes) -> None:
     answer = get(server, path)
@@ -100,7 +105,9 @@ def test_statuses_without_a_body_get_none(server: Server, status: str) -> None:
         assert read_answer(client).body == b"hello\n"
 
 
-@pytest.mark.parametrize("status", ["200 Fine Indeed", "299 Own", "404 Not Found", "418 I'm a teapot", "599 X"])
+@pytest.mark.parametrize(
+    "status", ["200 Fine Indeed", "299 Own", "404 Not Found", "418 I'm a teapot", "599 X"]
+)
 def test_the_status_line_is_the_apps(server: Server, status: str) -> None:
     answer = get(server, f"/status?t&{status.replace(' ', '+')}")
     assert f"{answer.status} {answer.head.reason}" == status
@@ -251,4 +258,3 @@ def test_add_header_adds_to_each_response_and_to_the_101(
     server = serve("echo_typed.py", "--add-header", "X-Served-By: me")
     assert get(server, "/").header("X-Served-By") == "me"
     assert upgrade(server).response.header("X-Served-By") == "me"
-

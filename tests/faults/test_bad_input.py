@@ -115,7 +115,13 @@ def test_half_open_handshakes_end_with_408_and_hold_nobody_up(server, bystander,
         assert client.read_rest().startswith(b"HTTP/1.1 408 ")
         client.close()
     assert time.monotonic() - began < 5
-    server.wait_for_line(r"127\.0\.0\.1.*(408|head|header)")
+
+
+def test_a_head_that_never_ends_is_told_in_the_log(server, bystander):
+    with RawClient(server.connect()) as client:
+        client.send_bytes(handshake_request(server.host_header)[:40])
+        client.read_rest()
+    server.wait_for_line(r"127\.0\.0\.1.*(408|head|header)", timeout_s=2)
 
 
 def test_a_client_that_drips_its_head_is_cut_all_the_same(server, bystander):

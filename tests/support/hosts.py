@@ -1,6 +1,7 @@
 """The concurrency models that every behaviour is tested under.
 
-A later host is one more line here; tests take the fixture `host` (or a server made from it) and know no names.
+A later host is one more line here; tests take the fixture `host` (or a server made from it) and know no
+names.
 """
 
 from __future__ import annotations

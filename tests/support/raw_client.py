@@ -1,8 +1,8 @@
 """A WebSocket client at socket level that can break every rule, and checks what the server must keep.
 
-It builds any frame: reserved bits, any opcode, any length form, masked or not; and any handshake. What it reads is held
-to RFC 6455 §5 on the spot: a server's frame is unmasked, has no reserved bits and the shortest length form. It knows no
-state of a session, so a test says what it expects, frame by frame.
+It builds any frame: reserved bits, any opcode, any length form, masked or not; and any handshake. What it
+reads is held to RFC 6455 §5 on the spot: a server's frame is unmasked, has no reserved bits and the shortest
+length form. It knows no state of a session, so a test says what it expects, frame by frame.
 """
 
 from __future__ import annotations
@@ -59,8 +59,8 @@ def frame(
     form: int | None = None,
     length: int | None = None,
 ) -> bytes:
-    """The bytes of one frame. `mask` None leaves it unmasked; `form` 7, 16 or 64 forces a length form, and `length`
-    a length that is not the payload's."""
+    """The bytes of one frame. `mask` None leaves it unmasked; `form` 7, 16 or 64 forces a length form, and
+    `length` a length that is not the payload's."""
     data = payload.encode() if isinstance(payload, str) else payload
     size = len(data) if length is None else length
     if form is None:
@@ -94,9 +94,7 @@ def close_payload(code: int, reason: bytes | str = b"") -> bytes:
 def fragments(opcode: int, parts: Sequence[bytes]) -> list[bytes]:
     """The frames of one message, one for each part."""
     last = len(parts) - 1
-    return [
-        frame(CONTINUATION if at else opcode, part, fin=at == last) for at, part in enumerate(parts)
-    ]
+    return [frame(CONTINUATION if at else opcode, part, fin=at == last) for at, part in enumerate(parts)]
 
 
 def handshake_request(
@@ -177,7 +175,7 @@ class RawClient:
     # -- reading
 
     def read_some(self) -> bool:
-        """More bytes into the buffer; False at the end. A reset is an error: it could destroy a last frame."""
+        """More bytes into the buffer; False at the end. A reset is an error: it can destroy a last frame."""
         data = self.socket.recv(262144)
         self.buffer += data
         return bool(data)

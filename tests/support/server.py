@@ -1,8 +1,8 @@
 """The real command as a process: start it, read its log, talk to its port, stop it.
 
-`Server` waits for the line that says where it serves, so no port is ever guessed. Log lines are collected by a thread
-from the first to the last one; a test waits for a line and never for a time. Stopping is strict: a server that has to be
-killed, or whose log holds a panic, fails the test that stops it.
+`Server` waits for the line that says where it serves, so no port is ever guessed. Log lines are collected by
+a thread from the first to the last one; a test waits for a line and never for a time. Stopping is strict: a
+server that has to be killed, or whose log holds a panic, fails the test that stops it.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """The WebSocket calls of the `uwsgi` module, row by row of the compatibility spec §1.2, §1.3, §2.5 and §9.
 
-What an app sees (bytes, texts, `errno is None`) is uWSGI's; what the wire sees is RFC 6455, and where the two part (§2.5) the tests
-name the row.
+What an app sees (bytes, texts, `errno is None`) is uWSGI's; what the wire sees is RFC 6455, and where the two
+part (§2.5) the tests name the row.
 """
 
 from __future__ import annotations
@@ -64,12 +64,16 @@ def test_row_1_3_handshake_takes_0_to_2_arguments_of_str_or_bytes(
 
 
 @pytest.mark.parametrize("name", ["handshake_3", "handshake_bytes_proto"])
-def test_row_1_3_the_third_argument_is_the_subprotocol(open_page: Callable[..., RawClient], name: str) -> None:
+def test_row_1_3_the_third_argument_is_the_subprotocol(
+    open_page: Callable[..., RawClient], name: str
+) -> None:
     client = open_page(name, headers=[("Sec-WebSocket-Protocol", "chat.v0, chat.v1")])
     assert client.response.header("Sec-WebSocket-Protocol") == "chat.v1"
 
 
-def test_row_2_5_14_a_subprotocol_that_was_not_offered_is_not_sent(open_page: Callable[..., RawClient]) -> None:
+def test_row_2_5_14_a_subprotocol_that_was_not_offered_is_not_sent(
+    open_page: Callable[..., RawClient],
+) -> None:
     client = open_page("handshake_unoffered_proto", headers=[("Sec-WebSocket-Protocol", "chat.v0, chat.v1")])
     assert client.response.header("Sec-WebSocket-Protocol") is None
 
@@ -126,9 +130,7 @@ BROKEN: dict[str, tuple[dict[str, Any], tuple[int, ...]]] = {
 
 
 @pytest.mark.parametrize("why", BROKEN)
-@pytest.mark.parametrize(
-    "page", ["handshake_refused", "handshake_refused_none", "handshake_refused_raises"]
-)
+@pytest.mark.parametrize("page", ["handshake_refused", "handshake_refused_none", "handshake_refused_raises"])
 def test_row_2_5_13_a_broken_handshake_raises_and_is_answered_for_the_app(
     server: Server, token: str, page: str, why: str
 ) -> None:
@@ -170,7 +172,9 @@ def test_row_1_3_the_key_argument_replaces_the_clients(server: Server, token: st
 
 
 @pytest.mark.parametrize("payload", [b"", b"x", b"y" * 125, b"y" * 126, b"z" * 65535, b"z" * 65536])
-def test_row_9_1_the_seeds_echo_echoes_every_size(open_page: Callable[..., RawClient], payload: bytes) -> None:
+def test_row_9_1_the_seeds_echo_echoes_every_size(
+    open_page: Callable[..., RawClient], payload: bytes
+) -> None:
     client = open_page("echo")
     client.send_text(payload)
     assert client.read_data() == Frame(TEXT, payload)
@@ -235,7 +239,7 @@ def test_row_2_5_17_text_lenient_sends_what_is_no_text_as_binary(
     assert server.note(token)["result"] == NONE
     client.close_in_order()
     client = upgrade(server, f"/echo?{token}")
-    client.send(BINARY, "text".encode())
+    client.send(BINARY, b"text")
     assert client.read_data() == Frame(TEXT, b"text")
 
 

@@ -41,6 +41,7 @@ impl Engine {
         max_message, ping_every, pong_tolerance, pong_every, idle_timeout, close_timeout, origins, extra_headers))]
     #[allow(clippy::too_many_arguments)] // named on the Python side
     fn new(
+        py: Python<'_>,
         listeners: Vec<i32>,
         slots: usize,
         threads: bool,
@@ -79,6 +80,8 @@ impl Engine {
             origin: origin_policy(origins),
             delivery: if threads { Delivery::Threads } else { Delivery::Loop },
             slots,
+            // The GIL runs one thread at a time; a build without it is as good as its cores.
+            runners: if has_gil(py)? { 1 } else { usize::MAX },
             extra_headers,
             log: Arc::new(move |level, line| {
                 // A full queue drops the line: the sink must not block the loop.
@@ -176,6 +179,14 @@ fn origin_policy(origins: Vec<String>) -> OriginPolicy {
         OriginPolicy::SameOrigin
     } else {
         OriginPolicy::Allow(origins)
+    }
+}
+
+fn has_gil(py: Python<'_>) -> PyResult<bool> {
+    // Asked by name: older interpreters, which have one, do not know the question.
+    match py.import("sys")?.getattr_opt("_is_gil_enabled")? {
+        Some(ask) => ask.call0()?.is_truthy(),
+        None => Ok(true),
     }
 }
 

@@ -3,10 +3,20 @@
 //! The invariant: `running` units hold a slot, at most `slots` of them; a request waits in `waiting` only while all
 //! slots are taken, and in `given` from the moment it has a slot until the host takes it. A slot comes back when its
 //! request is dropped, whatever became of it.
+//!
+//! Threads that ask for requests ([`Desk::wait`]) are woken sparingly. A language with a global lock runs `runners` of
+//! them at a time, and each further one only stands in the way: 64 threads that all fight for one lock halve the rate of
+//! small requests. So while `runners` threads are at work, a finished one takes the next request, and nobody is woken. A
+//! thread that waits in a verb of the engine is not at work. One that is held up elsewhere (a database, a computation) is
+//! found by the guard, a waiting thread that looks every millisecond and takes a request itself if nobody else has.
 
 use std::collections::VecDeque;
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
+
+/// How long a request may lie on the desk without any being taken. A millisecond is the price of a request that meets a
+/// blocked application; a thousand looks a second, while requests wait, cost below one per cent of a core.
+const PATIENCE: Duration = Duration::from_millis(1);
 
 pub(crate) struct Desk<R> {
     state: Mutex<State<R>>,
@@ -19,6 +29,13 @@ struct State<R> {
     waiting: VecDeque<R>,
     given: VecDeque<R>,
     closed: bool,
+    /// Threads that may be at work before the others are left asleep, and those that are.
+    runners: usize,
+    at_work: usize,
+    /// A waiting thread looks after `given`.
+    guarded: bool,
+    /// Requests that threads have taken, so that the guard sees whether things move.
+    taken: u64,
 }
 
 /// What becomes of a slot that came back.
@@ -31,13 +48,17 @@ pub(crate) enum Released {
 }
 
 impl<R> Desk<R> {
-    pub(crate) fn new(slots: usize) -> Self {
+    pub(crate) fn new(slots: usize, runners: usize) -> Self {
         let state = State {
             slots: slots.max(1),
             running: 0,
             waiting: VecDeque::new(),
             given: VecDeque::new(),
             closed: false,
+            runners: runners.max(1),
+            at_work: 0,
+            guarded: false,
+            taken: 0,
         };
         Self { state: Mutex::new(state), given: Condvar::new() }
     }
@@ -48,7 +69,7 @@ impl<R> Desk<R> {
         if state.running < state.slots {
             state.running += 1;
             state.given.push_back(request);
-            self.given.notify_one();
+            self.wake_if_needed(&state);
             true
         } else {
             state.waiting.push_back(request);
@@ -56,39 +77,79 @@ impl<R> Desk<R> {
         }
     }
 
+    /// For a host with one thread.
     pub(crate) fn take(&self) -> Option<R> {
         self.lock().given.pop_front()
     }
 
-    /// Blocks until a request is given, the desk is closed or the time is over.
+    /// Blocks until there is a request for this thread, the desk is closed or the time is over. The thread is at work from
+    /// then on, until [`Desk::rest`].
     pub(crate) fn wait(&self, limit: Option<Duration>) -> Option<R> {
+        let deadline = limit.and_then(|limit| Instant::now().checked_add(limit));
         let mut state = self.lock();
         loop {
-            if let Some(request) = state.given.pop_front() {
-                return Some(request);
+            if state.at_work < state.runners {
+                if let Some(request) = self.hand_out(&mut state) {
+                    return Some(request);
+                }
             }
-            if state.closed {
+            if state.closed && state.given.is_empty() {
                 return None;
             }
-            match limit {
-                None => state = self.given.wait(state).unwrap_or_else(PoisonError::into_inner),
-                Some(limit) => {
-                    let (guard, time) =
-                        self.given.wait_timeout(state, limit).unwrap_or_else(PoisonError::into_inner);
-                    state = guard;
-                    if time.timed_out() {
-                        return state.given.pop_front();
-                    }
+            let left = deadline.map(|at| at.saturating_duration_since(Instant::now()));
+            if left.is_some_and(|left| left.is_zero()) {
+                // It may have been the guard: another has to take over.
+                self.wake_if_needed(&state);
+                return None;
+            }
+            if state.given.is_empty() || state.guarded {
+                state = self.sleep(state, left);
+                continue;
+            }
+            let taken = state.taken;
+            state.guarded = true;
+            state = self.sleep(state, Some(left.map_or(PATIENCE, |left| left.min(PATIENCE))));
+            state.guarded = false;
+            if state.taken == taken {
+                if let Some(request) = self.hand_out(&mut state) {
+                    return Some(request);
                 }
             }
         }
+    }
+
+    /// A unit has ended. Its thread is about to ask for the next request, so nobody is woken for what lies there; should
+    /// the thread not come, there is the guard.
+    pub(crate) fn done(&self) {
+        let mut state = self.lock();
+        state.at_work -= 1;
+        if !state.given.is_empty() && !state.guarded {
+            self.given.notify_one();
+        }
+    }
+
+    /// More requests lie on the desk.
+    pub(crate) fn has_more(&self) -> bool {
+        !self.lock().given.is_empty()
+    }
+
+    /// A unit waits in the engine: it is not at work.
+    pub(crate) fn rest(&self) {
+        let mut state = self.lock();
+        state.at_work -= 1;
+        self.wake_if_needed(&state);
+    }
+
+    /// A unit that waited in the engine goes on.
+    pub(crate) fn resume(&self) {
+        self.lock().at_work += 1;
     }
 
     pub(crate) fn release(&self) -> Released {
         let mut state = self.lock();
         if let Some(request) = state.waiting.pop_front() {
             state.given.push_back(request);
-            self.given.notify_one();
+            self.wake_if_needed(&state);
             return Released::Passed;
         }
         state.running -= 1;
@@ -117,6 +178,29 @@ impl<R> Desk<R> {
         waiting.drain(..).chain(given.drain(..)).collect()
     }
 
+    fn hand_out(&self, state: &mut State<R>) -> Option<R> {
+        let request = state.given.pop_front()?;
+        state.taken += 1;
+        state.at_work += 1;
+        // There may be work for another, or a guard may be needed.
+        self.wake_if_needed(state);
+        Some(request)
+    }
+
+    /// Wakes one thread if requests wait and it could take one, or if nobody guards them.
+    fn wake_if_needed(&self, state: &State<R>) {
+        if !state.given.is_empty() && (state.at_work < state.runners || !state.guarded) {
+            self.given.notify_one();
+        }
+    }
+
+    fn sleep<'a>(&self, state: MutexGuard<'a, State<R>>, limit: Option<Duration>) -> MutexGuard<'a, State<R>> {
+        match limit {
+            None => self.given.wait(state).unwrap_or_else(PoisonError::into_inner),
+            Some(limit) => self.given.wait_timeout(state, limit).unwrap_or_else(PoisonError::into_inner).0,
+        }
+    }
+
     fn lock(&self) -> MutexGuard<'_, State<R>> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -124,11 +208,16 @@ impl<R> Desk<R> {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::mpsc;
+    use std::sync::Arc;
+
     use super::*;
+
+    const LONG: Option<Duration> = Some(Duration::from_secs(20));
 
     #[test]
     fn a_request_beyond_the_slots_waits_for_one_to_come_back() {
-        let desk = Desk::new(1);
+        let desk = Desk::new(1, 1);
         assert!(desk.put("a"));
         assert!(!desk.has_room());
         assert!(!desk.put("b"));
@@ -143,10 +232,91 @@ mod tests {
 
     #[test]
     fn a_waiting_thread_is_let_go_when_the_desk_closes() {
-        let desk = std::sync::Arc::new(Desk::<()>::new(1));
-        let other = std::sync::Arc::clone(&desk);
+        let desk = Arc::new(Desk::<()>::new(1, 1));
+        let other = Arc::clone(&desk);
         let thread = std::thread::spawn(move || other.wait(None));
         desk.close();
         assert_eq!(thread.join().unwrap(), None);
+    }
+
+    /// `threads` threads that report what they take, and then do as `serve` says.
+    fn host(
+        desk: &Arc<Desk<u32>>,
+        threads: usize,
+        serve: impl Fn(&Desk<u32>, u32) + Clone + Send + 'static,
+    ) -> Vec<std::thread::JoinHandle<usize>> {
+        (0..threads)
+            .map(|_| {
+                let (desk, serve) = (Arc::clone(desk), serve.clone());
+                std::thread::spawn(move || {
+                    let mut served = 0;
+                    while let Some(request) = desk.wait(LONG) {
+                        serve(&desk, request);
+                        served += 1;
+                    }
+                    served
+                })
+            })
+            .collect()
+    }
+
+    #[test]
+    fn every_request_is_served_though_one_thread_works_at_a_time() {
+        let desk = Arc::new(Desk::new(1_000_000, 1));
+        let (done, finished) = mpsc::channel();
+        let threads = host(&desk, 8, move |desk, request| {
+            let _ = done.send(request);
+            desk.done();
+        });
+        for request in 0..20_000 {
+            desk.put(request);
+        }
+        let mut seen: Vec<u32> =
+            (0..20_000).map(|_| finished.recv_timeout(LONG.unwrap()).expect("a request was forgotten")).collect();
+        seen.sort_unstable();
+        assert!(seen.into_iter().eq(0..20_000));
+        desk.close();
+        assert_eq!(threads.into_iter().map(|thread| thread.join().unwrap()).sum::<usize>(), 20_000);
+    }
+
+    #[test]
+    fn requests_behind_blocked_units_are_found_by_the_guard() {
+        let desk = Arc::new(Desk::new(1_000_000, 1));
+        let (arrived, arrivals) = mpsc::channel();
+        let (open, gate) = mpsc::channel::<()>();
+        let gate = Arc::new(Mutex::new(gate));
+        let threads = host(&desk, 5, move |desk, request| {
+            let _ = arrived.send(request);
+            if request < 4 {
+                // Blocked somewhere the engine cannot see.
+                let _ = gate.lock().unwrap().recv();
+            }
+            desk.done();
+        });
+        for request in 0..6 {
+            desk.put(request);
+        }
+        let mut seen: Vec<u32> =
+            (0..6).map(|_| arrivals.recv_timeout(LONG.unwrap()).expect("nobody came")).collect();
+        seen.sort_unstable();
+        assert_eq!(seen, [0, 1, 2, 3, 4, 5]);
+        drop(open);
+        desk.close();
+        for thread in threads {
+            thread.join().unwrap();
+        }
+    }
+
+    #[test]
+    fn a_unit_that_rests_in_the_engine_makes_way_at_once() {
+        let desk = Arc::new(Desk::new(10, 1));
+        desk.put(0);
+        assert_eq!(desk.wait(LONG), Some(0));
+        desk.put(1);
+        let other = Arc::clone(&desk);
+        let thread = std::thread::spawn(move || other.wait(LONG));
+        desk.rest();
+        assert_eq!(thread.join().unwrap(), Some(1));
+        desk.resume();
     }
 }

@@ -51,7 +51,7 @@ pub(crate) struct Hall {
     pub(crate) log: LogSink,
     pub(crate) parking: Parking,
     delivery: Delivery,
-    desk: Desk<Box<Request>>,
+    pub(crate) desk: Desk<Box<Request>>,
     /// The front has put requests on the desk since it last rang; only the front's thread touches it.
     arrived: AtomicBool,
     front: Arc<OnceLock<Weak<Front>>>,
@@ -88,7 +88,7 @@ impl Engine {
             log: settings.log,
             parking: Parking::default(),
             delivery: settings.delivery,
-            desk: Desk::new(settings.slots),
+            desk: Desk::new(settings.slots, settings.runners),
             arrived: AtomicBool::new(false),
             front,
             this: OnceLock::new(),
@@ -126,7 +126,23 @@ impl Engine {
     /// Blocks until there is a request, at most `limit`. `None` after the limit, and always once the engine is stopping
     /// and no request waits. For hosts with [`Delivery::Threads`].
     pub fn wait_request(&self, limit: Option<Duration>) -> Option<Box<Request>> {
-        self.hall.desk.wait(limit)
+        let front = self.front();
+        if let Some(front) = &front {
+            // What was answered before this thread may sleep.
+            if !self.hall.desk.has_more() {
+                front.let_go();
+            }
+        }
+        let request = self.hall.desk.wait(limit)?;
+        request.is_at_work();
+        // While requests lie on the desk, answers are gathered; the last one taken lets them go before it runs, and the
+        // guard of the desk finds requests that nobody takes.
+        match front {
+            Some(front) if self.hall.desk.has_more() => front.hold(),
+            Some(front) => front.let_go(),
+            None => {}
+        }
+        Some(request)
     }
 
     /// Ends the current or the next wait of [`Engine::poll`]. From any thread.

@@ -82,6 +82,8 @@ pub struct Request {
     handshake: Mutex<Option<Result<Handshake, HandshakeError>>>,
     refusal: Mutex<Option<Refusal>>,
     has_slot: AtomicBool,
+    /// It counts as at work on the desk.
+    at_work: AtomicBool,
 }
 
 struct Refusal {
@@ -101,6 +103,7 @@ impl Request {
             handshake: Mutex::default(),
             refusal: Mutex::default(),
             has_slot: AtomicBool::new(true),
+            at_work: AtomicBool::new(false),
         }
     }
 
@@ -170,12 +173,12 @@ impl Request {
 
     /// Blocks the thread until the body has more to say, at most `limit`; for hosts with a thread per unit.
     pub fn wait_body_blocking(&self, limit: std::time::Duration) -> bool {
-        self.hall.parking.wait(limit, |token| self.wait_body(token))
+        self.resting(|| self.hall.parking.wait(limit, |token| self.wait_body(token)))
     }
 
     /// Blocks the thread until the response has room, at most `limit`; for hosts with a thread per unit.
     pub fn wait_writable_blocking(&self, limit: std::time::Duration) -> bool {
-        self.hall.parking.wait(limit, |token| self.wait_writable(token))
+        self.resting(|| self.hall.parking.wait(limit, |token| self.wait_writable(token)))
     }
 
     /// True once the client has gone.
@@ -223,6 +226,8 @@ impl Request {
         }
         // Only one call has had the exchange.
         let _ = self.connection.set(Arc::clone(&connection));
+        // From here on the unit mostly waits, for as long as the connection lives.
+        self.rest();
         Ok(connection)
     }
 
@@ -283,6 +288,9 @@ impl Request {
         if !self.has_slot.swap(false, Ordering::SeqCst) {
             return;
         }
+        if self.at_work.swap(false, Ordering::SeqCst) {
+            self.hall.desk.done();
+        }
         self.release(CloseCode::INTERNAL_ERROR, "");
         self.answer_refusal();
         // Dropped here and not with the request, which the app may keep: an exchange without an answer answers 500.
@@ -297,6 +305,29 @@ impl Request {
 
     fn lock_handshake(&self) -> std::sync::MutexGuard<'_, Option<Result<Handshake, HandshakeError>>> {
         self.handshake.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(crate) fn is_at_work(&self) {
+        self.at_work.store(true, Ordering::SeqCst);
+    }
+
+    /// The unit waits in the engine, from now on or for a while. True if it counted as at work.
+    fn rest(&self) -> bool {
+        let was = self.at_work.swap(false, Ordering::SeqCst);
+        if was {
+            self.hall.desk.rest();
+        }
+        was
+    }
+
+    fn resting<R>(&self, wait: impl FnOnce() -> R) -> R {
+        let was = self.rest();
+        let outcome = wait();
+        if was {
+            self.hall.desk.resume();
+            self.is_at_work();
+        }
+        outcome
     }
 
     fn exchange(&self) -> Result<Arc<Exchange>, Gone> {

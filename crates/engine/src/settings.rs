@@ -31,6 +31,9 @@ pub struct Settings {
     /// Units that run at once. While all are taken no connection is accepted; requests on connections that are
     /// open already wait.
     pub slots: usize,
+    /// Threads that run at once before further ones are left asleep: 1 for a language with a global lock. Only with
+    /// [`Delivery::Threads`].
+    pub runners: usize,
     /// Bytes from which on a WebSocket `send` waits for the peer; see the worker's `outbox_high`.
     pub outbox_high: usize,
     /// Headers that are added to every response and to the 101 (`--add-header`).
@@ -47,6 +50,7 @@ impl Default for Settings {
             origin: OriginPolicy::SameOrigin,
             delivery: Delivery::Loop,
             slots: 1,
+            runners: usize::MAX,
             outbox_high: 256 * 1024,
             extra_headers: Vec::new(),
             log: Arc::new(|_, _| {}),

@@ -58,6 +58,9 @@ impl Bell {
         desk.waiting.push(task.clone());
         let gathering = desk.held_since.is_some_and(|since| desk.waiting.len() < GATHERED && since.elapsed() < HELD);
         let listener = if gathering { None } else { desk.announce() };
+        if !gathering && desk.held_since.is_some() {
+            desk.held_since = Some(Instant::now());
+        }
         drop(desk);
         if let Some(listener) = listener {
             listener.wake();
@@ -66,7 +69,8 @@ impl Bell {
 
     /// Gathers what comes from now on.
     pub(crate) fn hold(&self) {
-        self.desk.lock().unwrap_or_else(PoisonError::into_inner).held_since = Some(Instant::now());
+        let mut desk = self.desk.lock().unwrap_or_else(PoisonError::into_inner);
+        desk.held_since.get_or_insert_with(Instant::now);
     }
 
     /// Rings for what was gathered; from now on every first wake-up rings at once.

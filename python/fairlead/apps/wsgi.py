@@ -170,12 +170,13 @@ class WsgiCaller:
             if isinstance(result, Iterable) and not isinstance(result, (bytes, str, list, tuple)):
                 deque(result, maxlen=0)
             request.release(1000, "")
+        elif not result and not response.status and request.answer_refusal():
+            # The application met a refused handshake and returned nothing: None, [], "" or b"".
+            response.note_refusal()
         elif isinstance(result, bytes) and not self._item_by_item:
             response.whole(result)
         elif isinstance(result, (list, tuple)) and all(isinstance(item, bytes) for item in result):
             response.whole(result[0] if len(result) == 1 else b"".join(result))
-        elif result is None and not response.began and request.answer_refusal():
-            response.note_refusal()
         elif isinstance(result, Iterable):
             response.pieces(result, is_websocket=lambda: request.session is not None)
             request.release(1000, "")

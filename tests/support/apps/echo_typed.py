@@ -1,6 +1,7 @@
 """The echo of the conformance tests, by Fairlead's own API: text stays text, binary stays binary.
 
-`/offers` speaks two subprotocols; every path echoes. A page for plain requests shows that the connection still serves.
+`/offers` speaks two subprotocols; every path echoes. A page for plain requests shows that the connection
+still serves.
 """
 
 from fairlead import websocket

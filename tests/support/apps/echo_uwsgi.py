@@ -1,4 +1,6 @@
-"""The echo of the end-to-end tests by uWSGI's API, as its manual has it; a page for plain requests says who serves."""
+"""The echo of the end-to-end tests by uWSGI's API, as its manual has it; a page for plain requests says who
+serves.
+"""
 
 import os
 

@@ -1,7 +1,9 @@
-"""How an app of the tests tells its test something: one line of JSON on standard error, named by the request's token.
+"""How an app of the tests tells its test something: one line of JSON on standard error, named by the
+request's token.
 
-The token is the query string (or its part before `&`), so that one server can serve many tests at once. `outcome` turns
-what a call returned or raised into plain data, so that a test can compare types and texts literally.
+The token is the query string (or its part before `&`), so that one server can serve many tests at once.
+`outcome` turns what a call returned or raised into plain data, so that a test can compare types and texts
+literally.
 """
 
 import json

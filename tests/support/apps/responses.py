@@ -1,7 +1,8 @@
 """A WSGI app with one function for each thing that PEP 3333 lets an app do, chosen by the path's first part.
 
-`/hello` calls `hello`, and so on. What a test cannot see on the wire (was `close` called, what did a call raise) goes out
-as a note. Waiting for a test's permission is reading the request's body: the client sends it when it likes.
+`/hello` calls `hello`, and so on. What a test cannot see on the wire (was `close` called, what did a call
+raise) goes out as a note. Waiting for a test's permission is reading the request's body: the client sends it
+when it likes.
 """
 
 import io
@@ -162,7 +163,13 @@ def status(environ, start_response):
 
 @page
 def headers(environ, start_response):
-    many = [("X-Many", "1"), ("X-Many", "2"), ("Set-Cookie", "a=1"), ("Set-Cookie", "b=2"), ("X-Latin", "caf\xe9")]
+    many = [
+        ("X-Many", "1"),
+        ("X-Many", "2"),
+        ("Set-Cookie", "a=1"),
+        ("Set-Cookie", "b=2"),
+        ("X-Latin", "caf\xe9"),
+    ]
     start_response("200 OK", [*TEXT, *many])
     return [b"."]
 

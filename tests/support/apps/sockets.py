@@ -1,9 +1,11 @@
-"""WebSocket apps by Fairlead's own API, one function for each behaviour, chosen by the path: `/echo` calls `echo`.
+"""WebSocket apps by Fairlead's own API, one function for each behaviour, chosen by the path: `/echo` calls
+`echo`.
 
-What an app saw goes out as a note, named by the token in the query string. An app that has to block does so on a FIFO that
-its test opens when it wants, so that nobody waits for a time to pass.
+What an app saw goes out as a note, named by the token in the query string. An app that has to block does so
+on a FIFO that its test opens when it wants, so that nobody waits for a time to pass.
 """
 
+import contextlib
 import os
 import threading
 import time
@@ -68,7 +70,9 @@ def sends_types(environ, start_response):
         ws.send(b"\x00\xff")
         ws.send(bytearray(b"array"))
         ws.send(memoryview(b"view"))
-        note(environ, none=outcome(ws.send, None), number=outcome(ws.send, 7), lone=outcome(ws.send, "\ud800"))
+        note(
+            environ, none=outcome(ws.send, None), number=outcome(ws.send, 7), lone=outcome(ws.send, "\ud800")
+        )
         ws.send("still usable")
 
 
@@ -229,10 +233,8 @@ def chat(environ, start_response):
             with LOCK:
                 members = list(ROOM)
             for member in members:
-                try:
+                with contextlib.suppress(ConnectionClosed):
                     member.send(message)
-                except ConnectionClosed:
-                    pass
     finally:
         with LOCK:
             ROOM.remove(ws)

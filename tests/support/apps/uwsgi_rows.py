@@ -1,7 +1,8 @@
-"""Apps that try the rows of the compatibility spec §1: one function for each, chosen by the path, answers by note.
+"""Apps that try the rows of the compatibility spec §1: one function for each, chosen by the path, answers by
+note.
 
-They use the `uwsgi` module as an app for uWSGI would, and note what each call returned or raised, so that tests can compare types
-and texts literally. What can be seen at import time is kept in `AT_IMPORT`.
+They use the `uwsgi` module as an app for uWSGI would, and note what each call returned or raised, so that
+tests can compare types and texts literally. What can be seen at import time is kept in `AT_IMPORT`.
 """
 
 import os
@@ -220,7 +221,9 @@ def recv_nb(environ, start_response):
     uwsgi.websocket_send("go")
     first = uwsgi.websocket_recv()
     empty = uwsgi.websocket_recv()
-    note(environ, nothing=nothing, first=repr(first), empty=repr(empty), again=outcome(uwsgi.websocket_recv_nb))
+    note(
+        environ, nothing=nothing, first=repr(first), empty=repr(empty), again=outcome(uwsgi.websocket_recv_nb)
+    )
 
 
 @page
@@ -355,7 +358,8 @@ def fd(environ, start_response):
         environ,
         type=type(fd).__name__,
         same=uwsgi.connection_fd() == fd,
-        is_socket=os.path.exists(f"/proc/self/fd/{fd}") and os.readlink(f"/proc/self/fd/{fd}").startswith("socket:"),
+        is_socket=os.path.exists(f"/proc/self/fd/{fd}")
+        and os.readlink(f"/proc/self/fd/{fd}").startswith("socket:"),
         connected=outcome(uwsgi.is_connected, fd),
         bad=outcome(uwsgi.is_connected, 99999),
         none=outcome(uwsgi.is_connected),
@@ -393,7 +397,9 @@ def fd_fragments(environ, start_response):
     handshake(environ)
     fd = uwsgi.connection_fd()
     uwsgi.websocket_send("half, please")
-    first = uwsgi.websocket_recv()  # a whole message that came behind the fragment cannot be; a ping's answer says it is in
+    first = (
+        uwsgi.websocket_recv()
+    )  # a whole message that came behind the fragment cannot be; a ping's answer says it is in
     note(environ, first=first.decode(), readable=readable(fd))
 
 
@@ -456,18 +462,20 @@ def is_generator(environ, start_response):
 @page
 def information(environ, start_response):
     names = [
-        "version", "version_info", "hostname", "loop", "opt", "numproc", "cores", "has_threads", "buffer_size",
-        "started_on", "sockets", "magic_table", "applications", "unbit", "is_a_reload", "SPOOL_OK", "SPOOL_RETRY",
-        "SPOOL_IGNORE",
+        "version", "version_info", "hostname", "loop", "opt", "numproc", "cores", "has_threads",
+        "buffer_size", "started_on", "sockets", "magic_table", "applications", "unbit", "is_a_reload",
+        "SPOOL_OK", "SPOOL_RETRY", "SPOOL_IGNORE",
     ]  # fmt: skip
     values = {name: outcome(getattr, uwsgi, name) for name in names}
-    calls = ["worker_id", "mule_id", "masterpid", "request_id", "total_requests", "logsize", "micros", "cl", "mem",
-             "workers", "ready", "accepting", "listen_queue"]  # fmt: skip
+    calls = ["worker_id", "mule_id", "masterpid", "request_id", "total_requests", "logsize", "micros", "cl",
+             "mem", "workers", "ready", "accepting", "listen_queue"]  # fmt: skip
     for name in calls:
         values[name] = outcome(lambda name=name: getattr(uwsgi, name)())
     values["log"] = outcome(uwsgi.log, f"logged by the app {environ['QUERY_STRING']}")
     values["log_bytes"] = outcome(uwsgi.log, b"bytes")
-    note(environ, core=repr(environ.get("uwsgi.core")), ppid=os.getppid(), opt_keys=sorted(uwsgi.opt), **values)
+    note(
+        environ, core=repr(environ.get("uwsgi.core")), ppid=os.getppid(), opt_keys=sorted(uwsgi.opt), **values
+    )
     return plain(start_response)
 
 

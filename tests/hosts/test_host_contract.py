@@ -1,0 +1,122 @@
+"""What every host owes an app, whatever its concurrency model: the contract suite that a new host has to
+pass.
+
+Units run at the same time, know their own request, and fail alone; a stop ends those that wait, and does not
+wait for those that hang. A host joins by its line in support/hosts.py.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from end_to_end.http_wire import get
+from support.hosts import Host
+from support.raw_client import TEXT, Frame, RawClient, handshake_request
+from support.server import Server
+
+
+@pytest.fixture(scope="session")
+def server(serve: Callable[..., Server]) -> Server:
+    return serve("units.py")
+
+
+def test_all_slots_run_at_the_same_time(
+    start: Callable[..., Server], upgrade: Callable[..., RawClient]
+) -> None:
+    server = start("units.py")
+    clients = [upgrade(server, "/together") for _ in range(200)]
+    for client in clients:
+        client.send_text("who is here?")
+    counts = [int(client.read_data().payload) for client in clients]
+    assert max(counts) == 200
+
+
+def test_a_websocket_beyond_the_slots_waits_for_one(
+    start: Callable[..., Server], upgrade: Callable[..., RawClient], host: Host
+) -> None:
+    option = "--async" if "--async" in host.options else "--threads"
+    server = start("units.py", option, "2")
+    first, _second = upgrade(server, "/together"), upgrade(server, "/together")
+    with RawClient(server.connect()) as third:
+        third.send_bytes(handshake_request(server.host_header, "/together"))
+        first.close_in_order()
+        assert third.read_response().status == 101
+        third.send_text("?")
+        assert third.read_data() == Frame(TEXT, b"2")
+
+
+def test_each_unit_knows_its_own_request_core_and_context(
+    server: Server, upgrade: Callable[..., RawClient]
+) -> None:
+    clients = [upgrade(server, f"/mine?u{number}") for number in range(50)]
+    for _ in range(3):
+        for client in clients:
+            client.send_text("?")
+        found = [client.read_data().payload.decode().split() for client in clients]
+        assert [one[:3] for one in found] == [["unset", f"u{number}", f"u{number}"] for number in range(50)]
+        assert len({one[3] for one in found}) == 50, "a core number was given twice"
+
+
+def test_a_unit_after_another_starts_with_a_clean_context(
+    start: Callable[..., Server], upgrade: Callable[..., RawClient], host: Host
+) -> None:
+    option = "--async" if "--async" in host.options else "--threads"
+    server = start("units.py", option, "2")
+    for number in range(6):
+        client = upgrade(server, f"/mine?n{number}")
+        client.send_text("?")
+        assert client.read_data().payload.decode().split()[:2] == ["unset", f"n{number}"]
+        client.close_in_order()
+
+
+@pytest.mark.parametrize("kind", ["exception", "exit", "stop"])
+def test_a_unit_that_fails_takes_no_other_with_it(
+    server: Server, upgrade: Callable[..., RawClient], kind: str
+) -> None:
+    neighbours = [upgrade(server, "/mine?n") for _ in range(5)]
+    for _ in range(10):
+        client = upgrade(server, f"/raises?t&{kind}")
+        client.send_text("go")
+        assert client.read_close()[0] in (1001, 1011)
+    for neighbour in neighbours:
+        neighbour.send_text("?")
+        assert neighbour.read_data().opcode == TEXT
+
+
+def test_code_outside_a_request_has_no_current_request(server: Server, token: str) -> None:
+    get(server, f"/outside?{token}")
+    found = server.note(token)
+    assert found["inside"] == "Request"
+    assert found["thread"]["raised"] == "LookupError"
+
+
+def test_a_stop_runs_the_finally_blocks_of_waiting_units(
+    start: Callable[..., Server], upgrade: Callable[..., RawClient]
+) -> None:
+    server = start("units.py")
+    clients = [upgrade(server, f"/finally_runs?f{number}") for number in range(20)]
+    server.signal(signal.SIGTERM)
+    for number, client in enumerate(clients):
+        assert client.read_close()[0] == 1001
+        client.send_close(1001)
+        assert server.note(f"f{number}") == {"closed": [1001, "local"]}
+        client.close()
+    assert server.wait_for_end() == 0
+
+
+def test_a_stop_does_not_wait_for_a_unit_that_hangs(
+    start: Callable[..., Server], upgrade: Callable[..., RawClient], tmp_path: Path, token: str
+) -> None:
+    fifo = tmp_path / "never"
+    os.mkfifo(fifo)
+    server = start("units.py", "--reload-mercy", "1")
+    client = upgrade(server, f"/hangs?{token}&{fifo}")
+    server.note(token)
+    server.signal(signal.SIGTERM)
+    assert client.read_close()[0] == 1001
+    assert server.wait_for_end() == 0
+    server.wait_for_line("did not end")
