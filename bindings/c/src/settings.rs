@@ -239,6 +239,7 @@ pub(crate) unsafe fn check(settings: *const fl_settings) -> Result<Checked, Fail
         outbox_high: given.outbox_high,
         extra_headers,
         log: log_sink(given.log_fd, given.log_level)?,
+        ..fl::Settings::default()
     };
     // SAFETY: the caller's promise on all pointers and counts.
     let listeners = unsafe { listeners(&given) }?;

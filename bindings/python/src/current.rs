@@ -34,7 +34,12 @@ impl<'py> FromPyObject<'_, 'py> for Context<'py> {
 }
 
 impl CurrentSession {
-    fn session<'py>(&self, py: Python<'py>, context: &Context<'py>, verb: &str) -> PyResult<Bound<'py, Session>> {
+    fn session<'py>(
+        &self,
+        py: Python<'py>,
+        context: &Context<'py>,
+        verb: &str,
+    ) -> PyResult<Bound<'py, Session>> {
         let request = match &context.0 {
             Some(context) => Some(self.resolve.bind(py).call1((context,))?),
             None => self.running(py)?,
@@ -72,7 +77,11 @@ impl CurrentSession {
 
     fn or_translated<T>(&self, py: Python<'_>, verb: &str, outcome: PyResult<T>) -> PyResult<T> {
         outcome.map_err(|error| {
-            if Session::is_closed_error(py, &error) { self.translated(py, verb, Some(error)) } else { error }
+            if Session::is_closed_error(py, &error) {
+                self.translated(py, verb, Some(error))
+            } else {
+                error
+            }
         })
     }
 }
@@ -83,14 +92,24 @@ impl CurrentSession {
     fn new(variable: Bound<'_, PyAny>, resolve: Py<PyAny>, translate: Py<PyAny>) -> PyResult<Self> {
         let kind = variable.py().import("contextvars")?.getattr("ContextVar")?;
         if !variable.is_instance(&kind)? {
-            return Err(pyo3::exceptions::PyTypeError::new_err("variable must be a contextvars.ContextVar"));
+            return Err(pyo3::exceptions::PyTypeError::new_err(
+                "variable must be a contextvars.ContextVar",
+            ));
         }
-        Ok(Self { variable: variable.unbind(), resolve, translate })
+        Ok(Self {
+            variable: variable.unbind(),
+            resolve,
+            translate,
+        })
     }
 
     /// Waits for the next message, as bytes.
     #[pyo3(signature = (request_context=Context(None)))]
-    fn receive_bytes<'py>(&self, py: Python<'py>, request_context: Context<'py>) -> PyResult<Bound<'py, PyAny>> {
+    fn receive_bytes<'py>(
+        &self,
+        py: Python<'py>,
+        request_context: Context<'py>,
+    ) -> PyResult<Bound<'py, PyAny>> {
         let session = self.session(py, &request_context, "receive")?;
         let message = self.or_translated(py, "receive", session.get().receive_bytes(py, None))?;
         // Without a time-out there is always a message.

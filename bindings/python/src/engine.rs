@@ -6,7 +6,9 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use fairlead_engine as fl;
-use fl::{CloseCode, Delivery, FrontSettings, Limits, Listener, LogLevel, OriginPolicy, SessionSettings, Timing};
+use fl::{
+    CloseCode, Delivery, FrontSettings, Limits, Listener, LogLevel, OriginPolicy, SessionSettings, Timing,
+};
 use pyo3::exceptions::PyRuntimeError;
 use pyo3::prelude::*;
 use pyo3::types::PyDict;
@@ -78,7 +80,11 @@ impl Engine {
                 ..FrontSettings::default()
             },
             origin: origin_policy(origins),
-            delivery: if threads { Delivery::Threads } else { Delivery::Loop },
+            delivery: if threads {
+                Delivery::Threads
+            } else {
+                Delivery::Loop
+            },
             slots,
             // The GIL runs one thread at a time; a build without it is as good as its cores.
             runners: if has_gil(py)? { 1 } else { usize::MAX },
@@ -97,15 +103,24 @@ impl Engine {
             })
             .collect::<Result<Vec<_>, _>>()?;
         let engine = fl::Engine::start(settings, listeners)?;
-        Ok(Self { engine: Arc::new(engine), log: Mutex::new(read) })
+        Ok(Self {
+            engine: Arc::new(engine),
+            log: Mutex::new(read),
+        })
     }
 
     /// Blocks until there is a request; `None` after `timeout` seconds, and always once the engine is dismissed.
     #[pyo3(signature = (timeout=None))]
-    fn wait_request<'py>(&self, py: Python<'py>, timeout: Option<f64>) -> PyResult<Option<Bound<'py, Request>>> {
+    fn wait_request<'py>(
+        &self,
+        py: Python<'py>,
+        timeout: Option<f64>,
+    ) -> PyResult<Option<Bound<'py, Request>>> {
         let limit = timeout.map(seconds).transpose()?;
         let request = py.detach(|| self.engine.wait_request(limit));
-        request.map(|request| Request::wrap(py, request, Waiter::Threads)).transpose()
+        request
+            .map(|request| Request::wrap(py, request, Waiter::Threads))
+            .transpose()
     }
 
     /// Blocks until there is a log line: `(level, text)`, level being "debug", "info", "warning" or "error"; `None`

@@ -58,7 +58,8 @@ pub(crate) fn load(py: Python<'_>) -> PyResult<()> {
 }
 
 fn api(py: Python<'_>) -> PyResult<&'static Api> {
-    API.get(py).ok_or_else(|| PyRuntimeError::new_err("greenlet's C API is not loaded; make a Hub first"))
+    API.get(py)
+        .ok_or_else(|| PyRuntimeError::new_err("greenlet's C API is not loaded; make a Hub first"))
 }
 
 /// The greenlet that runs now.
@@ -85,7 +86,10 @@ pub(crate) fn switch<'py>(
     // SAFETY: as above; `target` is kept alive by the caller's reference across the switch, a null pointer stands for
     // no arguments.
     unsafe {
-        Bound::from_owned_ptr_or_err(py, (api(py)?.switch)(target.as_ptr(), arguments, std::ptr::null_mut()))
+        Bound::from_owned_ptr_or_err(
+            py,
+            (api(py)?.switch)(target.as_ptr(), arguments, std::ptr::null_mut()),
+        )
     }
 }
 

@@ -103,15 +103,19 @@ impl HubCore {
             self.engine.wake_at(limit, token);
         }
         let hub = self.greenlet.get(py).map(|hub| hub.bind(py).clone());
-        let Some(hub) = hub else { return Err(PyRuntimeError::new_err("the hub does not run")) };
+        let Some(hub) = hub else {
+            return Err(PyRuntimeError::new_err("the hub does not run"));
+        };
         let outcome = greenlet::switch(&hub, None);
         // Whoever switched here may not have been the hub (a kill, or the app's own switch).
         self.cancel(token);
         outcome?;
         let slot = token as u32 as usize;
-        let deadline = self.lock().slots.get(slot).is_some_and(|s| {
-            s.count == (token >> 32) as u32 && s.deadline_passed
-        });
+        let deadline = self
+            .lock()
+            .slots
+            .get(slot)
+            .is_some_and(|s| s.count == (token >> 32) as u32 && s.deadline_passed);
         Ok(if deadline { Woken::Deadline } else { Woken::Event })
     }
 
@@ -136,8 +140,12 @@ impl HubCore {
         hub: &Bound<'_, PyAny>,
     ) -> PyResult<()> {
         let outcome = match event {
-            Event::Wake(token) => self.take(token, false).map(|unit| greenlet::switch(unit.bind(py), None)),
-            Event::Deadline(token) => self.take(token, true).map(|unit| greenlet::switch(unit.bind(py), None)),
+            Event::Wake(token) => self
+                .take(token, false)
+                .map(|unit| greenlet::switch(unit.bind(py), None)),
+            Event::Deadline(token) => self
+                .take(token, true)
+                .map(|unit| greenlet::switch(unit.bind(py), None)),
             Event::Request(request) => {
                 let request = Request::wrap(py, request, Waiter::Hub(Arc::clone(self)))?;
                 let resting = self.resting().pop();
@@ -248,7 +256,10 @@ impl Hub {
                     continue;
                 }
                 // While stopping, the end of a closing connection is no event: look at it again soon.
-                let limit = core.stopping.load(Ordering::SeqCst).then_some(Duration::from_millis(20));
+                let limit = core
+                    .stopping
+                    .load(Ordering::SeqCst)
+                    .then_some(Duration::from_millis(20));
                 py.detach(|| core.engine.poll(&mut events, limit));
                 py.check_signals()?;
             }
@@ -261,7 +272,11 @@ impl Hub {
     /// Starts `run()` in a greenlet of its own with the hub's next turn. It holds no slot: `run` of the hub does not wait
     /// for it. From any thread.
     fn spawn(&self, run: Py<PyAny>) {
-        self.core.spawned.lock().unwrap_or_else(PoisonError::into_inner).push(run);
+        self.core
+            .spawned
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .push(run);
         self.core.engine.ring();
     }
 

@@ -34,7 +34,9 @@ impl<'a, 'py> Payload<'a, 'py> {
             Ok(Self::Copy(PyBuffer::<u8>::get(data)?.to_vec(data.py())?))
         } else {
             let kind = data.get_type().name()?;
-            Err(PyTypeError::new_err(format!("a message is str or bytes-like, not {kind}")))
+            Err(PyTypeError::new_err(format!(
+                "a message is str or bytes-like, not {kind}"
+            )))
         }
     }
 

@@ -22,8 +22,19 @@ pub(crate) struct Request {
 }
 
 impl Request {
-    pub(crate) fn wrap(py: Python<'_>, request: Box<fl::Request>, waiter: Waiter) -> PyResult<Bound<'_, Self>> {
-        Bound::new(py, Self { request, waiter, session: PyOnceLock::new() })
+    pub(crate) fn wrap(
+        py: Python<'_>,
+        request: Box<fl::Request>,
+        waiter: Waiter,
+    ) -> PyResult<Bound<'_, Self>> {
+        Bound::new(
+            py,
+            Self {
+                request,
+                waiter,
+                session: PyOnceLock::new(),
+            },
+        )
     }
 
     pub(crate) fn session_of<'py>(&self, py: Python<'py>) -> Option<Bound<'py, Session>> {
@@ -43,13 +54,23 @@ impl Request {
     /// Sends a whole response. `headers`: a list of pairs of `str`.
     ///
     /// Raises `OSError` when the client has gone, `ValueError` for a header that cannot be sent.
-    fn respond(&self, status: u16, reason: Option<&str>, headers: &Bound<'_, PyList>, body: &[u8]) -> PyResult<()> {
-        self.request.respond(head(status, reason, headers)?, body.to_vec()).map_err(gone)
+    fn respond(
+        &self,
+        status: u16,
+        reason: Option<&str>,
+        headers: &Bound<'_, PyList>,
+        body: &[u8],
+    ) -> PyResult<()> {
+        self.request
+            .respond(head(status, reason, headers)?, body.to_vec())
+            .map_err(gone)
     }
 
     /// Begins a response whose body follows with `write`, and ends with `finish`.
     fn start(&self, status: u16, reason: Option<&str>, headers: &Bound<'_, PyList>) -> PyResult<()> {
-        self.request.start_response(head(status, reason, headers)?).map_err(gone)
+        self.request
+            .start_response(head(status, reason, headers)?)
+            .map_err(gone)
     }
 
     /// Adds to the body; waits while the client is slow, at most `timeout` seconds.
@@ -66,7 +87,9 @@ impl Request {
             |_| {},
         )?;
         if !room && !request.is_gone() {
-            return Err(PyTimeoutError::new_err(format!("the client took nothing for {timeout} seconds")));
+            return Err(PyTimeoutError::new_err(format!(
+                "the client took nothing for {timeout} seconds"
+            )));
         }
         request.write(piece.to_vec()).map_err(gone)
     }
@@ -102,7 +125,9 @@ impl Request {
                 |_| {},
             )?;
             if !in_time && limit.left().is_some_and(|left| left == Duration::ZERO) {
-                return Err(PyTimeoutError::new_err(format!("the client sent nothing for {timeout} seconds")));
+                return Err(PyTimeoutError::new_err(format!(
+                    "the client sent nothing for {timeout} seconds"
+                )));
             }
         }
     }
@@ -119,8 +144,16 @@ impl Request {
         send_timeout: f64,
     ) -> PyResult<Bound<'py, Session>> {
         let send_limit = seconds(send_timeout)?;
-        let connection = self.request.accept(key, subprotocol).map_err(|error| refused(py, &error))?;
-        let session = Session::new(connection, self.waiter.clone(), send_limit, subprotocol.map(str::to_owned));
+        let connection = self
+            .request
+            .accept(key, subprotocol)
+            .map_err(|error| refused(py, &error))?;
+        let session = Session::new(
+            connection,
+            self.waiter.clone(),
+            send_limit,
+            subprotocol.map(str::to_owned),
+        );
         let session = Bound::new(py, session)?;
         // Set once: a second `accept` is refused by the engine.
         let _ = self.session.set(py, session.clone().unbind());
@@ -176,7 +209,10 @@ fn head(status: u16, reason: Option<&str>, headers: &Bound<'_, PyList>) -> PyRes
     for pair in headers.iter() {
         let pair = pair.cast::<PyTuple>()?;
         let (name, value) = (pair.get_item(0)?, pair.get_item(1)?);
-        pairs.push((name.cast::<PyString>()?.to_str()?.to_owned(), latin1_bytes(value.cast::<PyString>()?)?));
+        pairs.push((
+            name.cast::<PyString>()?.to_str()?.to_owned(),
+            latin1_bytes(value.cast::<PyString>()?)?,
+        ));
     }
     let mut head =
         ResponseHead::new(status, pairs).map_err(|error| PyValueError::new_err(error.to_string()))?;
@@ -193,7 +229,9 @@ fn latin1_bytes(text: &Bound<'_, PyString>) -> PyResult<Vec<u8>> {
     text.chars()
         .map(|character| {
             u8::try_from(u32::from(character)).map_err(|_| {
-                PyValueError::new_err(format!("{character:?} in the header value {text:?} is not Latin-1"))
+                PyValueError::new_err(format!(
+                    "{character:?} in the header value {text:?} is not Latin-1"
+                ))
             })
         })
         .collect()

@@ -30,7 +30,12 @@ impl Session {
         send_limit: Duration,
         subprotocol: Option<String>,
     ) -> Self {
-        Self { connection, waiter, send_limit, subprotocol }
+        Self {
+            connection,
+            waiter,
+            send_limit,
+            subprotocol,
+        }
     }
 
     /// The next message as `take` makes it; `None` when the limit passed.
@@ -110,7 +115,9 @@ impl Session {
     /// Text, refused with `ValueError` if it is not UTF-8.
     pub(crate) fn send_checked(&self, py: Python<'_>, payload: &Payload<'_, '_>) -> PyResult<()> {
         if !matches!(payload, Payload::Text(_)) && !fl::is_utf8(payload.bytes()) {
-            return Err(PyValueError::new_err("a text message must be UTF-8 (RFC 6455 §5.6); send it as binary"));
+            return Err(PyValueError::new_err(
+                "a text message must be UTF-8 (RFC 6455 §5.6); send it as binary",
+            ));
         }
         self.send_payload(py, MessageKind::Text, payload.bytes())
     }
@@ -146,7 +153,11 @@ impl Session {
 
     /// Like `receive`, but `bytes` for text too.
     #[pyo3(signature = (timeout=None))]
-    pub(crate) fn receive_bytes<'py>(&self, py: Python<'py>, timeout: Option<f64>) -> PyResult<Option<Bound<'py, PyAny>>> {
+    pub(crate) fn receive_bytes<'py>(
+        &self,
+        py: Python<'py>,
+        timeout: Option<f64>,
+    ) -> PyResult<Option<Bound<'py, PyAny>>> {
         self.next(py, timeout, |_, payload| Ok(PyBytes::new(py, payload).into_any()))
     }
 
@@ -192,7 +203,9 @@ impl Session {
     /// Sends a Ping with up to 125 bytes. Pings go out by themselves; this is for apps that measure.
     #[pyo3(signature = (data=None))]
     fn ping(&self, data: Option<&[u8]>) -> PyResult<()> {
-        self.connection.ping(data.unwrap_or_default()).map_err(|error| PyValueError::new_err(error.to_string()))
+        self.connection
+            .ping(data.unwrap_or_default())
+            .map_err(|error| PyValueError::new_err(error.to_string()))
     }
 
     /// Drops the TCP connection at once, without a Close.
@@ -208,14 +221,21 @@ impl Session {
     /// `(code, reason, by)` once the connection is closed, else `None`; `by` is "peer", "local" or "lost".
     #[getter]
     fn closed(&self) -> Option<(u16, String, &'static str)> {
-        self.connection.closure().map(|closure| (closure.code, closure.reason.clone(), by(&closure)))
+        self.connection
+            .closure()
+            .map(|closure| (closure.code, closure.reason.clone(), by(&closure)))
     }
 
     /// `(messages in, messages out, bytes in, bytes out)` so far.
     #[getter]
     fn counters(&self) -> (u64, u64, u64, u64) {
         let counters = self.connection.counters();
-        (counters.messages_in, counters.messages_out, counters.bytes_in, counters.bytes_out)
+        (
+            counters.messages_in,
+            counters.messages_out,
+            counters.bytes_in,
+            counters.bytes_out,
+        )
     }
 }
 

@@ -60,7 +60,10 @@ impl<R> Desk<R> {
             guarded: false,
             taken: 0,
         };
-        Self { state: Mutex::new(state), given: Condvar::new() }
+        Self {
+            state: Mutex::new(state),
+            given: Condvar::new(),
+        }
     }
 
     /// A request arrives. True if it got a slot: the host must look.
@@ -194,10 +197,19 @@ impl<R> Desk<R> {
         }
     }
 
-    fn sleep<'a>(&self, state: MutexGuard<'a, State<R>>, limit: Option<Duration>) -> MutexGuard<'a, State<R>> {
+    fn sleep<'a>(
+        &self,
+        state: MutexGuard<'a, State<R>>,
+        limit: Option<Duration>,
+    ) -> MutexGuard<'a, State<R>> {
         match limit {
             None => self.given.wait(state).unwrap_or_else(PoisonError::into_inner),
-            Some(limit) => self.given.wait_timeout(state, limit).unwrap_or_else(PoisonError::into_inner).0,
+            Some(limit) => {
+                self.given
+                    .wait_timeout(state, limit)
+                    .unwrap_or_else(PoisonError::into_inner)
+                    .0
+            }
         }
     }
 
@@ -271,12 +283,23 @@ mod tests {
         for request in 0..20_000 {
             desk.put(request);
         }
-        let mut seen: Vec<u32> =
-            (0..20_000).map(|_| finished.recv_timeout(LONG.unwrap()).expect("a request was forgotten")).collect();
+        let mut seen: Vec<u32> = (0..20_000)
+            .map(|_| {
+                finished
+                    .recv_timeout(LONG.unwrap())
+                    .expect("a request was forgotten")
+            })
+            .collect();
         seen.sort_unstable();
         assert!(seen.into_iter().eq(0..20_000));
         desk.close();
-        assert_eq!(threads.into_iter().map(|thread| thread.join().unwrap()).sum::<usize>(), 20_000);
+        assert_eq!(
+            threads
+                .into_iter()
+                .map(|thread| thread.join().unwrap())
+                .sum::<usize>(),
+            20_000
+        );
     }
 
     #[test]
@@ -296,8 +319,9 @@ mod tests {
         for request in 0..6 {
             desk.put(request);
         }
-        let mut seen: Vec<u32> =
-            (0..6).map(|_| arrivals.recv_timeout(LONG.unwrap()).expect("nobody came")).collect();
+        let mut seen: Vec<u32> = (0..6)
+            .map(|_| arrivals.recv_timeout(LONG.unwrap()).expect("nobody came"))
+            .collect();
         seen.sort_unstable();
         assert_eq!(seen, [0, 1, 2, 3, 4, 5]);
         drop(open);

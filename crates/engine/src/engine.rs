@@ -9,7 +9,7 @@ use std::sync::{Arc, Mutex, OnceLock, PoisonError, Weak};
 use std::time::Duration;
 
 use fairlead_front::{Exchange, Front, FrontStatistics, Handoff, Listener, LogLevel};
-use fairlead_protocol::{CloseCode, Closure, ClosedBy, Lost, OriginPolicy, Request as Head};
+use fairlead_protocol::{CloseCode, ClosedBy, Closure, Lost, OriginPolicy, Request as Head};
 use fairlead_worker::{Connection, Token, Worker, WorkerSettings};
 
 use crate::desk::{Desk, Released};
@@ -97,7 +97,11 @@ impl Engine {
         let handoff: Arc<dyn Handoff> = Arc::clone(&hall) as Arc<dyn Handoff>;
         let front = Arc::new(Front::start(listeners, settings.front, handoff)?);
         let _ = hall.front.set(Arc::downgrade(&front));
-        Ok(Self { hall, front: Mutex::new(Some(front)), events: Mutex::default() })
+        Ok(Self {
+            hall,
+            front: Mutex::new(Some(front)),
+            events: Mutex::default(),
+        })
     }
 
     /// One turn of the loop by the calling thread, which waits at most `limit` (`None`: until something happens), and
@@ -220,7 +224,9 @@ impl Hall {
 
 impl Handoff for Hall {
     fn request(&self, request: Head, exchange: Arc<Exchange>) {
-        let Some(hall) = self.this.get().and_then(Weak::upgrade) else { return };
+        let Some(hall) = self.this.get().and_then(Weak::upgrade) else {
+            return;
+        };
         if self.desk.put(Box::new(Request::new(request, exchange, hall))) && self.delivery == Delivery::Loop {
             self.arrived.store(true, Ordering::Relaxed);
         }
@@ -262,14 +268,21 @@ impl Handoff for Hall {
 }
 
 fn attached(exchange: &Arc<Exchange>) -> Option<&Arc<Connection>> {
-    exchange.attachment().and_then(|any| any.downcast_ref::<Arc<Connection>>())
+    exchange
+        .attachment()
+        .and_then(|any| any.downcast_ref::<Arc<Connection>>())
 }
 
 /// One line for each connection that did not end in good order.
 fn journal(log: &LogSink, label: &str, closure: &Closure) {
     if let Some(error) = &closure.error {
-        log(LogLevel::Warning, &format!("{label}: closed with {}: {error}", closure.code));
-    } else if let ClosedBy::Lost(why @ (Lost::PingTimeout | Lost::SlowConsumer | Lost::SendTimeout)) = closure.by {
+        log(
+            LogLevel::Warning,
+            &format!("{label}: closed with {}: {error}", closure.code),
+        );
+    } else if let ClosedBy::Lost(why @ (Lost::PingTimeout | Lost::SlowConsumer | Lost::SendTimeout)) =
+        closure.by
+    {
         log(LogLevel::Info, &format!("{label}: dropped: {why}"));
     }
 }

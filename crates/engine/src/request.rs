@@ -51,7 +51,9 @@ impl fmt::Display for AcceptError {
                  --websockets-origin {origin}, or all with --websockets-origin '*'"
             ),
             Self::Usage(error) => error.fmt(f),
-            Self::AlreadyAnswered => f.write_str("a response or a handshake was sent before; one is possible"),
+            Self::AlreadyAnswered => {
+                f.write_str("a response or a handshake was sent before; one is possible")
+            }
             Self::Gone => Gone.fmt(f),
         }
     }
@@ -114,7 +116,11 @@ impl Request {
 
     /// Peer, method and path as the log names them.
     pub fn label(&self) -> String {
-        format!("{} {}", self.head.peer(), String::from_utf8_lossy(self.head.target()))
+        format!(
+            "{} {}",
+            self.head.peer(),
+            String::from_utf8_lossy(self.head.target())
+        )
     }
 
     /// Sends a whole response. `Content-Length` is set if the head has none.
@@ -122,7 +128,9 @@ impl Request {
     /// # Errors
     /// [`Gone`].
     pub fn respond(&self, head: ResponseHead, body: Vec<u8>) -> Result<(), Gone> {
-        self.exchange()?.respond(self.with_extra_headers(head), body).map_err(|_| Gone)
+        self.exchange()?
+            .respond(self.with_extra_headers(head), body)
+            .map_err(|_| Gone)
     }
 
     /// Begins a response whose body follows in pieces.
@@ -130,7 +138,9 @@ impl Request {
     /// # Errors
     /// [`Gone`].
     pub fn start_response(&self, head: ResponseHead) -> Result<(), Gone> {
-        self.exchange()?.start_response(self.with_extra_headers(head)).map_err(|_| Gone)
+        self.exchange()?
+            .start_response(self.with_extra_headers(head))
+            .map_err(|_| Gone)
     }
 
     /// Adds to the body. Ask [`Request::wait_writable`] before the next.
@@ -138,7 +148,9 @@ impl Request {
     /// # Errors
     /// [`Gone`].
     pub fn write(&self, piece: Vec<u8>) -> Result<(), Gone> {
-        self.exchange()?.write(bytes::Bytes::from(piece)).map_err(|_| Gone)
+        self.exchange()?
+            .write(bytes::Bytes::from(piece))
+            .map_err(|_| Gone)
     }
 
     /// Ends the body.
@@ -157,13 +169,15 @@ impl Request {
 
     /// True if the body's buffer has room now; else the unit is woken when it has.
     pub fn wait_writable(&self, token: Token) -> bool {
-        self.exchange().map_or(true, |exchange| exchange.wait_writable(token))
+        self.exchange()
+            .map_or(true, |exchange| exchange.wait_writable(token))
     }
 
     /// Takes up to `max` bytes of the request's body that are there.
     pub fn read_body(&self, max: usize) -> BodyRead {
         // A WebSocket has no body (a handshake with one is refused).
-        self.exchange().map_or(BodyRead::End, |exchange| exchange.read_body(max))
+        self.exchange()
+            .map_or(BodyRead::End, |exchange| exchange.read_body(max))
     }
 
     /// True if [`Request::read_body`] has something to say now; else the unit is woken when it has.
@@ -197,10 +211,14 @@ impl Request {
     /// # Errors
     /// [`AcceptError`]; the log has a line with peer, path and rule, and the client gets the fitting status if
     /// the app sends no other response.
-    pub fn accept(&self, key: Option<&str>, subprotocol: Option<&str>) -> Result<Arc<Connection>, AcceptError> {
-        let handshake = self.handshake().map_err(|error| {
-            self.refuse(error.status(), error.headers(), AcceptError::Handshake(error))
-        })?;
+    pub fn accept(
+        &self,
+        key: Option<&str>,
+        subprotocol: Option<&str>,
+    ) -> Result<Arc<Connection>, AcceptError> {
+        let handshake = self
+            .handshake()
+            .map_err(|error| self.refuse(error.status(), error.headers(), AcceptError::Handshake(error)))?;
         if !self.hall.origin.allows(&self.head) {
             let origin = self.head.header("origin").unwrap_or_default();
             let origin = String::from_utf8_lossy(origin).into_owned();
@@ -214,15 +232,26 @@ impl Request {
         .map_err(AcceptError::Usage)?;
         // Taken out: a second call finds none, and the front holds its own until the socket has left it.
         let Some(exchange) = self.lock_exchange().take() else {
-            return Err(if self.connection.get().is_some() { AcceptError::AlreadyAnswered } else { AcceptError::Gone });
+            return Err(if self.connection.get().is_some() {
+                AcceptError::AlreadyAnswered
+            } else {
+                AcceptError::Gone
+            });
         };
         let doorbell = self.lock_doorbell().take();
-        let connection = self.hall.worker.connection(self.label().into_boxed_str(), doorbell);
+        let connection = self
+            .hall
+            .worker
+            .connection(self.label().into_boxed_str(), doorbell);
         exchange.attach(Box::new(Arc::clone(&connection)));
         if exchange.accept_upgrade(response).is_err() {
             let was_answered = !exchange.is_gone();
             *self.lock_exchange() = Some(exchange);
-            return Err(if was_answered { AcceptError::AlreadyAnswered } else { AcceptError::Gone });
+            return Err(if was_answered {
+                AcceptError::AlreadyAnswered
+            } else {
+                AcceptError::Gone
+            });
         }
         // Only one call has had the exchange.
         let _ = self.connection.set(Arc::clone(&connection));
@@ -234,7 +263,10 @@ impl Request {
     /// The subprotocols that the client offers, in its order of preference; empty if the handshake is not valid.
     pub fn offered_subprotocols(&self) -> Vec<String> {
         let handshake = Handshake::validate(&self.head);
-        let offered = handshake.as_ref().map(|handshake| handshake.subprotocols().to_vec()).unwrap_or_default();
+        let offered = handshake
+            .as_ref()
+            .map(|handshake| handshake.subprotocols().to_vec())
+            .unwrap_or_default();
         *self.lock_handshake() = Some(handshake);
         offered
     }
@@ -269,7 +301,11 @@ impl Request {
         let mut headers = refusal.headers;
         headers.push(("content-type".into(), b"text/plain; charset=utf-8".to_vec()));
         headers.push(("connection".into(), b"close".to_vec()));
-        let head = ResponseHead { status: refusal.status, reason: None, headers };
+        let head = ResponseHead {
+            status: refusal.status,
+            reason: None,
+            headers,
+        };
         // A client that is gone needs no answer.
         let _ = self.respond(head, format!("{}\n", refusal.text).into_bytes());
         true
@@ -277,7 +313,9 @@ impl Request {
 
     /// Ends a WebSocket from the app's side, if there is one, and says whether there was.
     pub fn release(&self, code: CloseCode, reason: &str) -> bool {
-        let Some(connection) = self.connection.get() else { return false };
+        let Some(connection) = self.connection.get() else {
+            return false;
+        };
         connection.release(code, reason);
         true
     }
@@ -300,7 +338,9 @@ impl Request {
 
     /// Validates, unless [`Request::offered_subprotocols`] has just done so.
     fn handshake(&self) -> Result<Handshake, HandshakeError> {
-        self.lock_handshake().take().unwrap_or_else(|| Handshake::validate(&self.head))
+        self.lock_handshake()
+            .take()
+            .unwrap_or_else(|| Handshake::validate(&self.head))
     }
 
     fn lock_handshake(&self) -> std::sync::MutexGuard<'_, Option<Result<Handshake, HandshakeError>>> {
@@ -339,13 +379,20 @@ impl Request {
     }
 
     fn refuse(&self, status: u16, headers: Vec<(String, Vec<u8>)>, error: AcceptError) -> AcceptError {
-        (self.hall.log)(LogLevel::Warning, &format!("{}: handshake refused: {error}", self.label()));
+        (self.hall.log)(
+            LogLevel::Warning,
+            &format!("{}: handshake refused: {error}", self.label()),
+        );
         // The client learns the rule it broke, not how this server is configured.
         let text = match &error {
             AcceptError::Origin(_) => "This page's origin may not open a WebSocket here.".into(),
             other => other.to_string(),
         };
-        let refusal = Refusal { status, headers, text };
+        let refusal = Refusal {
+            status,
+            headers,
+            text,
+        };
         *self.refusal.lock().unwrap_or_else(PoisonError::into_inner) = Some(refusal);
         error
     }

@@ -42,7 +42,11 @@ struct Desk {
 impl Desk {
     /// The listener to wake, unless it was told already.
     fn announce(&mut self) -> Option<Waker> {
-        if std::mem::replace(&mut self.announced, true) { None } else { self.listener.clone() }
+        if std::mem::replace(&mut self.announced, true) {
+            None
+        } else {
+            self.listener.clone()
+        }
     }
 }
 
@@ -56,7 +60,9 @@ impl Bell {
             return;
         }
         desk.waiting.push(task.clone());
-        let gathering = desk.held_since.is_some_and(|since| desk.waiting.len() < GATHERED && since.elapsed() < HELD);
+        let gathering = desk
+            .held_since
+            .is_some_and(|since| desk.waiting.len() < GATHERED && since.elapsed() < HELD);
         let listener = if gathering { None } else { desk.announce() };
         if !gathering && desk.held_since.is_some() {
             desk.held_since = Some(Instant::now());
@@ -79,7 +85,11 @@ impl Bell {
         if desk.held_since.take().is_none() {
             return;
         }
-        let listener = if desk.waiting.is_empty() { None } else { desk.announce() };
+        let listener = if desk.waiting.is_empty() {
+            None
+        } else {
+            desk.announce()
+        };
         drop(desk);
         if let Some(listener) = listener {
             listener.wake();

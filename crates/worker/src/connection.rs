@@ -118,7 +118,11 @@ impl Connection {
     ) -> Self {
         let now = shared.poller.now();
         // Away until its thread comes for the first time: an app that never receives is looked after as well.
-        let away_since = if reader == Reader::Thread { now.as_millis() + 1 } else { 0 };
+        let away_since = if reader == Reader::Thread {
+            now.as_millis() + 1
+        } else {
+            0
+        };
         Self {
             state: Mutex::new(State {
                 socket: None,
@@ -206,7 +210,11 @@ impl Connection {
     pub fn send(self: &Arc<Self>, kind: MessageKind, payload: &[u8]) -> Sent {
         let mut state = self.lock();
         if state.outbox.len() >= self.shared.settings.outbox_high {
-            return if state.session.closed().is_some() { Sent::Closed } else { Sent::Full };
+            return if state.session.closed().is_some() {
+                Sent::Closed
+            } else {
+                Sent::Full
+            };
         }
         let mut header = [0u8; 10];
         let Ok(header_len) = state.session.start_message(kind, payload.len(), &mut header) else {
@@ -437,11 +445,17 @@ impl State {
     /// The session's deadline came. `unread` bytes in the socket prove that the peer lives, though we do not
     /// read it at present or have not come to it yet (back-pressure, a stopped process).
     pub(crate) fn tick(&mut self, now: Time, stall_timeout: std::time::Duration) {
-        let unread = self.socket.as_ref().is_some_and(|socket| rustix::io::ioctl_fionread(socket).unwrap_or(0) > 0);
+        let unread = self
+            .socket
+            .as_ref()
+            .is_some_and(|socket| rustix::io::ioctl_fionread(socket).unwrap_or(0) > 0);
         if unread {
             self.session.heard(now);
         }
-        if self.stalled_since.is_some_and(|since| now.saturating_since(since) >= stall_timeout) {
+        if self
+            .stalled_since
+            .is_some_and(|since| now.saturating_since(since) >= stall_timeout)
+        {
             return self.lose(Lost::SlowConsumer, now);
         }
         self.session.tick(now, self.outbox.buffer());
@@ -477,7 +491,10 @@ impl State {
         let read = self.reader == Reader::Loop
             && self.session.wants_input()
             && self.outbox.len() < shared.settings.outbox_high;
-        Interest { read, write: self.blocked && !self.outbox.is_empty() }
+        Interest {
+            read,
+            write: self.blocked && !self.outbox.is_empty(),
+        }
     }
 
     /// The driver must do something for it: write, or watch the socket for something else.
@@ -503,7 +520,9 @@ impl State {
         if self.session.transport() == Transport::Gone {
             return Fate::Retire;
         }
-        let Some(socket) = &self.socket else { return Fate::Keep };
+        let Some(socket) = &self.socket else {
+            return Fate::Keep;
+        };
         let wanted = Some(self.interest(shared)).filter(|interest| !interest.is_none());
         if wanted != self.registered {
             let done = match (self.registered, wanted) {
@@ -558,11 +577,11 @@ impl State {
 
     /// The session has to be looked at before its entry in the timers comes due.
     pub(crate) fn timer_is_late(&self, stall_timeout: std::time::Duration) -> bool {
-        self.next_deadline(stall_timeout).is_some_and(|at| self.timer_at.is_none_or(|set| at < set))
+        self.next_deadline(stall_timeout)
+            .is_some_and(|at| self.timer_at.is_none_or(|set| at < set))
     }
 
     pub(crate) fn is_retired(&self) -> bool {
         self.retired
     }
-
 }

@@ -40,8 +40,13 @@ impl Connection {
             }
             let Some(socket) = state.socket.clone() else {
                 // The handshake is on its way through the front.
-                let Some(left) = time_left(deadline) else { return false };
-                let (guard, _) = self.joined.wait_timeout(state, left).unwrap_or_else(|e| e.into_inner());
+                let Some(left) = time_left(deadline) else {
+                    return false;
+                };
+                let (guard, _) = self
+                    .joined
+                    .wait_timeout(state, left)
+                    .unwrap_or_else(|e| e.into_inner());
                 state = guard;
                 continue;
             };
@@ -92,7 +97,9 @@ impl Connection {
                 match state.socket.clone() {
                     Some(socket) => socket,
                     None => {
-                        let Some(left) = time_left(Some(deadline)) else { return false };
+                        let Some(left) = time_left(Some(deadline)) else {
+                            return false;
+                        };
                         drop(self.joined.wait_timeout(state, left));
                         continue;
                     }
@@ -121,22 +128,34 @@ impl Connection {
         if state.reader != Reader::Thread {
             return;
         }
-        self.away_since.store(self.shared.poller.now().as_millis() + 1, Ordering::SeqCst);
-        if self.shared.scan_parked.load(Ordering::SeqCst) && self.shared.scan_parked.swap(false, Ordering::SeqCst) {
+        self.away_since
+            .store(self.shared.poller.now().as_millis() + 1, Ordering::SeqCst);
+        if self.shared.scan_parked.load(Ordering::SeqCst)
+            && self.shared.scan_parked.swap(false, Ordering::SeqCst)
+        {
             self.shared.ring();
         }
     }
 }
 
 fn time_left(deadline: Option<Instant>) -> Option<Duration> {
-    let Some(deadline) = deadline else { return Some(Duration::from_secs(3600)) };
-    deadline.checked_duration_since(Instant::now()).filter(|left| !left.is_zero())
+    let Some(deadline) = deadline else {
+        return Some(Duration::from_secs(3600));
+    };
+    deadline
+        .checked_duration_since(Instant::now())
+        .filter(|left| !left.is_zero())
 }
 
 fn wait_for(socket: &std::os::fd::OwnedFd, what: PollFlags, deadline: Instant) -> bool {
     loop {
-        let Some(left) = time_left(Some(deadline)) else { return false };
-        let timeout = Timespec { tv_sec: left.as_secs() as i64, tv_nsec: i64::from(left.subsec_nanos()) };
+        let Some(left) = time_left(Some(deadline)) else {
+            return false;
+        };
+        let timeout = Timespec {
+            tv_sec: left.as_secs() as i64,
+            tv_nsec: i64::from(left.subsec_nanos()),
+        };
         let mut fds = [PollFd::new(socket, what)];
         match poll(&mut fds, Some(&timeout)) {
             Ok(0) | Err(rustix::io::Errno::INTR) => {}
@@ -145,4 +164,3 @@ fn wait_for(socket: &std::os::fd::OwnedFd, what: PollFlags, deadline: Instant) -
         }
     }
 }
-

@@ -24,7 +24,11 @@ impl Doorbell {
     pub fn new() -> io::Result<Self> {
         let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
         let (ours, theirs) = socketpair(AddressFamily::UNIX, SocketType::STREAM, flags, None)?;
-        Ok(Self { ours, theirs, rung: false })
+        Ok(Self {
+            ours,
+            theirs,
+            rung: false,
+        })
     }
 
     /// The descriptor for the app to poll. It stays the engine's property.
@@ -55,7 +59,15 @@ mod tests {
 
     fn readable(bell: &Doorbell) -> bool {
         let mut fds = [PollFd::new(&bell.theirs, PollFlags::IN)];
-        poll(&mut fds, Some(&Timespec { tv_sec: 0, tv_nsec: 0 })).unwrap() == 1
+        poll(
+            &mut fds,
+            Some(&Timespec {
+                tv_sec: 0,
+                tv_nsec: 0,
+            }),
+        )
+        .unwrap()
+            == 1
     }
 
     #[test]

@@ -25,6 +25,9 @@ pub enum Event {
     Deadline(Token),
 }
 
+/// Where ended connections are told: label and closure.
+pub type Journal = Arc<dyn Fn(&str, &Closure) + Send + Sync>;
+
 /// The bounds of one worker's loop. Every number has its reason.
 #[derive(Clone)]
 pub struct WorkerSettings {
@@ -48,7 +51,7 @@ pub struct WorkerSettings {
     pub on_takeover: Arc<dyn Fn() + Send + Sync>,
     /// Told of each connection that ends: its label and its closure. Runs on the driver's thread, with the
     /// connection locked: it may count and write a log line, nothing else.
-    pub journal: Arc<dyn Fn(&str, &Closure) + Send + Sync>,
+    pub journal: Journal,
 }
 
 impl Default for WorkerSettings {
@@ -69,7 +72,11 @@ impl Default for WorkerSettings {
 /// A change that only the driver can make.
 pub(crate) enum Arrival {
     /// A socket whose handshake is done, with the bytes that were read behind it.
-    Join { connection: Arc<Connection>, socket: OwnedFd, read_ahead: Vec<u8> },
+    Join {
+        connection: Arc<Connection>,
+        socket: OwnedFd,
+        read_ahead: Vec<u8>,
+    },
     /// A unit that wants to be woken at a time.
     Timer { at: Time, token: Token },
     /// Every connection is to be closed, those that join later too.

@@ -8,8 +8,8 @@
 //! `seat`: the app's own thread while it waits, the loop thread as soon as nobody has driven for two milliseconds.
 //!
 //! # Locks, in the order in which they may be taken
-//! 1. the seat (one per worker), 2. a connection's state, 3. one leaf queue of `inbox`. The app's verbs take 2 → 3,
-//! the driver 1 → 2 → 3. Nothing waits for a socket, a thread or a language while it holds one; `direct` blocks
+//! The seat (one per worker), then a connection's state, then one leaf queue of `inbox`. The app's verbs take the last
+//! two, the driver all three. Nothing waits for a socket, a thread or a language while it holds one; `direct` blocks
 //! with none held.
 //!
 //! # What a crash leaves
@@ -41,7 +41,7 @@ use fairlead_protocol::{CloseCode, Time};
 
 pub use connection::{Connection, Received, Sent};
 pub use doorbell::Doorbell;
-pub use inbox::{Event, WorkerSettings};
+pub use inbox::{Event, Journal, WorkerSettings};
 pub use poller::{EpollPoller, Interest, Poller, Readiness};
 
 use inbox::{Arrival, Shared};
@@ -119,7 +119,11 @@ impl Worker {
     /// The socket has arrived, with the bytes that were read behind the handshake.
     pub fn join(&self, connection: &Arc<Connection>, socket: OwnedFd, read_ahead: Vec<u8>) {
         let connection = Arc::clone(connection);
-        self.shared.arrive(Arrival::Join { connection, socket, read_ahead });
+        self.shared.arrive(Arrival::Join {
+            connection,
+            socket,
+            read_ahead,
+        });
     }
 
     /// One turn by the calling thread, which waits at most `limit` (`None`: until something happens) and gets all
@@ -158,7 +162,10 @@ impl Worker {
     /// Starts the close handshake on every connection, with the driver's next turn; connections that join later are
     /// closed as well.
     pub fn close_all(&self, code: CloseCode, reason: &str) {
-        self.shared.arrive(Arrival::CloseAll { code, reason: reason.to_owned() });
+        self.shared.arrive(Arrival::CloseAll {
+            code,
+            reason: reason.to_owned(),
+        });
     }
 
     /// Connections in the loop, those that are closing included.

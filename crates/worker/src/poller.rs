@@ -82,7 +82,11 @@ impl EpollPoller {
         // Edge-triggered: each write is one edge, so that nobody needs to read the counter back.
         let flags = epoll::EventFlags::IN | epoll::EventFlags::ET;
         epoll::add(&epoll, &wake, epoll::EventData::new_u64(WAKE_KEY), flags)?;
-        Ok(Self { epoll, wake, started: Instant::now() })
+        Ok(Self {
+            epoll,
+            wake,
+            started: Instant::now(),
+        })
     }
 }
 
@@ -99,11 +103,21 @@ fn flags(interest: Interest) -> epoll::EventFlags {
 
 impl Poller for EpollPoller {
     fn add(&self, fd: BorrowedFd<'_>, key: u64, interest: Interest) -> io::Result<()> {
-        Ok(epoll::add(&self.epoll, fd, epoll::EventData::new_u64(key), flags(interest))?)
+        Ok(epoll::add(
+            &self.epoll,
+            fd,
+            epoll::EventData::new_u64(key),
+            flags(interest),
+        )?)
     }
 
     fn modify(&self, fd: BorrowedFd<'_>, key: u64, interest: Interest) -> io::Result<()> {
-        Ok(epoll::modify(&self.epoll, fd, epoll::EventData::new_u64(key), flags(interest))?)
+        Ok(epoll::modify(
+            &self.epoll,
+            fd,
+            epoll::EventData::new_u64(key),
+            flags(interest),
+        )?)
     }
 
     fn remove(&self, fd: BorrowedFd<'_>) -> io::Result<()> {
@@ -115,7 +129,10 @@ impl Poller for EpollPoller {
         // Rounded up: a wait that ends a fraction of a millisecond before its timer is due would be repeated.
         let timeout = timeout.map(|limit| {
             let millis = limit.as_nanos().div_ceil(1_000_000).min(i32::MAX as u128) as i64;
-            Timespec { tv_sec: millis / 1000, tv_nsec: (millis % 1000) * 1_000_000 }
+            Timespec {
+                tv_sec: millis / 1000,
+                tv_nsec: (millis % 1000) * 1_000_000,
+            }
         });
         let events = match epoll::wait(&self.epoll, &mut batch[..], timeout.as_ref()) {
             Ok((events, _)) => events,
@@ -171,13 +188,25 @@ mod tests {
     fn readiness_is_reported_until_the_bytes_are_read() {
         let poller = EpollPoller::new().unwrap();
         let (ours, mut theirs) = UnixStream::pair().unwrap();
-        poller.add(ours.as_fd(), 7, Interest { read: true, write: false }).unwrap();
+        poller
+            .add(
+                ours.as_fd(),
+                7,
+                Interest {
+                    read: true,
+                    write: false,
+                },
+            )
+            .unwrap();
         theirs.write_all(b"x").unwrap();
         for _ in 0..2 {
             let mut ready = Vec::new();
             poller.wait(&mut ready, None).unwrap();
             assert_eq!(ready.len(), 1);
-            assert_eq!((ready[0].key, ready[0].readable, ready[0].writable), (7, true, false));
+            assert_eq!(
+                (ready[0].key, ready[0].readable, ready[0].writable),
+                (7, true, false)
+            );
         }
     }
 
@@ -185,7 +214,16 @@ mod tests {
     fn a_hang_up_counts_as_readable() {
         let poller = EpollPoller::new().unwrap();
         let (ours, theirs) = UnixStream::pair().unwrap();
-        poller.add(ours.as_fd(), 1, Interest { read: false, write: true }).unwrap();
+        poller
+            .add(
+                ours.as_fd(),
+                1,
+                Interest {
+                    read: false,
+                    write: true,
+                },
+            )
+            .unwrap();
         drop(theirs);
         let mut ready = Vec::new();
         poller.wait(&mut ready, None).unwrap();

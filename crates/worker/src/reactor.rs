@@ -75,7 +75,8 @@ impl Reactor {
         let now = shared.poller.now();
         self.serve_timers(shared, now);
         self.serve_sockets(shared, now);
-        if self.scan_at.is_some_and(|at| at <= now) || shared.settings.threads_read && self.scan_at.is_none() {
+        if self.scan_at.is_some_and(|at| at <= now) || shared.settings.threads_read && self.scan_at.is_none()
+        {
             self.scan_away(shared, now);
         }
     }
@@ -109,7 +110,11 @@ impl Reactor {
         for arrival in shared.take_arrivals() {
             match arrival {
                 Arrival::Timer { at, token } => self.timers.add(at, Due::Unit(token)),
-                Arrival::Join { connection, socket, read_ahead } => {
+                Arrival::Join {
+                    connection,
+                    socket,
+                    read_ahead,
+                } => {
                     self.join(shared, connection, socket, &read_ahead, now);
                 }
                 Arrival::CloseAll { code, reason } => {
@@ -133,7 +138,10 @@ impl Reactor {
     ) {
         shared.counters.joined.fetch_add(1, Ordering::Relaxed);
         let index = self.free.pop().unwrap_or_else(|| {
-            self.slots.push(Slot { generation: 0, connection: None });
+            self.slots.push(Slot {
+                generation: 0,
+                connection: None,
+            });
             (self.slots.len() - 1) as u32
         });
         let slot = &mut self.slots[index as usize];
@@ -172,7 +180,9 @@ impl Reactor {
     }
 
     fn tick(&mut self, shared: &Shared, key: u64, at: Time, now: Time) {
-        let Some(connection) = self.tenant(key).cloned() else { return };
+        let Some(connection) = self.tenant(key).cloned() else {
+            return;
+        };
         let mut state = connection.lock();
         if state.timer_at != Some(at) {
             return; // an entry that an earlier one has replaced
@@ -186,13 +196,22 @@ impl Reactor {
 
     fn serve_sockets(&mut self, shared: &Shared, now: Time) {
         let mut ready = std::mem::take(&mut self.ready);
-        for Readiness { key, readable, writable } in ready.drain(..) {
+        for Readiness {
+            key,
+            readable,
+            writable,
+        } in ready.drain(..)
+        {
             let index = key as u32 as usize;
-            let Some(slot) = self.slots.get(index) else { continue };
+            let Some(slot) = self.slots.get(index) else {
+                continue;
+            };
             if slot.generation != (key >> 32) as u32 {
                 continue;
             }
-            let Some(connection) = &slot.connection else { continue };
+            let Some(connection) = &slot.connection else {
+                continue;
+            };
             let mut state = connection.lock();
             if writable {
                 state.flush(now);
@@ -254,28 +273,39 @@ impl Reactor {
         state.retire(shared);
         connection.joined.notify_all();
         let index = key as u32;
-        if self.tenant(key).is_some_and(|tenant| Arc::ptr_eq(tenant, connection)) {
+        if self
+            .tenant(key)
+            .is_some_and(|tenant| Arc::ptr_eq(tenant, connection))
+        {
             self.slots[index as usize].connection = None;
             self.free.push(index);
         }
         let count = &shared.counters;
         let session = state.session.counters();
         count.left.fetch_add(1, Ordering::Relaxed);
-        count.messages_in.fetch_add(session.messages_in, Ordering::Relaxed);
-        count.messages_out.fetch_add(session.messages_out, Ordering::Relaxed);
+        count
+            .messages_in
+            .fetch_add(session.messages_in, Ordering::Relaxed);
+        count
+            .messages_out
+            .fetch_add(session.messages_out, Ordering::Relaxed);
         count.bytes_in.fetch_add(session.bytes_in, Ordering::Relaxed);
         count.bytes_out.fetch_add(session.bytes_out, Ordering::Relaxed);
         if let Some(closure) = state.session.closed() {
             let lost = matches!(closure.by, ClosedBy::Lost(_));
             count.lost.fetch_add(u64::from(lost), Ordering::Relaxed);
-            count.failed.fetch_add(u64::from(closure.error.is_some()), Ordering::Relaxed);
+            count
+                .failed
+                .fetch_add(u64::from(closure.error.is_some()), Ordering::Relaxed);
             (shared.settings.journal)(connection.label(), closure);
         }
     }
 
     fn tenant(&self, key: u64) -> Option<&Arc<Connection>> {
         let slot = self.slots.get(key as u32 as usize)?;
-        (slot.generation == (key >> 32) as u32).then_some(slot.connection.as_ref()).flatten()
+        (slot.generation == (key >> 32) as u32)
+            .then_some(slot.connection.as_ref())
+            .flatten()
     }
 
     /// Takes over the sockets whose threads have been away for a while; see `direct`.
@@ -299,8 +329,12 @@ impl Reactor {
     fn take_over(&self, now: Time, patience: Duration) -> bool {
         let mut someone_is_away = false;
         for slot in &self.slots {
-            let Some(connection) = &slot.connection else { continue };
-            let Some(since) = connection.away_since() else { continue };
+            let Some(connection) = &slot.connection else {
+                continue;
+            };
+            let Some(since) = connection.away_since() else {
+                continue;
+            };
             if now.saturating_since(since) < patience {
                 someone_is_away = true;
                 continue;

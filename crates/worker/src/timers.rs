@@ -55,7 +55,9 @@ mod tests {
         }
         assert_eq!(timers.next(), Some(Time::from_millis(10)));
         assert_eq!(timers.pop_due(Time::from_millis(9)), None);
-        let due: Vec<_> = std::iter::from_fn(|| timers.pop_due(Time::from_millis(25))).map(|(_, d)| d).collect();
+        let due: Vec<_> = std::iter::from_fn(|| timers.pop_due(Time::from_millis(25)))
+            .map(|(_, d)| d)
+            .collect();
         assert_eq!(due, [Due::Session(10), Due::Session(20)]);
         assert_eq!(timers.next(), Some(Time::from_millis(30)));
     }

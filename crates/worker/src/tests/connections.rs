@@ -32,7 +32,10 @@ fn a_peer_that_does_not_read_stops_the_sender_and_wakes_it_later() {
         woken.extend(bench.turn());
     }
     assert_eq!(woken, [Event::Wake(5)]);
-    assert!(matches!(connection.send(MessageKind::Binary, b"again"), Sent::Done));
+    assert!(matches!(
+        connection.send(MessageKind::Binary, b"again"),
+        Sent::Done
+    ));
 }
 
 #[test]
@@ -128,9 +131,14 @@ fn the_close_handshake_ends_with_the_socket_gone_and_the_slot_free() {
     assert_eq!(bench.turn(), [Event::Wake(1)]);
     bench.turn();
     assert_eq!(received(&mut client), b"\x88\x02\x0f\xa0");
-    let Received::Closed(closure) = connection.receive(None, |_, _| ()) else { panic!() };
+    let Received::Closed(closure) = connection.receive(None, |_, _| ()) else {
+        panic!()
+    };
     assert_eq!((closure.code, &closure.by), (4000, &ClosedBy::Peer));
-    assert!(matches!(connection.send(MessageKind::Text, b"late"), Sent::Closed));
+    assert!(matches!(
+        connection.send(MessageKind::Text, b"late"),
+        Sent::Closed
+    ));
     client.shutdown(Shutdown::Both).unwrap();
     bench.turn();
     bench.turn();
@@ -170,7 +178,9 @@ fn a_vanished_peer_is_reported_as_lost() {
     assert!(matches!(connection.receive(Some(2), |_, _| ()), Received::Empty));
     drop(client);
     assert_eq!(bench.turn(), [Event::Wake(2)]);
-    let Received::Closed(closure) = connection.receive(None, |_, _| ()) else { panic!() };
+    let Received::Closed(closure) = connection.receive(None, |_, _| ()) else {
+        panic!()
+    };
     assert_eq!(closure.by, ClosedBy::Lost(Lost::Eof));
     assert_eq!(bench.worker.connections(), 0);
 }
@@ -189,7 +199,10 @@ fn abandoning_wakes_the_waiting_unit_and_sends_no_close() {
 #[test]
 fn a_reader_that_stopped_is_dropped_when_patience_ends() {
     let patience = Duration::from_secs(20);
-    let bench = Bench::new(WorkerSettings { stall_timeout: patience, ..settings() });
+    let bench = Bench::new(WorkerSettings {
+        stall_timeout: patience,
+        ..settings()
+    });
     let (connection, client) = bench.join();
     while matches!(connection.send(MessageKind::Binary, &[0; 60_000]), Sent::Done) {
         bench.turn();
@@ -199,7 +212,10 @@ fn a_reader_that_stopped_is_dropped_when_patience_ends() {
     bench.after(Duration::from_secs(2));
     bench.turn();
     assert_eq!(bench.worker.connections(), 0);
-    assert_eq!(connection.closure().unwrap().by, ClosedBy::Lost(Lost::SlowConsumer));
+    assert_eq!(
+        connection.closure().unwrap().by,
+        ClosedBy::Lost(Lost::SlowConsumer)
+    );
     drop(client);
 }
 
@@ -247,7 +263,15 @@ fn the_descriptor_polls_readable_exactly_while_there_is_something_to_receive() {
         // Opened anew through /proc would not work for sockets; a duplicate polls the same.
         let copy = rustix::io::dup(borrowed(&connection, descriptor).as_fd()).unwrap();
         let mut fds = [PollFd::new(&copy, PollFlags::IN)];
-        poll(&mut fds, Some(&Timespec { tv_sec: 0, tv_nsec: 0 })).unwrap() == 1
+        poll(
+            &mut fds,
+            Some(&Timespec {
+                tv_sec: 0,
+                tv_nsec: 0,
+            }),
+        )
+        .unwrap()
+            == 1
     };
     assert!(!ready());
     let mut two = frame(BINARY, b"a");
@@ -267,7 +291,8 @@ fn the_descriptor_polls_readable_exactly_while_there_is_something_to_receive() {
 /// The doorbell's end, found again through the process's own table so that the test needs no raw descriptor.
 fn borrowed(_owner: &std::sync::Arc<crate::Connection>, descriptor: i32) -> std::fs::File {
     // A socket cannot be opened through /proc; `pidfd_getfd` gives a duplicate without unsafe code.
-    let own = rustix::process::pidfd_open(rustix::process::getpid(), rustix::process::PidfdFlags::empty()).unwrap();
+    let own =
+        rustix::process::pidfd_open(rustix::process::getpid(), rustix::process::PidfdFlags::empty()).unwrap();
     let copy = rustix::process::pidfd_getfd(own, descriptor, rustix::process::PidfdGetfdFlags::empty());
     std::fs::File::from(copy.unwrap())
 }

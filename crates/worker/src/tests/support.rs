@@ -69,15 +69,27 @@ pub(super) struct Bench {
 }
 
 pub(super) fn settings() -> WorkerSettings {
-    let session = SessionSettings { limits: Limits::default(), timing: Timing::default() };
-    WorkerSettings { session: Arc::new(session), ..WorkerSettings::default() }
+    let session = SessionSettings {
+        limits: Limits::default(),
+        timing: Timing::default(),
+    };
+    WorkerSettings {
+        session: Arc::new(session),
+        ..WorkerSettings::default()
+    }
 }
 
 impl Bench {
     pub(super) fn new(settings: WorkerSettings) -> Self {
         let dials = Arc::new(Dials::default());
-        let poller = FakePoller { real: EpollPoller::new().unwrap(), dials: Arc::clone(&dials) };
-        Self { worker: Worker::without_thread(Box::new(poller), settings), dials }
+        let poller = FakePoller {
+            real: EpollPoller::new().unwrap(),
+            dials: Arc::clone(&dials),
+        };
+        Self {
+            worker: Worker::without_thread(Box::new(poller), settings),
+            dials,
+        }
     }
 
     pub(super) fn join(&self) -> (Arc<Connection>, UnixStream) {

@@ -93,7 +93,10 @@ fn the_seat_changes_hands_thousands_of_times_without_a_lost_wake_up() {
     }
     drop(client);
     app.join().unwrap();
-    assert!(worker.statistics().takeovers > 0, "the loop thread never took the seat");
+    assert!(
+        worker.statistics().takeovers > 0,
+        "the loop thread never took the seat"
+    );
 }
 
 #[test]
@@ -132,7 +135,10 @@ fn the_loop_thread_sleeps_while_the_app_waits() {
 }
 
 fn direct() -> WorkerSettings {
-    WorkerSettings { threads_read: true, ..settings() }
+    WorkerSettings {
+        threads_read: true,
+        ..settings()
+    }
 }
 
 /// Echoes until the connection ends, the way a thread of the threads host does.
@@ -183,7 +189,8 @@ fn the_loop_reads_for_a_thread_that_is_away_and_gives_the_socket_back() {
                     std::hint::spin_loop();
                 }
                 assert!(connection.wait_message(Some(LIMIT)));
-                let Received::Message(payload) = connection.receive(None, |_, payload| payload.to_vec()) else {
+                let Received::Message(payload) = connection.receive(None, |_, payload| payload.to_vec())
+                else {
                     panic!("no message")
                 };
                 connection.send(MessageKind::Binary, &payload);
@@ -196,7 +203,11 @@ fn the_loop_reads_for_a_thread_that_is_away_and_gives_the_socket_back() {
         write(&mut client, &frame(0x89, &[round]));
         assert_eq!(read_exactly(&mut client, 3), [0x8a, 1, round]);
         // Milliseconds, on a quiet machine; the session's own timers would come only after 15 s.
-        assert!(asked.elapsed() < Duration::from_secs(5), "round {round}: {:?}", asked.elapsed());
+        assert!(
+            asked.elapsed() < Duration::from_secs(5),
+            "round {round}: {:?}",
+            asked.elapsed()
+        );
         write(&mut client, &frame(BINARY, &[round]));
         go.store(true, Ordering::SeqCst);
         assert_eq!(read_exactly(&mut client, 3), [0x82, 1, round]);
@@ -213,7 +224,9 @@ fn a_corked_answer_leaves_though_the_thread_never_comes_back() {
     two.extend(frame(BINARY, b"b"));
     write(&mut client, &two);
     assert!(connection.wait_message(Some(LIMIT)));
-    let Received::Message(()) = connection.receive(None, |_, _| ()) else { panic!() };
+    let Received::Message(()) = connection.receive(None, |_, _| ()) else {
+        panic!()
+    };
     connection.send(MessageKind::Binary, b"answer to a"); // corked: b waits
     assert_eq!(read_exactly(&mut client, 13)[2..], *b"answer to a");
 }

@@ -114,7 +114,11 @@ fn a_message_costs_no_change_of_registration_and_no_timer() {
 fn the_wait_lasts_until_the_next_deadline_and_not_longer() {
     let bench = Bench::new(settings());
     bench.turn();
-    assert_eq!(bench.dials.asked.load(Ordering::SeqCst), u64::MAX, "nothing to wait for");
+    assert_eq!(
+        bench.dials.asked.load(Ordering::SeqCst),
+        u64::MAX,
+        "nothing to wait for"
+    );
     bench.worker.wake_at(Duration::from_millis(250), 9);
     bench.turn();
     assert_eq!(bench.dials.asked.load(Ordering::SeqCst), 250);
@@ -137,9 +141,17 @@ fn a_ring_between_two_turns_is_not_forgotten() {
     bench.turn();
     bench.worker.ring();
     bench.turn();
-    assert_eq!(bench.dials.asked.load(Ordering::SeqCst), 0, "whoever rang has something that only the host can see");
+    assert_eq!(
+        bench.dials.asked.load(Ordering::SeqCst),
+        0,
+        "whoever rang has something that only the host can see"
+    );
     bench.turn();
-    assert_eq!(bench.dials.asked.load(Ordering::SeqCst), u64::MAX, "and it is answered once");
+    assert_eq!(
+        bench.dials.asked.load(Ordering::SeqCst),
+        u64::MAX,
+        "and it is answered once"
+    );
 }
 
 #[test]
