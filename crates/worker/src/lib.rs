@@ -18,6 +18,8 @@
 //!
 //! This crate knows no front, no HTTP, no tokio and no language. Linux's own calls stand in `poller`.
 
+#![forbid(unsafe_code)]
+
 mod connection;
 mod direct;
 mod doorbell;
