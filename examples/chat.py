@@ -158,13 +158,18 @@ PAGE = r"""<!doctype html>
   h1 { font-size: 1.1rem; margin: 0; display: flex; align-items: center; gap: .55rem; }
   h1::before { content: ""; width: 1.05rem; height: 1.05rem; border: .3rem solid var(--accent); border-radius: 50%; }
   #state { margin-left: auto; font-size: .875rem; color: var(--faint); display: flex; align-items: center; gap: .45rem; }
-  #state::before { content: ""; width: .55rem; height: .55rem; border-radius: 50%; background: var(--bad); }
+  #state::before { content: ""; width: .55rem; height: .55rem; border-radius: 50%; background: var(--line); }
+  #state.off::before { background: var(--bad); }
   #state.on::before { background: var(--good); }
   main { flex: 1; min-height: 0; }
   #lines {
     height: 100%; overflow-y: auto; overscroll-behavior: contain; background: var(--card);
     border: 1px solid var(--line); border-radius: .9rem; padding: 1rem; margin: 0; list-style: none;
     display: flex; flex-direction: column; gap: .35rem;
+  }
+  #lines:empty::before {
+    content: "Choose a name to join. Open this page in a second window, or on a phone, to have somebody to talk to.";
+    margin: auto; max-width: 22rem; text-align: center; color: var(--faint);
   }
   #lines li { overflow-wrap: anywhere; max-width: 85%; }
   #lines li:first-child { margin-top: auto; }
@@ -275,6 +280,7 @@ function color(who) {
 
 function ready(isOn) {
   state.classList.toggle("on", isOn);
+  state.classList.toggle("off", !isOn);
   go.disabled = !isOn;
 }
 

@@ -14,7 +14,6 @@ from selenium import webdriver
 from selenium.webdriver.common.by import By
 from selenium.webdriver.common.keys import Keys
 from selenium.webdriver.support.ui import WebDriverWait
-from support.raw_client import RawClient
 from support.server import TIMEOUT_S, Server
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
@@ -55,7 +54,7 @@ def test_the_echo_page_echoes(browser, start):
     complaints(browser)
     browser.get(server.url("/", "http"))
     wait_for_text(browser, "pre", "connected")
-    for words in ("hello there", "größer ≥ 日本語 🙂"[:-1], "<b>bold</b>"):
+    for words in ("hello there", "größer ≥ 日本語", "<b>bold</b>"):
         say(browser, words)
         wait_for_text(browser, "pre", f"echo: {words}")
     assert complaints(browser) == []
@@ -162,29 +161,3 @@ def test_the_chat_page_comes_back_after_a_restart(browser, start):
     wait_for_text(browser, "#state", "only you")
     say(browser, "back again")
     wait_for_text(browser, ".said.mine", "back again")
-
-
-def test_somebody_who_vanishes_or_does_not_read_does_not_disturb_the_chat(browser, start):
-    server = start(EXAMPLES / "chat.py", "--socket-timeout", "1")
-    join(browser, server, "Ada")
-    deaf = RawClient.upgrade(server)
-    deaf.send_text("Deaf")
-    wait_for_text(browser, "#lines", "Deaf joined")
-    gone = RawClient.upgrade(server)
-    gone.send_text("Gone")
-    wait_for_text(browser, "#lines", "Gone joined")
-    gone.abort()
-    wait_for_text(browser, "#lines", "Gone left")
-    loud = RawClient.upgrade(server)
-    loud.send_text("Loud")
-    # Far more than a deaf peer's buffers hold; Loud itself reads on, or it would be as deaf.
-    for number in range(3000):
-        loud.send_text(f"{number} " + "x" * 1990)
-        if number % 50 == 49:
-            while f'"{number} ' not in loud.read_data().payload.decode():
-                pass
-    wait_for_text(browser, "#lines", "2999 xxx")
-    say(browser, "still here")
-    wait_for_text(browser, ".said.mine", "still here")
-    loud.close()
-    deaf.close()

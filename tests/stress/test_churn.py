@@ -12,9 +12,11 @@ from faults.machine import BEHAVIOURS, books, echo, get, open_files, private_mib
 from support.raw_client import BINARY, TEXT, RawClient, frame, handshake_request
 from support.server import Server
 
-BATCH = 250
-ROUNDS = 40  # of BATCH connections each: ten thousand
-WARM_UP = 8
+#: Connections at a time, and no more threads than that: each thread's stack and buffers have to reach their size in the
+#: warm-up, or their growth would look like a leak.
+BATCH = 100
+ROUNDS = 100  # of BATCH connections each: ten thousand
+WARM_UP = 30
 LEAK_MIB = 6.0
 
 

@@ -153,18 +153,19 @@ impl Connection {
             return Sent::Closed;
         };
         let header = &header[..header_len];
-        let at_once = match state.reader {
-            // More complete messages wait: their answers leave together (RFC 6455 has nothing against it, and a
-            // write per message would cost a factor of seven with 16 in flight).
-            Reader::Thread => state.session.message().is_none(),
-            Reader::Loop => payload.len() >= WRITE_THROUGH,
-        };
-        if at_once && !state.blocked && state.socket.is_some() {
+        let can_write = !state.blocked && state.socket.is_some();
+        // While more complete messages wait, a thread's answers gather and leave together: a write per message would
+        // cost a factor of seven with 16 in flight.
+        let last_of_thread = state.reader == Reader::Thread && state.session.message().is_none();
+        if can_write && payload.len() >= WRITE_THROUGH && (state.reader == Reader::Loop || last_of_thread) {
             state.write_through(header, payload);
         } else {
             let buffer = state.outbox.buffer();
             buffer.extend_from_slice(header);
             buffer.extend_from_slice(payload);
+            if can_write && last_of_thread {
+                state.flush(self.shared.poller.now());
+            }
         }
         if state.needs_driver() {
             self.make_dirty(&mut state);

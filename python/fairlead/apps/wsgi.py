@@ -130,9 +130,10 @@ class WsgiCaller:
                 self._run_hook(self._after_request)
             if self._access.enabled:
                 self._write_access(request, response, environ, time.monotonic() - started)
-            request.complete()
             if core is not None and self._cores is not None:
                 self._cores.append(core)
+            # Last: from here on another unit may start.
+            request.complete()
             current.set(None)
 
     def _environ(self, request: Request, core: int | None) -> dict[str, Any]:
