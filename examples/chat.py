@@ -157,7 +157,7 @@ PAGE = r"""<!doctype html>
   header { display: flex; align-items: center; gap: .75rem; padding-block: .9rem; }
   h1 { font-size: 1.1rem; margin: 0; display: flex; align-items: center; gap: .55rem; }
   h1::before { content: ""; width: 1.05rem; height: 1.05rem; border: .3rem solid var(--accent); border-radius: 50%; }
-  #state { margin-left: auto; font-size: .875rem; color: var(--faint); display: flex; align-items: center; gap: .45rem; }
+  #state { margin-left: auto; display: flex; align-items: center; gap: .45rem; font-size: .875rem; color: var(--faint) }
   #state::before { content: ""; width: .55rem; height: .55rem; border-radius: 50%; background: var(--line); }
   #state.off::before { background: var(--bad); }
   #state.on::before { background: var(--good); }

@@ -1,11 +1,11 @@
 """Fairlead: WebSockets for plain Python applications. These are the public names; all others may change.
 
-    from fairlead import websocket
+from fairlead import websocket
 
-    def application(environ, start_response):
-        with websocket(environ) as ws:
-            for message in ws:          # str or bytes; ends when the peer closes
-                ws.send(message)
+def application(environ, start_response):
+    with websocket(environ) as ws:
+        for message in ws:          # str or bytes; ends when the peer closes
+            ws.send(message)
 """
 
 from fairlead._native import Request, Session, __version__

@@ -36,9 +36,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     except FairleadError as error:
         print(f"fairlead: {error}", file=sys.stderr)
         return BAD_START
-    except (
-        BrokenPipeError
-    ):  # `fairlead --help | head`: nobody reads the rest, so Python shall not flush it either
+    except BrokenPipeError:  # `fairlead --help | head`: nobody reads the rest, so Python shall not flush it either
         os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
         return 0
 
@@ -151,14 +149,10 @@ def help_text(width: int) -> str:
 
 
 def _help_lines(about: Setting, width: int) -> Iterable[str]:
-    names = ([f"-{about.short}"] if about.short else []) + [
-        f"--{name}" for name in (about.name, *about.aliases)
-    ]
+    names = ([f"-{about.short}"] if about.short else []) + [f"--{name}" for name in (about.name, *about.aliases)]
     value = about.kind.metavar
     shown = ", ".join(names) + (f"[={value}]" if about.bare is not None else f" {value}" if value else "")
-    default = about.default_text or (
-        _shown(about.default) if about.default not in (None, (), "", False) else ""
-    )
+    default = about.default_text or (_shown(about.default) if about.default not in (None, (), "", False) else "")
     text = about.help + (f" (default: {default})" if default else "")
     wrapped = textwrap.wrap(text, max(40, width - 34))
     head = f"  {shown}{' *' if about.many else ''}"

@@ -82,8 +82,7 @@ def _check_queue(length: int) -> None:
         longest = int(file.read())
         if length > longest:
             raise SettingsError(
-                f"--listen {length} is more than this kernel's {longest}; lower it, or raise "
-                "net.core.somaxconn."
+                f"--listen {length} is more than this kernel's {longest}; lower it, or raise net.core.somaxconn."
             )
 
 
@@ -92,9 +91,7 @@ def _bind(kind: str, address: Address, settings: Settings) -> Listener:
     try:
         bound = _bound_tcp(address) if address.family == "tcp" else _bound_unix(address)
     except socket.gaierror:
-        raise MasterError(
-            f"{what}: there is no host {address.host!r}; use an address of this machine."
-        ) from None
+        raise MasterError(f"{what}: there is no host {address.host!r}; use an address of this machine.") from None
     except OSError as error:
         raise MasterError(f"{what}: {_why(error, address)}.") from None
     listener = Listener(kind, address, bound)

@@ -114,9 +114,7 @@ def packages_of(virtualenv: str) -> str:
         present = sorted(os.path.basename(path) for path in glob.glob(os.path.join(virtualenv, "lib", "py*")))
         made_for = f"it is made for {', '.join(present)}" if present else "it is no virtual environment"
         version = f"{sys.version_info[0]}.{sys.version_info[1]}"
-        raise LoadError(
-            f"--virtualenv {virtualenv}: {made_for}, but this is Python {version}; create it anew."
-        )
+        raise LoadError(f"--virtualenv {virtualenv}: {made_for}, but this is Python {version}; create it anew.")
     return folder
 
 
@@ -244,9 +242,7 @@ def _applications_in(module: ModuleType, name: str, what: str) -> dict[str, Appl
         for holder in (sys.modules.get("uwsgi"), module):
             table = getattr(holder, "applications", None)
             if isinstance(table, dict) and table:
-                return {
-                    str(point).rstrip("/"): _callable_of(module, app, what) for point, app in table.items()
-                }
+                return {str(point).rstrip("/"): _callable_of(module, app, what) for point, app in table.items()}
     return {"": _callable_of(module, name or "application", what)}
 
 
@@ -269,9 +265,7 @@ def _callable_of(module: ModuleType, wanted: object, what: str) -> Application:
         except (Exception, SystemExit) as error:
             raise LoadError(f"{what}: {name} failed: {describe(error)}.") from error
     if not callable(found):
-        raise LoadError(
-            f"{what}: {name} is {type(found).__name__}, not a callable; name another with --callable."
-        )
+        raise LoadError(f"{what}: {name} is {type(found).__name__}, not a callable; name another with --callable.")
     application: Application = found
     return application
 

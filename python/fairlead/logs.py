@@ -130,6 +130,4 @@ def escaped(text: str) -> str:
     if text.isascii() and text.isprintable() and '"' not in text and "\\" not in text:
         return text
     quoted = text.replace("\\", "\\\\").replace('"', '\\"')
-    return "".join(
-        c if c.isascii() and c.isprintable() else c.encode("unicode_escape").decode() for c in quoted
-    )
+    return "".join(c if c.isascii() and c.isprintable() else c.encode("unicode_escape").decode() for c in quoted)

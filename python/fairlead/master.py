@@ -57,9 +57,7 @@ class Patience:
         """0, then 0.1 s, doubling to 10 s; a worker that lived for a minute starts the row anew."""
         self.failures = 1 if lived_s >= FORGOTTEN_AFTER_S else self.failures + 1
         # The exponent is bounded too: a worker that dies for weeks must not compute 2**100000.
-        return (
-            0.0 if self.failures == 1 else min(LONGEST_WAIT_S, FIRST_WAIT_S * 2 ** min(self.failures - 2, 10))
-        )
+        return 0.0 if self.failures == 1 else min(LONGEST_WAIT_S, FIRST_WAIT_S * 2 ** min(self.failures - 2, 10))
 
 
 @dataclass
@@ -322,9 +320,7 @@ class Master:
     def _is_coming(self, worker_id: int) -> bool:
         """Whether a successor is on its way that does not depend on other ids."""
         return worker_id in self._respawn_at or any(
-            worker_id in arrival.worker_ids
-            for arrival in self._arrivals
-            if arrival.reason in ("respawn", "replace")
+            worker_id in arrival.worker_ids for arrival in self._arrivals if arrival.reason in ("respawn", "replace")
         )
 
     # -- what workers say and do

@@ -153,9 +153,7 @@ class Settings:
     )
 
     # Application
-    wsgi_file: str = setting(
-        "wsgi-file", Text("FILE", "a file"), "", "load this Python file", aliases=("file",)
-    )
+    wsgi_file: str = setting("wsgi-file", Text("FILE", "a file"), "", "load this Python file", aliases=("file",))
     module: str = setting(
         "module", Text("MODULE[:CALLABLE]", "a module"), "",
         "load this module; `module:factory()` calls the factory", aliases=("wsgi",), short="w",
@@ -167,9 +165,7 @@ class Settings:
         "the callable in the file or module",
         default_text="application",
     )
-    mount: tuple[tuple[str, str], ...] = settings(
-        "mount", Mount(), "serve another app (file or module) below a path"
-    )
+    mount: tuple[tuple[str, str], ...] = settings("mount", Mount(), "serve another app (file or module) below a path")
     manage_script_name: bool = setting(
         "manage-script-name", Flag(), False, "move the mount's path from PATH_INFO to SCRIPT_NAME"
     )
@@ -187,13 +183,9 @@ class Settings:
         aliases=("venv", "home", "pyhome"), short="H",
     )  # fmt: skip
     env: tuple[tuple[str, str], ...] = settings("env", Pair("=", "KEY=VALUE"), "set an environment variable")
-    chdir: str = setting(
-        "chdir", Text("DIR", "a folder"), "", "go to this folder first; other paths start there"
-    )
+    chdir: str = setting("chdir", Text("DIR", "a folder"), "", "go to this folder first; other paths start there")
     chdir2: str = setting("chdir2", Text("DIR", "a folder"), "", "go to this folder after the app is loaded")
-    wsgi_strict: bool = setting(
-        "wsgi-strict", Flag(), False, "send a bytes result item by item, as PEP 3333 says"
-    )
+    wsgi_strict: bool = setting("wsgi-strict", Flag(), False, "send a bytes result item by item, as PEP 3333 says")
     wsgi_disable_file_wrapper: bool = setting(
         "wsgi-disable-file-wrapper", Flag(), False, "do not offer wsgi.file_wrapper"
     )
@@ -205,12 +197,8 @@ class Settings:
     )
 
     # Concurrency
-    processes: int = setting(
-        "processes", Whole(1, 4096), 1, "worker processes", aliases=("workers",), short="p"
-    )
-    threads: int = setting(
-        "threads", Whole(1, 65535), 1, "connections at a time in each worker, a thread each"
-    )
+    processes: int = setting("processes", Whole(1, 4096), 1, "worker processes", aliases=("workers",), short="p")
+    threads: int = setting("threads", Whole(1, 65535), 1, "connections at a time in each worker, a thread each")
     async_slots: int = setting(
         "async", Whole(0, 1_000_000), 0,
         "connections at a time in each worker, under the engine chosen below", default_text="off",
@@ -222,9 +210,7 @@ class Settings:
     buffer_size: int = setting(
         "buffer-size", Whole(1, 2**24), 32768, "bytes a request's line and headers may have in all", short="b"
     )
-    http_timeout_s: float = setting(
-        "http-timeout", Seconds(), 60.0, "give up on a silent HTTP client after this long"
-    )
+    http_timeout_s: float = setting("http-timeout", Seconds(), 60.0, "give up on a silent HTTP client after this long")
     http_headers_timeout_s: float | None = setting(
         "http-headers-timeout",
         Seconds(),
@@ -239,9 +225,7 @@ class Settings:
     socket_timeout_s: float = setting(
         "socket-timeout", Seconds(), 4.0, "how long `send` waits for a client that does not read", short="z"
     )
-    add_header: tuple[tuple[str, str], ...] = settings(
-        "add-header", Header(), "add a header to each response"
-    )
+    add_header: tuple[tuple[str, str], ...] = settings("add-header", Header(), "add a header to each response")
 
     # WebSocket
     websockets_ping_freq_s: float = setting(
@@ -295,21 +279,15 @@ class Settings:
     max_requests: int = setting(
         "max-requests", Whole(), 0, "replace a worker after this many requests", short="R", default_text="off"
     )
-    touch_reload: tuple[str, ...] = settings(
-        "touch-reload", Text("FILE", "a file"), "reload when this file changes"
-    )
+    touch_reload: tuple[str, ...] = settings("touch-reload", Text("FILE", "a file"), "reload when this file changes")
     py_autoreload_s: float = setting(
         "py-autoreload", Seconds(), 0.0, "look for changed modules this often and reload; for development",
         aliases=("py-auto-reload", "python-autoreload", "python-auto-reload"), default_text="off",
     )  # fmt: skip
 
     # Logging
-    disable_logging: bool = setting(
-        "disable-logging", Flag(), False, "no line per request; errors stay", short="L"
-    )
-    logto: str = setting(
-        "logto", Text("FILE", "a file"), "", "write the log here", default_text="standard error"
-    )
+    disable_logging: bool = setting("disable-logging", Flag(), False, "no line per request; errors stay", short="L")
+    logto: str = setting("logto", Text("FILE", "a file"), "", "write the log here", default_text="standard error")
 
     #: Everything as it was given, placeholders included and in order; `uwsgi.opt` is made from it (spec
     #: §1.5).
@@ -411,9 +389,7 @@ def _check_combination(it: Settings) -> None:
         )
     if (it.greenlet or it.ugreen) and not it.async_slots:
         option = "greenlet" if it.greenlet else "ugreen"
-        raise SettingsError(
-            f"--{option} requires async mode; add --async N, the connections at a time per worker."
-        )
+        raise SettingsError(f"--{option} requires async mode; add --async N, the connections at a time per worker.")
     if it.async_slots and it.threads > 1:
         raise SettingsError(
             f"--threads {it.threads} and --async {it.async_slots} are two concurrency models, and a worker "
@@ -421,13 +397,10 @@ def _check_combination(it: Settings) -> None:
         )
     if it.wsgi_file and it.module:
         raise SettingsError(
-            f"--wsgi-file {it.wsgi_file} and --module {it.module} both name the application; keep one, "
-            "or --mount both."
+            f"--wsgi-file {it.wsgi_file} and --module {it.module} both name the application; keep one, or --mount both."
         )
     if not it.app_name:
-        raise SettingsError(
-            "there is no application to serve; add --wsgi-file app.py or --module package.module."
-        )
+        raise SettingsError("there is no application to serve; add --wsgi-file app.py or --module package.module.")
     if not (it.http or it.http_socket):
         raise SettingsError("there is no address to serve at; add --http :8080.")
     points = [point for point, _ in it.mount]

@@ -59,9 +59,7 @@ def read_json(text: str, path: str, section: str) -> Iterator[Entry]:
     for name, value in _chosen_section(sections, path, section):
         for one in value if isinstance(value, list) else [value]:
             if isinstance(one, (list, tuple)):
-                raise SettingsError(
-                    f"{name} in {path} is nested; an option is a text, a number, a boolean or a list."
-                )
+                raise SettingsError(f"{name} in {path} is nested; an option is a text, a number, a boolean or a list.")
             shown = None if one is None else str(one).lower() if isinstance(one, bool) else str(one)
             yield Entry(name, shown, path)
 
@@ -88,9 +86,7 @@ def read_yaml(text: str, path: str, section: str) -> Iterator[Entry]:
         for one in node.value if isinstance(node, yaml.SequenceNode) else [node]:
             where = f"{path}:{one.start_mark.line + 1}"
             if not isinstance(one, yaml.ScalarNode):
-                raise SettingsError(
-                    f"{key.value} ({where}) is nested; an option is a text, a number or a list."
-                )
+                raise SettingsError(f"{key.value} ({where}) is nested; an option is a text, a number or a list.")
             yield Entry(str(key.value), None if one.tag.endswith(":null") else one.value, where)
 
 
@@ -102,9 +98,7 @@ def _chosen_section(sections: Mapping[str, Any], path: str, section: str) -> Any
     raise SettingsError(f"{path} has no section [{section or 'uwsgi'}]; it has: {known}.")
 
 
-def cut_block(
-    entries: Sequence[Entry], at: int, end: str, opened: Entry
-) -> tuple[list[Entry], list[Entry], int]:
+def cut_block(entries: Sequence[Entry], at: int, end: str, opened: Entry) -> tuple[list[Entry], list[Entry], int]:
     """The entries from `at` to the matching `end`, split at `else`, and the position behind `end`."""
     parts: list[list[Entry]] = [[]]
     open_blocks: list[str] = []

@@ -45,9 +45,7 @@ def expand(
             return calculate(inner, names, where)
         if sign == "$":
             if inner not in environ:
-                raise SettingsError(
-                    f"$({inner}) in {where} names a variable that is not in the environment; set it."
-                )
+                raise SettingsError(f"$({inner}) in {where} names a variable that is not in the environment; set it.")
             return environ[inner]
         # The name of an included file may itself hold magic: nothing else can stand inside a form.
         return _include(re.sub(r"%([a-zA-Z])", lambda inside: magic.get(inside[1], inside[0]), inner), where)
@@ -67,12 +65,8 @@ def calculate(expression: str, names: Mapping[str, str], where: str) -> str:
             continue
         value = word if word.isdigit() else names.get(word)
         if value is None:
-            raise SettingsError(
-                f"%({expression}) in {where} names {word!r}, which is not set above it; set it first."
-            )
-        result = (
-            _operate(result, operator, value, f"%({expression}) in {where}") if operator else result + value
-        )
+            raise SettingsError(f"%({expression}) in {where} names {word!r}, which is not set above it; set it first.")
+        result = _operate(result, operator, value, f"%({expression}) in {where}") if operator else result + value
         operator = ""
     if not result or operator:
         raise SettingsError(f"%({expression}) in {where} is incomplete; write a key, or keys and operators.")
@@ -83,13 +77,9 @@ def _operate(left: str, operator: str, right: str, what: str) -> str:
     try:
         a, b = int(left), int(right)
         # `/` cuts towards zero, as C does.
-        return str(
-            {"+": lambda: a + b, "-": lambda: a - b, "*": lambda: a * b, "/": lambda: int(a / b)}[operator]()
-        )
+        return str({"+": lambda: a + b, "-": lambda: a - b, "*": lambda: a * b, "/": lambda: int(a / b)}[operator]())
     except (ValueError, ZeroDivisionError):
-        raise SettingsError(
-            f"{what} cannot calculate {left!r} {operator} {right!r}; use whole numbers."
-        ) from None
+        raise SettingsError(f"{what} cannot calculate {left!r} {operator} {right!r}; use whole numbers.") from None
 
 
 def _include(path: str, where: str) -> str:

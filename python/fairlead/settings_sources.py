@@ -142,9 +142,7 @@ class Reader:
             self._dispatch(parsed[0], parsed[1], given.where)
         elif about.name == "set-placeholder":
             if parsed[0] in BY_NAME:
-                raise SettingsError(
-                    f"--set-placeholder {parsed[0]} ({given.where}) names an option; use --set."
-                )
+                raise SettingsError(f"--set-placeholder {parsed[0]} ({given.where}) names an option; use --set.")
             self._keep(parsed[0], parsed[1], given.where)
         elif about.name == "strict":
             self._strict = parsed
@@ -226,9 +224,7 @@ class Reader:
         path, section = split_section(target)
         if not path:  # ":section" means the same file
             if not self._files:
-                raise SettingsError(
-                    f"--{form} {target} ({where}) names a section but no file; write FILE:SECTION."
-                )
+                raise SettingsError(f"--{form} {target} ({where}) names a section but no file; write FILE:SECTION.")
             path = self._files[-1][0]
         if "://" in path:
             raise SettingsError(f"--{form} {target} ({where}) is not a local file; copy it to one.")
@@ -312,9 +308,7 @@ class Reader:
             return value if socket.gethostname() == value else None
         if kind == "reload":  # a reload of Fairlead does not read its configuration again
             return None
-        raise SettingsError(
-            f"{entry.name} ({entry.where}) is no condition Fairlead knows{nearest(entry.name)}."
-        )
+        raise SettingsError(f"{entry.name} ({entry.where}) is no condition Fairlead knows{nearest(entry.name)}.")
 
     def _expanded(self, entry: Entry) -> str:
         return expand(entry.value or "", self._names, self._environ, self._magic, entry.where)

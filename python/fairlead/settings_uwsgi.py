@@ -32,9 +32,7 @@ _ALWAYS = {
     "each worker loads the app itself": "lazy-apps lazy",
     "Fairlead never starts without an app": "need-app",
     "WebSockets need no switch": "http-websockets",
-    "bodies are always streamed": (
-        "http-raw-body http-chunked-input http-auto-chunked wsgi-manage-chunked-input"
-    ),
+    "bodies are always streamed": ("http-raw-body http-chunked-input http-auto-chunked wsgi-manage-chunked-input"),
     "master and workers write to the same log": "log-master",
     "threads are always enabled": "enable-threads",
     "UNIX sockets and the pidfile are always removed": "vacuum",

@@ -99,6 +99,7 @@ class Worker:
             _finder(loaded.find, mounts),
             self._base_environ(),
             cores=settings.slots,
+            router_ports=self._router_ports(),
             io_timeout_s=max(settings.http_timeout_s, settings.socket_timeout_s),
             move_script_name=settings.manage_script_name,
             item_by_item=settings.wsgi_strict,
@@ -162,10 +163,12 @@ class Worker:
         }
         if not settings.wsgi_disable_file_wrapper:
             environ["wsgi.file_wrapper"] = FileWrapper
-        # One engine serves all listeners alike; the router's mark needs them all to be its own.
-        if all(listener["kind"] == "http" for listener in self._start["listeners"]):
-            environ["UWSGI_ROUTER"] = "http"
         return environ
+
+    def _router_ports(self) -> frozenset[str]:
+        """The SERVER_PORT of each --http listener; behind a UNIX socket it is the scheme's own."""
+        addresses = (listener["address"] for listener in self._start["listeners"] if listener["kind"] == "http")
+        return frozenset("80" if address[:1] in "/@" else address.rpartition(":")[2] for address in addresses)
 
     def _process(self) -> uwsgi_compat.Process:
         settings, start = self._settings, self._start
@@ -226,7 +229,7 @@ class Worker:
             if deadline is None:
                 # 1012 tells a client that the service comes back, 1001 that it goes away (RFC 6455 §7.4.1, IANA).
                 engine.drain(1012 if message.get("reason") == "reload" else 1001, "")
-                host.stop()
+                threading.Thread(target=self._stop_when_quiet, args=(engine, host), daemon=True).start()
             ends = time.monotonic() + float(message["deadline_s"])
             deadline = ends if deadline is None else min(deadline, ends)
         if self._ended.is_set():
@@ -236,6 +239,13 @@ class Worker:
             running, _ = engine.busy()
             self._log.warning(f"{running} units did not end in time and are cut")
             os._exit(0)
+
+    def _stop_when_quiet(self, engine: Engine, host: Host) -> None:
+        # The host serves on while connections that are open already may still bring a request. Nothing tells when the
+        # last one has ended, so it is asked for, fifty times a second while the worker leaves.
+        while not engine.is_quiet() and not self._ended.wait(0.02):
+            pass
+        host.stop()
 
     def _log_cause(self, error: LoadError) -> None:
         cause = error.__cause__

@@ -129,11 +129,7 @@ class WorkerProcess:
         status = self._process.poll()
         if status is None:
             return ""
-        return (
-            f"exited with status {status}"
-            if status >= 0
-            else f"was killed by signal {-status} ({name_of(-status)})"
-        )
+        return f"exited with status {status}" if status >= 0 else f"was killed by signal {-status} ({name_of(-status)})"
 
     def close(self) -> None:
         self.control.close()

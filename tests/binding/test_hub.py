@@ -150,7 +150,7 @@ def test_a_kill_ends_every_parked_unit_and_runs_its_clean_up() -> None:
 
 
 def test_a_unit_that_something_else_switches_to_goes_on_waiting() -> None:
-    """The app's own switch into a parked unit is no wake-up: its wait begins again, and nothing is left in the table."""
+    """The app's own switch into a parked unit is no wake-up: its wait begins again."""
     order: list[str] = []
 
     def work(hub: Hub, request: Request) -> None:

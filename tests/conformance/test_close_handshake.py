@@ -95,9 +95,7 @@ def test_a_close_inside_a_fragmented_message_is_answered(client: RawClient) -> N
 
 def test_a_continuation_after_a_close_inside_a_message_is_ignored(client: RawClient) -> None:
     client.send_bytes(
-        frame(TEXT, b"unfinished", fin=False)
-        + frame(CLOSE, close_payload(1000))
-        + frame(CONTINUATION, b"end")
+        frame(TEXT, b"unfinished", fin=False) + frame(CLOSE, close_payload(1000)) + frame(CONTINUATION, b"end")
     )
     assert client.read_close()[0] == 1000
     client.read_end()

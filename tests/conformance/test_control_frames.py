@@ -9,9 +9,7 @@ import pytest
 from support.raw_client import CONTINUATION, PING, PONG, TEXT, Frame, RawClient, frame
 
 
-@pytest.mark.parametrize(
-    "payload", [b"", b"hello", b"\x00\xff\xfe\xfd\xfc\xfb\x00\xff", b"\xfe" * 125], ids=len
-)
+@pytest.mark.parametrize("payload", [b"", b"hello", b"\x00\xff\xfe\xfd\xfc\xfb\x00\xff", b"\xfe" * 125], ids=len)
 def test_a_ping_is_answered_with_its_own_payload(client: RawClient, payload: bytes) -> None:
     client.send(PING, payload)
     assert client.read_frame() == Frame(PONG, payload)

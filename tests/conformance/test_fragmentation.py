@@ -62,9 +62,7 @@ def test_control_frames_between_all_fragments_are_answered_and_do_not_disturb(cl
         client.send_bytes(part + frame(PONG, b"nobody asked") + frame(PING, str(number).encode()))
     found = [client.read_frame() for _ in range(5)]
     assert [one for one in found if one.opcode == PONG] == [Frame(PONG, b"%d" % at) for at in range(4)]
-    assert [one for one in found if one.opcode == TEXT] == [
-        Frame(TEXT, b"fragment1fragment2fragment3fragment4")
-    ]
+    assert [one for one in found if one.opcode == TEXT] == [Frame(TEXT, b"fragment1fragment2fragment3fragment4")]
 
 
 def test_nothing_is_delivered_before_the_last_fragment(client: RawClient) -> None:

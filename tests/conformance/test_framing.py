@@ -76,9 +76,7 @@ def test_an_unmasked_frame_fails_the_connection(client: RawClient, opcode: int) 
 
 @pytest.mark.parametrize("rsv", [1, 2, 3, 4, 5, 6, 7])
 @pytest.mark.parametrize("opcode", [TEXT, BINARY, PING, CLOSE])
-def test_a_reserved_bit_without_an_extension_fails_the_connection(
-    client: RawClient, opcode: int, rsv: int
-) -> None:
+def test_a_reserved_bit_without_an_extension_fails_the_connection(client: RawClient, opcode: int, rsv: int) -> None:
     client.send(opcode, b"", rsv=rsv)
     client.expect_failure(1002)
 
@@ -96,9 +94,7 @@ def test_a_reserved_opcode_fails_the_connection(client: RawClient, opcode: int) 
 
 
 @pytest.mark.parametrize("opcode", [3, 7, 11, 15])
-def test_a_reserved_opcode_with_payload_behind_a_message_fails_after_its_answer(
-    client: RawClient, opcode: int
-) -> None:
+def test_a_reserved_opcode_with_payload_behind_a_message_fails_after_its_answer(client: RawClient, opcode: int) -> None:
     client.send_text(b"before")
     assert client.read_data() == Frame(TEXT, b"before")
     client.send_bytes(frame(opcode, b"payload") + frame(PING, b""))

@@ -137,9 +137,7 @@ def test_header_names_in_any_case_are_understood(echo: Server) -> None:
         assert client.read_data() == Frame(TEXT, b"hello")
 
 
-@pytest.mark.parametrize(
-    "header", [("Content-Length", "5"), ("Transfer-Encoding", "chunked"), ("Content-Length", "1")]
-)
+@pytest.mark.parametrize("header", [("Content-Length", "5"), ("Transfer-Encoding", "chunked"), ("Content-Length", "1")])
 def test_a_body_on_an_upgrade_is_refused(ask: Callable[..., Response], header: tuple[str, str]) -> None:
     assert ask(headers=[header]).status == 400
 
@@ -181,9 +179,7 @@ def test_a_page_of_the_same_origin_is_welcome(echo: Server, ask: Callable[..., R
     assert ask(headers=[("Origin", f"http://{echo.host_header}")]).status == 101
 
 
-@pytest.mark.parametrize(
-    "origin", ["http://evil.example", "null", "http://127.0.0.1:1", "file://", "", "https://"]
-)
+@pytest.mark.parametrize("origin", ["http://evil.example", "null", "http://127.0.0.1:1", "file://", "", "https://"])
 def test_a_page_of_another_origin_is_refused_with_403(ask: Callable[..., Response], origin: str) -> None:
     assert ask(headers=[("Origin", origin)]).status == 403
 
@@ -196,9 +192,7 @@ def test_a_refused_origin_is_logged_with_what_to_do(echo: Server, ask: Callable[
     assert "--websockets-origin" in line
 
 
-def test_a_refused_handshake_is_logged_with_peer_path_and_rule(
-    echo: Server, ask: Callable[..., Response]
-) -> None:
+def test_a_refused_handshake_is_logged_with_peer_path_and_rule(echo: Server, ask: Callable[..., Response]) -> None:
     since = echo.mark()
     ask("/always?rule", replace={"Sec-WebSocket-Version": "8"})
     line = echo.wait_for_line(r"/always\?rule: handshake refused", since).string
@@ -233,9 +227,7 @@ def test_the_same_origin_stays_welcome_beside_an_allowed_one(serve: Callable[...
         assert client.read_response().status == 101
 
 
-def test_frames_pipelined_behind_the_handshake_are_answered(
-    echo: Server, upgrade: Callable[..., RawClient]
-) -> None:
+def test_frames_pipelined_behind_the_handshake_are_answered(echo: Server, upgrade: Callable[..., RawClient]) -> None:
     client = upgrade(echo, behind=frame(TEXT, b"early") + frame(BINARY, b"bird"))
     assert client.read_data() == Frame(TEXT, b"early")
     assert client.read_data() == Frame(BINARY, b"bird")
@@ -258,9 +250,7 @@ def test_a_large_message_pipelined_behind_the_handshake_is_whole(
     assert client.read_data() == Frame(BINARY, b"y" * 500_000)
 
 
-def test_a_close_pipelined_behind_the_handshake_is_answered(
-    echo: Server, upgrade: Callable[..., RawClient]
-) -> None:
+def test_a_close_pipelined_behind_the_handshake_is_answered(echo: Server, upgrade: Callable[..., RawClient]) -> None:
     client = upgrade(echo, behind=frame(8, close_payload(1000)))
     assert client.read_close()[0] == 1000
     client.read_end()

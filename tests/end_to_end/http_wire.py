@@ -79,9 +79,7 @@ def _line(client: RawClient) -> bytes:
     return line
 
 
-def get(
-    server: Server, path: str, *lines: str, method: str = "GET", body: bytes = b"", listener: int = 0
-) -> Answer:
+def get(server: Server, path: str, *lines: str, method: str = "GET", body: bytes = b"", listener: int = 0) -> Answer:
     """One request on a connection of its own."""
     with RawClient(server.connect(listener)) as client:
         if body:

@@ -22,9 +22,7 @@ from support.server import TIMEOUT_S, Server
 def holder(server: Server) -> RawClient:
     """A request in the middle: its first line is answered, its body goes on."""
     client = RawClient(server.connect())
-    client.send_bytes(
-        request(server, "/stream", "Transfer-Encoding: chunked", method="POST") + b"2\r\na\n\r\n"
-    )
+    client.send_bytes(request(server, "/stream", "Transfer-Encoding: chunked", method="POST") + b"2\r\na\n\r\n")
     while b"A\n" not in client.buffer:
         assert client.read_some()
     return client
@@ -146,9 +144,7 @@ def test_an_app_that_fails_to_load_again_leaves_the_old_worker_serving(
     start: Callable[..., Server], tmp_path: os.PathLike[str]
 ) -> None:
     app = os.path.join(tmp_path, "app.py")
-    good = (
-        "def application(environ, start_response):\n    start_response('200 OK', [])\n    return [b'good']\n"
-    )
+    good = "def application(environ, start_response):\n    start_response('200 OK', [])\n    return [b'good']\n"
     with open(app, "w") as file:
         file.write(good)
     server = start(app)

@@ -215,9 +215,7 @@ def test_fragments_interleaved_on_100_connections_arrive_whole_each_on_its_own(
         client.close_in_order()
 
 
-def test_fragments_cut_anywhere_and_interleaved_arrive_whole(
-    server: Server, upgrade: Callable[..., RawClient]
-) -> None:
+def test_fragments_cut_anywhere_and_interleaved_arrive_whole(server: Server, upgrade: Callable[..., RawClient]) -> None:
     # Unlike above, the segments end inside headers, masks and payloads, elsewhere on each connection.
     clients = [upgrade(server, "/echo") for _ in range(100)]
     payloads = [os.urandom(500 + number) for number in range(100)]

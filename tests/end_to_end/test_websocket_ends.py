@@ -29,9 +29,7 @@ def dial(server: Server, upgrade: Callable[..., RawClient]) -> Callable[[str], R
 
 
 @pytest.mark.parametrize("path", ["/returns", "/returns_none", "/speaks"])
-def test_an_app_that_returns_closes_with_1000_and_sends_no_body(
-    dial: Callable[[str], RawClient], path: str
-) -> None:
+def test_an_app_that_returns_closes_with_1000_and_sends_no_body(dial: Callable[[str], RawClient], path: str) -> None:
     client = dial(path)
     found = client.read_data()
     if found.opcode == TEXT:
@@ -112,17 +110,13 @@ def test_an_app_cannot_close_with_a_code_that_must_not_travel(
     assert client.read_close()[0] == 4000
 
 
-def test_a_code_beyond_16_bits_is_refused(
-    server: Server, dial: Callable[[str], RawClient], token: str
-) -> None:
+def test_a_code_beyond_16_bits_is_refused(server: Server, dial: Callable[[str], RawClient], token: str) -> None:
     client = dial(f"/closes?{token}&70000,")
     assert server.note(token)["first"]["raised"] in ("OverflowError", "ValueError")
     assert client.read_close()[0] == 4000
 
 
-def end_of(
-    server: Server, client: RawClient, token: str, how: Callable[[RawClient], object]
-) -> dict[str, Any]:
+def end_of(server: Server, client: RawClient, token: str, how: Callable[[RawClient], object]) -> dict[str, Any]:
     client.send_text("one")
     client.send_text("two")
     how(client)
@@ -191,9 +185,7 @@ def test_iteration_ends_quietly_when_the_peer_closes(
     assert server.note(token) == {"messages": ["a"], "raised": None}
 
 
-def test_iteration_raises_when_the_peer_vanishes(
-    server: Server, dial: Callable[[str], RawClient], token: str
-) -> None:
+def test_iteration_raises_when_the_peer_vanishes(server: Server, dial: Callable[[str], RawClient], token: str) -> None:
     client = dial(f"/iterates?{token}")
     client.send_text("a")
     client.close()
@@ -270,9 +262,7 @@ def test_the_session_line_says_who_closed(
     assert session_line(server, f"{path}?{token}", since)[6] == end
 
 
-def test_a_lost_session_is_logged_as_lost(
-    server: Server, dial: Callable[[str], RawClient], token: str
-) -> None:
+def test_a_lost_session_is_logged_as_lost(server: Server, dial: Callable[[str], RawClient], token: str) -> None:
     since = server.mark()
     dial(f"/echo?{token}").abort()
     assert session_line(server, f"/echo?{token}", since)[6] == "lost"
@@ -304,9 +294,7 @@ def test_a_path_cannot_forge_a_log_line(server: Server, token: str) -> None:
     assert '/mis\\"sing\\\\n?' in line
 
 
-def test_disable_logging_leaves_errors_only(
-    serve: Callable[..., Server], upgrade: Callable[..., RawClient]
-) -> None:
+def test_disable_logging_leaves_errors_only(serve: Callable[..., Server], upgrade: Callable[..., RawClient]) -> None:
     server = serve("sockets.py", "--disable-logging")
     client = upgrade(server, "/raises?quiet")
     client.send_text("go")

@@ -56,9 +56,7 @@ def test_a_chunked_body_octet_by_octet_is_read_whole(server: Server) -> None:
 def test_chunk_extensions_and_trailers_are_not_part_of_the_body(server: Server) -> None:
     with RawClient(server.connect()) as client:
         head = request(server, "/body", "Transfer-Encoding: chunked", method="POST")
-        client.send_bytes(
-            head + b"5;name=value\r\nhello\r\n0\r\nX-Trailer: yes\r\n\r\n" + request(server, "/hello")
-        )
+        client.send_bytes(head + b"5;name=value\r\nhello\r\n0\r\nX-Trailer: yes\r\n\r\n" + request(server, "/hello"))
         assert read_answer(client).body == b"hello"
         assert read_answer(client).body == b"hello\n"
 
@@ -95,9 +93,7 @@ def test_seek_and_close_are_as_in_uwsgi(server: Server, token: str) -> None:
 
 def test_a_body_that_breaks_off_is_an_oserror(server: Server, token: str) -> None:
     with RawClient(server.connect()) as client:
-        client.send_bytes(
-            request(server, f"/body_broken?{token}", "Content-Length: 100", method="POST") + b"half"
-        )
+        client.send_bytes(request(server, f"/body_broken?{token}", "Content-Length: 100", method="POST") + b"half")
     read = server.note(token)["read"]
     assert (read["raised"], read["errno"]) == ("OSError", None)
     assert read["text"].startswith("error during read(") and read["text"].endswith(") on wsgi.input")
@@ -105,9 +101,7 @@ def test_a_body_that_breaks_off_is_an_oserror(server: Server, token: str) -> Non
 
 def test_expect_100_continue_is_answered_when_the_app_reads(server: Server) -> None:
     with RawClient(server.connect()) as client:
-        client.send_bytes(
-            request(server, "/body", "Content-Length: 5", "Expect: 100-continue", method="POST")
-        )
+        client.send_bytes(request(server, "/body", "Content-Length: 5", "Expect: 100-continue", method="POST"))
         assert client.read_response().status == 100
         client.send_bytes(b"hello")
         assert read_answer(client).body == b"hello"
@@ -115,9 +109,7 @@ def test_expect_100_continue_is_answered_when_the_app_reads(server: Server) -> N
 
 def test_expect_100_continue_is_not_asked_for_by_an_app_that_does_not_read(server: Server) -> None:
     with RawClient(server.connect()) as client:
-        client.send_bytes(
-            request(server, "/body_ignored", "Content-Length: 5", "Expect: 100-continue", method="POST")
-        )
+        client.send_bytes(request(server, "/body_ignored", "Content-Length: 5", "Expect: 100-continue", method="POST"))
         assert read_answer(client).status == 200
 
 
@@ -261,9 +253,7 @@ def test_requests_beyond_the_slots_wait_for_one(start: Callable[..., Server], ho
     server = start("responses.py", option, "2")
     holders = [RawClient(server.connect()) for _ in range(2)]
     for holder in holders:
-        holder.send_bytes(
-            request(server, "/stream", "Transfer-Encoding: chunked", method="POST") + b"2\r\na\n\r\n"
-        )
+        holder.send_bytes(request(server, "/stream", "Transfer-Encoding: chunked", method="POST") + b"2\r\na\n\r\n")
         while b"A\n" not in holder.buffer:
             assert holder.read_some()
     answers: list[bytes] = []
@@ -318,9 +308,7 @@ def test_environ_has_the_request(both: dict[str, Server], kind: str) -> None:
         "HTTP_X_THING": "one, two",
         "wsgi.url_scheme": "http",
     }
-    assert {key: found.get(key) for key in expected} == {
-        key: ["str", value] for key, value in expected.items()
-    }
+    assert {key: found.get(key) for key in expected} == {key: ["str", value] for key, value in expected.items()}
 
 
 @KINDS

@@ -105,9 +105,7 @@ def test_statuses_without_a_body_get_none(server: Server, status: str) -> None:
         assert read_answer(client).body == b"hello\n"
 
 
-@pytest.mark.parametrize(
-    "status", ["200 Fine Indeed", "299 Own", "404 Not Found", "418 I'm a teapot", "599 X"]
-)
+@pytest.mark.parametrize("status", ["200 Fine Indeed", "299 Own", "404 Not Found", "418 I'm a teapot", "599 X"])
 def test_the_status_line_is_the_apps(server: Server, status: str) -> None:
     answer = get(server, f"/status?t&{status.replace(' ', '+')}")
     assert f"{answer.status} {answer.head.reason}" == status

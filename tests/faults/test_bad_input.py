@@ -20,9 +20,7 @@ LITTLE_MIB = 12
 @pytest.fixture
 def server(start):
     # --listen: beyond the backlog a connection attempt waits a second in the kernel, which is not what is tested here.
-    return start(
-        BEHAVIOURS, "--listen", "1000", "--http-headers-timeout", "1", "--websockets-close-timeout", "0.5"
-    )
+    return start(BEHAVIOURS, "--listen", "1000", "--http-headers-timeout", "1", "--websockets-close-timeout", "0.5")
 
 
 @pytest.fixture
@@ -169,7 +167,9 @@ def test_a_huge_request_line_is_refused(server, bystander):
         assert client.read_rest()[:12] in (b"HTTP/1.1 414", b"HTTP/1.1 431")
 
 
-@pytest.mark.parametrize("rubbish", [b"\x16\x03\x01\x02\x00\x01\x00", b"\0" * 2000, b"HELO there\r\n\r\n", b"\r\n" * 50])
+@pytest.mark.parametrize(
+    "rubbish", [b"\x16\x03\x01\x02\x00\x01\x00", b"\0" * 2000, b"HELO there\r\n\r\n", b"\r\n" * 50]
+)
 def test_what_is_no_http_costs_its_connection_only(server, bystander, rubbish):
     with RawClient(server.connect()) as client:
         client.send_bytes(rubbish)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import select
 import time
 
-import pytest
 from faults.machine import BEHAVIOURS, echo
 from support.raw_client import CLOSE, PING, PONG, TEXT
 

@@ -64,7 +64,7 @@ def clients_of_both_workers(server: Server) -> dict[int, list[RawClient]]:
         found.setdefault(pid, []).append(client)
         if len(found) == 2 and all(len(clients) >= 5 for clients in found.values()):
             return found
-    raise AssertionError(f"connections spread like this: {({pid: len(c) for pid, c in found.items()})}")
+    raise AssertionError(f"connections spread like this: { ({pid: len(c) for pid, c in found.items()}) }")
 
 
 def test_a_worker_killed_under_load_takes_only_its_own_connections(start):

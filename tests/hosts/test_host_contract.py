@@ -24,9 +24,7 @@ def server(serve: Callable[..., Server]) -> Server:
     return serve("units.py")
 
 
-def test_all_slots_run_at_the_same_time(
-    start: Callable[..., Server], upgrade: Callable[..., RawClient]
-) -> None:
+def test_all_slots_run_at_the_same_time(start: Callable[..., Server], upgrade: Callable[..., RawClient]) -> None:
     server = start("units.py")
     clients = [upgrade(server, "/together") for _ in range(200)]
     for client in clients:
@@ -49,9 +47,7 @@ def test_a_websocket_beyond_the_slots_waits_for_one(
         assert third.read_data() == Frame(TEXT, b"2")
 
 
-def test_each_unit_knows_its_own_request_core_and_context(
-    server: Server, upgrade: Callable[..., RawClient]
-) -> None:
+def test_each_unit_knows_its_own_request_core_and_context(server: Server, upgrade: Callable[..., RawClient]) -> None:
     clients = [upgrade(server, f"/mine?u{number}") for number in range(50)]
     for _ in range(3):
         for client in clients:
@@ -74,9 +70,7 @@ def test_a_unit_after_another_starts_with_a_clean_context(
 
 
 @pytest.mark.parametrize("kind", ["exception", "exit", "stop"])
-def test_a_unit_that_fails_takes_no_other_with_it(
-    server: Server, upgrade: Callable[..., RawClient], kind: str
-) -> None:
+def test_a_unit_that_fails_takes_no_other_with_it(server: Server, upgrade: Callable[..., RawClient], kind: str) -> None:
     neighbours = [upgrade(server, "/mine?n") for _ in range(5)]
     for _ in range(10):
         client = upgrade(server, f"/raises?t&{kind}")

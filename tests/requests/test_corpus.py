@@ -34,9 +34,7 @@ def server(serve: Callable[..., Server], listener: str) -> Server:
 def load(path: Path) -> tuple[bytes, Any]:
     text = path.read_text("ascii").replace("\n", "")
     text = re.sub(r"%\(fill (\d+)\)", lambda found: "x" * int(found[1]), text)
-    text = re.sub(
-        r"%\(lines (\d+)\)", lambda found: "".join(f"X-{n}: v\\r\\n" for n in range(int(found[1]))), text
-    )
+    text = re.sub(r"%\(lines (\d+)\)", lambda found: "".join(f"X-{n}: v\\r\\n" for n in range(int(found[1]))), text)
     data = text.encode("ascii").decode("unicode_escape").encode("latin-1")
     return data, json.loads(path.with_suffix(".json").read_text())
 
@@ -53,9 +51,7 @@ def send(client: RawClient, data: bytes, is_chopped: bool) -> None:
 @LISTENERS
 @PIECES
 @pytest.mark.parametrize("path", VALID, ids=lambda path: path.stem)
-def test_a_valid_request_is_seen_by_the_app_as_it_was_meant(
-    server: Server, path: Path, is_chopped: bool
-) -> None:
+def test_a_valid_request_is_seen_by_the_app_as_it_was_meant(server: Server, path: Path, is_chopped: bool) -> None:
     data, expected = load(path)
     with RawClient(server.connect()) as client:
         send(client, data, is_chopped)

@@ -1,7 +1,7 @@
 """Many WebSocket clients in one thread: they answer pings or play dead, and count what they see.
 
-For tests that watch a thousand connections at once; one selector reads all, and a crowd keeps no more than a few numbers
-for each client.
+For tests that watch a thousand connections at once; one selector reads all, and a crowd keeps a few numbers for each
+client and no more.
 """
 
 from __future__ import annotations

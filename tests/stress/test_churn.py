@@ -55,8 +55,26 @@ def break_a_rule(client: RawClient) -> None:
     client.send_bytes(b"\xff\xff\xff\xff")
 
 
-ENDS = (in_order, drop, reset, reset_in_a_message, half_a_header, half_a_message, reset_with_echoes_on_the_way, break_a_rule)
-PATHS = ("/echo", "/echo", "/echo", "/echo", "/raise_on_message", "/raise_after_handshake", "/recursion", "/system_exit")
+ENDS = (
+    in_order,
+    drop,
+    reset,
+    reset_in_a_message,
+    half_a_header,
+    half_a_message,
+    reset_with_echoes_on_the_way,
+    break_a_rule,
+)
+PATHS = (
+    "/echo",
+    "/echo",
+    "/echo",
+    "/echo",
+    "/raise_on_message",
+    "/raise_after_handshake",
+    "/recursion",
+    "/system_exit",
+)
 
 
 def one_round(server: Server, dice: random.Random) -> None:

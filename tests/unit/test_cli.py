@@ -103,16 +103,12 @@ def test_the_version_is_printed(capsys):
 
 
 def test_show_config_names_sources_and_gives_the_same_settings_again(tmp_path, capsys):
-    (tmp_path / "in.ini").write_text(
-        "[uwsgi]\nhttp = 127.0.0.1:80\nenv = P=100%%\ndisable-logging\nfolder = %d\n"
-    )
+    (tmp_path / "in.ini").write_text("[uwsgi]\nhttp = 127.0.0.1:80\nenv = P=100%%\ndisable-logging\nfolder = %d\n")
     arguments = ["in.ini", "-p", "3", "app.py"]
     assert cli.main([*arguments, "--show-config"]) == 0
     text = capsys.readouterr().out
     assert "; in.ini:2\nhttp = 127.0.0.1:80\n" in text and "; command line\nprocesses = 3\n" in text
     (tmp_path / "out.ini").write_text(text)
-    first, again = (
-        Settings.of(read_sources(words, {}).given).as_plain() for words in (arguments, ["out.ini"])
-    )
+    first, again = (Settings.of(read_sources(words, {}).given).as_plain() for words in (arguments, ["out.ini"]))
     del first["given"], again["given"]
     assert first == again

@@ -24,9 +24,7 @@ def written(pipe) -> str:
 
 def test_a_line_has_time_process_and_level(pipe):
     Log(pipe[1], clock=lambda: 0.0).warning("text")
-    assert re.fullmatch(
-        rf"(1969-12-31|1970-01-01) \d\d:\d\d:\d\d \[{os.getpid()}\] warning: text\n", written(pipe)
-    )
+    assert re.fullmatch(rf"(1969-12-31|1970-01-01) \d\d:\d\d:\d\d \[{os.getpid()}\] warning: text\n", written(pipe))
 
 
 def test_the_time_is_formatted_anew_each_second(pipe):
@@ -46,8 +44,7 @@ def test_requests_and_sessions_have_one_line_each(pipe):
     lines = [line.split("] ", 1)[1] for line in written(pipe).splitlines()]
     assert lines == [
         'request: 127.0.0.1 "GET /a?b HTTP/1.1" 200, 512 bytes in 1.2 ms',
-        'session: ::1 "/ws" 101, 12.3 s, received 3 messages 30 bytes, sent 4 messages 40 bytes, '
-        "closed 1000 by peer",
+        'session: ::1 "/ws" 101, 12.3 s, received 3 messages 30 bytes, sent 4 messages 40 bytes, closed 1000 by peer',
         'session: ::1 "/ws" 101, 1.0 s, received 0 messages 0 bytes, sent 0 messages 0 bytes, lost',
     ]
 

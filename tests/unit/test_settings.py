@@ -43,17 +43,13 @@ def test_defaults_are_those_of_the_spec():
 
 
 def test_the_last_value_wins_and_lists_accumulate():
-    settings = made(
-        ("processes", "2"), ("workers", "3"), ("http", "[::1]:81"), ("env", "A=1"), ("env", "B=x=y")
-    )
+    settings = made(("processes", "2"), ("workers", "3"), ("http", "[::1]:81"), ("env", "A=1"), ("env", "B=x=y"))
     assert settings.processes == 3
     assert [address.port for address in settings.http] == [8080, 81]
     assert settings.env == (("A", "1"), ("B", "x=y"))
 
 
-@pytest.mark.parametrize(
-    "text, is_set", [("true", True), ("", True), ("1", True), ("Off", False), ("NO", False)]
-)
+@pytest.mark.parametrize("text, is_set", [("true", True), ("", True), ("1", True), ("Off", False), ("NO", False)])
 def test_a_flag_in_a_file_is_cleared_by_four_words_only(text, is_set):
     assert made(("disable-logging", text)).disable_logging is is_set
 

@@ -86,9 +86,7 @@ def test_immediate_options_are_remembered():
 @pytest.mark.parametrize("name", ["thunder-lock", "single-interpreter", "memory-report"])
 def test_a_tuning_flag_is_ignored_with_one_warning(name):
     reading = read(f"--{name}", f"--{name}")
-    assert len(reading.warnings) == 1 and reading.warnings[0].startswith(
-        f"--{name} (command line) is ignored"
-    )
+    assert len(reading.warnings) == 1 and reading.warnings[0].startswith(f"--{name} (command line) is ignored")
 
 
 def test_a_tuning_option_takes_its_value_along():
@@ -132,9 +130,7 @@ def test_no_real_option_is_taken_for_a_foreign_one():
 
 
 def test_ini_has_comments_at_line_starts_flags_and_no_quotes():
-    reading = ini(
-        '; one\n# two\n\ndisable-logging\nhttp = :80 ; not a comment\nmodule = "x"\n[other]\nprocesses = 9\n'
-    )
+    reading = ini('; one\n# two\n\ndisable-logging\nhttp = :80 ; not a comment\nmodule = "x"\n[other]\nprocesses = 9\n')
     assert pairs(reading) == [("disable-logging", None), ("http", ":80 ; not a comment"), ("module", '"x"')]
     assert [given.where for given in reading.given] == ["app.ini:5", "app.ini:6", "app.ini:7"]
 
@@ -196,11 +192,7 @@ def test_an_unknown_key_is_a_placeholder_unless_strict():
 
 
 def test_a_key_that_looks_like_a_slip_of_the_pen_is_warned_of():
-    assert (
-        ini("proceses = 4")
-        .warnings[0]
-        .startswith("proceses (app.ini:2) is taken as a placeholder; did you mean")
-    )
+    assert ini("proceses = 4").warnings[0].startswith("proceses (app.ini:2) is taken as a placeholder; did you mean")
 
 
 # -- what stands inside values
@@ -227,9 +219,7 @@ def test_magic_names_the_file_and_the_machine(tmp_path):
     import os
     import socket
 
-    values = dict(
-        pairs(ini("a1 = %n\na2 = %d\na3 = %p\na4 = %s\na5 = %h\na6 = %k\na7 = %c\na8 = %x\na9 = %u"))
-    )
+    values = dict(pairs(ini("a1 = %n\na2 = %d\na3 = %p\na4 = %s\na5 = %h\na6 = %k\na7 = %c\na8 = %x\na9 = %u")))
     folder = str(tmp_path)
     assert values == {
         "a1": "app", "a2": f"{folder}/", "a3": f"{folder}/app.ini", "a4": "app.ini",
@@ -273,10 +263,7 @@ def test_loops_repeat_their_block(tmp_path):
     (tmp_path / "list").write_text("x\ny\n")
     text = "for = a b\nenv = %(_)=1\nendfor =\nfor-times = 2\nenv = t%(_)=1\nendfor =\nfor-readline = list\n"
     values = [
-        value
-        for _, value in pairs(
-            ini(text + "env = %(_)=2\nendfor =\nfor-glob = %dapp.*\nimport = %(_)\nendfor =")
-        )
+        value for _, value in pairs(ini(text + "env = %(_)=2\nendfor =\nfor-glob = %dapp.*\nimport = %(_)\nendfor ="))
     ]
     assert values == ["a=1", "b=1", "t0=1", "t1=1", "x=2", "y=2", str(tmp_path / "app.ini")]
 
@@ -285,12 +272,8 @@ def test_loops_repeat_their_block(tmp_path):
 
 
 def test_json_and_yaml_mean_the_same_as_ini(tmp_path):
-    (tmp_path / "app.json").write_text(
-        '{"uwsgi": {"http": [":1", ":2"], "processes": 3, "master": true, "x": "%s"}}'
-    )
-    (tmp_path / "app.yaml").write_text(
-        "uwsgi:\n  http: [':1', ':2']\n  processes: 3\n  master: true\n  x: '%s'\n"
-    )
+    (tmp_path / "app.json").write_text('{"uwsgi": {"http": [":1", ":2"], "processes": 3, "master": true, "x": "%s"}}')
+    (tmp_path / "app.yaml").write_text("uwsgi:\n  http: [':1', ':2']\n  processes: 3\n  master: true\n  x: '%s'\n")
     wanted = [("http", ":1"), ("http", ":2"), ("processes", "3"), ("master", "true")]
     assert pairs(read("app.json")) == [*wanted, ("x", "app.json")]
     pytest.importorskip("yaml")
@@ -330,11 +313,6 @@ def test_the_environment_is_weaker_than_the_command_line_and_ours_stronger_than_
 
 
 def test_variables_that_are_no_options_do_no_harm():
-    reading = read(
-        UWSGI_RELOADS="1", UWSGI_COLOUR="red", FAIRLEAD_CONTROL_FD="3", FAIRLEAD_PROCESES="2", HOME="/x"
-    )
+    reading = read(UWSGI_RELOADS="1", UWSGI_COLOUR="red", FAIRLEAD_CONTROL_FD="3", FAIRLEAD_PROCESES="2", HOME="/x")
     assert pairs(reading) == []
-    assert (
-        len(reading.warnings) == 1
-        and "FAIRLEAD_PROCESES in the environment is no option" in reading.warnings[0]
-    )
+    assert len(reading.warnings) == 1 and "FAIRLEAD_PROCESES in the environment is no option" in reading.warnings[0]

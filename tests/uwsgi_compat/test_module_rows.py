@@ -61,9 +61,7 @@ def test_row_1_1_the_module_cannot_be_imported_outside_the_server() -> None:
 
 
 @pytest.mark.parametrize("call", ["recv", "send", "handshake", "context", "fd", "disconnect"])
-def test_row_1_2_without_a_current_request_calls_raise_system_error(
-    ask: Callable[..., Any], call: str
-) -> None:
+def test_row_1_2_without_a_current_request_calls_raise_system_error(ask: Callable[..., Any], call: str) -> None:
     found = ask("at_import")[call]
     assert (found.get("raised"), found.get("text")) == ("SystemError", NO_REQUEST)
 
@@ -219,8 +217,6 @@ TYPES = {
     "micros": "int",
     "cl": "int",
     "mem": "tuple",
-    "workers": "tuple",
-    "listen_queue": "int",
     "log": "bool",
 }
 
@@ -251,23 +247,8 @@ def test_row_1_2_log_takes_str_only(information: dict[str, Any]) -> None:
     assert information["log_bytes"]["raised"] == "TypeError"
 
 
-def test_row_1_5_log_writes_to_the_servers_log(
-    server: Server, information: dict[str, Any], token: str
-) -> None:
+def test_row_1_5_log_writes_to_the_servers_log(server: Server, information: dict[str, Any], token: str) -> None:
     server.wait_for_line(f"logged by the app {token}")
-
-
-def test_row_1_5_the_rarer_calls_answer_as_in_uwsgi(ask: Callable[..., Any]) -> None:
-    found = ask("information_2")
-    none = {"type": "NoneType", "value": "None"}
-    assert found["set"] == none
-    assert found["get"] == {"type": "bytes", "value": "b'b'"}
-    assert found["missing"] == none
-    assert found["log_this"] == none
-    assert found["add_var"] == {"type": "bool", "value": "True"}
-    assert found["setprocname"] == found["harakiri"] == none
-    assert found["warning"] == {"type": "bool", "value": "True"}
-    assert (found["queue"]["raised"], found["queue"]["text"]) == ("ValueError", "unable to find socket 99")
 
 
 @pytest.mark.parametrize(

@@ -64,9 +64,7 @@ def test_row_1_3_handshake_takes_0_to_2_arguments_of_str_or_bytes(
 
 
 @pytest.mark.parametrize("name", ["handshake_3", "handshake_bytes_proto"])
-def test_row_1_3_the_third_argument_is_the_subprotocol(
-    open_page: Callable[..., RawClient], name: str
-) -> None:
+def test_row_1_3_the_third_argument_is_the_subprotocol(open_page: Callable[..., RawClient], name: str) -> None:
     client = open_page(name, headers=[("Sec-WebSocket-Protocol", "chat.v0, chat.v1")])
     assert client.response.header("Sec-WebSocket-Protocol") == "chat.v1"
 
@@ -148,9 +146,7 @@ def test_row_2_5_13_a_broken_handshake_raises_and_is_answered_for_the_app(
 
 def test_row_2_5_13_an_apps_own_answer_goes_before_the_refusal(server: Server, token: str) -> None:
     with RawClient(server.connect()) as client:
-        client.send_bytes(
-            handshake_request(server.host_header, f"/handshake_refused_answers?{token}", key="short")
-        )
+        client.send_bytes(handshake_request(server.host_header, f"/handshake_refused_answers?{token}", key="short"))
         assert client.read_response().status == 418
 
 
@@ -172,9 +168,7 @@ def test_row_1_3_the_key_argument_replaces_the_clients(server: Server, token: st
 
 
 @pytest.mark.parametrize("payload", [b"", b"x", b"y" * 125, b"y" * 126, b"z" * 65535, b"z" * 65536])
-def test_row_9_1_the_seeds_echo_echoes_every_size(
-    open_page: Callable[..., RawClient], payload: bytes
-) -> None:
+def test_row_9_1_the_seeds_echo_echoes_every_size(open_page: Callable[..., RawClient], payload: bytes) -> None:
     client = open_page("echo")
     client.send_text(payload)
     assert client.read_data() == Frame(TEXT, payload)
@@ -311,9 +305,7 @@ def test_rows_2_5_8_and_9_6_fragments_of_two_connections_never_mix(
     assert one.read_data().payload == b"bytes b'one-one-one'"
 
 
-@pytest.mark.parametrize(
-    "name", ["returns_list", "returns_str", "returns_bytes", "returns_none", "returns_generator"]
-)
+@pytest.mark.parametrize("name", ["returns_list", "returns_str", "returns_bytes", "returns_none", "returns_generator"])
 def test_rows_1_7_and_9_9_whatever_is_returned_the_wire_sees_a_close_1000_only(
     open_page: Callable[..., RawClient], name: str
 ) -> None:

@@ -153,6 +153,11 @@ impl Engine {
         py.detach(|| self.engine.busy())
     }
 
+    /// True once a drain is complete: no unit runs, no request can come any more, no connection is closing.
+    fn is_quiet(&self, py: Python<'_>) -> bool {
+        py.detach(|| self.engine.is_quiet())
+    }
+
     /// Ends everything within `deadline` seconds.
     fn stop(&self, py: Python<'_>, deadline: f64) -> PyResult<()> {
         let deadline: Duration = seconds(deadline)?;

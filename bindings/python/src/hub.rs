@@ -245,7 +245,7 @@ impl Hub {
             // Without releasing the GIL if something is there: under load that saves a contended lock per turn.
             core.engine.poll(&mut events, Some(Duration::ZERO));
             if events.is_empty() && !core.start_spawned(py, &hub)? {
-                if core.stopping.load(Ordering::SeqCst) && core.engine.busy() == (0, 0) {
+                if core.stopping.load(Ordering::SeqCst) && core.engine.is_quiet() {
                     // Dropping a resting greenlet ends it, by GreenletExit inside its `rest`.
                     let resting = std::mem::take(&mut *core.resting());
                     drop(resting);

@@ -177,14 +177,22 @@ impl Request {
         Ok(self.request.release(close_code(code)?, reason))
     }
 
-    /// Answers with the refusal of the handshake, if that failed; says whether it did.
-    fn answer_refusal(&self) -> bool {
+    /// Answers with the refusal of the handshake, if that failed, and returns the status; else `None`.
+    fn answer_refusal(&self) -> Option<u16> {
         self.request.answer_refusal()
     }
 
     /// Gives the slot back. Nothing can be sent any more.
     fn complete(&self) {
         self.request.complete();
+    }
+
+    /// The first header of this name (any case), or `None`.
+    fn header<'py>(&self, py: Python<'py>, name: &str) -> Option<Bound<'py, PyString>> {
+        self.request
+            .head()
+            .header(name)
+            .map(|value| environ::latin1(py, value))
     }
 
     /// True once the client has gone.

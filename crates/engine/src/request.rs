@@ -293,11 +293,13 @@ impl Request {
     }
 
     /// The app has ended without a response of its own: answers for it, with the refused handshake if that is the
-    /// reason. False if there was no refusal; then the host answers 500.
-    pub fn answer_refusal(&self) -> bool {
-        let Some(refusal) = self.refusal.lock().unwrap_or_else(PoisonError::into_inner).take() else {
-            return false;
-        };
+    /// reason; returns its status. `None` if there was no refusal; then the host answers 500.
+    pub fn answer_refusal(&self) -> Option<u16> {
+        let refusal = self
+            .refusal
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .take()?;
         let mut headers = refusal.headers;
         headers.push(("content-type".into(), b"text/plain; charset=utf-8".to_vec()));
         headers.push(("connection".into(), b"close".to_vec()));
@@ -308,7 +310,7 @@ impl Request {
         };
         // A client that is gone needs no answer.
         let _ = self.respond(head, format!("{}\n", refusal.text).into_bytes());
-        true
+        Some(refusal.status)
     }
 
     /// Ends a WebSocket from the app's side, if there is one, and says whether there was.

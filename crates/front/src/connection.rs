@@ -269,6 +269,7 @@ impl Connection {
             body_awaited_since_ms: desk.pump.as_ref().and_then(|pump| pump.core.body_awaited_since()),
             inside_head: desk.framing.inside_head(),
             is_first: desk.heads == 0,
+            is_draining: self.house.drain.is_draining(),
             waiting_since_ms: desk.waiting_since_ms,
         };
         drop(desk);
@@ -329,17 +330,21 @@ fn turn(
 ) -> Poll<Ending> {
     // The waker of a tokio task is the same for its whole life.
     connection.task.get_or_init(|| context.waker().clone());
-    if !*leaving && connection.house.drain.is_draining() {
-        *leaving = true;
-        Pin::new(&mut *http).graceful_shutdown();
-    }
     loop {
+        // A connection that was accepted and has sent nothing yet keeps its first request: closing it now would lose a
+        // request to a client that could not know.
+        if !*leaving && connection.house.drain.is_draining() && connection.desk().heads > 0 {
+            *leaving = true;
+            Pin::new(&mut *http).graceful_shutdown();
+        }
+        let heads = connection.desk().heads;
         match http.poll_without_shutdown(context) {
             Poll::Ready(Ok(())) => return Poll::Ready(Ending::Complete),
             Poll::Ready(Err(error)) => return Poll::Ready(Ending::Broken(error)),
             Poll::Pending => {}
         }
-        if !connection.pump(context) {
+        let began_first = heads == 0 && connection.desk().heads > 0 && connection.house.drain.is_draining();
+        if !connection.pump(context) && !began_first {
             break;
         }
     }

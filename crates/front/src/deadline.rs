@@ -20,9 +20,15 @@ pub(crate) struct Situation {
     pub(crate) inside_head: bool,
     /// No head was complete yet.
     pub(crate) is_first: bool,
+    /// The front is draining.
+    pub(crate) is_draining: bool,
     /// When the last wait for the client began: for a head, for the next request, or for more of a body.
     pub(crate) waiting_since_ms: u64,
 }
+
+/// How long a drain waits for the first request of a connection that was just accepted. Its client could not know, and has
+/// most likely sent the request already; a second covers a slow network, and no stop has to wait longer.
+const FRESH_MS: u64 = 1000;
 
 /// What a client did not do in time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -42,6 +48,8 @@ pub(crate) fn deadline(now: &Situation, settings: &FrontSettings) -> Option<(u64
         (since, settings.stall_timeout, Overdue::Stalled)
     } else if now.inside_head {
         (now.waiting_since_ms, settings.header_timeout, Overdue::SlowHead)
+    } else if now.is_first && now.is_draining {
+        return Some((now.waiting_since_ms.saturating_add(FRESH_MS), Overdue::Silent));
     } else if now.is_first {
         (now.waiting_since_ms, settings.header_timeout, Overdue::Silent)
     } else {
@@ -74,6 +82,7 @@ mod tests {
         body_awaited_since_ms: None,
         inside_head: false,
         is_first: false,
+        is_draining: false,
         waiting_since_ms: 1000,
     };
 
@@ -94,6 +103,16 @@ mod tests {
             }),
             Some((1010, Overdue::Silent))
         );
+    }
+
+    #[test]
+    fn a_drain_waits_a_second_for_the_first_request_of_a_fresh_connection() {
+        let fresh = Situation {
+            is_first: true,
+            is_draining: true,
+            ..IDLE
+        };
+        assert_eq!(at(fresh), Some((2000, Overdue::Silent)));
     }
 
     #[test]

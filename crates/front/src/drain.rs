@@ -3,7 +3,7 @@
 //! 1. `stop_accepting`: the phase becomes *draining*. From now on nothing goes back to *open*.
 //! 2. The accept tasks are aborted, which closes this process's copies of the listeners. Connections that wait in a shared
 //!    listener's queue are accepted by another process, those of an unshared one are reset by the kernel.
-//! 3. Every connection takes a turn: an idle one closes at once; one with a request in flight answers it with
+//! 3. Every connection takes a turn: an idle one closes at once, a fresh one after its first request or a second; one with a request in flight answers it with
 //!    `Connection: close` and closes then; an accepted upgrade still leaves the front with its socket.
 //! 4. `stop`: the front's thread waits until the last connection has left its seat, at most until the deadline.
 //! 5. The runtime is dropped and with it every connection that is left: its exchange is gone, whoever waited on it is woken,

@@ -33,6 +33,10 @@ pub(crate) enum Refusal {
     HostMissing,
     /// RFC 9112 §3.2.
     HostRepeated(usize),
+    /// RFC 9112 §3.2: neither name nor address.
+    Host(String),
+    /// RFC 9112 §3.2: the target's form does not fit the method.
+    Target(String),
     /// RFC 9110 §7.8 leaves the order of body and new protocol to chance (CVE-2026-69243 made use of it).
     UpgradeWithBody,
     /// RFC 9110 §9.3.6: only a proxy can do this.
@@ -71,6 +75,18 @@ impl fmt::Display for Refusal {
             Refusal::HostMissing => f.write_str("the HTTP/1.1 request has no Host; send one"),
             Refusal::HostRepeated(count) => {
                 write!(f, "the request has {count} Host headers; send one")
+            }
+            Refusal::Host(value) => {
+                write!(
+                    f,
+                    "the Host {value:?} is no host name or address with an optional port"
+                )
+            }
+            Refusal::Target(target) => {
+                write!(
+                    f,
+                    "the request target {target:?} does not fit its method; send a path that begins with /"
+                )
             }
             Refusal::UpgradeWithBody => {
                 f.write_str("the WebSocket handshake has a body; send it without one")

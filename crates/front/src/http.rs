@@ -113,11 +113,23 @@ fn admit(head: &Parts, body: &Incoming, settings: &FrontSettings) -> Result<(), 
     if head.method == Method::CONNECT {
         return Err(Refusal::Connect(head.uri.to_string()));
     }
+    // RFC 9112 §3.2: origin form, absolute form, or `*` for OPTIONS; the authority alone is CONNECT's.
+    let is_asterisk = head.uri.path() == "*";
+    if is_asterisk && head.method != Method::OPTIONS || !is_asterisk && !head.uri.path().starts_with('/') {
+        return Err(Refusal::Target(head.uri.to_string()));
+    }
     // HTTP/1.0 may come without a Host, but two are wrong in every version.
-    match head.headers.get_all(header::HOST).iter().count() {
-        0 if head.version != hyper::Version::HTTP_10 => return Err(Refusal::HostMissing),
-        0 | 1 => {}
-        count => return Err(Refusal::HostRepeated(count)),
+    let mut hosts = head.headers.get_all(header::HOST).iter();
+    match (hosts.next(), hosts.count()) {
+        (None, _) if head.version != hyper::Version::HTTP_10 => return Err(Refusal::HostMissing),
+        (None, _) => {}
+        (Some(host), 0) if is_host(host.as_bytes()) => {}
+        (Some(host), 0) => {
+            return Err(Refusal::Host(
+                String::from_utf8_lossy(host.as_bytes()).into_owned(),
+            ))
+        }
+        (Some(_), more) => return Err(Refusal::HostRepeated(more + 1)),
     }
     if head.headers.contains_key(header::TRANSFER_ENCODING) {
         let mut codings = head.headers.get_all(header::TRANSFER_ENCODING).iter();
@@ -140,6 +152,33 @@ fn admit(head: &Parts, body: &Incoming, settings: &FrontSettings) -> Result<(), 
         }
     }
     Ok(())
+}
+
+/// RFC 9110 §7.2: `uri-host [ ":" port ]`, which may be empty. Its characters are those of RFC 3986 §3.2.2; a path, a user
+/// or a list would mean different hosts to different readers.
+fn is_host(value: &[u8]) -> bool {
+    let of_name = |byte: &u8| byte.is_ascii_alphanumeric() || b"-._~%!$&'()*+;=".contains(byte);
+    let (name_is_good, port) = match value.strip_prefix(b"[") {
+        Some(rest) => match rest.iter().position(|&byte| byte == b']') {
+            Some(end) => {
+                let good = rest[..end]
+                    .iter()
+                    .all(|byte| byte.is_ascii_hexdigit() || b":.vV%".contains(byte));
+                (good && end > 0, &rest[end + 1..])
+            }
+            None => return false,
+        },
+        None => {
+            let end = value.iter().position(|&byte| byte == b':').unwrap_or(value.len());
+            (value[..end].iter().all(of_name), &value[end..])
+        }
+    };
+    let port_is_good = match port {
+        [] => true,
+        [b':', digits @ ..] => digits.len() <= 5 && digits.iter().all(u8::is_ascii_digit),
+        _ => false,
+    };
+    name_is_good && port_is_good
 }
 
 /// One pass from hyper's head to ours.
@@ -167,4 +206,40 @@ fn convert(head: &Parts, connection: &Connection) -> Request {
         .peer(connection.peer.clone())
         .local(connection.local.clone())
         .finish()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::is_host;
+
+    #[test]
+    fn a_host_is_a_name_or_an_address_and_perhaps_a_port() {
+        for good in [
+            "",
+            "example.org",
+            "example.org:80",
+            "127.0.0.1:8080",
+            "[::1]",
+            "[::1]:443",
+            "a_b-c",
+            "host:",
+        ] {
+            assert!(is_host(good.as_bytes()), "{good:?}");
+        }
+        for bad in [
+            "a/b",
+            "user@host",
+            "a b",
+            "a,b",
+            "host:http",
+            "host:123456",
+            "[::1",
+            "[]",
+            "a?b",
+            "a#b",
+            "[::1]x",
+        ] {
+            assert!(!is_host(bad.as_bytes()), "{bad:?}");
+        }
+    }
 }

@@ -1,5 +1,5 @@
 //! Requests and responses as a client sees them: lengths, chunks, keep-alive, pipelining, and what an application may not
-//! say. Limits are in `limits.rs`, what the front refuses in `refusals.rs`.
+//! say. Limits are in `limits.rs`, what the front refuses in `refusals.rs`. It stays whole: one subject, many short tests.
 
 mod support;
 

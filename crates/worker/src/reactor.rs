@@ -220,7 +220,7 @@ impl Reactor {
             if readable && state.reader == Reader::Loop {
                 state.read(&mut self.buffer, now);
             }
-            if !state.outbox.is_empty() {
+            if state.wants_flush() {
                 connection.make_dirty(&mut state);
             }
             let fate = state.settle(shared);

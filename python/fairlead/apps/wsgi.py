@@ -82,6 +82,7 @@ class WsgiCaller:
         base_environ: dict[str, Any],
         *,
         cores: int,
+        router_ports: frozenset[str],
         io_timeout_s: float,
         move_script_name: bool,
         item_by_item: bool,
@@ -91,9 +92,11 @@ class WsgiCaller:
         after_request: Callable[[], object] | None = None,
     ) -> None:
         """`base_environ` holds the keys that do not change; `cores` is the number of units at a time (the size of
-        `uwsgi.core`); `io_timeout_s` bounds each wait for the client's body or for room to send."""
+        `uwsgi.core`); requests on `router_ports` look as behind uWSGI's router, the others as on its workers' own
+        sockets; `io_timeout_s` bounds each wait for the client's body or for room to send."""
         self._find = find
         self._base = base_environ
+        self._router_ports = router_ports
         self._timeout_s = io_timeout_s
         self._move_script_name = move_script_name
         self._item_by_item = item_by_item
@@ -143,6 +146,11 @@ class WsgiCaller:
         environ[REQUEST_KEY] = request
         if core is not None:
             environ["uwsgi.core"] = core
+        # Spec §3.1: the router names itself and the client's port, a worker's own socket does neither.
+        if environ["SERVER_PORT"] in self._router_ports:
+            environ["UWSGI_ROUTER"] = "http"
+        else:
+            environ.pop("REMOTE_PORT", None)
         if "HTTP_TRANSFER_ENCODING" in environ:
             environ["wsgi.input_terminated"] = True
         return environ
@@ -171,9 +179,8 @@ class WsgiCaller:
             if isinstance(result, Iterable) and not isinstance(result, (bytes, str, list, tuple)):
                 deque(result, maxlen=0)
             request.release(1000, "")
-        elif not result and not response.status and request.answer_refusal():
-            # The application met a refused handshake and returned nothing: None, [], "" or b"".
-            response.note_refusal()
+        elif not result and not response.status and response.refused():
+            pass  # the application met a refused handshake and returned nothing: None, [], "" or b""
         elif isinstance(result, bytes) and not self._item_by_item:
             response.whole(result)
         elif isinstance(result, (list, tuple)) and all(isinstance(item, bytes) for item in result):
@@ -184,9 +191,7 @@ class WsgiCaller:
         else:
             raise TypeError(f"the application returned {type(result).__name__}, which cannot be iterated")
 
-    def _failed(
-        self, request: Request, response: Response, environ: dict[str, Any], error: BaseException
-    ) -> None:
+    def _failed(self, request: Request, response: Response, environ: dict[str, Any], error: BaseException) -> None:
         session = request.session
         if session is not None:
             closed = session.closed
@@ -197,11 +202,9 @@ class WsgiCaller:
             self._report(request, error)
             request.release(1011, "")
             return
-        refused = isinstance(error_of_session(error), HandshakeRefused) and not response.began
-        if refused and request.answer_refusal():
-            # The engine has logged peer, path and rule already.
-            response.note_refusal()
-            return
+        is_refusal = isinstance(error_of_session(error), HandshakeRefused) and not response.began
+        if is_refusal and response.refused():
+            return  # the engine has logged peer, path and rule
         if response.client_left(error):
             return
         self._report(request, error)
@@ -217,23 +220,17 @@ class WsgiCaller:
         except Exception as error:
             self._log.exception(f"the after_req_hook raised {type(error).__name__}: {error}", error)
 
-    def _write_access(
-        self, request: Request, response: Response, environ: dict[str, Any], duration_s: float
-    ) -> None:
+    def _write_access(self, request: Request, response: Response, environ: dict[str, Any], duration_s: float) -> None:
         peer = environ.get("REMOTE_ADDR", "")
         path = environ.get("REQUEST_URI", "")
         session = request.session
         if session is None:
             method, protocol = environ.get("REQUEST_METHOD", ""), environ.get("SERVER_PROTOCOL", "")
-            self._access.request(
-                peer, method, path, protocol, response.status, response.sent_bytes, duration_s
-            )
+            self._access.request(peer, method, path, protocol, response.status, response.sent_bytes, duration_s)
             return
         messages_in, messages_out, bytes_in, bytes_out = session.counters
         code, _, by = session.closed or (1006, "", "lost")
-        self._access.session(
-            peer, path, duration_s, (messages_in, bytes_in), (messages_out, bytes_out), code, by
-        )
+        self._access.session(peer, path, duration_s, (messages_in, bytes_in), (messages_out, bytes_out), code, by)
 
 
 def error_of_session(error: BaseException) -> BaseException:

@@ -100,9 +100,9 @@ class Response:
                 )
         if is_websocket():
             return
-        if not self.began and not self.status and self._request.answer_refusal():
-            self.note_refusal()
-        elif self.began:
+        if not self.began and not self.status and self.refused():
+            return
+        if self.began:
             self._request.finish()
         else:
             self.whole(b"")
@@ -137,9 +137,13 @@ class Response:
         except OSError:
             self.status = 503
 
-    def note_refusal(self) -> None:
-        """The engine has answered a refused handshake."""
-        self.status, self.began = 400, True
+    def refused(self) -> bool:
+        """True if the request was a handshake that was refused; the engine has answered it then."""
+        status = self._request.answer_refusal()
+        if status is None:
+            return False
+        self.status, self.began = status, True
+        return True
 
     def client_left(self, error: BaseException) -> bool:
         """True if `error` only says that the client has gone; the log has a line for that already."""

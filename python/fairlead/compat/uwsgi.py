@@ -11,6 +11,7 @@ from __future__ import annotations
 import os
 import platform
 import socket
+import stat
 import time
 from dataclasses import dataclass, field
 from types import ModuleType
@@ -210,6 +211,27 @@ def _process_information(process: Process) -> dict[str, Any]:
 
     def total_requests() -> int:
         return process.requests()
+
+    def request_id() -> int:
+        _request_of(_MISSING)
+        return process.requests()
+
+    def logsize() -> int:
+        try:
+            status = os.fstat(2)
+        except OSError:
+            return 0
+        return status.st_size if stat.S_ISREG(status.st_mode) else 0
+
+    def cl() -> int:
+        length = _request_of(_MISSING).header("Content-Length")
+        return int(length) if length else 0
+
+    def mem() -> tuple[int, int]:
+        with open("/proc/self/statm") as file:
+            vsz, rss = file.read().split()[:2]
+        page = os.sysconf("SC_PAGESIZE")
+        return int(rss) * page, int(vsz) * page
 
     def micros() -> int:
         return time.time_ns() // 1000

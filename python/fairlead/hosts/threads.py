@@ -7,6 +7,7 @@ nothing, and the worker leaves without those that do not return.
 from __future__ import annotations
 
 import threading
+from contextvars import Context
 
 from fairlead._native import Engine
 from fairlead.hosts.contract import RunUnit
@@ -37,4 +38,5 @@ class Threads:
 
     def _serve(self) -> None:
         while (request := self._engine.wait_request()) is not None:
-            self._run_unit(request)
+            # A context of its own for each unit, as a greenlet has: what one sets the next must not see.
+            Context().run(self._run_unit, request)

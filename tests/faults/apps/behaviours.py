@@ -128,7 +128,7 @@ def count(environ, start_response):
     """Numbered messages, more than all buffers hold."""
     with websocket(environ) as ws:
         for number in range(20_000):
-            ws.send("%08d" % number + "x" * 1000)
+            ws.send(f"{number:08d}" + "x" * 1000)
 
 
 def raise_at_once(environ, start_response):

@@ -70,9 +70,7 @@ def sends_types(environ, start_response):
         ws.send(b"\x00\xff")
         ws.send(bytearray(b"array"))
         ws.send(memoryview(b"view"))
-        note(
-            environ, none=outcome(ws.send, None), number=outcome(ws.send, 7), lone=outcome(ws.send, "\ud800")
-        )
+        note(environ, none=outcome(ws.send, None), number=outcome(ws.send, 7), lone=outcome(ws.send, "\ud800"))
         ws.send("still usable")
 
 

@@ -21,9 +21,7 @@ def mine(environ, start_response):
     MARK.set(environ["QUERY_STRING"])
     with websocket(environ) as ws:
         for _ in ws:
-            ws.send(
-                f"{before} {MARK.get()} {current_request().label.partition('?')[2]} {environ['uwsgi.core']}"
-            )
+            ws.send(f"{before} {MARK.get()} {current_request().label.partition('?')[2]} {environ['uwsgi.core']}")
 
 
 def together(environ, start_response):
@@ -40,9 +38,7 @@ def together(environ, start_response):
 def raises(environ, start_response):
     with websocket(environ) as ws:
         ws.receive()
-        raise {"exception": ValueError, "exit": SystemExit, "stop": StopIteration}[argument(environ)](
-            "on purpose"
-        )
+        raise {"exception": ValueError, "exit": SystemExit, "stop": StopIteration}[argument(environ)]("on purpose")
 
 
 def finally_runs(environ, start_response):

@@ -111,6 +111,11 @@ impl State {
         }
     }
 
+    /// The driver's flush has something to do: bytes, or the end of our side of the stream.
+    pub(crate) fn wants_flush(&self) -> bool {
+        !self.outbox.is_empty() || self.session.transport() == Transport::Closing && !self.shut
+    }
+
     /// Writes what waits, as far as the socket takes it.
     pub(crate) fn flush(&mut self, now: Time) {
         let Some(socket) = &self.socket else { return };
