@@ -153,9 +153,7 @@ def _parse(arguments: list[str]) -> argparse.Namespace:
         parser.error("--pairs and --seconds are above 0, --warmup is at least 0")
     own = os.environ.get("FAIRLEAD_PYTHON") or str(REPOSITORY / ".venv" / "bin" / "python")
     options.venv_python = options.venv_python or own
-    options.server_label = options.server_label or (
-        "the given command" if options.server_command else "Fairlead"
-    )
+    options.server_label = options.server_label or ("the given command" if options.server_command else "Fairlead")
     return options
 
 

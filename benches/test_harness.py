@@ -34,17 +34,13 @@ def outcome(*rounds: dict[str, Sample]) -> Outcome:
 
 
 def verdict(one: Outcome) -> str:
-    row = next(
-        line for line in report.markdown({}, "Fairlead", [one]).splitlines() if line.startswith("| echo")
-    )
+    row = next(line for line in report.markdown({}, "Fairlead", [one]).splitlines() if line.startswith("| echo"))
     return row.split("|")[-2].strip()
 
 
 class Contest(unittest.TestCase):
     def test_a_ratio_is_the_median_of_the_ratios_within_rounds(self) -> None:
-        one = outcome(
-            *({"limit": sample(of), "fairlead": sample(rate)} for rate, of in ((9, 10), (1, 2), (80, 100)))
-        )
+        one = outcome(*({"limit": sample(of), "fairlead": sample(rate)} for rate, of in ((9, 10), (1, 2), (80, 100))))
         self.assertEqual(one.ratio("fairlead", "limit", report.RATE), Spread(0.8, 0.5, 0.9))
 
     def test_a_round_in_which_nobody_was_busy_is_disturbed(self) -> None:

@@ -76,9 +76,7 @@ def run(workload: Workload, recipes: list[Recipe], clients: Clients, server_cpu:
             continue
         outcome.rounds.append(one)
     # Ratios need the same contestants in every round.
-    outcome.rounds = [
-        {name: each[name] for name in each if name not in outcome.failures} for each in outcome.rounds
-    ]
+    outcome.rounds = [{name: each[name] for name in each if name not in outcome.failures} for each in outcome.rounds]
     return outcome
 
 

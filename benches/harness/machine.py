@@ -23,9 +23,7 @@ def two_cpus() -> tuple[int, int]:
     """The CPU of the server and the CPU of the load."""
     cpus = sorted(os.sched_getaffinity(0))
     if len(cpus) < 2:
-        raise BenchError(
-            "the bench needs two CPUs, one for the server and one for the load; this process may use one"
-        )
+        raise BenchError("the bench needs two CPUs, one for the server and one for the load; this process may use one")
     return cpus[0], cpus[1]
 
 

@@ -35,9 +35,7 @@ def build_programs() -> None:
         # From the crate's folder, because cargo looks for its .cargo/config.toml there.
         subprocess.run(command, cwd=LOAD_CRATE, check=True, timeout=600)
     except FileNotFoundError:
-        raise BenchError(
-            "cargo was not found; install Rust (https://rustup.rs) to build the load generator"
-        ) from None
+        raise BenchError("cargo was not found; install Rust (https://rustup.rs) to build the load generator") from None
     except subprocess.CalledProcessError:
         raise BenchError("the load generator in benches/load could not be compiled, see above") from None
 
@@ -68,9 +66,7 @@ def install() -> None:
     if not (PEERS_VENV / "bin" / "uwsgi").exists():
         # The wheel that pip builds by default lacks the greenlet plugin.
         script = "import greenlet, pathlib; print(pathlib.Path(greenlet.__file__).parents[1])"
-        headers = subprocess.run(
-            [python, "-c", script], capture_output=True, text=True, check=True, timeout=60
-        )
+        headers = subprocess.run([python, "-c", script], capture_output=True, text=True, check=True, timeout=60)
         include = headers.stdout.strip()
         build = {"UWSGI_EMBED_PLUGINS": "greenlet", "CFLAGS": f"-I{include} -I{include}/greenlet"}
         source = ("--no-binary", "uwsgi", "--no-cache-dir")

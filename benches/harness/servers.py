@@ -186,6 +186,4 @@ def _stat(pid: int) -> _Stat | None:
     except OSError:
         return None
     fields = text.rpartition(")")[2].split()
-    return _Stat(
-        fields[0], int(fields[1]), int(fields[3]), int(fields[11]) + int(fields[12]), int(fields[19])
-    )
+    return _Stat(fields[0], int(fields[1]), int(fields[3]), int(fields[11]) + int(fields[12]), int(fields[19]))

@@ -119,6 +119,7 @@ def test_a_reload_under_load_refuses_nobody_and_closes_old_sessions_with_1012(st
         server.signal(signal.SIGHUP)
         assert client.read_close()[0] == 1012
         client.send_close(1012)
+        client.close()
         server.wait_for_line(r"reloaded: 1 new worker ready")
         wait_until(lambda: seen[-1] != old, "the new worker serves")
         wait_until(lambda: not is_running(old), "the old worker ends")

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use fairlead_engine as fl;
-use fl::{CloseCode, ClosedBy, Closure, Lost, MessageKind, Received, Sent};
+use fl::{CloseCode, ClosedBy, Closure, Lost, MessageKind, Received, Sent, Waiting};
 use pyo3::exceptions::{PyRuntimeError, PyValueError};
 use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
@@ -54,18 +54,23 @@ impl Session {
         let limit = Limit::new(limit.map(seconds).transpose()?);
         let connection = &self.connection;
         loop {
-            if connection.has_receiver() {
+            let mut taken = false;
+            let in_time = self.waiter.wait(
+                py,
+                limit,
+                |token| {
+                    let waiting = connection.wait_receive(token);
+                    taken = waiting == Waiting::Taken;
+                    waiting != Waiting::Registered
+                },
+                |left| connection.wait_message(left),
+                |token| connection.forget(token),
+            )?;
+            if taken {
                 return Err(PyRuntimeError::new_err(
                     "another unit is waiting for this connection's next message already",
                 ));
             }
-            let in_time = self.waiter.wait(
-                py,
-                limit,
-                |token| connection.wait_receive(token),
-                |left| connection.wait_message(left),
-                |token| connection.forget(token),
-            )?;
             match connection.receive(None, &take) {
                 Received::Message(message) => return message.map(Some),
                 Received::Closed(closure) => return Err(connection_closed(py, &closure)),

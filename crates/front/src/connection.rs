@@ -309,6 +309,10 @@ pub(crate) async fn serve(seat: Seat, socket: Socket) {
         }
         Ending::Overdue(Overdue::SlowHead) => {
             connection.house.counters.timed_out();
+            connection.log(
+                LogLevel::Warning,
+                format_args!("a request head was not complete in time; answered with 408"),
+            );
             // RFC 9110 §15.5.9. hyper has written nothing yet, so this is the first word.
             linger(
                 socket,

@@ -17,7 +17,7 @@ use crate::doorbell::Doorbell;
 use crate::inbox::{lock, Shared};
 use crate::Token;
 
-pub(crate) use state::{Fate, Reader, State};
+pub(crate) use state::{Fate, Reader, Socket, State};
 
 /// From this size on a payload is written straight from the app's memory: the copy into the outbox would cost
 /// more than the write that corking could save.
@@ -45,6 +45,17 @@ pub enum Received<R> {
     Empty,
     /// The connection is over and all messages were taken.
     Closed(Closure),
+}
+
+/// The answer to [`Connection::wait_receive`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Waiting {
+    /// Something is there already.
+    Ready,
+    /// The unit will be woken.
+    Registered,
+    /// Another unit waits already; one at a time can.
+    Taken,
 }
 
 /// The answer to [`Connection::send`].
@@ -114,14 +125,17 @@ impl Connection {
         Received::Empty
     }
 
-    /// Asks that the unit be woken when [`Connection::receive`] has something. True if it has already.
-    pub fn wait_receive(&self, token: Token) -> bool {
+    /// Asks that the unit be woken when [`Connection::receive`] has something.
+    pub fn wait_receive(&self, token: Token) -> Waiting {
         let mut state = self.lock();
         if state.session.message().is_some() || state.session.closed().is_some() {
-            return true;
+            return Waiting::Ready;
+        }
+        if state.receiver.is_some() {
+            return Waiting::Taken;
         }
         state.receiver = Some(token);
-        false
+        Waiting::Registered
     }
 
     /// The unit no longer waits (its limit passed, or it was killed).
@@ -131,11 +145,6 @@ impl Connection {
             state.receiver = None;
         }
         state.senders.retain(|sender| *sender != token);
-    }
-
-    /// True if another unit waits in `receive`.
-    pub fn has_receiver(&self) -> bool {
-        self.lock().receiver.is_some()
     }
 
     /// Sends one unfragmented message. Text must be valid UTF-8 already.

@@ -38,7 +38,7 @@ impl Connection {
                 self.leave(&mut state);
                 return true;
             }
-            let Some(socket) = state.socket.clone() else {
+            let Some(socket) = state.shared_socket() else {
                 // The handshake is on its way through the front.
                 let Some(left) = time_left(deadline) else {
                     return false;
@@ -72,6 +72,10 @@ impl Connection {
                 state.take_in(got, buffer, self.shared.poller.now());
                 state
             });
+            if state.timer_is_late(self.shared.settings.stall_timeout) {
+                // What was read moved a deadline forward; the timers are the driver's.
+                self.make_dirty(&mut state);
+            }
             if state.session.transport() != Transport::Open {
                 // The rest of the closing is the loop's: it flushes, waits for the end and lets go.
                 state.reader = Reader::Loop;
@@ -94,7 +98,7 @@ impl Connection {
                 if state.outbox.len() <= self.shared.settings.outbox_low || state.session.closed().is_some() {
                     return true;
                 }
-                match state.socket.clone() {
+                match state.shared_socket() {
                     Some(socket) => socket,
                     None => {
                         let Some(left) = time_left(Some(deadline)) else {

@@ -41,7 +41,7 @@ use std::time::Duration;
 
 use fairlead_protocol::{CloseCode, Time};
 
-pub use connection::{Connection, Received, Sent};
+pub use connection::{Connection, Received, Sent, Waiting};
 pub use doorbell::Doorbell;
 pub use inbox::{Event, Journal, WorkerSettings};
 pub use poller::{EpollPoller, Interest, Poller, Readiness};

@@ -13,7 +13,7 @@ use std::time::Duration;
 
 use fairlead_protocol::{CloseCode, ClosedBy, Time};
 
-use crate::connection::{Connection, Fate, Reader};
+use crate::connection::{Connection, Fate, Reader, Socket};
 use crate::inbox::{Arrival, Shared};
 use crate::poller::Readiness;
 use crate::timers::{Due, Timers};
@@ -156,7 +156,7 @@ impl Reactor {
             shared.scan_parked.store(false, Ordering::SeqCst);
             self.scan_at.get_or_insert(now + shared.settings.takeover_after);
         }
-        state.socket = Some(Arc::new(socket));
+        state.socket = Some(Socket::Own(socket));
         state.key = key;
         if !read_ahead.is_empty() {
             state.take_in(Ok(read_ahead.len()), read_ahead, now);

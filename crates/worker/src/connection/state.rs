@@ -5,7 +5,7 @@
 //! waits: a socket that takes no more is watched for room.
 
 use std::io::IoSlice;
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::Arc;
 
 use fairlead_protocol::{Lost, Session, Time, Transport};
@@ -34,9 +34,24 @@ pub(crate) enum Fate {
     Retire,
 }
 
+/// A socket that only the loop uses lies in place: a pointer more would be a cache miss for each read and each write. One
+/// that a thread reads is shared with it, so that it cannot be closed (and its number reused) under that read.
+pub(crate) enum Socket {
+    Own(OwnedFd),
+    Shared(Arc<OwnedFd>),
+}
+
+impl AsFd for Socket {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        match self {
+            Self::Own(socket) => socket.as_fd(),
+            Self::Shared(socket) => socket.as_fd(),
+        }
+    }
+}
+
 pub(crate) struct State {
-    /// Shared with a thread that reads it, so that it cannot be closed (and its number reused) under that read.
-    pub(crate) socket: Option<Arc<OwnedFd>>,
+    pub(crate) socket: Option<Socket>,
     /// The loop's key, once joined.
     pub(crate) key: u64,
     pub(crate) session: Session,
@@ -287,6 +302,16 @@ impl State {
             (Some(a), Some(b)) => Some(a.min(b)),
             (a, b) => a.or(b),
         }
+    }
+
+    /// The socket, for a thread that is to read it.
+    pub(crate) fn shared_socket(&mut self) -> Option<Arc<OwnedFd>> {
+        let shared = match self.socket.take()? {
+            Socket::Own(socket) => Arc::new(socket),
+            Socket::Shared(socket) => socket,
+        };
+        self.socket = Some(Socket::Shared(Arc::clone(&shared)));
+        Some(shared)
     }
 
     /// Takes the socket out of the loop and closes it. If a thread sits in it, shutting it down ends that read.

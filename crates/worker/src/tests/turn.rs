@@ -6,7 +6,7 @@ use std::time::Duration;
 use fairlead_protocol::{CloseCode, MessageKind};
 
 use super::support::*;
-use crate::{Event, Received, Sent};
+use crate::{Event, Received, Sent, Waiting};
 
 #[test]
 fn a_message_wakes_the_unit_that_waits_and_nobody_else() {
@@ -158,10 +158,11 @@ fn a_ring_between_two_turns_is_not_forgotten() {
 fn asking_whether_a_message_is_there_does_not_take_it() {
     let bench = Bench::new(settings());
     let (connection, mut client) = bench.join();
-    assert!(!connection.wait_receive(4));
+    assert_eq!(connection.wait_receive(4), Waiting::Registered);
+    assert_eq!(connection.wait_receive(9), Waiting::Taken, "one at a time");
     send(&mut client, &frame(BINARY, b"kept"));
     assert_eq!(bench.turn(), [Event::Wake(4)]);
-    assert!(connection.wait_receive(5));
+    assert_eq!(connection.wait_receive(5), Waiting::Ready);
     assert_eq!(take(&connection).as_deref(), Some(&b"kept"[..]));
 }
 
