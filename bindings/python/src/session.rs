@@ -95,7 +95,15 @@ impl Session {
     fn send_payload(&self, py: Python<'_>, kind: MessageKind, payload: &[u8]) -> PyResult<()> {
         let mut limit = None;
         loop {
-            match self.connection.send(kind, payload) {
+            let sent = match self.waiter {
+                // With no further message waiting the write happens in here, and other threads run meanwhile; a GIL that is
+                // held over it makes every thread that wakes up in that time wait twice.
+                Waiter::Threads if self.connection.queued_messages() == 0 => {
+                    py.detach(|| self.connection.send(kind, payload))
+                }
+                _ => self.connection.send(kind, payload),
+            };
+            match sent {
                 Sent::Done => return Ok(()),
                 Sent::Closed => return Err(self.closed_error(py)),
                 Sent::Full => {}
