@@ -47,6 +47,14 @@ pub(crate) enum Released {
     Free,
 }
 
+/// How a thread came to its request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Taken {
+    InTurn,
+    /// As the guard: no request was taken for a while.
+    ByGuard,
+}
+
 impl<R> Desk<R> {
     pub(crate) fn new(slots: usize, runners: usize) -> Self {
         let state = State {
@@ -87,13 +95,13 @@ impl<R> Desk<R> {
 
     /// Blocks until there is a request for this thread, the desk is closed or the time is over. The thread is at work from
     /// then on, until [`Desk::rest`].
-    pub(crate) fn wait(&self, limit: Option<Duration>) -> Option<R> {
+    pub(crate) fn wait(&self, limit: Option<Duration>) -> Option<(R, Taken)> {
         let deadline = limit.and_then(|limit| Instant::now().checked_add(limit));
         let mut state = self.lock();
         loop {
             if state.at_work < state.runners {
                 if let Some(request) = self.hand_out(&mut state) {
-                    return Some(request);
+                    return Some((request, Taken::InTurn));
                 }
             }
             if state.closed && state.given.is_empty() {
@@ -115,7 +123,7 @@ impl<R> Desk<R> {
             state.guarded = false;
             if state.taken == taken {
                 if let Some(request) = self.hand_out(&mut state) {
-                    return Some(request);
+                    return Some((request, Taken::ByGuard));
                 }
             }
         }
@@ -262,7 +270,7 @@ mod tests {
                 let (desk, serve) = (Arc::clone(desk), serve.clone());
                 std::thread::spawn(move || {
                     let mut served = 0;
-                    while let Some(request) = desk.wait(LONG) {
+                    while let Some((request, _)) = desk.wait(LONG) {
                         serve(&desk, request);
                         served += 1;
                     }
@@ -335,12 +343,12 @@ mod tests {
     fn a_unit_that_rests_in_the_engine_makes_way_at_once() {
         let desk = Arc::new(Desk::new(10, 1));
         desk.put(0);
-        assert_eq!(desk.wait(LONG), Some(0));
+        assert_eq!(desk.wait(LONG), Some((0, Taken::InTurn)));
         desk.put(1);
         let other = Arc::clone(&desk);
         let thread = std::thread::spawn(move || other.wait(LONG));
         desk.rest();
-        assert_eq!(thread.join().unwrap(), Some(1));
+        assert_eq!(thread.join().unwrap().map(|(request, _)| request), Some(1));
         desk.resume();
     }
 }

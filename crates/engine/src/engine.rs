@@ -12,7 +12,7 @@ use fairlead_front::{Exchange, Front, FrontStatistics, Handoff, Listener, LogLev
 use fairlead_protocol::{CloseCode, ClosedBy, Closure, Lost, OriginPolicy, Request as Head};
 use fairlead_worker::{Connection, Token, Worker, WorkerSettings};
 
-use crate::desk::{Desk, Released};
+use crate::desk::{Desk, Released, Taken};
 use crate::parking::Parking;
 use crate::request::Request;
 use crate::settings::{Delivery, LogSink, Settings};
@@ -124,6 +124,10 @@ impl Engine {
         // longer.
         if let (Some(front), false) = (front, into.is_empty()) {
             front.hold();
+            if self.hall.worker.loop_thread_drives() {
+                // It took over between the turn and the hold: nobody else would let go.
+                front.let_go();
+            }
         }
     }
 
@@ -137,12 +141,12 @@ impl Engine {
                 front.let_go();
             }
         }
-        let request = self.hall.desk.wait(limit)?;
+        let (request, how) = self.hall.desk.wait(limit)?;
         request.is_at_work();
-        // While requests lie on the desk, answers are gathered; the last one taken lets them go before it runs, and the
-        // guard of the desk finds requests that nobody takes.
+        // While requests lie on the desk, answers are gathered; the last one taken lets them go before it runs. When
+        // things do not move the desk's guard comes, and lets them go too.
         match front {
-            Some(front) if self.hall.desk.has_more() => front.hold(),
+            Some(front) if how == Taken::InTurn && self.hall.desk.has_more() => front.hold(),
             Some(front) => front.let_go(),
             None => {}
         }

@@ -134,6 +134,11 @@ impl Worker {
         self.seat.drive(&self.shared, events, limit);
     }
 
+    /// True while the loop thread drives. What is done after a `false` is done before the next `on_takeover`.
+    pub fn loop_thread_drives(&self) -> bool {
+        self.seat.loop_drives()
+    }
+
     /// Ends the current or the next wait of [`Worker::drive`]. From any thread.
     pub fn ring(&self) {
         self.shared.call();

@@ -26,6 +26,8 @@ pub(crate) struct Seat {
     app_turns: AtomicU64,
     /// An app thread waits for the seat.
     wanted: AtomicBool,
+    /// The loop thread has the seat, or is about to have it.
+    loop_drives: AtomicBool,
     /// The loop thread sleeps without a limit.
     watch_asleep: AtomicBool,
     stopped: AtomicBool,
@@ -39,6 +41,7 @@ impl Seat {
             app_drives: AtomicBool::new(false),
             app_turns: AtomicU64::new(0),
             wanted: AtomicBool::new(false),
+            loop_drives: AtomicBool::new(false),
             watch_asleep: AtomicBool::new(false),
             stopped: AtomicBool::new(false),
             watcher: OnceLock::new(),
@@ -59,6 +62,11 @@ impl Seat {
             }
         }
         shared.take_events(events);
+    }
+
+    /// True while the loop thread has the seat, and in the moment before, when `on_takeover` is called.
+    pub(crate) fn loop_drives(&self) -> bool {
+        self.loop_drives.load(Ordering::SeqCst)
     }
 
     fn take(&self, shared: &Shared) -> MutexGuard<'_, Reactor> {
@@ -109,8 +117,11 @@ impl Seat {
                 seen = turns;
             } else {
                 shared.counters.takeovers.fetch_add(1, Ordering::Relaxed);
+                // In this order: who sees the flag unset does something before the takeover, and is told of it.
+                self.loop_drives.store(true, Ordering::SeqCst);
                 (shared.settings.on_takeover)();
                 self.drive_as_loop(shared);
+                self.loop_drives.store(false, Ordering::SeqCst);
                 seen = self.app_turns.load(Ordering::Relaxed);
             }
         }
