@@ -33,6 +33,9 @@ look() {
     elif ! "$python" -c 'import ensurepip, venv' 2>/dev/null; then
         missing+=(python3-venv)
     fi
+    if [ "$what" = test ]; then
+        command -v valgrind >/dev/null || missing+=(valgrind)
+    fi
     if [ "$what" = test ] && [ "${BROWSER:-yes}" != no ]; then
         command -v chromium >/dev/null || missing+=(chromium)
         command -v chromedriver >/dev/null || missing+=(chromium-driver)

@@ -47,7 +47,9 @@ def limit() -> Recipe:
 def fairlead(workload: Workload, interpreter: str) -> Recipe:
     app = HELLO_APP if workload.mode == "http" else ECHO_APP
     listen = ("--http-socket", "127.0.0.1:{port}")
-    command = (interpreter, "-m", "fairlead", *listen, "--wsgi-file", app, *workload.host_options)
+    # As for the peers: no line per request.
+    quiet = ("--disable-logging",)
+    command = (interpreter, "-m", "fairlead", *listen, *quiet, "--wsgi-file", app, *workload.host_options)
     return Recipe("fairlead", "Fairlead", command)
 
 

@@ -1,4 +1,4 @@
-"""Runs `contract.c`, where the promises of the C interface stand, also under valgrind where that is installed."""
+"""Runs `contract.c`, where the promises of the C interface stand, also under valgrind."""
 
 from __future__ import annotations
 
@@ -20,8 +20,7 @@ def test_the_interface_keeps_its_promises(compiled):
 @pytest.mark.parametrize("order", ["orderly", "any"])
 def test_no_memory_is_misused_and_none_is_lost_in_good_order(compiled, order):
     valgrind = shutil.which("valgrind")
-    if valgrind is None:
-        pytest.skip("valgrind is not installed")
+    assert valgrind is not None, "valgrind is not installed: apt-get install valgrind"
     leaks = ["--leak-check=full", "--errors-for-leak-kinds=definite,indirect"] if order == "orderly" else []
     command = [valgrind, "--quiet", "--error-exitcode=9", *leaks, compiled(CONTRACT), order]
     run = subprocess.run(command, capture_output=True, text=True, timeout=2 * TIMEOUT_S)

@@ -74,18 +74,24 @@ impl<R> Desk<R> {
         }
     }
 
-    /// A request arrives. True if it got a slot: the host must look.
+    /// A request arrives. True if it got a slot: the host must look, see [`Desk::announce`].
     pub(crate) fn put(&self, request: R) -> bool {
         let mut state = self.lock();
         if state.running < state.slots {
             state.running += 1;
             state.given.push_back(request);
-            self.wake_if_needed(&state);
             true
         } else {
             state.waiting.push_back(request);
             false
         }
+    }
+
+    /// Wakes a thread for what was put. Once for a batch: woken for the first request a thread would, on one core, push
+    /// the front aside before it has read the second.
+    pub(crate) fn announce(&self) {
+        let state = self.lock();
+        self.wake_if_needed(&state);
     }
 
     /// For a host with one thread.
@@ -290,6 +296,7 @@ mod tests {
         });
         for request in 0..20_000 {
             desk.put(request);
+            desk.announce();
         }
         let mut seen: Vec<u32> = (0..20_000)
             .map(|_| {
@@ -327,6 +334,7 @@ mod tests {
         for request in 0..6 {
             desk.put(request);
         }
+        desk.announce();
         let mut seen: Vec<u32> = (0..6)
             .map(|_| arrivals.recv_timeout(LONG.unwrap()).expect("nobody came"))
             .collect();

@@ -239,7 +239,7 @@ impl Handoff for Hall {
         let Some(hall) = self.this.get().and_then(Weak::upgrade) else {
             return;
         };
-        if self.desk.put(Box::new(Request::new(request, exchange, hall))) && self.delivery == Delivery::Loop {
+        if self.desk.put(Box::new(Request::new(request, exchange, hall))) {
             self.arrived.store(true, Ordering::Relaxed);
         }
     }
@@ -247,7 +247,10 @@ impl Handoff for Hall {
     fn turn_ended(&self) {
         // One wake-up for all requests of the front's turn.
         if self.arrived.swap(false, Ordering::Relaxed) {
-            self.worker.ring();
+            match self.delivery {
+                Delivery::Loop => self.worker.ring(),
+                Delivery::Threads => self.desk.announce(),
+            }
         }
     }
 

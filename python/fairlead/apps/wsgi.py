@@ -111,8 +111,10 @@ class WsgiCaller:
 
     def run(self, request: Request) -> None:
         """Serve one request to its end."""
+        # Never taken back: the host runs each unit in a context of its own.
         current.set(request)
-        started = time.monotonic()
+        logged = self._access.enabled
+        started = time.monotonic() if logged else 0.0
         response = Response(request, self._timeout_s, self._log.error)
         core = self._cores.popleft() if self._cores else None
         environ: dict[str, Any] = {}
@@ -131,13 +133,12 @@ class WsgiCaller:
             self.requests += 1
             if self._after_request is not None:
                 self._run_hook(self._after_request)
-            if self._access.enabled:
+            if logged:
                 self._write_access(request, response, environ, time.monotonic() - started)
             if core is not None and self._cores is not None:
                 self._cores.append(core)
             # Last: from here on another unit may start.
             request.complete()
-            current.set(None)
 
     def _environ(self, request: Request, core: int | None) -> dict[str, Any]:
         environ = request.environ(self._base)
@@ -169,8 +170,7 @@ class WsgiCaller:
             self._send(request, response, result)
         finally:
             # PEP 3333: `close` is called whatever became of the response.
-            close = getattr(result, "close", None)
-            if close is not None:
+            if type(result) is not list and (close := getattr(result, "close", None)) is not None:
                 close()
 
     def _send(self, request: Request, response: Response, result: Any) -> None:
@@ -183,8 +183,10 @@ class WsgiCaller:
             pass  # the application met a refused handshake and returned nothing: None, [], "" or b""
         elif isinstance(result, bytes) and not self._item_by_item:
             response.whole(result)
+        elif type(result) is list and len(result) == 1 and type(result[0]) is bytes:
+            response.whole(result[0])  # by far the most frequent result; the next line would do, more slowly
         elif isinstance(result, (list, tuple)) and all(isinstance(item, bytes) for item in result):
-            response.whole(result[0] if len(result) == 1 else b"".join(result))
+            response.whole(b"".join(result))
         elif isinstance(result, Iterable):
             response.pieces(result, is_websocket=lambda: request.session is not None)
             request.release(1000, "")

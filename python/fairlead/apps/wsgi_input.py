@@ -17,6 +17,8 @@ _BLOCK = 65536
 class Input:
     """A body. Errors are OSError with uWSGI's texts; a client that sends nothing for too long is one."""
 
+    __slots__ = ("_ahead", "_position", "_request", "_timeout_s")
+
     def __init__(self, request: Request, timeout_s: float) -> None:
         self._request = request
         self._timeout_s = timeout_s
