@@ -1,18 +1,40 @@
 //! A request's variables as a WSGI environ (PEP 3333): native strings that hold Latin-1.
 
+use std::collections::HashMap;
+use std::sync::{Mutex, PoisonError};
+
 use fairlead_engine::Head;
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyString};
+
+/// Variable names that are kept as Python strings. They repeat from request to request, and making each anew takes a tenth
+/// of a small request; the bound is there because clients choose header names.
+const NAMES: usize = 512;
+
+static KNOWN: Mutex<Option<HashMap<String, Py<PyString>>>> = Mutex::new(None);
 
 /// Adds the CGI variables to `environ`.
 pub(crate) fn fill(environ: &Bound<'_, PyDict>, head: &Head) -> PyResult<()> {
     let py = environ.py();
     let mut outcome = Ok(());
+    // Storing strings in a dict runs no Python code, so nothing can come back here while the lock is held.
+    let mut known = KNOWN.lock().unwrap_or_else(PoisonError::into_inner);
+    let known = known.get_or_insert_with(HashMap::new);
     head.for_each_cgi_variable(|name, value| {
-        if outcome.is_ok() {
-            // Names repeat from request to request; interning makes them one object for all environs.
-            outcome = environ.set_item(PyString::intern(py, name), latin1(py, value));
+        if outcome.is_err() {
+            return;
         }
+        let value = latin1(py, value);
+        outcome = match known.get(name) {
+            Some(name) => environ.set_item(name, value),
+            None => {
+                let interned = PyString::intern(py, name);
+                if known.len() < NAMES {
+                    known.insert(name.to_owned(), interned.clone().unbind());
+                }
+                environ.set_item(interned, value)
+            }
+        };
     });
     outcome
 }
