@@ -51,7 +51,9 @@ def write(folder: Path, name: str, text: str, facts: dict[str, str], outcomes: l
         }
         for outcome in outcomes
     ]
-    (folder / f"{name}.json").write_text(json.dumps({"facts": facts, "rows": rows}, indent=1) + "\n")
+    data = json.dumps({"facts": facts, "rows": rows}, indent=1)
+    # Relative to the repository: a result is committed, and where somebody keeps their checkout is nobody's business.
+    (folder / f"{name}.json").write_text(data.replace(f"{Path(__file__).resolve().parents[2]}/", "") + "\n")
     return page
 
 
