@@ -96,11 +96,31 @@ static int is(fl_bytes bytes, const char *text) {
     return bytes.data != NULL && bytes.size == strlen(text) && memcmp(bytes.data, text, bytes.size) == 0;
 }
 
+
+/* Waits outside of the engine; a ring, a timer and a time-out each make a descriptor readable, and a poll takes it back. */
+static void foreign_loops_are_told(fl_engine *engine, const int descriptors[2]) {
+    struct pollfd both[] = {{descriptors[0], POLLIN, 0}, {descriptors[1], POLLIN, 0}};
+    fl_event event;
+    CHECK(fl_engine_poll(engine, &event, 1, 0) == 0 && fl_engine_leave(engine) == FL_OK);
+    CHECK(poll(both, 2, 0) == 0);
+    CHECK(fl_engine_ring(engine) == FL_OK && poll(both, 2, 10000) >= 1);
+    CHECK(fl_engine_poll(engine, &event, 1, 0) == 0 && fl_engine_leave(engine) == FL_OK);
+    CHECK(poll(both, 2, 0) == 0);
+    CHECK(fl_engine_wake_at(engine, 20, 77) == FL_OK && poll(both, 2, 10000) >= 1);
+    for (;;) { /* first the arrival of the timer, then its end */
+        int count = fl_engine_poll(engine, &event, 1, 0);
+        if (count == 1) break;
+        CHECK(count == 0 && fl_engine_leave(engine) == FL_OK && poll(both, 2, 10000) >= 1);
+    }
+    CHECK(event.kind == FL_EVENT_DEADLINE && event.token == 77);
+}
+
 static void misuse_is_answered_and_changes_nothing(void) {
     struct { fl_settings known; unsigned char later[64]; } large;
     fl_settings settings;
     fl_engine *engine = (fl_engine *)&settings;
     fl_engine *running;
+    int descriptors[2];
     fl_request *request;
     fl_session *session;
     fl_message message;
@@ -152,7 +172,8 @@ static void misuse_is_answered_and_changes_nothing(void) {
 
     REFUSED(fl_engine_poll(NULL, &event, 1, 0));
     REFUSED(fl_engine_wait_request(NULL, 0, &request));
-    REFUSED(fl_engine_descriptor(NULL));
+    REFUSED(fl_engine_descriptors(NULL, descriptors));
+    REFUSED(fl_engine_leave(NULL));
     REFUSED(fl_engine_ring(NULL));
     REFUSED(fl_engine_wake_at(NULL, 0, 0));
     REFUSED(fl_engine_drain(NULL, 1001, NULL));
@@ -210,7 +231,9 @@ static void misuse_is_answered_and_changes_nothing(void) {
     REFUSED(fl_engine_drain(running, 1000, "\xff"));
     REFUSED(fl_engine_port(running, 1));
     CHECK(fl_engine_address(running, 1) == NULL && strncmp(fl_engine_address(running, 0), "127.0.0.1:", 10) == 0);
-    CHECK(fl_engine_descriptor(running) >= 0);
+    CHECK(fl_engine_descriptors(running, descriptors) == FL_OK);
+    CHECK(descriptors[0] >= 0 && descriptors[1] >= 0 && descriptors[0] != descriptors[1]);
+    foreign_loops_are_told(running, descriptors);
     CHECK(fl_engine_free(running) == FL_OK);
 }
 

@@ -178,9 +178,11 @@ int fl_engine_poll(fl_engine *engine, fl_event *events, size_t capacity, int tim
 /* THREADS. Blocks until there is a request: FL_OK, FL_TIMEOUT, or FL_END once the engine is dismissed or stopped. */
 int fl_engine_wait_request(fl_engine *engine, int timeout_ms, fl_request **request);
 
-/* LOOP, on a foreign event loop: polls readable when fl_engine_poll has something to do. Only poll it. A hint at present:
- * call fl_engine_poll with time-out 0 every few milliseconds besides. */
-int fl_engine_descriptor(const fl_engine *engine);
+/* LOOP, on a foreign event loop: two descriptors, of which at least one polls readable while fl_engine_poll has something
+ * to do. Watch both, level-triggered, and only poll them. When one is readable: fl_engine_poll with time-out 0, deal with
+ * its events, then fl_engine_leave, which lets go what was sent and arms the descriptors. Begin with fl_engine_leave. */
+int fl_engine_descriptors(const fl_engine *engine, int *descriptors);
+int fl_engine_leave(fl_engine *engine);
 
 /* LOOP. Ends the current or the next wait of fl_engine_poll. Not from a signal handler: use a thread in sigwait(3). */
 int fl_engine_ring(fl_engine *engine);

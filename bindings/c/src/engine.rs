@@ -194,19 +194,39 @@ pub unsafe extern "C" fn fl_engine_wait_request(
     })
 }
 
-/// A descriptor for a foreign event loop: it polls readable when `fl_engine_poll` has something to do. Belongs to the
-/// engine; only poll it. Negative status on misuse. From any thread.
+/// Two descriptors for a foreign event loop: at least one of them polls readable while `fl_engine_poll` has something to
+/// do. Watch both, level-triggered; call `fl_engine_poll` with time-out 0 when one is readable, and `fl_engine_leave` when
+/// its events are dealt with. They belong to the engine; only poll them. From any thread.
 ///
-/// A hint, not a promise, at present: while nobody polls, the engine's own thread takes turns and may take the readiness
-/// with it. Call `fl_engine_poll` with time-out 0 every few milliseconds besides.
+/// # Safety
+/// `engine` is NULL or live; `descriptors` is NULL or has room for two.
+#[no_mangle]
+pub unsafe extern "C" fn fl_engine_descriptors(engine: *const fl_engine, descriptors: *mut c_int) -> c_int {
+    guarded(|| {
+        // SAFETY: the caller's promise.
+        let engine = unsafe { live(engine) }?;
+        let found = engine
+            .engine
+            .descriptors()
+            .map_err(|error| Failure::system(&error))?;
+        for (index, descriptor) in found.into_iter().enumerate() {
+            // SAFETY: as above; room for two was promised.
+            unsafe { put(descriptors.wrapping_add(index), descriptor) }?;
+        }
+        Ok(FL_OK)
+    })
+}
+
+/// The host goes back to its own loop: what was sent leaves, and from here on a change makes a descriptor readable.
 ///
 /// # Safety
 /// `engine` is NULL or live.
 #[no_mangle]
-pub unsafe extern "C" fn fl_engine_descriptor(engine: *const fl_engine) -> c_int {
+pub unsafe extern "C" fn fl_engine_leave(engine: *mut fl_engine) -> c_int {
     guarded(|| {
         // SAFETY: the caller's promise.
-        Ok(unsafe { live(engine) }?.engine.descriptor())
+        unsafe { live(engine) }?.engine.leave_to_foreign_loop();
+        Ok(FL_OK)
     })
 }
 

@@ -1,8 +1,11 @@
 //! The greenlet host's innermost loop: poll the engine, switch to each unit that has something to do.
 //!
 //! It stands here and not in Python because a hub in Python costs 10–25 % with many connections. A unit parks with a
-//! token (slot and count); the hub keeps its greenlet in the slot until the event with this token comes. An event
-//! of an earlier wait finds another count and is dropped, so a kill or a time-out needs no clean-up elsewhere.
+//! token; the hub keeps its greenlet until the event with this token comes (`parked`).
+//!
+//! The hub may be the loop itself ([`Hub::run`]), or live on another one's (gevent's hub, a greenlet that runs asyncio):
+//! then [`Hub::turn`] is that loop's callback whenever a descriptor of the engine is ready. A unit's own threads wait here
+//! too; they block until the hub's turn lets them go.
 //!
 //! Greenlets are used again: a unit that has ended rests in the hub until the next request comes. A new greenlet costs
 //! CPython an `mmap` and an `munmap` of its data stack, a quarter of a small request in a profile.
@@ -10,8 +13,8 @@
 //! Switch safety: the table is locked for single steps only; the greenlet to switch to is taken out of it first.
 
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::time::{Duration, Instant};
 
 use fairlead_engine as fl;
 use fl::{Event, Token};
@@ -20,9 +23,12 @@ use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
 use pyo3::types::PyTuple;
 
+use crate::descriptors;
 use crate::engine::Engine;
 use crate::greenlet;
+use crate::parked::{Parked, Unit};
 use crate::request::Request;
+use crate::session::Session;
 use crate::waiting::Waiter;
 
 /// Greenlets that may rest at once. Each keeps its data stack; more would seldom be needed at the same time.
@@ -37,25 +43,16 @@ pub(crate) struct Hub {
 
 pub(crate) struct HubCore {
     engine: Arc<fl::Engine>,
+    /// The greenlet that units switch to when they park, and the thread it lives in.
     greenlet: PyOnceLock<Py<PyAny>>,
-    parked: Mutex<Parked>,
+    thread: OnceLock<usize>,
+    parked: Parked,
     resting: Mutex<Vec<Py<PyAny>>>,
     spawned: Mutex<Vec<Py<PyAny>>>,
     stopping: AtomicBool,
     killing: AtomicBool,
-}
-
-#[derive(Default)]
-struct Parked {
-    slots: Vec<Slot>,
-    free: Vec<u32>,
-}
-
-#[derive(Default)]
-struct Slot {
-    count: u32,
-    unit: Option<Py<PyAny>>,
-    deadline_passed: bool,
+    /// `start(request)` is called on the hub and returns soon, instead of being a greenlet's life.
+    starts_itself: bool,
 }
 
 /// Why a parked unit runs again.
@@ -68,37 +65,45 @@ pub(crate) enum Woken {
 }
 
 impl HubCore {
-    fn lock(&self) -> MutexGuard<'_, Parked> {
-        self.parked.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// Gives the current greenlet a token to wait under.
+    /// Gives the current greenlet a token to wait under, or the current thread if it is not the hub's.
     pub(crate) fn prepare(&self, py: Python<'_>) -> PyResult<Token> {
+        if self.is_elsewhere() {
+            return Ok(self.parked.enter(Unit::Thread(std::thread::current())));
+        }
         let unit = greenlet::current(py)?;
         if self.greenlet.get(py).is_none_or(|hub| hub.is(&unit)) {
             return Err(PyRuntimeError::new_err(
                 "this call waits, and only a request's greenlet can wait: the hub itself must not stop",
             ));
         }
-        let mut parked = self.lock();
-        let index = parked.free.pop().unwrap_or_else(|| {
-            parked.slots.push(Slot::default());
-            (parked.slots.len() - 1) as u32
-        });
-        let slot = &mut parked.slots[index as usize];
-        slot.count = slot.count.wrapping_add(1);
-        slot.unit = Some(unit.unbind());
-        slot.deadline_passed = false;
-        Ok(u64::from(slot.count) << 32 | u64::from(index))
+        Ok(self.parked.enter(Unit::Greenlet(unit.unbind())))
+    }
+
+    /// True on a thread that is not the hub's.
+    fn is_elsewhere(&self) -> bool {
+        self.thread.get().is_some_and(|hub| *hub != this_thread())
+    }
+
+    /// Gives `callback` a token to be called under, with `True` if its deadline passed.
+    pub(crate) fn prepare_callback(&self, callback: Py<PyAny>) -> Token {
+        self.parked.enter(Unit::Callback(callback))
     }
 
     /// The unit does not wait after all. True if it still stood in the table.
     pub(crate) fn cancel(&self, token: Token) -> bool {
-        self.take(token, false).is_some()
+        self.parked.take(token, false).is_some()
     }
 
-    /// Switches to the hub until the token's event or the limit.
+    /// Reports a deadline to whoever waits under the token.
+    pub(crate) fn wake_at(&self, limit: Duration, token: Token) {
+        self.engine.wake_at(limit, token);
+    }
+
+    /// Switches to the hub until the token's event or the limit; a thread of the unit's blocks.
     pub(crate) fn park(&self, py: Python<'_>, token: Token, limit: Option<Duration>) -> PyResult<Woken> {
+        if self.is_elsewhere() {
+            return Ok(py.detach(|| self.block(token, limit)));
+        }
         if let Some(limit) = limit {
             self.engine.wake_at(limit, token);
         }
@@ -110,26 +115,27 @@ impl HubCore {
         // Whoever switched here may not have been the hub (a kill, or the app's own switch).
         self.cancel(token);
         outcome?;
-        let slot = token as u32 as usize;
-        let deadline = self
-            .lock()
-            .slots
-            .get(slot)
-            .is_some_and(|s| s.count == (token >> 32) as u32 && s.deadline_passed);
-        Ok(if deadline { Woken::Deadline } else { Woken::Event })
+        Ok(if self.parked.deadline_passed(token) {
+            Woken::Deadline
+        } else {
+            Woken::Event
+        })
     }
 
-    fn take(&self, token: Token, deadline: bool) -> Option<Py<PyAny>> {
-        let index = token as u32;
-        let mut parked = self.lock();
-        let slot = parked.slots.get_mut(index as usize)?;
-        if slot.count != (token >> 32) as u32 {
-            return None;
+    fn block(&self, token: Token, limit: Option<Duration>) -> Woken {
+        let deadline = limit.and_then(|limit| Instant::now().checked_add(limit));
+        while self.parked.waits(token) {
+            // A wake-up between the question and this line is remembered by the park.
+            match deadline.map(|at| at.saturating_duration_since(Instant::now())) {
+                None => std::thread::park(),
+                Some(left) if left.is_zero() => {
+                    let in_time = !self.cancel(token);
+                    return if in_time { Woken::Event } else { Woken::Deadline };
+                }
+                Some(left) => std::thread::park_timeout(left),
+            }
         }
-        let unit = slot.unit.take()?;
-        slot.deadline_passed = deadline;
-        parked.free.push(index);
-        Some(unit)
+        Woken::Event
     }
 
     fn handle(
@@ -140,12 +146,12 @@ impl HubCore {
         hub: &Bound<'_, PyAny>,
     ) -> PyResult<()> {
         let outcome = match event {
-            Event::Wake(token) => self
-                .take(token, false)
-                .map(|unit| greenlet::switch(unit.bind(py), None)),
-            Event::Deadline(token) => self
-                .take(token, true)
-                .map(|unit| greenlet::switch(unit.bind(py), None)),
+            Event::Wake(token) => self.resume(py, token, false),
+            Event::Deadline(token) => self.resume(py, token, true),
+            Event::Request(request) if self.starts_itself => {
+                let request = Request::wrap(py, request, Waiter::Hub(Arc::clone(self)))?;
+                Some(start.call1((request,)))
+            }
             Event::Request(request) => {
                 let request = Request::wrap(py, request, Waiter::Hub(Arc::clone(self)))?;
                 let resting = self.resting().pop();
@@ -173,37 +179,74 @@ impl HubCore {
         Ok(())
     }
 
+    fn resume<'py>(
+        &self,
+        py: Python<'py>,
+        token: Token,
+        deadline: bool,
+    ) -> Option<PyResult<Bound<'py, PyAny>>> {
+        match self.parked.take(token, deadline)? {
+            Unit::Greenlet(unit) => Some(greenlet::switch(unit.bind(py), None)),
+            Unit::Thread(thread) => {
+                thread.unpark();
+                None
+            }
+            Unit::Callback(callback) => Some(callback.bind(py).call1((deadline,))),
+        }
+    }
+
     fn resting(&self) -> MutexGuard<'_, Vec<Py<PyAny>>> {
         self.resting.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn start_spawned(&self, py: Python<'_>, hub: &Bound<'_, PyAny>) -> PyResult<bool> {
+    /// Takes the greenlet for the hub, once.
+    fn live_in<'py>(&self, py: Python<'py>, greenlet: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyAny>> {
+        if self.greenlet.set(py, greenlet.clone().unbind()).is_err() {
+            return Err(PyRuntimeError::new_err("this hub runs already, or has run"));
+        }
+        let _ = self.thread.set(this_thread());
+        Ok(greenlet.clone())
+    }
+
+    fn attached<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
+        let hub = self.greenlet.get(py).map(|hub| hub.bind(py).clone());
+        hub.ok_or_else(|| PyRuntimeError::new_err("the hub has no loop yet; attach it first"))
+    }
+
+    /// Stopped, and nothing is left to do. Ends the greenlets that rest.
+    fn is_over(&self) -> bool {
+        let over = self.stopping.load(Ordering::SeqCst) && self.engine.is_quiet();
+        if over {
+            // Dropping a resting greenlet ends it, by GreenletExit inside its `rest`.
+            let resting = std::mem::take(&mut *self.resting());
+            drop(resting);
+        }
+        over
+    }
+
+    fn start_spawned(&self, py: Python<'_>, hub: &Bound<'_, PyAny>) -> PyResult<()> {
+        if self.nothing_spawned() {
+            return Ok(());
+        }
         let spawned = std::mem::take(&mut *self.spawned.lock().unwrap_or_else(PoisonError::into_inner));
-        let any = !spawned.is_empty();
         for run in spawned {
             let unit = greenlet::new(run.bind(py), hub)?;
             if let Err(error) = greenlet::switch(&unit, None) {
                 error.write_unraisable(py, Some(run.bind(py)));
             }
         }
-        Ok(any)
+        Ok(())
+    }
+
+    fn nothing_spawned(&self) -> bool {
+        self.spawned
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .is_empty()
     }
 
     fn kill_all(&self, py: Python<'_>) {
-        let units: Vec<_> = {
-            let mut parked = self.lock();
-            let Parked { slots, free } = &mut *parked;
-            slots
-                .iter_mut()
-                .enumerate()
-                .filter_map(|(index, slot)| {
-                    let unit = slot.unit.take()?;
-                    free.push(index as u32);
-                    Some(unit)
-                })
-                .collect()
-        };
-        for unit in units {
+        for unit in self.parked.take_greenlets() {
             let unit = unit.bind(py);
             if greenlet::is_active(unit) {
                 if let Err(error) = greenlet::kill(unit) {
@@ -214,20 +257,30 @@ impl HubCore {
     }
 }
 
+/// Tells threads apart; cheaper than their ids, and asked for each wait.
+fn this_thread() -> usize {
+    thread_local!(static MINE: u8 = const { 0 });
+    MINE.with(|mine| std::ptr::from_ref(mine) as usize)
+}
+
 #[pymethods]
 impl Hub {
+    /// `starts_itself`: `start(request)` begins the unit in its own way and returns at once.
     #[new]
-    fn new(py: Python<'_>, engine: &Bound<'_, Engine>) -> PyResult<Self> {
+    #[pyo3(signature = (engine, *, starts_itself=false))]
+    fn new(py: Python<'_>, engine: &Bound<'_, Engine>, starts_itself: bool) -> PyResult<Self> {
         greenlet::load(py)?;
         Ok(Self {
             core: Arc::new(HubCore {
                 engine: engine.get().inner()?,
                 greenlet: PyOnceLock::new(),
-                parked: Mutex::default(),
+                thread: OnceLock::new(),
+                parked: Parked::default(),
                 resting: Mutex::default(),
                 spawned: Mutex::default(),
                 stopping: AtomicBool::new(false),
                 killing: AtomicBool::new(false),
+                starts_itself,
             }),
         })
     }
@@ -236,24 +289,19 @@ impl Hub {
     /// greenlets the units are to be.
     fn run(&self, py: Python<'_>, start: Bound<'_, PyAny>) -> PyResult<()> {
         let core = &self.core;
-        let hub = greenlet::current(py)?;
-        if core.greenlet.set(py, hub.clone().unbind()).is_err() {
-            return Err(PyRuntimeError::new_err("this hub runs already, or has run"));
-        }
+        let hub = core.live_in(py, &greenlet::current(py)?)?;
         let mut events = Vec::new();
         loop {
             // Without releasing the GIL if something is there: under load that saves a contended lock per turn.
             core.engine.poll(&mut events, Some(Duration::ZERO));
-            if events.is_empty() && !core.start_spawned(py, &hub)? {
-                if core.stopping.load(Ordering::SeqCst) && core.engine.is_quiet() {
-                    // Dropping a resting greenlet ends it, by GreenletExit inside its `rest`.
-                    let resting = std::mem::take(&mut *core.resting());
-                    drop(resting);
-                    return Ok(());
-                }
+            core.start_spawned(py, &hub)?;
+            if events.is_empty() {
                 if core.killing.swap(false, Ordering::SeqCst) {
                     core.kill_all(py);
                     continue;
+                }
+                if core.is_over() {
+                    return Ok(());
                 }
                 // While stopping, the end of a closing connection is no event: look at it again soon.
                 let limit = core
@@ -267,6 +315,79 @@ impl Hub {
                 core.handle(py, event, &start, &hub)?;
             }
         }
+    }
+
+    /// For a hub on another loop: units switch to `greenlet`, the one that runs that loop, when they park. Answers the
+    /// descriptors to watch for reading, level-triggered; a first `turn` has to follow.
+    fn attach(&self, py: Python<'_>, greenlet: &Bound<'_, PyAny>) -> PyResult<(i32, i32)> {
+        self.core.live_in(py, greenlet)?;
+        let [readiness, bell] = self.core.engine.descriptors()?;
+        Ok((readiness, bell))
+    }
+
+    /// One turn, to be called on the attached greenlet when a descriptor is readable: starts units by `start(request)` and
+    /// goes on with those whose wait is over. False once stopped and all units have ended. After it, and after what it
+    /// woke has run, `leave`.
+    fn turn(&self, py: Python<'_>, start: &Bound<'_, PyAny>) -> PyResult<bool> {
+        let core = &self.core;
+        let hub = core.attached(py)?;
+        let mut events = Vec::new();
+        core.engine.poll(&mut events, Some(Duration::ZERO));
+        core.start_spawned(py, &hub)?;
+        for event in events {
+            core.handle(py, event, start, &hub)?;
+        }
+        if core.killing.swap(false, Ordering::SeqCst) {
+            core.kill_all(py);
+        }
+        Ok(!core.is_over())
+    }
+
+    /// The loop goes on with something else: what was sent leaves, and from here on a change makes a descriptor readable.
+    fn leave(&self) {
+        self.core.engine.leave_to_foreign_loop();
+    }
+
+    /// Parks the calling unit until a descriptor is ready, for at most `timeout` seconds: `readable` and `writable` hold
+    /// descriptors of the application's own, `session` waits for a message too. Answers the first descriptor found ready, -1
+    /// for the session, None after the time-out.
+    ///
+    /// Raises OSError for a descriptor that cannot be polled.
+    #[pyo3(signature = (readable, writable, session=None, timeout=None))]
+    fn wait_descriptors(
+        &self,
+        py: Python<'_>,
+        readable: Vec<i32>,
+        writable: Vec<i32>,
+        session: Option<&Bound<'_, Session>>,
+        timeout: Option<f64>,
+    ) -> PyResult<Option<i32>> {
+        let limit = timeout.map(crate::waiting::seconds).transpose()?;
+        let core = &self.core;
+        let connection = session.map(|session| session.get().connection());
+        let token = core.prepare(py)?;
+        let watches = descriptors::watch(&core.engine, token, &readable, &writable).inspect_err(|_| {
+            core.cancel(token);
+        })?;
+        match connection.map(|connection| connection.wait_receive(token)) {
+            None | Some(fl::Waiting::Registered) => {}
+            Some(fl::Waiting::Ready) => {
+                core.cancel(token);
+                return Ok(Some(-1));
+            }
+            Some(fl::Waiting::Taken) => {
+                core.cancel(token);
+                return Err(Session::taken());
+            }
+        }
+        let outcome = core.park(py, token, limit);
+        if let Some(connection) = connection {
+            connection.forget(token);
+        }
+        outcome?;
+        let ready = watches.iter().find(|(_, watch)| watch.has_fired());
+        let message = connection.is_some_and(|connection| connection.has_something());
+        Ok(ready.map(|(descriptor, _)| *descriptor).or(message.then_some(-1)))
     }
 
     /// Starts `run()` in a greenlet of its own with the hub's next turn. It holds no slot: `run` of the hub does not wait

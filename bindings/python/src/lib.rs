@@ -5,10 +5,12 @@
 //! never entered from inside `detach`. The only `unsafe` is greenlet's C API in `greenlet` and two calls of CPython's.
 
 mod current;
+mod descriptors;
 mod engine;
 mod environ;
 mod greenlet;
 mod hub;
+mod parked;
 mod payload;
 mod request;
 mod session;

@@ -38,6 +38,14 @@ impl Session {
         }
     }
 
+    pub(crate) fn taken() -> PyErr {
+        PyRuntimeError::new_err("another unit is waiting for this connection's next message already")
+    }
+
+    pub(crate) fn connection(&self) -> &Arc<fl::Connection> {
+        &self.connection
+    }
+
     /// The next message as `take` makes it; `None` when the limit passed.
     fn next<'py>(
         &self,
@@ -67,9 +75,7 @@ impl Session {
                 |token| connection.forget(token),
             )?;
             if taken {
-                return Err(PyRuntimeError::new_err(
-                    "another unit is waiting for this connection's next message already",
-                ));
+                return Err(Self::taken());
             }
             match connection.receive(None, &take) {
                 Received::Message(message) => return message.map(Some),
@@ -144,6 +150,30 @@ impl Session {
         let is_value_error = error.is_instance_of::<PyValueError>(py)
             && !error.is_instance_of::<pyo3::exceptions::PyUnicodeError>(py);
         is_value_error || closed_class(py).is_ok_and(|class| error.is_instance(py, &class))
+    }
+
+    fn call_back(
+        &self,
+        callback: Py<PyAny>,
+        timeout: Option<f64>,
+        register: impl FnOnce(fl::Token) -> PyResult<bool>,
+    ) -> PyResult<Option<u64>> {
+        let limit = timeout.map(seconds).transpose()?;
+        let Waiter::Hub(hub) = &self.waiter else {
+            return Err(PyRuntimeError::new_err(
+                "threads have no loop that could call back",
+            ));
+        };
+        let token = hub.prepare_callback(callback);
+        let registered = register(token);
+        if !matches!(registered, Ok(true)) {
+            hub.cancel(token);
+            return registered.map(|_| None);
+        }
+        if let Some(limit) = limit {
+            hub.wake_at(limit, token);
+        }
+        Ok(Some(token))
     }
 
     fn closed_error(&self, py: Python<'_>) -> PyErr {
@@ -224,6 +254,32 @@ impl Session {
     /// Drops the TCP connection at once, without a Close.
     fn disconnect(&self) {
         self.connection.abandon(Lost::Dropped);
+    }
+
+    /// Has `callback(late)` called once on the hub's loop: when `receive_nowait` has something, or, with True, after
+    /// `timeout` seconds. Answers a token to `forget`, or None if there is something already; then nothing is called.
+    #[pyo3(signature = (callback, timeout=None))]
+    fn notify(&self, callback: Py<PyAny>, timeout: Option<f64>) -> PyResult<Option<u64>> {
+        let connection = &self.connection;
+        self.call_back(callback, timeout, |token| match connection.wait_receive(token) {
+            Waiting::Ready => Ok(false),
+            Waiting::Registered => Ok(true),
+            Waiting::Taken => Err(Self::taken()),
+        })
+    }
+
+    /// Like `notify`, for the moment when `send` would not wait.
+    #[pyo3(signature = (callback, timeout=None))]
+    fn notify_room(&self, callback: Py<PyAny>, timeout: Option<f64>) -> PyResult<Option<u64>> {
+        self.call_back(callback, timeout, |token| Ok(!self.connection.wait_room(token)))
+    }
+
+    /// The callback of this token will not be called any more.
+    fn forget(&self, token: u64) {
+        self.connection.forget(token);
+        if let Waiter::Hub(hub) = &self.waiter {
+            hub.cancel(token);
+        }
     }
 
     /// A descriptor that polls readable exactly while `receive` would not wait. Not to be read or closed.

@@ -3,14 +3,14 @@
 //! [`Hall`] is what requests, the front's handoff and the engine share. The front calls into it (as its `Handoff`) on the
 //! front's thread: it puts the request on the desk and rings the loop, nothing more.
 
-use std::os::fd::{OwnedFd, RawFd};
+use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd, RawFd};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError, Weak};
 use std::time::Duration;
 
 use fairlead_front::{Exchange, Front, FrontStatistics, Handoff, Listener, LogLevel};
 use fairlead_protocol::{CloseCode, ClosedBy, Closure, Lost, OriginPolicy, Request as Head};
-use fairlead_worker::{Connection, Token, Worker, WorkerSettings};
+use fairlead_worker::{Connection, Interest, Token, Watch, Worker, WorkerSettings};
 
 use crate::desk::{Desk, Released, Taken};
 use crate::parking::Parking;
@@ -163,9 +163,39 @@ impl Engine {
         self.hall.worker.wake_at(after, token);
     }
 
-    /// A descriptor that polls readable while [`Engine::poll`] has something to do; for hosts on a foreign loop.
-    pub fn descriptor(&self) -> RawFd {
-        self.hall.worker.descriptor()
+    /// For hosts on a foreign loop: descriptors of which at least one polls readable, level-triggered, while
+    /// [`Engine::poll`] has something to do. They stay the engine's; [`Engine::leave_to_foreign_loop`] before each wait.
+    ///
+    /// # Errors
+    /// The system's, when no descriptor is free.
+    pub fn descriptors(&self) -> std::io::Result<[RawFd; 2]> {
+        Ok(self
+            .hall
+            .worker
+            .descriptors()?
+            .map(|descriptor| descriptor.as_raw_fd()))
+    }
+
+    /// Call it when all that an [`Engine::poll`] without a wait told is dealt with: what was sent leaves, and from here on
+    /// a change makes a descriptor readable.
+    pub fn leave_to_foreign_loop(&self) {
+        if let Some(front) = self.front() {
+            front.let_go();
+        }
+        self.hall.worker.leave_to_foreign_loop();
+    }
+
+    /// Reports [`Event::Wake`] with this token once a descriptor of the app's own is ready, as long as the answer is kept.
+    ///
+    /// # Errors
+    /// The system's: not open, not pollable (a regular file), or too many descriptors.
+    pub fn watch(
+        &self,
+        descriptor: BorrowedFd<'_>,
+        interest: Interest,
+        token: Token,
+    ) -> std::io::Result<Watch> {
+        self.hall.worker.watch(descriptor, interest, token)
     }
 
     /// No new connections, and a Close with `code` on every open WebSocket. Requests in flight go on.

@@ -22,6 +22,6 @@ pub use fairlead_protocol::{
     is_utf8, Address, CloseCode, ClosedBy, Closure, Counters, HandshakeError, Limits, Lost, MessageKind,
     OriginPolicy, Request as Head, ResponseHead, Scheme, SessionSettings, Timing, UsageError, Version,
 };
-pub use fairlead_worker::{Connection, Received, Sent, Token, Waiting, WorkerSettings};
+pub use fairlead_worker::{Connection, Interest, Received, Sent, Token, Waiting, Watch, WorkerSettings};
 pub use request::{AcceptError, Gone, Request};
 pub use settings::{Delivery, LogSink, Settings};

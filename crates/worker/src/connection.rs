@@ -125,6 +125,12 @@ impl Connection {
         Received::Empty
     }
 
+    /// True if [`Connection::receive`] would return a message or the end.
+    pub fn has_something(&self) -> bool {
+        let state = self.lock();
+        state.session.message().is_some() || state.session.closed().is_some()
+    }
+
     /// Asks that the unit be woken when [`Connection::receive`] has something.
     pub fn wait_receive(&self, token: Token) -> Waiting {
         let mut state = self.lock();

@@ -5,15 +5,16 @@
 //! will sleep, and only then looks at the bell once more. So either the pusher sees a sleeper and wakes it, or
 //! the driver sees the bell and does not sleep.
 
-use std::os::fd::OwnedFd;
+use std::os::fd::{BorrowedFd, OwnedFd};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
 
 use fairlead_protocol::{CloseCode, Closure, SessionSettings, Time};
 
 use crate::connection::Connection;
-use crate::poller::Poller;
+use crate::poller::{HostBell, Poller};
+use crate::watch::Watches;
 use crate::Token;
 
 /// What the loop reports to the host. A closed list: nothing else ever wakes a unit.
@@ -113,6 +114,10 @@ pub(crate) struct Shared {
     arrivals: Mutex<Vec<Arrival>>,
     events: Mutex<Vec<Event>>,
     dirty: Mutex<Vec<Arc<Connection>>>,
+    pub(crate) watches: Watches,
+    /// Rung when something waits for a host whose own loop watches our descriptors, and the loop thread has taken the
+    /// readiness that would have told it. Made when such a host first waits.
+    host_bell: OnceLock<HostBell>,
     /// The loop thread has stopped looking for app threads that are away; see `direct`.
     pub(crate) scan_parked: AtomicBool,
 }
@@ -134,6 +139,8 @@ impl Shared {
             arrivals: Mutex::default(),
             events: Mutex::default(),
             dirty: Mutex::default(),
+            watches: Watches::default(),
+            host_bell: OnceLock::new(),
             scan_parked: AtomicBool::new(true),
         }
     }
@@ -154,7 +161,12 @@ impl Shared {
 
     /// True once after [`Shared::call`].
     pub(crate) fn was_called(&self) -> bool {
-        self.called.load(Ordering::SeqCst) && self.called.swap(false, Ordering::SeqCst)
+        self.is_called() && self.called.swap(false, Ordering::SeqCst)
+    }
+
+    /// True from [`Shared::call`] to [`Shared::was_called`].
+    pub(crate) fn is_called(&self) -> bool {
+        self.called.load(Ordering::SeqCst)
     }
 
     /// The driver begins a turn: what is pushed from here on rings anew.
@@ -174,6 +186,33 @@ impl Shared {
 
     pub(crate) fn wake_up(&self) {
         self.sleeping.store(false, Ordering::SeqCst);
+    }
+
+    /// The descriptor that is readable while the host bell is rung.
+    pub(crate) fn host_bell(&self) -> std::io::Result<BorrowedFd<'_>> {
+        let bell = match self.host_bell.get() {
+            Some(bell) => bell,
+            None => {
+                let bell = HostBell::new()?;
+                self.host_bell.get_or_init(|| bell)
+            }
+        };
+        Ok(bell.descriptor())
+    }
+
+    /// Rings if something waits for the host. Called by the loop thread, whose turns took the readiness.
+    pub(crate) fn call_host(&self) {
+        let Some(bell) = self.host_bell.get() else { return };
+        if self.is_called() || self.has_events() {
+            bell.ring();
+        }
+    }
+
+    /// The host is here. Before it takes the events: what comes later rings anew.
+    pub(crate) fn host_is_here(&self) {
+        if let Some(bell) = self.host_bell.get() {
+            bell.silence();
+        }
     }
 
     pub(crate) fn arrive(&self, arrival: Arrival) {

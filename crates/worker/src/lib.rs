@@ -29,11 +29,12 @@ mod poller;
 mod reactor;
 mod seat;
 mod timers;
+mod watch;
 
 #[cfg(test)]
 mod tests;
 
-use std::os::fd::{OwnedFd, RawFd};
+use std::os::fd::{BorrowedFd, OwnedFd};
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
@@ -45,6 +46,7 @@ pub use connection::{Connection, Received, Sent, Waiting};
 pub use doorbell::Doorbell;
 pub use inbox::{Event, Journal, WorkerSettings};
 pub use poller::{EpollPoller, Interest, Poller, Readiness};
+pub use watch::Watch;
 
 use inbox::{Arrival, Shared};
 use seat::Seat;
@@ -161,9 +163,32 @@ impl Worker {
         self.shared.poller.now()
     }
 
-    /// A descriptor that polls readable while [`Worker::drive`] has something to do; for hosts on a foreign loop.
-    pub fn descriptor(&self) -> RawFd {
-        self.shared.poller.descriptor()
+    /// For hosts on a foreign loop: descriptors of which at least one polls readable while [`Worker::drive`] has
+    /// something to do. Level-triggered; only to be polled. [`Worker::leave_to_foreign_loop`] before each wait.
+    ///
+    /// # Errors
+    /// The system's, when no descriptor is free.
+    pub fn descriptors(&self) -> std::io::Result<[BorrowedFd<'_>; 2]> {
+        Ok([self.shared.poller.descriptor(), self.shared.host_bell()?])
+    }
+
+    /// Call it when all events of a [`Worker::drive`] without a wait are dealt with: it flushes, and from here on a
+    /// change makes a descriptor readable.
+    pub fn leave_to_foreign_loop(&self) {
+        self.seat.leave_to_foreign_loop(&self.shared);
+    }
+
+    /// Reports [`Event::Wake`] with this token once `descriptor` is ready, as long as the answer is kept.
+    ///
+    /// # Errors
+    /// The system's: not open, not pollable (a regular file), or too many descriptors.
+    pub fn watch(
+        &self,
+        descriptor: BorrowedFd<'_>,
+        interest: Interest,
+        token: Token,
+    ) -> std::io::Result<Watch> {
+        Watch::start(&self.shared, descriptor, interest, token)
     }
 
     /// Starts the close handshake on every connection, with the driver's next turn; connections that join later are

@@ -1,17 +1,22 @@
 //! What the loop needs of the operating system: readiness, a way to be woken, and the time.
 //!
-//! [`Poller`] is the whole list; a platform joins by supplying these seven functions, and the tests supply a
+//! [`Poller`] is the whole list; a platform joins by supplying these nine functions, and the tests supply a
 //! fake. [`EpollPoller`] is Linux's. Registration works from every thread while another one waits, because a
 //! thread that reads its own socket takes it out of the loop and puts it back (see `direct`).
 
 use std::io;
 use std::mem::MaybeUninit;
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::OnceLock;
 use std::time::{Duration, Instant};
 
 use fairlead_protocol::Time;
-use rustix::event::{epoll, eventfd, EventfdFlags, Timespec};
+use rustix::event::{epoll, eventfd, poll, EventfdFlags, PollFd, PollFlags, Timespec};
 use rustix::io::Errno;
+use rustix::time::{
+    timerfd_create, timerfd_settime, Itimerspec, TimerfdClockId, TimerfdFlags, TimerfdTimerFlags,
+};
 
 /// What a registration wants to hear of.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
@@ -57,7 +62,11 @@ pub trait Poller: Send + Sync {
     /// Monotonic time, milliseconds since the poller was made.
     fn now(&self) -> Time;
     /// A descriptor that polls readable while a wait would not block, for foreign loops to watch.
-    fn descriptor(&self) -> RawFd;
+    fn descriptor(&self) -> BorrowedFd<'_>;
+    /// Ends a wait at this time; `None`: no longer. For waits on [`Poller::descriptor`], which have no time-out of ours.
+    fn alarm(&self, at: Option<Time>) -> io::Result<()>;
+    /// Blocks until a wait would not, at most `timeout` (`None`: no limit), and takes nothing. False after the time-out.
+    fn is_ready(&self, timeout: Option<Duration>) -> bool;
 }
 
 const WAKE_KEY: u64 = u64::MAX;
@@ -69,6 +78,8 @@ const BATCH: usize = 64;
 pub struct EpollPoller {
     epoll: OwnedFd,
     wake: OwnedFd,
+    /// Made for the first alarm: only hosts on a foreign loop need one.
+    alarm: OnceLock<OwnedFd>,
     started: Instant,
 }
 
@@ -86,8 +97,22 @@ impl EpollPoller {
         Ok(Self {
             epoll,
             wake,
+            alarm: OnceLock::new(),
             started: Instant::now(),
         })
+    }
+
+    fn alarm_clock(&self) -> io::Result<&OwnedFd> {
+        if let Some(clock) = self.alarm.get() {
+            return Ok(clock);
+        }
+        let flags = TimerfdFlags::CLOEXEC | TimerfdFlags::NONBLOCK;
+        let clock = timerfd_create(TimerfdClockId::Monotonic, flags)?;
+        // Edge-triggered like the wake: nobody needs to read it.
+        let edge = epoll::EventFlags::IN | epoll::EventFlags::ET;
+        epoll::add(&self.epoll, &clock, epoll::EventData::new_u64(WAKE_KEY), edge)?;
+        // One thread at a time has the seat, and only it sets alarms.
+        Ok(self.alarm.get_or_init(|| clock))
     }
 }
 
@@ -163,8 +188,77 @@ impl Poller for EpollPoller {
         Time::from_millis(self.started.elapsed().as_millis() as u64)
     }
 
-    fn descriptor(&self) -> RawFd {
-        self.epoll.as_raw_fd()
+    fn descriptor(&self) -> BorrowedFd<'_> {
+        self.epoll.as_fd()
+    }
+
+    fn alarm(&self, at: Option<Time>) -> io::Result<()> {
+        if at.is_none() && self.alarm.get().is_none() {
+            return Ok(());
+        }
+        let none = Timespec {
+            tv_sec: 0,
+            tv_nsec: 0,
+        };
+        let value = at.map_or(none, |at| {
+            // One nanosecond more than zero: zero would switch the timer off, and a past time is due at once.
+            let left = (self.started + Duration::from_millis(at.as_millis()))
+                .saturating_duration_since(Instant::now())
+                .max(Duration::from_nanos(1));
+            Timespec {
+                tv_sec: left.as_secs() as i64,
+                tv_nsec: i64::from(left.subsec_nanos()),
+            }
+        });
+        let once = Itimerspec {
+            it_interval: none,
+            it_value: value,
+        };
+        timerfd_settime(self.alarm_clock()?, TimerfdTimerFlags::empty(), &once)?;
+        Ok(())
+    }
+
+    fn is_ready(&self, timeout: Option<Duration>) -> bool {
+        let timeout = timeout.map(|limit| Timespec {
+            tv_sec: limit.as_secs() as i64,
+            tv_nsec: i64::from(limit.subsec_nanos()),
+        });
+        let mut fds = [PollFd::new(&self.epoll, PollFlags::IN)];
+        // An interrupted poll counts as one that timed out: whoever asks asks again.
+        matches!(poll(&mut fds, timeout.as_ref()), Ok(1))
+    }
+}
+
+/// A descriptor that is readable while it is rung. Level-triggered, unlike the poller's wake.
+pub(crate) struct HostBell {
+    event: OwnedFd,
+    rung: AtomicBool,
+}
+
+impl HostBell {
+    pub(crate) fn new() -> io::Result<Self> {
+        Ok(Self {
+            event: eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)?,
+            rung: AtomicBool::new(false),
+        })
+    }
+
+    pub(crate) fn descriptor(&self) -> BorrowedFd<'_> {
+        self.event.as_fd()
+    }
+
+    pub(crate) fn ring(&self) {
+        if !self.rung.swap(true, Ordering::SeqCst) {
+            let _ = rustix::io::write(&self.event, &1u64.to_ne_bytes());
+        }
+    }
+
+    /// What was pushed before a ring that comes in between is seen by the host, which looks after this.
+    pub(crate) fn silence(&self) {
+        if self.rung.load(Ordering::SeqCst) {
+            let _ = rustix::io::read(&self.event, &mut [0u8; 8]);
+            self.rung.store(false, Ordering::SeqCst);
+        }
     }
 }
 
@@ -209,6 +303,26 @@ mod tests {
                 (7, true, false)
             );
         }
+    }
+
+    #[test]
+    fn an_alarm_makes_the_descriptor_readable_until_the_next_wait() {
+        let poller = EpollPoller::new().unwrap();
+        assert!(!poller.is_ready(Some(Duration::ZERO)));
+        poller
+            .alarm(Some(poller.now() + Duration::from_millis(5)))
+            .unwrap();
+        assert!(poller.is_ready(None));
+        poller.wait(&mut Vec::new(), Some(Duration::ZERO)).unwrap();
+        assert!(!poller.is_ready(Some(Duration::ZERO)));
+        poller.alarm(Some(poller.now())).unwrap();
+        assert!(poller.is_ready(None), "a time that is past is due at once");
+        poller.wait(&mut Vec::new(), Some(Duration::ZERO)).unwrap();
+        poller
+            .alarm(Some(poller.now() + Duration::from_millis(2)))
+            .unwrap();
+        poller.alarm(None).unwrap();
+        assert!(!poller.is_ready(Some(Duration::from_millis(10))));
     }
 
     #[test]

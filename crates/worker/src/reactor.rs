@@ -17,6 +17,7 @@ use crate::connection::{Connection, Fate, Reader, Socket};
 use crate::inbox::{Arrival, Shared};
 use crate::poller::Readiness;
 use crate::timers::{Due, Timers};
+use crate::watch::WATCH_BIT;
 use crate::Event;
 
 /// One read takes at most this much. 256 KiB: a whole 64 KiB message with its neighbours, still inside the L2 cache.
@@ -31,6 +32,8 @@ pub(crate) struct Reactor {
     buffer: Box<[u8]>,
     /// When to look for app threads that left their sockets; `None` while all are there.
     scan_at: Option<Time>,
+    /// What the poller's alarm is set to.
+    alarm: Option<Time>,
     /// All connections were told to close: what joins now is closed too.
     closing: Option<(CloseCode, String)>,
 }
@@ -51,6 +54,7 @@ impl Reactor {
             dirty: Vec::new(),
             buffer: vec![0; READ_BUFFER].into_boxed_slice(),
             scan_at: None,
+            alarm: None,
             closing: None,
         }
     }
@@ -78,6 +82,24 @@ impl Reactor {
         if self.scan_at.is_some_and(|at| at <= now) || shared.settings.threads_read && self.scan_at.is_none()
         {
             self.scan_away(shared, now);
+        }
+    }
+
+    /// What a turn does before its wait, for a host that waits on [`crate::Poller::descriptor`] in a loop of its own.
+    pub(crate) fn leave_to_foreign_loop(&mut self, shared: &Shared) {
+        shared.begin_turn();
+        let now = shared.poller.now();
+        self.flush_dirty(shared, now);
+        self.take_arrivals(shared, now);
+        let next = self.timers.next();
+        if next != self.alarm {
+            // Refused only for lack of descriptors; then the loop thread's own waits keep the time, after its takeover.
+            if shared.poller.alarm(next).is_ok() {
+                self.alarm = next;
+            }
+        }
+        if shared.is_called() || shared.has_events() || !shared.fall_asleep() {
+            shared.poller.wake();
         }
     }
 
@@ -145,7 +167,7 @@ impl Reactor {
             (self.slots.len() - 1) as u32
         });
         let slot = &mut self.slots[index as usize];
-        slot.generation = slot.generation.wrapping_add(1);
+        slot.generation = slot.generation.wrapping_add(1) & !((WATCH_BIT >> 32) as u32);
         let key = u64::from(slot.generation) << 32 | u64::from(index);
         slot.connection = Some(Arc::clone(&connection));
         let mut state = connection.lock();
@@ -202,6 +224,10 @@ impl Reactor {
             writable,
         } in ready.drain(..)
         {
+            if key & WATCH_BIT != 0 {
+                shared.watches.fire(shared, key);
+                continue;
+            }
             let index = key as u32 as usize;
             let Some(slot) = self.slots.get(index) else {
                 continue;

@@ -6,7 +6,11 @@
 //! it always drives.
 //!
 //! No wake-up is lost: who wants the seat sets `wanted` and wakes the poller, and the loop thread asks `wanted`
-//! after every wait; the poller remembers a wake that came before a wait. While the app's thread waits in the
+//! after every wait; the poller remembers a wake that came before a wait. A host with a loop of its own (gevent,
+//! asyncio) watches the poller's descriptor instead of waiting in a turn; the loop thread then watches it too, and takes
+//! the seat when it stays ready. What its turns find for the host rings a bell that the host watches as well.
+//!
+//! While the app's thread waits in the
 //! poller the loop thread sleeps without a limit; who ends such a wait looks whether it sleeps, and wakes it.
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -22,6 +26,8 @@ pub(crate) struct Seat {
     reactor: Mutex<Reactor>,
     /// An app thread is inside a turn.
     app_drives: AtomicBool,
+    /// The app's own loop watches our descriptors, and comes when they are ready; or it computes, which looks the same.
+    app_is_outside: AtomicBool,
     /// Counts the turns of app threads.
     app_turns: AtomicU64,
     /// An app thread waits for the seat.
@@ -39,6 +45,7 @@ impl Seat {
         Self {
             reactor: Mutex::new(Reactor::new()),
             app_drives: AtomicBool::new(false),
+            app_is_outside: AtomicBool::new(false),
             app_turns: AtomicU64::new(0),
             wanted: AtomicBool::new(false),
             loop_drives: AtomicBool::new(false),
@@ -50,8 +57,10 @@ impl Seat {
 
     /// One turn by an app thread, and all events reported so far.
     pub(crate) fn drive(&self, shared: &Shared, events: &mut Vec<Event>, limit: Option<Duration>) {
+        self.app_is_outside.store(false, Ordering::SeqCst);
         self.app_drives.store(true, Ordering::SeqCst);
         self.app_turns.fetch_add(1, Ordering::Relaxed);
+        shared.host_is_here();
         let mut reactor = self.take(shared);
         reactor.turn(shared, limit, true);
         drop(reactor);
@@ -62,6 +71,12 @@ impl Seat {
             }
         }
         shared.take_events(events);
+    }
+
+    /// The app has done what the last turn told it, and waits in a loop of its own now.
+    pub(crate) fn leave_to_foreign_loop(&self, shared: &Shared) {
+        self.take(shared).leave_to_foreign_loop(shared);
+        self.app_is_outside.store(true, Ordering::SeqCst);
     }
 
     /// True while the loop thread has the seat, and in the moment before, when `on_takeover` is called.
@@ -105,6 +120,13 @@ impl Seat {
             }
             std::thread::park_timeout(shared.settings.takeover_after);
             let turns = self.app_turns.load(Ordering::Relaxed);
+            if self.app_is_outside.load(Ordering::SeqCst) && turns == seen {
+                // Nothing is ready, so nobody is late. When something is, the app has its time to come for it.
+                if !shared.poller.is_ready(Some(Duration::ZERO)) {
+                    shared.poller.is_ready(None);
+                    continue;
+                }
+            }
             if self.app_drives.load(Ordering::SeqCst) {
                 // The same wait, twice seen: sleep until it ends.
                 unchanged_waits = if turns == seen { unchanged_waits + 1 } else { 0 };
@@ -143,6 +165,7 @@ impl Seat {
         let mut reactor = self.reactor.lock().unwrap_or_else(PoisonError::into_inner);
         while !self.wanted.load(Ordering::SeqCst) && !self.is_stopped() {
             reactor.turn(shared, None, false);
+            shared.call_host();
         }
         drop(reactor);
         // The lock is not fair: let the thread that wants it have it before we may come back.

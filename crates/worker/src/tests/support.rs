@@ -1,7 +1,7 @@
 //! A poller whose clock the test sets, and a client's end of a socket.
 
 use std::io::{Read, Write};
-use std::os::fd::{BorrowedFd, RawFd};
+use std::os::fd::BorrowedFd;
 use std::os::unix::net::UnixStream;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::Arc;
@@ -25,6 +25,8 @@ pub(super) struct Dials {
     pub(super) changes: AtomicUsize,
     /// The last time-out that the loop asked for, in milliseconds; `u64::MAX` for none.
     pub(super) asked: AtomicU64,
+    /// When the alarm is set to, in milliseconds; `u64::MAX` for never.
+    pub(super) alarm: AtomicU64,
 }
 
 impl Dials {
@@ -57,8 +59,17 @@ impl Poller for FakePoller {
     fn now(&self) -> Time {
         Time::from_millis(self.dials.now.load(Ordering::SeqCst))
     }
-    fn descriptor(&self) -> RawFd {
+    fn descriptor(&self) -> BorrowedFd<'_> {
         self.real.descriptor()
+    }
+    fn alarm(&self, at: Option<Time>) -> std::io::Result<()> {
+        self.dials
+            .alarm
+            .store(at.map_or(u64::MAX, Time::as_millis), Ordering::SeqCst);
+        Ok(())
+    }
+    fn is_ready(&self, timeout: Option<Duration>) -> bool {
+        self.real.is_ready(timeout)
     }
 }
 
