@@ -9,10 +9,11 @@ def application(environ, start_response):
 """
 
 from fairlead._native import Request, Session, __version__
+from fairlead.current import current_request, current_session
 from fairlead.errors import ConnectionClosed, FairleadError, HandshakeRefused
 
 # Last: importing the module `fairlead.websocket` binds its name here, and the function of the same name replaces it.
-from fairlead.websocket import WebSocket, current_request, current_session, websocket
+from fairlead.websocket import WebSocket, websocket
 
 __all__ = [
     "ConnectionClosed",

@@ -205,6 +205,18 @@ class Settings:
     )  # fmt: skip
     greenlet: bool = setting("greenlet", Flag(), False, "run each of the --async slots in a greenlet")
     ugreen: bool = setting("ugreen", Flag(), False, "the same; uWSGI's own engine is not needed here")
+    gevent: int = setting(
+        "gevent", Whole(0, 1_000_000), 0,
+        "connections at a time in each worker, a gevent greenlet each", default_text="off",
+    )  # fmt: skip
+    gevent_monkey_patch: bool = setting(
+        "gevent-monkey-patch", Flag(), False, "call gevent.monkey.patch_all() before the application is loaded",
+        aliases=("gevent-early-monkey-patch",),
+    )  # fmt: skip
+    asyncio: int = setting(
+        "asyncio", Whole(0, 1_000_000), 0,
+        "connections at a time in each worker, on an asyncio loop (uvloop's if installed)", default_text="off",
+    )  # fmt: skip
 
     # HTTP
     buffer_size: int = setting(
@@ -340,13 +352,24 @@ class Settings:
 
     @property
     def host(self) -> str:
-        """The concurrency model: "greenlets" or "threads" (spec §7.1)."""
-        return "greenlets" if self.greenlet or self.ugreen else "threads"
+        """The concurrency model: "threads", "greenlets", "generators", "gevent" or "asyncio" (spec §7.1)."""
+        if self.gevent:
+            return "gevent"
+        if self.asyncio:
+            return "asyncio"
+        if self.async_slots:
+            return "greenlets" if self.greenlet or self.ugreen else "generators"
+        return "threads"
+
+    @property
+    def send_timeout_s(self) -> float:
+        """What `send` waits for a client; gevent and asyncio raise it, as in uWSGI (spec §2.2)."""
+        return max(self.socket_timeout_s, 30.0) if self.gevent or self.asyncio else self.socket_timeout_s
 
     @property
     def slots(self) -> int:
         """Connections that one worker runs at a time."""
-        return self.async_slots or self.threads
+        return self.gevent or self.asyncio or self.async_slots or self.threads
 
     @property
     def app_name(self) -> str:
@@ -363,7 +386,7 @@ class Settings:
             "max_message_bytes": self.websockets_max_bytes,
             "idle_timeout_s": self.websockets_idle_timeout_s,
             "close_timeout_s": self.websockets_close_timeout_s,
-            "send_timeout_s": self.socket_timeout_s,
+            "send_timeout_s": self.send_timeout_s,
             "allowed_origins": list(self.websockets_origin),
             "text_lenient": self.websocket_text_lenient,
         }
@@ -376,25 +399,35 @@ class Settings:
             "headers_timeout_s": self.http_timeout_s if headers_timeout_s is None else headers_timeout_s,
             "idle_timeout_s": self.http_timeout_s,
             "keepalive_s": self.http_keepalive_s,
-            "send_timeout_s": self.socket_timeout_s,
+            "send_timeout_s": self.send_timeout_s,
         }
 
 
 def _check_combination(it: Settings) -> None:
     """Refuse what cannot run together, with the reason. The greenlet rule is uWSGI's own (spec §4.2)."""
-    if it.async_slots and not (it.greenlet or it.ugreen):
-        raise SettingsError(
-            f"--async {it.async_slots} alone means uWSGI's generator model, which is not in this version "
-            "yet; add --greenlet."
+    models = [
+        f"--{name} {slots}"
+        for name, slots in (
+            ("threads", it.threads if it.threads > 1 else 0),
+            ("async", it.async_slots),
+            ("gevent", it.gevent),
+            ("asyncio", it.asyncio),
         )
-    if (it.greenlet or it.ugreen) and not it.async_slots:
+        if slots
+    ]
+    if len(models) > 1:
+        raise SettingsError(
+            f"{' and '.join(models)} are {len(models)} concurrency models, and a worker runs one; keep one and add "
+            "--processes for more cores."
+        )
+    if it.greenlet or it.ugreen:
         option = "greenlet" if it.greenlet else "ugreen"
-        raise SettingsError(f"--{option} requires async mode; add --async N, the connections at a time per worker.")
-    if it.async_slots and it.threads > 1:
-        raise SettingsError(
-            f"--threads {it.threads} and --async {it.async_slots} are two concurrency models, and a worker "
-            "runs one; keep one and add --processes for more cores."
-        )
+        if it.gevent:
+            raise SettingsError(f"--{option} chooses how --async runs, and --gevent {it.gevent} is there; keep one.")
+        if not (it.async_slots or it.asyncio):
+            raise SettingsError(f"--{option} requires async mode; add --async N, the connections at a time per worker.")
+    if it.gevent_monkey_patch and not it.gevent:
+        raise SettingsError("--gevent-monkey-patch without gevent would stop the worker; add --gevent N.")
     if it.wsgi_file and it.module:
         raise SettingsError(
             f"--wsgi-file {it.wsgi_file} and --module {it.module} both name the application; keep one, or --mount both."

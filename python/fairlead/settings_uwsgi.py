@@ -41,6 +41,7 @@ _ALWAYS = {
 _IGNORED: tuple[tuple[str, str, str], ...] = (
     (NONE, "the kernel shares out connections", "thunder-lock reuse-port"),
     (NONE, "each worker has one interpreter", "single-interpreter"),
+    (NONE, "a worker that stops waits for its requests anyway", "gevent-wait-for-hub"),
     (NONE, "there is nothing to tune there",
      "memory-report no-orphans close-on-exec close-on-exec2 auto-procname so-keepalive tcp-nodelay "
      "ignore-sigpipe ignore-write-errors disable-write-exception no-default-app reload-os-env "
@@ -84,8 +85,6 @@ _MISSING: tuple[tuple[str, str], ...] = (
 
 #: What later versions bring; matched like the subsystems.
 _LATER: tuple[tuple[str, str], ...] = (
-    ("the gevent loop", "gevent"),
-    ("the asyncio loop", "asyncio"),
     ("the tornado loop", "tornado"),
     ("the choice of a loop", "loop"),
     ("Perl", "psgi coroae perl plshell"),

@@ -2,20 +2,19 @@
 
 The face is thin on purpose: waiting, framing, pings and limits are the engine's, and each verb is one call of the
 native session, in whatever concurrency model the worker runs. What lives here is what an application sees: types
-(`str` is text, `bytes` is binary), iteration, the `with` block, and which request the running code belongs to.
+(`str` is text, `bytes` is binary), iteration and the `with` block.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from contextvars import ContextVar
 from types import TracebackType
-from typing import Any, Callable, Union
+from typing import Any, Union
 
-from fairlead._native import CurrentSession, Request, Session
+from fairlead._native import Session
 from fairlead.errors import ConnectionClosed
 
-__all__ = ["REQUEST_KEY", "WebSocket", "configure", "current", "current_request", "current_session", "websocket"]
+__all__ = ["REQUEST_KEY", "WebSocket", "configure", "websocket"]
 
 Data = Union[str, bytes]
 
@@ -25,37 +24,11 @@ REQUEST_KEY = "fairlead.request"
 #: The seconds a send may wait for a slow peer; `configure` sets what the operator chose.
 _send_timeout_s = 4.0
 
-#: The request that the running unit serves. A context variable, so that each greenlet and thread has its own.
-current: ContextVar[Request | None] = ContextVar("fairlead.request", default=None)
-
 
 def configure(send_timeout_s: float) -> None:
     """Take the operator's settings; the worker calls it once, before the application is loaded."""
     global _send_timeout_s
     _send_timeout_s = send_timeout_s
-
-
-def current_request() -> Request:
-    """The request that the running unit serves.
-
-    Raises LookupError outside a request (at import time, in a thread or greenlet that no request started).
-    """
-    request = current.get()
-    if request is None:
-        raise LookupError("no request is being served here; call this from the application while it runs")
-    return request
-
-
-def current_session(
-    resolve: Callable[[Any], Request], translate: Callable[[str, BaseException | None], BaseException]
-) -> CurrentSession:
-    """The verbs of whatever WebSocket the running unit serves, for modules whose functions find it by themselves.
-
-    `resolve(context)` is asked for the request when a caller names one by hand. `translate(verb, error)` returns what
-    to raise instead of ConnectionClosed, or of ValueError for text that is not UTF-8; `error` is None when there is no
-    request or no session. `verb` is "receive", "send_text" or "send_binary".
-    """
-    return CurrentSession(current, resolve, translate)
 
 
 def websocket(environ: dict[str, Any], subprotocols: Sequence[str] = ()) -> WebSocket:

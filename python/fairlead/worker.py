@@ -23,6 +23,7 @@ from fairlead import hosts
 from fairlead._native import Engine
 from fairlead.apps.wsgi import FileWrapper, WsgiCaller
 from fairlead.compat import uwsgi as uwsgi_compat
+from fairlead.current import inherit_from
 from fairlead.errors import LoadError
 from fairlead.hosts.contract import Host
 from fairlead.loading import load_application
@@ -82,13 +83,16 @@ class Worker:
         self._ended = threading.Event()
         self._requests_left = self._settings.max_requests
         self._caller: WsgiCaller | None = None
+        self._host: Host | None = None
 
     def run(self) -> int:
         """Serve until told to stop. Returns the exit status."""
         settings = self._settings
-        configure(settings.socket_timeout_s)
+        configure(settings.send_timeout_s)
         uwsgi = sys.modules["uwsgi"] = uwsgi_compat.make(self._process())
         try:
+            # First: a host may have to change the library before the application sees it.
+            factory = hosts.find(settings.host)
             loaded = load_application(settings)
         except LoadError as error:
             self._log_cause(error)
@@ -100,7 +104,7 @@ class Worker:
             self._base_environ(),
             cores=settings.slots,
             router_ports=self._router_ports(),
-            io_timeout_s=max(settings.http_timeout_s, settings.socket_timeout_s),
+            io_timeout_s=max(settings.http_timeout_s, settings.send_timeout_s),
             move_script_name=settings.manage_script_name,
             item_by_item=settings.wsgi_strict,
             show_tracebacks=settings.catch_exceptions,
@@ -110,10 +114,11 @@ class Worker:
         )
         try:
             engine = self._start_engine()
-            host = hosts.find(settings.host)(engine, caller.run, settings.slots)
-        except (OSError, ImportError) as error:
+            host = self._host = factory(engine, caller.run, settings.slots)
+        except OSError as error:
             self._control.tell(event="failed", message=f"the engine cannot start: {error}.")
             return 2
+        inherit_from(host.ancestors)
         _call_hook(uwsgi, "post_fork_hook", self._log)
         for name, work in (
             ("fairlead-log", lambda: self._write_engine_log(engine)),
@@ -182,7 +187,7 @@ class Worker:
             sockets=[listener["fd"] for listener in start["listeners"]],
             is_a_reload=start["is_a_reload"],
             options=_options(settings),
-            send_timeout_s=settings.socket_timeout_s,
+            send_timeout_s=settings.send_timeout_s,
             text_lenient=settings.websocket_text_lenient,
             log=self._log.info,
             ask_master=lambda action: self._control.tell(event="request", action=action),

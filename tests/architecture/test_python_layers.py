@@ -19,6 +19,7 @@ LADDER = (
     ("hosts.contract",),
     ("",),  # fairlead/__init__.py: the public names
     ("websocket", "channels"),
+    ("current",),
     ("_native", "_native.*"),
     ("settings_sources",),
     ("settings_files", "settings_placeholders", "settings_uwsgi"),

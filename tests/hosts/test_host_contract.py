@@ -81,11 +81,27 @@ def test_a_unit_that_fails_takes_no_other_with_it(server: Server, upgrade: Calla
         assert neighbour.read_data().opcode == TEXT
 
 
-def test_code_outside_a_request_has_no_current_request(server: Server, token: str) -> None:
+def test_a_thread_that_a_unit_started_belongs_to_its_request_as_long_as_that_goes_on(
+    server: Server, token: str
+) -> None:
     get(server, f"/outside?{token}")
     found = server.note(token)
-    assert found["inside"] == "Request"
-    assert found["thread"]["raised"] == "LookupError"
+    assert found["inside"] == found["thread"]["type"] == "Request"
+    assert found["pool"]["raised"] == "LookupError", "a pool's threads serve whoever comes"
+    get(server, f"/outside_later?{token}-later")
+    assert server.note(f"{token}-later")["later"]["raised"] == "LookupError"
+
+
+def test_a_thread_that_a_unit_started_can_talk_while_the_unit_waits_for_it(
+    server: Server, upgrade: Callable[..., RawClient]
+) -> None:
+    client = upgrade(server, "/thread_echoes")
+    for word in ("one", "two", "three"):
+        client.send_text(word)
+        assert client.read_data() == Frame(TEXT, word.encode())
+    client.send_text("four")
+    assert client.read_data() == Frame(TEXT, b"FOUR")
+    client.close_in_order()
 
 
 def test_a_stop_runs_the_finally_blocks_of_waiting_units(

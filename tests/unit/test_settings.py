@@ -111,10 +111,15 @@ def test_websocket_and_websockets_name_the_same_option():
 @pytest.mark.parametrize(
     "pairs, part",
     [
-        ([("async", "10")], "add --greenlet"),
         ([("greenlet", None)], "--greenlet requires async mode"),
         ([("ugreen", None)], "--ugreen requires async mode"),
-        ([("async", "10"), ("greenlet", None), ("threads", "2")], "two concurrency models"),
+        (
+            [("async", "10"), ("greenlet", None), ("threads", "2")],
+            "--threads 2 and --async 10 are 2 concurrency models",
+        ),
+        ([("async", "10"), ("gevent", "20"), ("asyncio", "5")], "--async 10 and --gevent 20 and --asyncio 5 are 3"),
+        ([("gevent", "20"), ("greenlet", None)], "--greenlet chooses how --async runs"),
+        ([("gevent-monkey-patch", None)], "add --gevent N"),
         ([("module", "app")], "both name the application"),
         ([("mount", "/a=x"), ("mount", "/a/=y")], "twice"),
     ],
@@ -128,6 +133,24 @@ def test_an_app_and_an_address_are_needed():
         Settings.of([Given("http", ":1", "command line")])
     with pytest.raises(SettingsError, match="no address"):
         Settings.of([Given("wsgi-file", "a.py", "command line")])
+
+
+@pytest.mark.parametrize(
+    "pairs, host, slots, send_timeout_s",
+    [
+        ([], "threads", 1, 4.0),
+        ([("threads", "8")], "threads", 8, 4.0),
+        ([("async", "9")], "generators", 9, 4.0),
+        ([("async", "9"), ("greenlet", None)], "greenlets", 9, 4.0),
+        ([("gevent", "7")], "gevent", 7, 30.0),
+        ([("gevent", "7"), ("socket-timeout", "60")], "gevent", 7, 60.0),
+        ([("asyncio", "6"), ("greenlet", None)], "asyncio", 6, 30.0),
+        ([("asyncio", "6")], "asyncio", 6, 30.0),
+    ],
+)
+def test_the_options_choose_the_concurrency_model(pairs, host, slots, send_timeout_s):
+    settings = made(*pairs)
+    assert (settings.host, settings.slots, settings.send_timeout_s) == (host, slots, send_timeout_s)
 
 
 def test_ugreen_is_the_greenlet_engine():

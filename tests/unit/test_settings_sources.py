@@ -107,7 +107,7 @@ def test_what_is_always_on_is_accepted_in_silence_but_cannot_be_turned_off():
     [
         ("cache2", "the cache, which Fairlead does not have"), ("spooler", "the spooler"), ("mules", "mules"),
         ("cron", "cron"), ("emperor", "emperor"), ("sharedarea", "shared areas"), ("legion-mcast", "legion"),
-        ("gevent", "not in this version yet"), ("asyncio", "asyncio"), ("https", "TLS"),
+        ("tornado", "not in this version yet"), ("https", "TLS"),
         ("socket", "uwsgi protocol"),
         ("route-run", "routing"), ("static-map", "static"), ("pypy-home", "PyPy"), ("stats", "statistics"),
         ("harakiri", "harakiri"), ("channel", "channels"), ("fiber", "Ruby"), ("daemonize", "background"),

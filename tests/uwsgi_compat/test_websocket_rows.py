@@ -339,13 +339,16 @@ def test_row_1_3_request_context_names_a_request(
     assert found["nb"] == {"type": "bytes", "value": "b''"}
 
 
-def test_row_1_2_a_thread_of_the_app_needs_the_context(
+def test_row_1_2_a_thread_of_the_app_finds_its_request_and_one_of_a_pool_needs_the_context(
     server: Server, open_page: Callable[..., RawClient], token: str
 ) -> None:
     client = open_page("context_in_thread")
     assert client.read_data() == Frame(TEXT, b"from a thread")
-    for name, found in server.note(token).items():
-        assert (found["raised"], found["text"]) == ("SystemError", NO_REQUEST), name
+    assert client.read_data() == Frame(TEXT, b"from a pool")
+    found = server.note(token)
+    assert [found["thread"]["nb"], found["thread"]["fd"]] == ["bytes", "int"]
+    for name, outcome in found["pool"].items():
+        assert (outcome["raised"], outcome["text"]) == ("SystemError", NO_REQUEST), name
 
 
 def test_row_1_3_a_stale_context_gives_the_usual_texts(

@@ -11,13 +11,15 @@ use crate::payload::Payload;
 use crate::request::Request;
 use crate::session::Session;
 
-/// `CurrentSession(variable, resolve, translate)`: `variable` is the context variable with the running `Request`;
+/// `CurrentSession(variable, inherited, resolve, translate)`: `variable` is the context variable with the running
+/// `Request`; `inherited()` is asked for it where that is not set, in a unit's own threads and greenlets;
 /// `resolve(context)` returns the `Request` that a caller's `request_context` names, or raises; `translate(verb, error)`
 /// returns the exception to raise for `ConnectionClosed`, for `ValueError` of `send_text`, and, with None for the error,
 /// when there is no session or no request.
 #[pyclass(frozen, module = "fairlead._engine")]
 pub(crate) struct CurrentSession {
     variable: Py<PyAny>,
+    inherited: Py<PyAny>,
     resolve: Py<PyAny>,
     translate: Py<PyAny>,
 }
@@ -42,7 +44,10 @@ impl CurrentSession {
     ) -> PyResult<Bound<'py, Session>> {
         let request = match &context.0 {
             Some(context) => Some(self.resolve.bind(py).call1((context,))?),
-            None => self.running(py)?,
+            None => match self.running(py)? {
+                Some(request) if !request.is_none() => Some(request),
+                _ => Some(self.inherited.bind(py).call0()?),
+            },
         };
         let session = request.and_then(|request| request.cast::<Request>().ok()?.get().session_of(py));
         match session {
@@ -89,7 +94,12 @@ impl CurrentSession {
 #[pymethods]
 impl CurrentSession {
     #[new]
-    fn new(variable: Bound<'_, PyAny>, resolve: Py<PyAny>, translate: Py<PyAny>) -> PyResult<Self> {
+    fn new(
+        variable: Bound<'_, PyAny>,
+        inherited: Py<PyAny>,
+        resolve: Py<PyAny>,
+        translate: Py<PyAny>,
+    ) -> PyResult<Self> {
         let kind = variable.py().import("contextvars")?.getattr("ContextVar")?;
         if !variable.is_instance(&kind)? {
             return Err(pyo3::exceptions::PyTypeError::new_err(
@@ -98,6 +108,7 @@ impl CurrentSession {
         }
         Ok(Self {
             variable: variable.unbind(),
+            inherited,
             resolve,
             translate,
         })

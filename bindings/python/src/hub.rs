@@ -4,8 +4,8 @@
 //! token; the hub keeps its greenlet until the event with this token comes (`parked`).
 //!
 //! The hub may be the loop itself ([`Hub::run`]), or live on another one's (gevent's hub, a greenlet that runs asyncio):
-//! then [`Hub::turn`] is that loop's callback whenever a descriptor of the engine is ready. A unit's own threads wait here
-//! too; they block until the hub's turn lets them go.
+//! then [`Hub::turn`] is that loop's callback whenever a descriptor of the engine is ready. Threads that a unit
+//! has started do not wait here: the hub may be waiting for them.
 //!
 //! Greenlets are used again: a unit that has ended rests in the hub until the next request comes. A new greenlet costs
 //! CPython an `mmap` and an `munmap` of its data stack, a quarter of a small request in a profile.
@@ -14,7 +14,7 @@
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use fairlead_engine as fl;
 use fl::{Event, Token};
@@ -65,11 +65,8 @@ pub(crate) enum Woken {
 }
 
 impl HubCore {
-    /// Gives the current greenlet a token to wait under, or the current thread if it is not the hub's.
+    /// Gives the current greenlet a token to wait under.
     pub(crate) fn prepare(&self, py: Python<'_>) -> PyResult<Token> {
-        if self.is_elsewhere() {
-            return Ok(self.parked.enter(Unit::Thread(std::thread::current())));
-        }
         let unit = greenlet::current(py)?;
         if self.greenlet.get(py).is_none_or(|hub| hub.is(&unit)) {
             return Err(PyRuntimeError::new_err(
@@ -79,8 +76,8 @@ impl HubCore {
         Ok(self.parked.enter(Unit::Greenlet(unit.unbind())))
     }
 
-    /// True on a thread that is not the hub's.
-    fn is_elsewhere(&self) -> bool {
+    /// True on a thread that is not the hub's, but one that the application has started.
+    pub(crate) fn is_elsewhere(&self) -> bool {
         self.thread.get().is_some_and(|hub| *hub != this_thread())
     }
 
@@ -94,16 +91,17 @@ impl HubCore {
         self.parked.take(token, false).is_some()
     }
 
+    pub(crate) fn engine(&self) -> &fl::Engine {
+        &self.engine
+    }
+
     /// Reports a deadline to whoever waits under the token.
     pub(crate) fn wake_at(&self, limit: Duration, token: Token) {
         self.engine.wake_at(limit, token);
     }
 
-    /// Switches to the hub until the token's event or the limit; a thread of the unit's blocks.
+    /// Switches to the hub until the token's event or the limit.
     pub(crate) fn park(&self, py: Python<'_>, token: Token, limit: Option<Duration>) -> PyResult<Woken> {
-        if self.is_elsewhere() {
-            return Ok(py.detach(|| self.block(token, limit)));
-        }
         if let Some(limit) = limit {
             self.engine.wake_at(limit, token);
         }
@@ -120,22 +118,6 @@ impl HubCore {
         } else {
             Woken::Event
         })
-    }
-
-    fn block(&self, token: Token, limit: Option<Duration>) -> Woken {
-        let deadline = limit.and_then(|limit| Instant::now().checked_add(limit));
-        while self.parked.waits(token) {
-            // A wake-up between the question and this line is remembered by the park.
-            match deadline.map(|at| at.saturating_duration_since(Instant::now())) {
-                None => std::thread::park(),
-                Some(left) if left.is_zero() => {
-                    let in_time = !self.cancel(token);
-                    return if in_time { Woken::Event } else { Woken::Deadline };
-                }
-                Some(left) => std::thread::park_timeout(left),
-            }
-        }
-        Woken::Event
     }
 
     fn handle(
@@ -187,10 +169,6 @@ impl HubCore {
     ) -> Option<PyResult<Bound<'py, PyAny>>> {
         match self.parked.take(token, deadline)? {
             Unit::Greenlet(unit) => Some(greenlet::switch(unit.bind(py), None)),
-            Unit::Thread(thread) => {
-                thread.unpark();
-                None
-            }
             Unit::Callback(callback) => Some(callback.bind(py).call1((deadline,))),
         }
     }
@@ -317,10 +295,12 @@ impl Hub {
         }
     }
 
-    /// For a hub on another loop: units switch to `greenlet`, the one that runs that loop, when they park. Answers the
-    /// descriptors to watch for reading, level-triggered; a first `turn` has to follow.
-    fn attach(&self, py: Python<'_>, greenlet: &Bound<'_, PyAny>) -> PyResult<(i32, i32)> {
-        self.core.live_in(py, greenlet)?;
+    /// For a hub on another loop: units switch to `greenlet`, the one that runs that loop (the calling one if none is
+    /// given), when they park. Answers the descriptors to watch for reading, level-triggered; a first `turn` has to follow.
+    #[pyo3(signature = (greenlet=None))]
+    fn attach(&self, py: Python<'_>, greenlet: Option<Bound<'_, PyAny>>) -> PyResult<(i32, i32)> {
+        let greenlet = greenlet.map_or_else(|| greenlet::current(py), Ok)?;
+        self.core.live_in(py, &greenlet)?;
         let [readiness, bell] = self.core.engine.descriptors()?;
         Ok((readiness, bell))
     }
@@ -348,6 +328,21 @@ impl Hub {
         self.core.engine.leave_to_foreign_loop();
     }
 
+    /// The contexts of the greenlets that the calling one descends from, nearest first.
+    #[allow(clippy::unused_self)] // a question about the hub's greenlets, asked where the others are
+    fn ancestors<'py>(&self, py: Python<'py>) -> PyResult<Vec<Bound<'py, PyAny>>> {
+        let mut contexts = Vec::new();
+        let mut unit = greenlet::current(py)?.getattr(pyo3::intern!(py, "parent"))?;
+        while !unit.is_none() {
+            let context = unit.getattr(pyo3::intern!(py, "gr_context"))?;
+            if !context.is_none() {
+                contexts.push(context);
+            }
+            unit = unit.getattr(pyo3::intern!(py, "parent"))?;
+        }
+        Ok(contexts)
+    }
+
     /// Parks the calling unit until a descriptor is ready, for at most `timeout` seconds: `readable` and `writable` hold
     /// descriptors of the application's own, `session` waits for a message too. Answers the first descriptor found ready, -1
     /// for the session, None after the time-out.
@@ -364,6 +359,11 @@ impl Hub {
     ) -> PyResult<Option<i32>> {
         let limit = timeout.map(crate::waiting::seconds).transpose()?;
         let core = &self.core;
+        if core.is_elsewhere() {
+            return Err(PyRuntimeError::new_err(
+                "units wait like this on the hub's thread only; a thread of its own can use select or poll",
+            ));
+        }
         let connection = session.map(|session| session.get().connection());
         let token = core.prepare(py)?;
         let watches = descriptors::watch(&core.engine, token, &readable, &writable).inspect_err(|_| {

@@ -4,7 +4,6 @@
 //! or a time-out needs no clean-up elsewhere. The lock is held for single steps only, never across a switch or a call.
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
-use std::thread::Thread;
 
 use fairlead_engine::Token;
 use pyo3::prelude::*;
@@ -13,8 +12,6 @@ use pyo3::prelude::*;
 pub(crate) enum Unit {
     /// Switched to.
     Greenlet(Py<PyAny>),
-    /// A thread that a unit has started, which blocks.
-    Thread(Thread),
     /// Called, on the hub, with True if the deadline passed.
     Callback(Py<PyAny>),
 }
@@ -46,7 +43,8 @@ impl Parked {
             (table.slots.len() - 1) as u32
         });
         let slot = &mut table.slots[index as usize];
-        slot.count = slot.count.wrapping_add(1);
+        // The highest bit marks the tokens of threads.
+        slot.count = slot.count.wrapping_add(1) & 0x7fff_ffff;
         slot.unit = Some(unit);
         slot.deadline_passed = false;
         u64::from(slot.count) << 32 | u64::from(index)
@@ -62,16 +60,12 @@ impl Parked {
         Some(unit)
     }
 
-    pub(crate) fn waits(&self, token: Token) -> bool {
-        self.lock().slot(token).is_some_and(|slot| slot.unit.is_some())
-    }
-
     /// How the last wait under this token ended. Asked before anyone else waits in the slot.
     pub(crate) fn deadline_passed(&self, token: Token) -> bool {
         self.lock().slot(token).is_some_and(|slot| slot.deadline_passed)
     }
 
-    /// Takes all greenlets. A thread cannot be ended from outside, and callbacks are their makers' affair.
+    /// Takes all greenlets. Callbacks are their makers' affair.
     pub(crate) fn take_greenlets(&self) -> Vec<Py<PyAny>> {
         let mut table = self.lock();
         let Table { slots, free } = &mut *table;

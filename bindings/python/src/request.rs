@@ -205,6 +205,12 @@ impl Request {
         Ok(self.request.notify_descriptor()?)
     }
 
+    /// True once its unit has ended.
+    #[getter]
+    fn is_complete(&self) -> bool {
+        self.request.is_complete()
+    }
+
     /// Peer and request target, as the log names them.
     #[getter]
     fn label(&self) -> String {

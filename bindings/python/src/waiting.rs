@@ -43,12 +43,25 @@ impl Waiter {
         &self,
         py: Python<'_>,
         limit: Limit,
-        ask: impl FnOnce(Token) -> bool,
+        mut ask: impl FnMut(Token) -> bool + Send,
         block: impl FnOnce(Option<Duration>) -> bool + Send,
         forget: impl FnOnce(Token),
     ) -> PyResult<bool> {
         match self {
             Self::Threads => Ok(py.detach(|| block(limit.left()))),
+            Self::Hub(hub) if hub.is_elsewhere() => {
+                let mut registered = None;
+                let in_time = py.detach(|| {
+                    hub.engine().wait_on_thread(limit.left(), |token| {
+                        registered = Some(token);
+                        ask(token)
+                    })
+                });
+                if let Some(token) = registered {
+                    forget(token);
+                }
+                Ok(in_time)
+            }
             Self::Hub(hub) => {
                 let token = hub.prepare(py)?;
                 if ask(token) {

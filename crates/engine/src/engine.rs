@@ -49,7 +49,7 @@ pub(crate) struct Hall {
     pub(crate) origin: OriginPolicy,
     pub(crate) extra_headers: Vec<(String, String)>,
     pub(crate) log: LogSink,
-    pub(crate) parking: Parking,
+    pub(crate) parking: Arc<Parking>,
     delivery: Delivery,
     pub(crate) desk: Desk<Box<Request>>,
     /// The front has put requests on the desk since it last rang; only the front's thread touches it.
@@ -67,6 +67,8 @@ impl Engine {
         let log = Arc::clone(&settings.log);
         let front: Arc<OnceLock<Weak<Front>>> = Arc::default();
         let held = Arc::clone(&front);
+        let parking = Arc::<Parking>::default();
+        let parked = Arc::clone(&parking);
         let worker = Worker::start(WorkerSettings {
             session: Arc::new(settings.session),
             outbox_high: settings.outbox_high,
@@ -78,6 +80,7 @@ impl Engine {
                     front.let_go();
                 }
             }),
+            wake_thread: Arc::new(move |token| parked.wake(token)),
             journal: Arc::new(move |label, closure| journal(&log, label, closure)),
             ..WorkerSettings::default()
         })?;
@@ -86,8 +89,8 @@ impl Engine {
             origin: settings.origin,
             extra_headers: settings.extra_headers,
             log: settings.log,
-            parking: Parking::default(),
             delivery: settings.delivery,
+            parking,
             desk: Desk::new(settings.slots, settings.runners),
             arrived: AtomicBool::new(false),
             front,
@@ -151,6 +154,12 @@ impl Engine {
             None => {}
         }
         Some(request)
+    }
+
+    /// Blocks until `ask`, given the token to register, says that the wait is over; false when `limit` passed. For threads
+    /// beside the host's own: they are woken whatever the host does.
+    pub fn wait_on_thread(&self, limit: Option<Duration>, ask: impl FnMut(Token) -> bool) -> bool {
+        self.hall.parking.wait(limit, ask)
     }
 
     /// Ends the current or the next wait of [`Engine::poll`]. From any thread.

@@ -1,14 +1,15 @@
-//! Where threads wait for what the front reports by token (body bytes, room in a response).
+//! Where threads wait for what front and worker report by token (body bytes, room, a message).
 //!
-//! Only the threads host waits here; its tokens come from this file, so that a wake-up finds its thread. The waits of
-//! coroutine hosts travel as events through the loop instead.
+//! Tokens of threads come from this file and carry [`THREAD_TOKEN`], so that a wake-up finds its thread at once, whoever
+//! reports it; those of coroutines travel as events to the host. Besides the threads host's own these are threads that a
+//! coroutine has started: they must not need the host, which may be waiting for them.
 
 use std::collections::HashMap;
 use std::sync::{Mutex, PoisonError};
 use std::thread::Thread;
 use std::time::{Duration, Instant};
 
-use fairlead_worker::Token;
+use fairlead_worker::{Token, THREAD_TOKEN};
 
 #[derive(Default)]
 pub(crate) struct Parking {
@@ -17,25 +18,25 @@ pub(crate) struct Parking {
 
 impl Parking {
     /// Blocks until `ask`, given the token to register, says that the wait is over. False when `limit` passed first.
-    pub(crate) fn wait(&self, limit: Duration, ask: impl Fn(Token) -> bool) -> bool {
+    pub(crate) fn wait(&self, limit: Option<Duration>, mut ask: impl FnMut(Token) -> bool) -> bool {
         let token = {
             let mut threads = self.lock();
             threads.0 += 1;
-            let token = threads.0;
+            let token = THREAD_TOKEN | threads.0;
             threads.1.insert(token, std::thread::current());
             token
         };
-        let deadline = Instant::now() + limit;
+        let deadline = limit.and_then(|limit| Instant::now().checked_add(limit));
         let over = loop {
             if ask(token) {
                 break true;
             }
             // A wake-up between the question and this line is remembered by the park.
-            let left = deadline.saturating_duration_since(Instant::now());
-            if left.is_zero() {
-                break false;
+            match deadline.map(|at| at.saturating_duration_since(Instant::now())) {
+                None => std::thread::park(),
+                Some(left) if left.is_zero() => break false,
+                Some(left) => std::thread::park_timeout(left),
             }
-            std::thread::park_timeout(left);
         };
         self.lock().1.remove(&token);
         over
@@ -62,7 +63,7 @@ mod tests {
     fn a_wake_up_between_question_and_sleep_is_not_lost() {
         let parking = Arc::new(Parking::default());
         let ready = Arc::new(AtomicBool::new(false));
-        let over = parking.wait(Duration::from_secs(10), |token| {
+        let over = parking.wait(Some(Duration::from_secs(10)), |token| {
             let was = ready.swap(true, Ordering::SeqCst);
             parking.wake(token);
             was
@@ -72,6 +73,6 @@ mod tests {
 
     #[test]
     fn the_limit_ends_the_wait() {
-        assert!(!Parking::default().wait(Duration::from_millis(1), |_| false));
+        assert!(!Parking::default().wait(Some(Duration::from_millis(1)), |_| false));
     }
 }

@@ -187,12 +187,16 @@ impl Request {
 
     /// Blocks the thread until the body has more to say, at most `limit`; for hosts with a thread per unit.
     pub fn wait_body_blocking(&self, limit: std::time::Duration) -> bool {
-        self.resting(|| self.hall.parking.wait(limit, |token| self.wait_body(token)))
+        self.resting(|| self.hall.parking.wait(Some(limit), |token| self.wait_body(token)))
     }
 
     /// Blocks the thread until the response has room, at most `limit`; for hosts with a thread per unit.
     pub fn wait_writable_blocking(&self, limit: std::time::Duration) -> bool {
-        self.resting(|| self.hall.parking.wait(limit, |token| self.wait_writable(token)))
+        self.resting(|| {
+            self.hall
+                .parking
+                .wait(Some(limit), |token| self.wait_writable(token))
+        })
     }
 
     /// True once the client has gone.
@@ -336,6 +340,11 @@ impl Request {
         // Dropped here and not with the request, which the app may keep: an exchange without an answer answers 500.
         drop(self.lock_exchange().take());
         self.hall.slot_is_free();
+    }
+
+    /// True once the unit has ended.
+    pub fn is_complete(&self) -> bool {
+        !self.has_slot.load(Ordering::SeqCst)
     }
 
     /// Validates, unless [`Request::offered_subprotocols`] has just done so.

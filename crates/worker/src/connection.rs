@@ -137,7 +137,7 @@ impl Connection {
         if state.session.message().is_some() || state.session.closed().is_some() {
             return Waiting::Ready;
         }
-        if state.receiver.is_some() {
+        if state.receiver.is_some_and(|other| other != token) {
             return Waiting::Taken;
         }
         state.receiver = Some(token);
@@ -194,7 +194,9 @@ impl Connection {
         if state.outbox.len() < self.shared.settings.outbox_high || state.session.closed().is_some() {
             return true;
         }
-        state.senders.push(token);
+        if !state.senders.contains(&token) {
+            state.senders.push(token);
+        }
         false
     }
 

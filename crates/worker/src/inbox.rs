@@ -15,7 +15,7 @@ use fairlead_protocol::{CloseCode, Closure, SessionSettings, Time};
 use crate::connection::Connection;
 use crate::poller::{HostBell, Poller};
 use crate::watch::Watches;
-use crate::Token;
+use crate::{Token, THREAD_TOKEN};
 
 /// What the loop reports to the host. A closed list: nothing else ever wakes a unit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -50,6 +50,8 @@ pub struct WorkerSettings {
     /// Called when the loop thread takes the seat, because nobody has driven for a while: what the driver would have
     /// done at its next turn and others wait for. It must not block.
     pub on_takeover: Arc<dyn Fn() + Send + Sync>,
+    /// Told of each event whose token carries [`THREAD_TOKEN`]; as `journal`, it runs with a connection locked.
+    pub wake_thread: Arc<dyn Fn(Token) + Send + Sync>,
     /// Told of each connection that ends: its label and its closure. Runs on the driver's thread, with the
     /// connection locked: it may count and write a log line, nothing else.
     pub journal: Journal,
@@ -65,6 +67,7 @@ impl Default for WorkerSettings {
             takeover_after: Duration::from_millis(2),
             threads_read: false,
             on_takeover: Arc::new(|| {}),
+            wake_thread: Arc::new(|_| {}),
             journal: Arc::new(|_, _| {}),
         }
     }
@@ -227,7 +230,12 @@ impl Shared {
     /// Reports an event to the host. Rings only through [`Shared::ring`] of the caller: inside a turn the host
     /// gets the events when the turn ends anyway.
     pub(crate) fn report(&self, event: Event) {
-        lock(&self.events).push(event);
+        let (Event::Wake(token) | Event::Deadline(token)) = event;
+        if token & THREAD_TOKEN == 0 {
+            lock(&self.events).push(event);
+        } else {
+            (self.settings.wake_thread)(token);
+        }
     }
 
     pub(crate) fn take_events(&self, into: &mut Vec<Event>) {

@@ -55,6 +55,10 @@ use seat::Seat;
 /// an earlier wait is recognised.
 pub type Token = u64;
 
+/// Set in the tokens of waiting threads: they are told at once, by [`WorkerSettings::wake_thread`], and not by an event.
+/// Hosts' own tokens have it not.
+pub const THREAD_TOKEN: Token = 1 << 63;
+
 /// One loop with its thread.
 pub struct Worker {
     shared: Arc<Shared>,

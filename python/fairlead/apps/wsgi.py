@@ -16,8 +16,9 @@ from typing import Any, Callable, Optional, Protocol
 from fairlead._native import Request
 from fairlead.apps.wsgi_input import Input
 from fairlead.apps.wsgi_response import Response
+from fairlead.current import current
 from fairlead.errors import ConnectionClosed, HandshakeRefused
-from fairlead.websocket import REQUEST_KEY, current
+from fairlead.websocket import REQUEST_KEY
 
 __all__ = ["AccessLog", "ErrorLog", "WsgiApplication", "WsgiCaller"]
 

@@ -8,14 +8,27 @@ from __future__ import annotations
 from importlib import import_module
 from typing import cast
 
+from fairlead.errors import LoadError
 from fairlead.hosts.contract import HostFactory
 
 __all__ = ["find"]
 
-_MODULES = {"greenlets": "Greenlets", "threads": "Threads"}
+#: The name of each model: the module of its host, the class in it, and the extra that installs its library.
+_HOSTS = {
+    "asyncio": ("asyncio_loop", "AsyncioLoop", None),
+    "generators": ("greenlets", "Greenlets", None),
+    "gevent": ("gevent_hub", "GeventHub", "gevent"),
+    "greenlets": ("greenlets", "Greenlets", None),
+    "threads": ("threads", "Threads", None),
+}
 
 
 def find(name: str) -> HostFactory:
-    """The host class called `name`, as in `Settings.host`. Raises ImportError when its library is missing."""
-    module = import_module(f"fairlead.hosts.{name}")
-    return cast("HostFactory", getattr(module, _MODULES[name]))
+    """The host class called `name`, as in `Settings.host`. Raises LoadError when its library is missing."""
+    module_name, class_name, extra = _HOSTS[name]
+    try:
+        module = import_module(f"fairlead.hosts.{module_name}")
+    except ImportError as error:
+        remedy = f"pip install 'fairlead[{extra}]'" if extra else "pip install fairlead again"
+        raise LoadError(f"the {name} model needs a library that is not installed ({error}); {remedy}.") from None
+    return cast("HostFactory", getattr(module, class_name))

@@ -1,22 +1,44 @@
 """What a host must supply: it takes requests from the engine, and runs one unit for each.
 
 A host owns scheduling and nothing else. Sessions, time-outs and limits are the engine's; how an application is
-called is `apps`. Waiting is not here either: the native verbs wait by themselves, each in the way of the host that took
-the request (a greenlet parks in the hub, a thread blocks).
+called is `apps`. The native verbs wait by themselves, each in the way of the host that took the request (a greenlet
+parks in the hub, a thread blocks). What is left of waiting is here: for descriptors of the application's own, for other
+units, for a coroutine. A host leaves out what its model has not, so that who asks can tell.
 """
 
 from __future__ import annotations
 
-from typing import Callable, Protocol
+from collections.abc import Awaitable, Iterable
+from contextvars import Context
+from typing import Any, Callable, Protocol
 
-from fairlead._native import Engine, Request
+from fairlead._native import Engine, Request, Session
 
 #: Runs one unit to its end. Lets nothing but exits of the interpreter through.
 RunUnit = Callable[[Request], None]
 
 
+class WaitDescriptors(Protocol):
+    """Parks the calling unit until a descriptor is ready, at most `timeout_s` seconds.
+
+    Returns the first descriptor found ready, -1 if it was `session`'s next message or end, None after the time-out.
+    Raises OSError for a descriptor that cannot be polled.
+    """
+
+    def __call__(
+        self, readable: list[int], writable: list[int], session: Session | None, timeout_s: float | None
+    ) -> int | None: ...
+
+
 class Host(Protocol):
     """One running host."""
+
+    #: None where units cannot be suspended from outside their own calls (threads, gevent's own ways).
+    wait_descriptors: WaitDescriptors | None
+    #: Lets the other units run before the caller goes on; None where they run anyway.
+    pause: Callable[[], None] | None
+    #: Parks the calling unit until the awaitable is done, and returns its result; None where there is no asyncio loop.
+    run_awaitable: Callable[[Awaitable[Any]], Any] | None
 
     def run(self) -> None:
         """Serve until `stop` was called and the last unit has ended. Called once, on the worker's main thread."""
@@ -26,6 +48,10 @@ class Host(Protocol):
 
     def kill(self) -> None:
         """End the units that wait, by an exception inside them, as far as the model can. From any thread."""
+
+    def ancestors(self) -> Iterable[Context]:
+        """The contexts of the units that the calling code descends from, nearest first: a greenlet that a unit has
+        spawned belongs to that unit's request."""
 
 
 class HostFactory(Protocol):

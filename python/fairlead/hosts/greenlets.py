@@ -2,6 +2,9 @@
 
 The innermost loop is native (`Hub`); a unit that waits in a verb of the engine parks there. Other blocking calls of the
 application (a database, `time.sleep`) stop all units of the worker; the engine goes on answering pings meanwhile.
+
+The generator model (`--async N` alone) is the same host: what differs is where an application may wait, and that is
+said where it is called.
 """
 
 from __future__ import annotations
@@ -13,9 +16,13 @@ __all__ = ["Greenlets"]
 
 
 class Greenlets:
+    run_awaitable = None
+
     def __init__(self, engine: Engine, run_unit: RunUnit, slots: int) -> None:
         self._hub = Hub(engine)
         self._run_unit = run_unit
+        self.wait_descriptors = self._hub.wait_descriptors
+        self.ancestors = self._hub.ancestors
 
     def run(self) -> None:
         self._hub.run(self._live)
@@ -34,3 +41,6 @@ class Greenlets:
 
     def kill(self) -> None:
         self._hub.kill()
+
+    def pause(self) -> None:
+        self._hub.sleep(0.0)

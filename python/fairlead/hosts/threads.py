@@ -16,6 +16,10 @@ __all__ = ["Threads"]
 
 
 class Threads:
+    wait_descriptors = None
+    pause = None
+    run_awaitable = None
+
     def __init__(self, engine: Engine, run_unit: RunUnit, slots: int) -> None:
         self._engine = engine
         self._run_unit = run_unit
@@ -35,6 +39,9 @@ class Threads:
 
     def kill(self) -> None:
         pass
+
+    def ancestors(self) -> tuple[Context, ...]:
+        return ()
 
     def _serve(self) -> None:
         while (request := self._engine.wait_request()) is not None:

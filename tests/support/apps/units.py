@@ -2,13 +2,17 @@
 neighbours.
 """
 
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from contextvars import ContextVar
 
+import uwsgi
 from fairlead import current_request, websocket
 from notes import argument, note, outcome
 
 MARK = ContextVar("mark", default="unset")
 RUNNING = []
+KEPT = {}
 
 
 def application(environ, start_response):
@@ -58,15 +62,55 @@ def hangs(environ, start_response):
 
 
 def outside(environ, start_response):
-    import threading
-
     found = {}
-    thread = threading.Thread(target=lambda: found.update(thread=outcome(current_request)))
-    thread.start()
-    thread.join()
+
+    def ask(name):
+        found[name] = outcome(current_request)
+
+    with ThreadPoolExecutor(1) as pool:
+        pool.submit(ask, "pool").result()
+    before = threading.Event()
+    after = threading.Event()
+
+    def child():
+        ask("thread")
+        before.set()
+        after.wait(10)
+        KEPT["request"] = outcome(current_request)
+        KEPT["done"].set()
+
+    KEPT["done"] = threading.Event()
+    threading.Thread(target=child).start()
+    before.wait(10)
     note(environ, inside=outcome(current_request)["type"], **found)
+    KEPT["over"] = after
     start_response("200 OK", [])
     return [b"."]
 
 
-PAGES = {function.__name__: function for function in (mine, together, raises, finally_runs, hangs, outside)}
+def outside_later(environ, start_response):
+    KEPT["over"].set()
+    KEPT["done"].wait(10)
+    note(environ, later=KEPT["request"])
+    start_response("200 OK", [])
+    return [b"."]
+
+
+def thread_echoes(environ, start_response):
+    """The unit's thread does all the talking, by calls that name no request; the unit only waits for it."""
+    uwsgi.websocket_handshake()
+
+    def work():
+        for _ in range(3):
+            uwsgi.websocket_send(uwsgi.websocket_recv())
+
+    thread = threading.Thread(target=work)
+    thread.start()
+    thread.join()
+    uwsgi.websocket_send(uwsgi.websocket_recv().upper())
+
+
+PAGES = {
+    function.__name__: function
+    for function in (mine, together, raises, finally_runs, hangs, outside, outside_later, thread_echoes)
+}

@@ -11,6 +11,7 @@ import select
 import socket
 import sys
 import threading
+from concurrent.futures import ThreadPoolExecutor
 
 import uwsgi
 from notes import note, outcome
@@ -306,20 +307,28 @@ def context(environ, start_response):
 def context_in_thread(environ, start_response):
     handshake(environ)
     mine = uwsgi.request_context()
-    results = {}
+    calls = {
+        "send": (uwsgi.websocket_send, "from a thread"),
+        "nb": (uwsgi.websocket_recv_nb,),
+        "fd": (uwsgi.connection_fd,),
+        "context": (uwsgi.request_context,),
+    }
+    found = {}
 
-    def work():
-        results["without"] = outcome(uwsgi.websocket_send, "x")
-        results["recv"] = outcome(uwsgi.websocket_recv)
-        results["nb"] = outcome(uwsgi.websocket_recv_nb)
-        results["fd"] = outcome(uwsgi.connection_fd)
-        results["context"] = outcome(uwsgi.request_context)
-        uwsgi.websocket_send("from a thread", request_context=mine)
+    def in_a_thread():
+        found["thread"] = {name: type(call[0](*call[1:])).__name__ for name, call in calls.items()}
 
-    thread = threading.Thread(target=work)
+    def in_a_pool():
+        found["pool"] = {name: outcome(*call) for name, call in calls.items()}
+        found["pool"]["recv"] = outcome(uwsgi.websocket_recv)
+        uwsgi.websocket_send("from a pool", request_context=mine)
+
+    thread = threading.Thread(target=in_a_thread)
     thread.start()
     thread.join()
-    note(environ, **results)
+    with ThreadPoolExecutor(1) as pool:
+        pool.submit(in_a_pool).result()
+    note(environ, **found)
     uwsgi.websocket_recv()
 
 
