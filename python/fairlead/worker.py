@@ -23,6 +23,7 @@ from fairlead import hosts
 from fairlead._native import Engine
 from fairlead.apps.wsgi import FileWrapper, WsgiCaller
 from fairlead.compat import uwsgi as uwsgi_compat
+from fairlead.compat.uwsgi_async import AsyncCalls
 from fairlead.current import inherit_from
 from fairlead.errors import LoadError
 from fairlead.hosts.contract import Host
@@ -83,7 +84,7 @@ class Worker:
         self._ended = threading.Event()
         self._requests_left = self._settings.max_requests
         self._caller: WsgiCaller | None = None
-        self._host: Host | None = None
+        self._async_calls = AsyncCalls(log.info)
 
     def run(self) -> int:
         """Serve until told to stop. Returns the exit status."""
@@ -110,15 +111,18 @@ class Worker:
             show_tracebacks=settings.catch_exceptions,
             log=self._log,
             access=AccessLog(self._log, enabled=not settings.disable_logging),
+            before_items=self._async_calls.begin_items if settings.host == "generators" else None,
+            after_item=None if settings.host == "threads" else self._async_calls.suspend_for,
             after_request=self._after_request if self._has_after_request() else None,
         )
         try:
             engine = self._start_engine()
-            host = self._host = factory(engine, caller.run, settings.slots)
+            host = factory(engine, caller.run, settings.slots)
         except OSError as error:
             self._control.tell(event="failed", message=f"the engine cannot start: {error}.")
             return 2
         inherit_from(host.ancestors)
+        self._async_calls.serve(host)
         _call_hook(uwsgi, "post_fork_hook", self._log)
         for name, work in (
             ("fairlead-log", lambda: self._write_engine_log(engine)),
@@ -166,6 +170,8 @@ class Worker:
             "uwsgi.version": uwsgi_compat.VERSION,
             "uwsgi.node": platform.node().encode(),
         }
+        if settings.host != "threads":
+            environ.update(self._async_calls.environ())
         if not settings.wsgi_disable_file_wrapper:
             environ["wsgi.file_wrapper"] = FileWrapper
         return environ
@@ -191,6 +197,8 @@ class Worker:
             text_lenient=settings.websocket_text_lenient,
             log=self._log.info,
             ask_master=lambda action: self._control.tell(event="request", action=action),
+            async_calls=self._async_calls,
+            model=settings.host,
             requests=lambda: self._caller.requests if self._caller else 0,
             pidfile=settings.pidfile or None,
         )

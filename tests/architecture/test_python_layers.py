@@ -30,7 +30,7 @@ LADDER = (
 )
 
 #: Modules of one rung that may know each other: the parts of one thing.
-PARTS = (("hosts", "hosts.*"), ("apps.wsgi", "apps.wsgi_*"))
+PARTS = (("hosts", "hosts.*"), ("apps.wsgi", "apps.wsgi_*"), ("compat.uwsgi", "compat.uwsgi_*"))
 
 #: What never belongs to the side of the master: it must survive any application, so it loads none of it.
 MASTER_SIDE = {"master", "listeners", "worker_process", "reloading", "signals", "logs"}

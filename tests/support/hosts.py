@@ -18,5 +18,6 @@ class Host(NamedTuple):
 
 HOSTS = (
     Host("greenlets", ("--async", "200", "--greenlet")),
+    Host("generators", ("--async", "200")),
     Host("threads", ("--threads", "200")),
 )

@@ -26,7 +26,7 @@ use pyo3::types::PyTuple;
 use crate::descriptors;
 use crate::engine::Engine;
 use crate::greenlet;
-use crate::parked::{Parked, Unit};
+use crate::parked::{Due, Parked, Unit};
 use crate::request::Request;
 use crate::session::Session;
 use crate::waiting::Waiter;
@@ -88,22 +88,24 @@ impl HubCore {
 
     /// The unit does not wait after all. True if it still stood in the table.
     pub(crate) fn cancel(&self, token: Token) -> bool {
-        self.parked.take(token, false).is_some()
+        self.parked.take(token).is_some()
     }
 
     pub(crate) fn engine(&self) -> &fl::Engine {
         &self.engine
     }
 
-    /// Reports a deadline to whoever waits under the token.
-    pub(crate) fn wake_at(&self, limit: Duration, token: Token) {
-        self.engine.wake_at(limit, token);
+    /// Who waits under the token waits no longer than that.
+    pub(crate) fn limit(&self, token: Token, limit: Duration) {
+        if let Some(after) = self.parked.limit(token, limit) {
+            self.engine.wake_at(after, Parked::timer_of(token));
+        }
     }
 
     /// Switches to the hub until the token's event or the limit.
     pub(crate) fn park(&self, py: Python<'_>, token: Token, limit: Option<Duration>) -> PyResult<Woken> {
         if let Some(limit) = limit {
-            self.engine.wake_at(limit, token);
+            self.limit(token, limit);
         }
         let hub = self.greenlet.get(py).map(|hub| hub.bind(py).clone());
         let Some(hub) = hub else {
@@ -128,8 +130,15 @@ impl HubCore {
         hub: &Bound<'_, PyAny>,
     ) -> PyResult<()> {
         let outcome = match event {
-            Event::Wake(token) => self.resume(py, token, false),
-            Event::Deadline(token) => self.resume(py, token, true),
+            Event::Wake(token) => self.parked.take(token).map(|unit| resume(py, unit, false)),
+            Event::Deadline(timer) => match self.parked.due(timer) {
+                Due::Over(unit) => Some(resume(py, unit, true)),
+                Due::Later(left) => {
+                    self.engine.wake_at(left, timer);
+                    None
+                }
+                Due::Nothing => None,
+            },
             Event::Request(request) if self.starts_itself => {
                 let request = Request::wrap(py, request, Waiter::Hub(Arc::clone(self)))?;
                 Some(start.call1((request,)))
@@ -159,18 +168,6 @@ impl HubCore {
             error.write_unraisable(py, Some(start));
         }
         Ok(())
-    }
-
-    fn resume<'py>(
-        &self,
-        py: Python<'py>,
-        token: Token,
-        deadline: bool,
-    ) -> Option<PyResult<Bound<'py, PyAny>>> {
-        match self.parked.take(token, deadline)? {
-            Unit::Greenlet(unit) => Some(greenlet::switch(unit.bind(py), None)),
-            Unit::Callback(callback) => Some(callback.bind(py).call1((deadline,))),
-        }
     }
 
     fn resting(&self) -> MutexGuard<'_, Vec<Py<PyAny>>> {
@@ -232,6 +229,13 @@ impl HubCore {
                 }
             }
         }
+    }
+}
+
+fn resume(py: Python<'_>, unit: Unit, late: bool) -> PyResult<Bound<'_, PyAny>> {
+    match unit {
+        Unit::Greenlet(unit) => greenlet::switch(unit.bind(py), None),
+        Unit::Callback(callback) => callback.bind(py).call1((late,)),
     }
 }
 

@@ -2,8 +2,12 @@
 //!
 //! A token is a slot and the number of its use. An event of an earlier wait finds another number and is dropped, so a kill
 //! or a time-out needs no clean-up elsewhere. The lock is held for single steps only, never across a switch or a call.
+//!
+//! Time-outs are the slot's, not the wait's: a timer that is set stays until it is due and is asked then what it is for, so
+//! that a unit which waits for each message with a time-out sets one timer in that time, not one for each message.
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
 
 use fairlead_engine::Token;
 use pyo3::prelude::*;
@@ -32,7 +36,24 @@ struct Slot {
     count: u32,
     unit: Option<Unit>,
     deadline_passed: bool,
+    /// Until when the unit waits, if not for ever.
+    deadline: Option<Instant>,
+    /// The earliest timer that is set for the slot.
+    timer: Option<Instant>,
 }
+
+/// What a timer that came due is for.
+pub(crate) enum Due {
+    /// The unit's time is over.
+    Over(Unit),
+    /// Its time is over later: set the timer for that long again.
+    Later(Duration),
+    /// Nobody waits there any more, or without a limit.
+    Nothing,
+}
+
+/// The engine's timers count whole milliseconds and may be this much early.
+const EARLY: Duration = Duration::from_millis(1);
 
 impl Parked {
     /// The unit waits from now on, under the token.
@@ -47,17 +68,55 @@ impl Parked {
         slot.count = slot.count.wrapping_add(1) & 0x7fff_ffff;
         slot.unit = Some(unit);
         slot.deadline_passed = false;
+        slot.deadline = None;
         u64::from(slot.count) << 32 | u64::from(index)
     }
 
     /// Its wait is over; `None` if it was before.
-    pub(crate) fn take(&self, token: Token, deadline: bool) -> Option<Unit> {
+    pub(crate) fn take(&self, token: Token) -> Option<Unit> {
         let mut table = self.lock();
-        let slot = table.slot(token)?;
-        let unit = slot.unit.take()?;
-        slot.deadline_passed = deadline;
+        let unit = table.slot(token)?.unit.take()?;
         table.free.push(token as u32);
         Some(unit)
+    }
+
+    /// The unit waits for at most `limit`. Answers for how long a timer has to be set with [`Parked::timer_of`]'s token.
+    pub(crate) fn limit(&self, token: Token, limit: Duration) -> Option<Duration> {
+        let mut table = self.lock();
+        let slot = table.slot(token)?;
+        let deadline = Instant::now().checked_add(limit)?;
+        slot.deadline = Some(deadline);
+        if slot.timer.is_some_and(|timer| timer <= deadline) {
+            return None;
+        }
+        slot.timer = Some(deadline);
+        Some(limit)
+    }
+
+    /// The token of the timers of this token's slot.
+    pub(crate) fn timer_of(token: Token) -> Token {
+        u64::from(token as u32)
+    }
+
+    /// A slot's timer has come due.
+    pub(crate) fn due(&self, timer: Token) -> Due {
+        let mut table = self.lock();
+        let Some(slot) = table.slots.get_mut(timer as usize) else {
+            return Due::Nothing;
+        };
+        slot.timer = None;
+        let (Some(_), Some(deadline)) = (&slot.unit, slot.deadline) else {
+            return Due::Nothing;
+        };
+        let left = deadline.saturating_duration_since(Instant::now());
+        if left > EARLY {
+            slot.timer = Some(deadline);
+            return Due::Later(left);
+        }
+        slot.deadline_passed = true;
+        let unit = slot.unit.take();
+        table.free.push(timer as u32);
+        unit.map_or(Due::Nothing, Due::Over)
     }
 
     /// How the last wait under this token ended. Asked before anyone else waits in the slot.

@@ -171,7 +171,7 @@ impl Session {
             return registered.map(|_| None);
         }
         if let Some(limit) = limit {
-            hub.wake_at(limit, token);
+            hub.limit(token, limit);
         }
         Ok(Some(token))
     }

@@ -285,6 +285,10 @@ impl Connection {
 
     fn after_verb(self: &Arc<Self>, state: &mut State) {
         state.wake_units(&self.shared);
+        if state.take_late_doorbell() && (state.socket.is_none() || state.retired) {
+            // No turn will look at it.
+            state.ring_doorbell();
+        }
         if state.socket.is_none() {
             self.joined.notify_all();
         }

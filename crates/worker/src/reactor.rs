@@ -250,6 +250,9 @@ impl Reactor {
                 connection.make_dirty(&mut state);
             }
             let fate = state.settle(shared);
+            if fate == Fate::Keep && state.take_late_doorbell() {
+                connection.make_dirty(&mut state);
+            }
             if fate == Fate::Retire || state.timer_is_late(shared.settings.stall_timeout) {
                 let connection = Arc::clone(connection);
                 let state = {
@@ -271,6 +274,12 @@ impl Reactor {
         key: u64,
         fate: Fate,
     ) {
+        if state.take_late_doorbell() {
+            match fate {
+                Fate::Retire => state.ring_doorbell(),
+                Fate::Keep => connection.make_dirty(&mut state),
+            }
+        }
         match fate {
             Fate::Retire => {
                 self.retire(shared, connection, &mut state, key);

@@ -7,6 +7,7 @@ verbs wait by themselves. The invariant: after a handshake no body byte leaves, 
 
 from __future__ import annotations
 
+import functools
 import sys
 import time
 from collections import deque
@@ -90,11 +91,15 @@ class WsgiCaller:
         show_tracebacks: bool,
         log: ErrorLog,
         access: AccessLog,
+        before_items: Callable[[], object] | None = None,
+        after_item: Callable[[dict[str, Any]], object] | None = None,
         after_request: Callable[[], object] | None = None,
     ) -> None:
         """`base_environ` holds the keys that do not change; `cores` is the number of units at a time (the size of
         `uwsgi.core`); requests on `router_ports` look as behind uWSGI's router, the others as on its workers' own
-        sockets; `io_timeout_s` bounds each wait for the client's body or for room to send."""
+        sockets; `io_timeout_s` bounds each wait for the client's body or for room to send; `after_item`, given the
+        environ, is what each `yield` of an application means to its concurrency model, and `before_items` is called
+        before the first."""
         self._find = find
         self._base = base_environ
         self._router_ports = router_ports
@@ -104,6 +109,8 @@ class WsgiCaller:
         self._show_tracebacks = show_tracebacks
         self._log = log
         self._access = access
+        self._before_items = before_items
+        self._after_item = after_item
         self._after_request = after_request
         # uWSGI's core numbers: apps use them as client ids, so a number in use is never given twice.
         self._cores: deque[int] | None = deque(range(cores)) if cores > 1 else None
@@ -168,17 +175,23 @@ class WsgiCaller:
             environ["PATH_INFO"] = environ["PATH_INFO"][len(mount) :]
         result = application(environ, response.start_response)
         try:
-            self._send(request, response, result)
+            self._send(request, response, environ, result)
         finally:
             # PEP 3333: `close` is called whatever became of the response.
             if type(result) is not list and (close := getattr(result, "close", None)) is not None:
                 close()
 
-    def _send(self, request: Request, response: Response, result: Any) -> None:
+    def _send(self, request: Request, response: Response, environ: dict[str, Any], result: Any) -> None:
         if request.session is not None:
             # Nothing of the result may be sent, but a generator's code has to run: it may be the application.
             if isinstance(result, Iterable) and not isinstance(result, (bytes, str, list, tuple)):
-                deque(result, maxlen=0)
+                if self._before_items is not None:
+                    self._before_items()
+                if self._after_item is None:
+                    deque(result, maxlen=0)
+                else:
+                    for _ in result:
+                        self._after_item(environ)
             request.release(1000, "")
         elif not result and not response.status and response.refused():
             pass  # the application met a refused handshake and returned nothing: None, [], "" or b""
@@ -189,7 +202,10 @@ class WsgiCaller:
         elif isinstance(result, (list, tuple)) and all(isinstance(item, bytes) for item in result):
             response.whole(b"".join(result))
         elif isinstance(result, Iterable):
-            response.pieces(result, is_websocket=lambda: request.session is not None)
+            if self._before_items is not None:
+                self._before_items()
+            after_item = None if self._after_item is None else functools.partial(self._after_item, environ)
+            response.pieces(result, lambda: request.session is not None, after_item)
             request.release(1000, "")
         else:
             raise TypeError(f"the application returned {type(result).__name__}, which cannot be iterated")

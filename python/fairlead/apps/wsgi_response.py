@@ -8,6 +8,7 @@ have left, a failure can only cut the connection: the client must not take half 
 from __future__ import annotations
 
 import traceback
+from collections import deque
 from collections.abc import Iterable
 from types import TracebackType
 from typing import Any, Callable, Union
@@ -85,11 +86,17 @@ class Response:
             self.began = True
             self.sent_bytes = len(body)
 
-    def pieces(self, result: Iterable[Any], is_websocket: Callable[[], bool]) -> None:
-        """The result is iterated. The handshake may happen in it; from then on its items are dropped."""
-        for item in result:
+    def pieces(
+        self, result: Iterable[Any], is_websocket: Callable[[], bool], after_item: Callable[[], object] | None
+    ) -> None:
+        """The result is iterated, with `after_item()` after each item.
+
+        The handshake may happen in it; from then on its items are dropped.
+        """
+        items = iter(result)
+        for item in items:
             if is_websocket():
-                continue
+                break
             if isinstance(item, bytes):
                 if item:
                     self.write(item)
@@ -98,7 +105,16 @@ class Response:
                     f"{self._request.label}: [ERROR] Unhandled object from iterator: {item!r:.200}: "
                     "a WSGI result yields bytes"
                 )
+            if after_item is not None:
+                after_item()
         if is_websocket():
+            # A WebSocket as a generator: this loop is its life, a round for each message.
+            if after_item is not None:
+                after_item()
+                for _ in items:
+                    after_item()
+            else:
+                deque(items, maxlen=0)
             return
         if not self.began and not self.status and self.refused():
             return

@@ -17,7 +17,8 @@ from dataclasses import dataclass, field
 from types import ModuleType
 from typing import Any, Callable, NoReturn, Union
 
-from fairlead import HandshakeRefused, Request, __version__, current_request, current_session
+from fairlead import ConnectionClosed, HandshakeRefused, Request, __version__, current_request, current_session
+from fairlead.compat.uwsgi_async import AsyncCalls
 
 __all__ = ["Process", "RequestContext", "make"]
 
@@ -31,6 +32,10 @@ _TEXTS = {
     "send_binary": "unable to send websocket binary message",
 }
 _HANDSHAKE = "unable to complete websocket handshake"
+_BLOCKING_IN_GENERATOR = (
+    "a generator application waits by `yield`, and websocket_recv() has nothing yet: first "
+    "`yield uwsgi.wait_fd_read(uwsgi.connection_fd(), 3)`, then call websocket_recv_nb(); or start with --greenlet too"
+)
 _NO_REQUEST = "you can call uwsgi api function only from the main callable"
 
 
@@ -52,6 +57,8 @@ class Process:
     log: Callable[[str], None]
     ask_master: Callable[[str], bool]
     requests: Callable[[], int]
+    async_calls: AsyncCalls
+    model: str
     mode: str | None = None
     pidfile: str | None = None
     started_on: int = field(default_factory=lambda: int(time.time()))
@@ -75,6 +82,7 @@ def make(process: Process) -> ModuleType:
     names: dict[str, Any] = {}
     names.update(_websocket_calls(process))
     names.update(_connection_calls())
+    names.update(process.async_calls.names())
     names.update(_process_information(process))
     for name, value in names.items():
         if isinstance(value, type(make)):
@@ -122,7 +130,7 @@ def _websocket_calls(process: Process) -> dict[str, Any]:
 
     # The hot calls are the engine's own callables: a Python frame for each would double the price of a small message.
     verbs = current_session(_request_of, translate)
-    websocket_recv = verbs.receive_bytes
+    websocket_recv: Callable[..., bytes] = verbs.receive_bytes
     websocket_recv_nb = verbs.receive_bytes_nowait
     websocket_send = verbs.send_text
     websocket_send_binary = verbs.send_binary
@@ -133,12 +141,26 @@ def _websocket_calls(process: Process) -> dict[str, Any]:
         else:
             verbs.send_binary(message, *_given(request_context))
 
+    def websocket_recv_unless_in_generator(request_context: Any = _MISSING) -> bytes:
+        try:
+            session = _request_of(request_context).session
+            message = None if session is None else session.receive_bytes_nowait()
+        except ConnectionClosed as error:
+            raise OSError(_TEXTS["receive"]) from error
+        if session is None:
+            raise OSError(_TEXTS["receive"])
+        if message is None:
+            if process.async_calls.is_in_generator():
+                raise RuntimeError(_BLOCKING_IN_GENERATOR)
+            return verbs.receive_bytes(*_given(request_context))
+        return message
+
     def request_context() -> RequestContext:
         return RequestContext(_request_of(_MISSING))
 
     return {
         "websocket_handshake": websocket_handshake,
-        "websocket_recv": websocket_recv,
+        "websocket_recv": websocket_recv_unless_in_generator if process.model == "generators" else websocket_recv,
         "websocket_recv_nb": websocket_recv_nb,
         "websocket_send": websocket_send_lenient if process.text_lenient else websocket_send,
         "websocket_send_binary": websocket_send_binary,

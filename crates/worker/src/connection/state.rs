@@ -75,6 +75,8 @@ pub(crate) struct State {
     /// The earliest entry in the timers.
     pub(crate) timer_at: Option<Time>,
     pub(super) doorbell: Option<Box<Doorbell>>,
+    /// A unit was told of the message; the doorbell is rung with the next turn if it lies there still.
+    doorbell_is_late: bool,
     /// The app has let go of it.
     pub(super) released: bool,
     /// The driver has dropped it from the loop.
@@ -99,6 +101,7 @@ impl State {
             senders: Vec::new(),
             timer_at: None,
             doorbell,
+            doorbell_is_late: false,
             released: false,
             retired: false,
         }
@@ -223,6 +226,8 @@ impl State {
         if over || self.session.message().is_some() {
             if let Some(token) = self.receiver.take() {
                 shared.report(Event::Wake(token));
+                // Two system calls less for each message of an app that waits here and has a descriptor too.
+                self.doorbell_is_late = self.doorbell.is_some();
             }
         }
         if !self.senders.is_empty() && (over || self.outbox.len() <= shared.settings.outbox_low) {
@@ -230,10 +235,17 @@ impl State {
                 shared.report(Event::Wake(token));
             }
         }
-        self.ring_doorbell();
+        if !self.doorbell_is_late {
+            self.ring_doorbell();
+        }
     }
 
-    pub(super) fn ring_doorbell(&mut self) {
+    /// True if the doorbell has to be brought in line with the next turn.
+    pub(crate) fn take_late_doorbell(&mut self) -> bool {
+        std::mem::take(&mut self.doorbell_is_late)
+    }
+
+    pub(crate) fn ring_doorbell(&mut self) {
         if let Some(bell) = &mut self.doorbell {
             bell.set(self.session.message().is_some() || self.session.closed().is_some());
         }

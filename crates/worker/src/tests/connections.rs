@@ -10,7 +10,7 @@ use rustix::event::{poll, PollFd, PollFlags, Timespec};
 
 use super::support::*;
 use crate::inbox::WorkerSettings;
-use crate::{Event, Received, Sent};
+use crate::{Event, Received, Sent, Waiting};
 
 #[test]
 fn a_peer_that_does_not_read_stops_the_sender_and_wakes_it_later() {
@@ -261,20 +261,7 @@ fn the_descriptor_polls_readable_exactly_while_there_is_something_to_receive() {
     let bench = Bench::new(settings());
     let (connection, mut client) = bench.join();
     let descriptor = connection.notify_descriptor().unwrap();
-    let ready = || {
-        // Opened anew through /proc would not work for sockets; a duplicate polls the same.
-        let copy = rustix::io::dup(borrowed(&connection, descriptor).as_fd()).unwrap();
-        let mut fds = [PollFd::new(&copy, PollFlags::IN)];
-        poll(
-            &mut fds,
-            Some(&Timespec {
-                tv_sec: 0,
-                tv_nsec: 0,
-            }),
-        )
-        .unwrap()
-            == 1
-    };
+    let ready = || polls_readable(&connection, descriptor);
     assert!(!ready());
     let mut two = frame(BINARY, b"a");
     two.extend(frame(BINARY, b"b"));
@@ -288,6 +275,49 @@ fn the_descriptor_polls_readable_exactly_while_there_is_something_to_receive() {
     drop(client);
     bench.turn();
     assert!(ready(), "the end is something to receive");
+}
+
+#[test]
+fn the_descriptor_of_a_waiting_unit_is_readable_one_turn_later_if_the_unit_takes_nothing() {
+    let bench = Bench::new(settings());
+    let (connection, mut client) = bench.join();
+    let descriptor = connection.notify_descriptor().unwrap();
+    let ready = || polls_readable(&connection, descriptor);
+    assert_eq!(connection.wait_receive(4), Waiting::Registered);
+    send(&mut client, &frame(BINARY, b"a"));
+    assert_eq!(bench.turn(), [Event::Wake(4)]);
+    assert!(!ready(), "the unit was told; most take the message at once");
+    bench.turn();
+    assert!(ready());
+    take(&connection);
+    assert!(!ready());
+
+    assert_eq!(connection.wait_receive(5), Waiting::Registered);
+    drop(client);
+    assert_eq!(bench.turn(), [Event::Wake(5)]);
+    bench.turn();
+    assert!(ready(), "the end is something to receive");
+}
+
+#[test]
+fn the_descriptor_of_a_waiting_unit_tells_an_abandoned_connection_at_once() {
+    let bench = Bench::new(settings());
+    let connection = bench.worker.connection("peer".into(), None);
+    let descriptor = connection.notify_descriptor().unwrap();
+    assert_eq!(connection.wait_receive(4), Waiting::Registered);
+    connection.abandon(Lost::Dropped);
+    assert!(polls_readable(&connection, descriptor));
+}
+
+fn polls_readable(connection: &std::sync::Arc<crate::Connection>, descriptor: i32) -> bool {
+    // Opened anew through /proc would not work for sockets; a duplicate polls the same.
+    let copy = rustix::io::dup(borrowed(connection, descriptor).as_fd()).unwrap();
+    let mut fds = [PollFd::new(&copy, PollFlags::IN)];
+    let at_once = Timespec {
+        tv_sec: 0,
+        tv_nsec: 0,
+    };
+    poll(&mut fds, Some(&at_once)).unwrap() == 1
 }
 
 /// The doorbell's end, found again through the process's own table so that the test needs no raw descriptor.

@@ -1,0 +1,224 @@
+"""The `uwsgi` module's calls of the async loop: wait for descriptors, suspend, sleep (compatibility spec §1.4).
+
+uWSGI separates what others do in one step: `wait_fd_*` and `async_sleep` only note what to wait for, and the next
+`suspend()`, or the next `yield` of a generator, waits for all of it. What is noted belongs to the running unit, so it
+lies in a context variable.
+"""
+
+from __future__ import annotations
+
+import os
+import socket
+import stat
+from contextvars import ContextVar
+from typing import Any, Callable, NoReturn, Protocol
+
+from fairlead import Session, current_request
+
+__all__ = ["AsyncCalls", "AsyncHost"]
+
+
+WaitDescriptors = Callable[["list[int]", "list[int]", "Session | None", "float | None"], "int | None"]
+
+
+class AsyncHost(Protocol):
+    """What is asked of the concurrency model: see the contract of hosts; None for what it has not."""
+
+    @property
+    def wait_descriptors(self) -> WaitDescriptors | None: ...
+    @property
+    def pause(self) -> Callable[[], None] | None: ...
+
+
+class _Noted:
+    """What one unit will wait for next, and how its last wait ended."""
+
+    __slots__ = (
+        "anything", "connection_fd", "for_session", "readable", "ready_fd", "session", "timed_out", "timeout_s",
+        "writable",
+    )  # fmt: skip
+
+    def __init__(self) -> None:
+        request = current_request()
+        self.connection_fd = request.fileno()
+        self.session = request.session
+        self.ready_fd = -1
+        self.timed_out = False
+        self.forget()
+
+    def forget(self) -> None:
+        self.anything = False
+        self.readable: list[int] = []
+        self.writable: list[int] = []
+        #: The unit's own WebSocket: waited for without a descriptor.
+        self.for_session = False
+        self.timeout_s = 0
+
+
+_noted: ContextVar[_Noted | None] = ContextVar("fairlead.uwsgi.noted", default=None)
+
+_in_generator: ContextVar[bool] = ContextVar("fairlead.uwsgi.in_generator", default=False)
+
+
+class AsyncCalls:
+    """The calls, for one process. `serve` names the host before the first request."""
+
+    def __init__(self, log: Callable[[str], None]) -> None:
+        self._log = log
+        self._wait: WaitDescriptors | None = None
+        self._pause: Callable[[], None] | None = None
+
+    def serve(self, host: AsyncHost) -> None:
+        """Take what the host can do."""
+        self._wait, self._pause = host.wait_descriptors, host.pause
+
+    def names(self) -> dict[str, Callable[..., Any]]:
+        """The module's functions."""
+        functions = {name: getattr(self, name) for name in _NAMES}
+        functions["green_schedule"] = self.suspend
+        return functions
+
+    def wait_fd_read(self, fd: int, timeout: int = 0, /) -> bytes:
+        """Note that the next suspension is to end when `fd` is readable, or after `timeout` seconds (0: none)."""
+        noted = self._note(fd, timeout)
+        if fd == noted.connection_fd:
+            noted.for_session = True
+        else:
+            _check(fd)
+            noted.readable.append(fd)
+        return b""
+
+    def wait_fd_write(self, fd: int, timeout: int = 0, /) -> bytes:
+        """The same for a writable `fd`."""
+        noted = self._note(fd, timeout)
+        _check(fd)
+        noted.writable.append(fd)
+        return b""
+
+    def async_sleep(self, seconds: float, /) -> bytes:
+        """Note that the next suspension ends after `seconds`, cut to whole ones; below one nothing happens."""
+        whole = int(seconds)
+        if whole >= 1 and self._wait is not None:
+            noted = _noted.get() or _begin()
+            noted.anything = True
+            noted.timeout_s = noted.timeout_s or whole
+        return b""
+
+    def async_connect(self, address: str, /) -> int:
+        """Begin to connect to `host:port` or to the UNIX socket of that path.
+
+        Returns the descriptor, which is writable once connected; -1 on failure.
+        """
+        if not isinstance(address, str):
+            raise TypeError(f"argument must be str, not {type(address).__name__}")
+        host, colon, port = address.rpartition(":")
+        try:
+            if colon and port.isdecimal():
+                family, kind, protocol, _, target = socket.getaddrinfo(
+                    host or "127.0.0.1", port, type=socket.SOCK_STREAM
+                )[0]
+                client = socket.socket(family, kind, protocol)
+            else:
+                client, target = socket.socket(socket.AF_UNIX), address  # type: ignore[assignment]
+        except OSError:
+            return -1
+        client.setblocking(False)
+        try:
+            client.connect(target)
+        except BlockingIOError:
+            pass
+        except OSError:
+            client.close()
+            return -1
+        return client.detach()
+
+    def suspend(self) -> bool:
+        """Let others run until something noted happens; at once the caller's turn again if nothing is noted."""
+        noted = _noted.get()
+        if noted is None or not noted.anything or self._wait is None:
+            if self._pause is not None:
+                self._pause()
+            return True
+        session, readable, writable = None, noted.readable, noted.writable
+        if noted.for_session:
+            if noted.session is None:
+                noted.session = current_request().session
+            session = noted.session
+            if session is None:
+                readable.append(noted.connection_fd)  # no handshake yet
+        timeout_s = noted.timeout_s or None
+        # Before the wait: an exception that ends it must not leave the next one something to wait for.
+        noted.forget()
+        found = self._wait(readable, writable, session, timeout_s)
+        noted.timed_out = found is None
+        noted.ready_fd = -1 if found is None else noted.connection_fd if found == -1 else found
+        return True
+
+    def ready_fd(self) -> int:
+        """The descriptor that ended the last suspension, -1 if none did."""
+        noted = _noted.get()
+        return -1 if noted is None else noted.ready_fd
+
+    def begin_items(self) -> None:
+        """The running unit is a generator from here on: it waits by `yield`."""
+        _in_generator.set(True)
+
+    def is_in_generator(self) -> bool:
+        """True in the code of a generator application, under the model that has these only."""
+        return _in_generator.get()
+
+    def suspend_for(self, environ: dict[str, Any]) -> None:
+        """What a `yield` of the application means: a suspension, told in its environ (spec §3.1)."""
+        self.suspend()
+        noted = _noted.get()
+        if noted is not None:
+            environ["x-wsgiorg.fdevent.timeout"] = True if noted.timed_out else None
+            environ["uwsgi.ready_fd"] = None if noted.ready_fd == -1 else noted.ready_fd
+
+    def environ(self) -> dict[str, Any]:
+        """The keys that async modes add to each environ."""
+        return {
+            "x-wsgiorg.fdevent.readable": self.wait_fd_read,
+            "x-wsgiorg.fdevent.writable": self.wait_fd_write,
+            "x-wsgiorg.fdevent.timeout": None,
+        }
+
+    def _note(self, fd: int, timeout: int) -> _Noted:
+        if not isinstance(fd, int):
+            raise TypeError(f"an integer is required (got type {type(fd).__name__})")
+        if not isinstance(timeout, int):
+            raise TypeError(f"integer argument expected, got {type(timeout).__name__}")
+        if self._wait is None:
+            self._log("ASYNC call without async mode !!!")
+            _refuse(fd)
+        noted = _noted.get() or _begin()
+        noted.anything = True
+        if timeout > 0 and not noted.timeout_s:
+            noted.timeout_s = timeout
+        return noted
+
+
+_NAMES = ("wait_fd_read", "wait_fd_write", "async_sleep", "async_connect", "suspend", "ready_fd")
+
+
+def _begin() -> _Noted:
+    try:
+        noted = _Noted()
+    except LookupError:
+        raise SystemError("you can call uwsgi api function only from the main callable") from None
+    _noted.set(noted)
+    return noted
+
+
+def _check(fd: int) -> None:
+    try:
+        mode = os.fstat(fd).st_mode
+    except (OSError, OverflowError):
+        _refuse(fd)
+    if stat.S_ISREG(mode) or stat.S_ISDIR(mode):
+        # Always ready, and so refused by the system's poller.
+        _refuse(fd)
+
+
+def _refuse(fd: int) -> NoReturn:
+    raise OSError(f"unable to fd {fd} to the event queue")
