@@ -133,6 +133,25 @@ class Server:
         why = "the log ended" if self._is_complete else f"{timeout_s} s passed"
         raise AssertionError(f"no line with {text!r} ({why}):\n" + "\n".join(self.lines[since:][-60:]))
 
+    def wait_for_lines(
+        self, pattern: str | re.Pattern[str], count: int, since: int = 0, timeout_s: float = TIMEOUT_S
+    ) -> list[str]:
+        """All lines from `since` on in which `pattern` is found, as soon as there are `count`.
+
+        Not the same as `count` calls of `wait_for_line`, which would all find the first line.
+        """
+        deadline = time.monotonic() + timeout_s
+        with self._changed:
+            while True:
+                found = [line for line in self.lines[since:] if re.search(pattern, line)]
+                left = deadline - time.monotonic()
+                if len(found) >= count or self._is_complete or left <= 0:
+                    break
+                self._changed.wait(left)
+        text = pattern if isinstance(pattern, str) else pattern.pattern
+        assert len(found) >= count, f"{len(found)} of {count} lines with {text!r}:\n" + "\n".join(self.lines[-60:])
+        return found
+
     def note(self, token: str) -> dict[str, Any]:
         """What the app noted for the request with this token; see apps/notes.py."""
         return json.loads(self.wait_for_line(rf"^note:{re.escape(token)} (.*)")[1])
