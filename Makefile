@@ -132,13 +132,15 @@ bench: $(STAMPS)/extension ## measure against the limit of this machine (BENCH_A
 docs: $(STAMPS)/extension ## write docs/reference/settings.md from the settings themselves
 	$(BIN)/python tools/settings_page.py
 
-# pip-tools lives in an environment of its own, so that it pins nothing of ours by its presence.
+# pip-tools lives in an environment of its own, so that it pins nothing of ours by its presence. uWSGI is the one
+# requirement that is left out, and the reason why test.txt is installed with --no-deps: Flask-uWSGI-WebSocket asks for
+# the server that it was written for, which pip would compile for a minute, and Fairlead runs it instead.
 lock: ## choose new versions for requirements/*.txt (Cargo: cargo update)
 	$(PYTHON) -m venv .build/lock
 	.build/lock/bin/pip install --quiet pip-tools
 	cd requirements && for name in run test; do \
 	    CUSTOM_COMPILE_COMMAND="make lock" ../.build/lock/bin/pip-compile --quiet --upgrade --generate-hashes \
-	        --strip-extras --allow-unsafe --no-emit-index-url --no-emit-trusted-host --no-emit-find-links \
+	        --strip-extras --unsafe-package uwsgi --no-emit-index-url --no-emit-trusted-host --no-emit-find-links \
 	        --output-file $$name.txt $$name.in; \
 	done
 
@@ -166,7 +168,7 @@ $(STAMPS)/run-packages: requirements/run.txt $(STAMPS)/machine $(if $(wildcard $
 	@touch $@
 
 $(STAMPS)/test-packages: requirements/test.txt $(STAMPS)/run-packages $(STAMPS)/test-machine
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements/test.txt
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --require-hashes -r requirements/test.txt
 	@touch $@
 
 $(STAMPS)/extension: $(STAMPS)/run-packages $(RUST_SOURCES) $(if $(MODULE),,FORCE)
