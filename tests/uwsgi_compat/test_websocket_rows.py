@@ -103,7 +103,7 @@ def test_row_1_3_a_handshake_throws_an_unsent_status_away(
 ) -> None:
     client = open_page("handshake_after_start")
     assert client.response.header("X-Thrown-Away") is None
-    assert is_oserror(server.note(token)["late"], "headers already sent")
+    assert "raised" not in server.note(token)["late"], "uWSGI raises here; a framework could not end its view"
 
 
 def test_row_1_3_a_handshake_after_the_headers_is_an_error(server: Server, token: str) -> None:

@@ -192,7 +192,7 @@ class WsgiCaller:
                 else:
                     for _ in result:
                         self._after_item(environ)
-            request.release(1000, "")
+            request.release(response.close_code, "")
         elif not result and not response.status and response.refused():
             pass  # the application met a refused handshake and returned nothing: None, [], "" or b""
         elif isinstance(result, bytes) and not self._item_by_item:
@@ -206,7 +206,7 @@ class WsgiCaller:
                 self._before_items()
             after_item = None if self._after_item is None else functools.partial(self._after_item, environ)
             response.pieces(result, lambda: request.session is not None, after_item)
-            request.release(1000, "")
+            request.release(response.close_code, "")
         else:
             raise TypeError(f"the application returned {type(result).__name__}, which cannot be iterated")
 

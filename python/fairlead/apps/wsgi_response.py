@@ -39,11 +39,17 @@ class Response:
     def start_response(
         self, status: str, headers: list[tuple[str, str]], exc_info: ExcInfo | None = None
     ) -> Callable[[bytes], None]:
-        """PEP 3333's callable. Raises TypeError for what is no status or header, OSError once headers were sent."""
-        if self.began or self._request.session is not None:
+        """PEP 3333's callable. Raises TypeError for what is no status or header, OSError once headers were sent.
+
+        After a handshake nothing of it is sent, and it is no error as in uWSGI: a framework has to answer when its view
+        returns, and would take the error for a failure of the view.
+        """
+        is_websocket = self._request.session is not None
+        if self.began or is_websocket:
             if exc_info and exc_info[1] is not None:
                 raise exc_info[1].with_traceback(exc_info[2])
-            raise OSError("headers already sent")
+            if not is_websocket:
+                raise OSError("headers already sent")
         if not isinstance(status, str):
             raise TypeError("http status must be a string")
         if not isinstance(headers, list):
@@ -59,6 +65,12 @@ class Response:
         self.status, self._reason = int(code), reason
         self._headers = headers
         return self.write
+
+    @property
+    def close_code(self) -> int:
+        """The Close code for a WebSocket whose application has returned, RFC 6455 §7.4.1: 1011 if its framework answers
+        with a server's error, which is what it makes of an exception."""
+        return 1011 if self.status >= 500 else 1000
 
     def write(self, data: bytes) -> None:
         """PEP 3333's imperative way. Anything but bytes is ignored, as in uWSGI. Raises OSError('write error')."""

@@ -105,6 +105,14 @@ def writes(environ, start_response):
 
 
 @page
+def answers_500(environ, start_response):
+    """What a framework makes of a view that raised."""
+    websocket(environ).receive()
+    start_response("500 Internal Server Error", [("Content-Type", "text/plain")])
+    return [b"never on the wire"]
+
+
+@page
 def raises(environ, start_response):
     ws = websocket(environ)
     ws.receive()
