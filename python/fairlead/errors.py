@@ -9,6 +9,8 @@ may import it.
 from __future__ import annotations
 
 __all__ = [
+    "BodyFailed",
+    "BodyTimedOut",
     "ConnectionClosed",
     "FairleadError",
     "HandshakeRefused",
@@ -80,6 +82,22 @@ class HandshakeRefused(FairleadError):
 
     def __str__(self) -> str:
         return f"handshake refused with HTTP status {self.status}: {self.reason}"
+
+
+class BodyFailed(FairleadError, OSError):
+    """The rest of a request's body will not come: the client's fault.
+
+    `status` is the HTTP status that tells the client so (400: the chunks are broken), 0 when nobody would read it.
+    An OSError, because a body is read like a file.
+    """
+
+    def __init__(self, status: int, reason: str) -> None:
+        super().__init__(reason)
+        self.status = status
+
+
+class BodyTimedOut(BodyFailed, TimeoutError):
+    """The client sent nothing of its body for too long; `status` is 408."""
 
 
 def hint_for(error: BaseException) -> str:

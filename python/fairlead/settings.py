@@ -237,6 +237,14 @@ class Settings:
     socket_timeout_s: float = setting(
         "socket-timeout", Seconds(), 4.0, "how long `send` waits for a client that does not read", short="z"
     )
+    chunked_input_timeout_s: float = setting(
+        "chunked-input-timeout", Seconds(), 0.0, "how long `uwsgi.chunked_read` waits for a silent client",
+        default_text="socket-timeout",
+    )  # fmt: skip
+    chunked_input_limit: int = setting(
+        "chunked-input-limit", Whole(1, 2**30), 2**20,
+        "bytes that `uwsgi.chunked_read` returns at most; a larger chunk comes in pieces",
+    )  # fmt: skip
     add_header: tuple[tuple[str, str], ...] = settings("add-header", Header(), "add a header to each response")
 
     # WebSocket

@@ -54,7 +54,7 @@ _IGNORED: tuple[tuple[str, str, str], ...] = (
     (VALUE, "greenlets have no stack of their own to size",
      "ugreen-stacksize threads-stacksize thread-stacksize thread-stack-size"),
     (VALUE, "bodies are streamed, not buffered",
-     "post-buffering post-buffering-bufsize body-read-warning chunked-input-limit chunked-input-timeout"),
+     "post-buffering post-buffering-bufsize body-read-warning"),
     (VALUE, "there is nothing to tune there",
      "max-vars lock-engine ftok cpu-affinity max-fd procname procname-prefix procname-prefix-spaced "
      "procname-append procname-master optimize"),

@@ -23,6 +23,7 @@ from fairlead import hosts
 from fairlead._native import Engine
 from fairlead.apps.wsgi import FileWrapper, WsgiCaller
 from fairlead.compat import uwsgi as uwsgi_compat
+from fairlead.compat import uwsgi_bodies
 from fairlead.compat.uwsgi_async import AsyncCalls
 from fairlead.current import inherit_from
 from fairlead.errors import LoadError
@@ -90,6 +91,9 @@ class Worker:
         """Serve until told to stop. Returns the exit status."""
         settings = self._settings
         configure(settings.send_timeout_s)
+        uwsgi_bodies.configure(
+            settings.chunked_input_timeout_s or settings.send_timeout_s, settings.chunked_input_limit
+        )
         uwsgi = sys.modules["uwsgi"] = uwsgi_compat.make(self._process())
         try:
             # First: a host may have to change the library before the application sees it.

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use fairlead_engine as fl;
-use fl::{AcceptError, BodyRead, ResponseHead};
+use fl::{AcceptError, BodyError, BodyRead, ResponseHead};
 use pyo3::exceptions::{PyOSError, PyTimeoutError, PyValueError};
 use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
@@ -35,6 +35,35 @@ impl Request {
                 session: PyOnceLock::new(),
             },
         )
+    }
+
+    /// What `read` finds, once it finds something; empty at the body's end.
+    fn next_bytes<'py>(
+        &self,
+        py: Python<'py>,
+        timeout: f64,
+        read: impl Fn(&fl::Request) -> BodyRead,
+    ) -> PyResult<Bound<'py, PyBytes>> {
+        let limit = Limit::new(Some(seconds(timeout)?));
+        let request = &self.request;
+        loop {
+            match read(request) {
+                BodyRead::Data(bytes) => return Ok(PyBytes::new(py, &bytes)),
+                BodyRead::End => return Ok(PyBytes::new(py, b"")),
+                BodyRead::Failed(why) => return Err(body_failed(py, &why)),
+                BodyRead::Pending => {}
+            }
+            let in_time = self.waiter.wait(
+                py,
+                limit,
+                |token| request.wait_body(token),
+                |left| request.wait_body_blocking(left.unwrap_or_default()),
+                |_| {},
+            )?;
+            if !in_time && limit.left().is_some_and(|left| left == Duration::ZERO) {
+                return Err(too_slow(py, timeout));
+            }
+        }
     }
 
     pub(crate) fn session_of<'py>(&self, py: Python<'py>) -> Option<Bound<'py, Session>> {
@@ -108,27 +137,75 @@ impl Request {
     ///
     /// Raises `OSError` when the body broke off, `TimeoutError`.
     fn read_body<'py>(&self, py: Python<'py>, size: usize, timeout: f64) -> PyResult<Bound<'py, PyBytes>> {
-        let limit = Limit::new(Some(seconds(timeout)?));
-        let request = &self.request;
+        self.next_bytes(py, timeout, |request| request.read_body(size))
+    }
+
+    /// The next line of the request's body with its line feed; without one at the body's end, and `b""` behind it. Waits
+    /// at most `timeout` seconds for each part of it.
+    ///
+    /// Raises `OSError` when the body broke off, `TimeoutError`.
+    fn read_line<'py>(&self, py: Python<'py>, timeout: f64) -> PyResult<Bound<'py, PyBytes>> {
+        let is_end = |part: &[u8]| part.is_empty() || part.ends_with(b"\n");
+        let first = self.next_bytes(py, timeout, fl::Request::read_line)?;
+        if is_end(first.as_bytes()) {
+            return Ok(first);
+        }
+        let mut line = first.as_bytes().to_vec();
         loop {
-            match request.read_body(size) {
+            let part = self.next_bytes(py, timeout, fl::Request::read_line)?;
+            line.extend_from_slice(part.as_bytes());
+            if is_end(part.as_bytes()) {
+                return Ok(PyBytes::new(py, &line));
+            }
+        }
+    }
+
+    /// The next chunk of a chunked body (RFC 9112 §7.1) once it is whole, or `limit` bytes of a longer one; `b""` at the
+    /// body's end. Waits at most `timeout` seconds (`None`: for ever) each time the client sends nothing. A body without
+    /// chunks comes as it arrives.
+    ///
+    /// Raises `OSError` when the body broke off, `TimeoutError`; nothing is lost by the latter.
+    #[pyo3(signature = (limit, timeout=None))]
+    fn read_chunk<'py>(
+        &self,
+        py: Python<'py>,
+        limit: usize,
+        timeout: Option<f64>,
+    ) -> PyResult<Bound<'py, PyBytes>> {
+        let silence = timeout.map(seconds).transpose()?;
+        let request = &self.request;
+        let (mut limit_at, mut seen) = (Limit::new(silence), 0);
+        loop {
+            let received = request.received();
+            if received != seen {
+                (limit_at, seen) = (Limit::new(silence), received);
+            }
+            match request.read_chunk(limit.max(1)) {
                 BodyRead::Data(bytes) => return Ok(PyBytes::new(py, &bytes)),
                 BodyRead::End => return Ok(PyBytes::new(py, b"")),
-                BodyRead::Failed(why) => return Err(PyOSError::new_err(why)),
+                BodyRead::Failed(why) => return Err(body_failed(py, &why)),
                 BodyRead::Pending => {}
             }
             let in_time = self.waiter.wait(
                 py,
-                limit,
-                |token| request.wait_body(token),
-                |left| request.wait_body_blocking(left.unwrap_or_default()),
+                limit_at,
+                |token| request.wait_more(token, seen),
+                |left| request.wait_more_blocking(left.unwrap_or(Duration::MAX), seen),
                 |_| {},
             )?;
-            if !in_time && limit.left().is_some_and(|left| left == Duration::ZERO) {
-                return Err(PyTimeoutError::new_err(format!(
-                    "the client sent nothing for {timeout} seconds"
-                )));
+            if !in_time && limit_at.left() == Some(Duration::ZERO) && request.received() == seen {
+                return Err(too_slow(py, timeout.unwrap_or_default()));
             }
+        }
+    }
+
+    /// The same if it is there, else `None`. Never waits.
+    fn read_chunk_nowait<'py>(&self, py: Python<'py>, limit: usize) -> PyResult<Option<Bound<'py, PyBytes>>> {
+        match self.request.read_chunk(limit.max(1)) {
+            BodyRead::Data(bytes) => Ok(Some(PyBytes::new(py, &bytes))),
+            BodyRead::End => Ok(Some(PyBytes::new(py, b""))),
+            BodyRead::Pending => Ok(None),
+            BodyRead::Failed(why) => Err(body_failed(py, &why)),
         }
     }
 
@@ -253,6 +330,28 @@ fn latin1_bytes(text: &Bound<'_, PyString>) -> PyResult<Vec<u8>> {
 
 fn gone(error: fl::Gone) -> PyErr {
     PyOSError::new_err(error.to_string())
+}
+
+fn too_slow(py: Python<'_>, seconds: f64) -> PyErr {
+    body_error(py, 408, format!("the client sent nothing for {seconds} seconds"))
+}
+
+fn body_failed(py: Python<'_>, why: &BodyError) -> PyErr {
+    body_error(py, why.status().unwrap_or_default(), why.to_string())
+}
+
+/// `fairlead.errors.BodyFailed(status, reason)`, or its kind that is a `TimeoutError` too.
+fn body_error(py: Python<'_>, status: u16, reason: String) -> PyErr {
+    static FAILED: PyOnceLock<Py<PyType>> = PyOnceLock::new();
+    static TIMED_OUT: PyOnceLock<Py<PyType>> = PyOnceLock::new();
+    let class = match status {
+        408 => TIMED_OUT.import(py, "fairlead.errors", "BodyTimedOut"),
+        _ => FAILED.import(py, "fairlead.errors", "BodyFailed"),
+    };
+    match class {
+        Ok(class) => PyErr::from_type(class.clone(), (status, reason)),
+        Err(error) => error,
+    }
 }
 
 fn refused(py: Python<'_>, error: &AcceptError) -> PyErr {

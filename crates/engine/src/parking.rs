@@ -26,6 +26,7 @@ impl Parking {
             threads.1.insert(token, std::thread::current());
             token
         };
+        // A limit beyond what the clock can name is none.
         let deadline = limit.and_then(|limit| Instant::now().checked_add(limit));
         let over = loop {
             if ask(token) {
@@ -69,6 +70,17 @@ mod tests {
             was
         });
         assert!(over);
+    }
+
+    #[test]
+    fn a_limit_that_no_clock_can_name_is_none() {
+        let mut asked = 0;
+        let parking = Parking::default();
+        assert!(parking.wait(Some(Duration::MAX), |token| {
+            asked += 1;
+            parking.wake(token);
+            asked == 2
+        }));
     }
 
     #[test]

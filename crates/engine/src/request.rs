@@ -180,6 +180,40 @@ impl Request {
             .map_or(BodyRead::End, |exchange| exchange.read_body(max))
     }
 
+    /// Takes a line of the request's body with its line feed, or what is there of it.
+    pub fn read_line(&self) -> BodyRead {
+        self.exchange()
+            .map_or(BodyRead::End, |exchange| exchange.read_line())
+    }
+
+    /// Takes a whole chunk of a chunked body, or `limit` bytes of a longer one; [`Request::wait_more`] tells when to ask
+    /// again. A body without chunks comes as it arrives.
+    pub fn read_chunk(&self, limit: usize) -> BodyRead {
+        self.exchange()
+            .map_or(BodyRead::End, |exchange| exchange.read_chunk(limit))
+    }
+
+    /// All bytes of the body that have come so far, read or not.
+    pub fn received(&self) -> u64 {
+        self.exchange().map_or(0, |exchange| exchange.received())
+    }
+
+    /// True if more than `seen` bytes of the body have come, or its end or a failure; else the unit is woken when it has.
+    /// How long a silent client is waited for is the caller's business.
+    pub fn wait_more(&self, token: Token, seen: u64) -> bool {
+        self.exchange()
+            .map_or(true, |exchange| exchange.wait_more(token, seen))
+    }
+
+    /// The same for hosts with a thread per unit: blocks the thread, at most `limit`.
+    pub fn wait_more_blocking(&self, limit: std::time::Duration, seen: u64) -> bool {
+        self.resting(|| {
+            self.hall
+                .parking
+                .wait(Some(limit), |token| self.wait_more(token, seen))
+        })
+    }
+
     /// True if [`Request::read_body`] has something to say now; else the unit is woken when it has.
     pub fn wait_body(&self, token: Token) -> bool {
         self.exchange().map_or(true, |exchange| exchange.wait_body(token))

@@ -6,8 +6,10 @@
 //! never contended; lock order: desk before the state of an exchange. A deadline is a number that the sweep in `drain`
 //! looks at, not a timer, so a request costs no timer operation.
 
+use std::error::Error;
 use std::fmt;
 use std::future::poll_fn;
+use std::io::ErrorKind;
 use std::pin::Pin;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
@@ -21,8 +23,9 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 use crate::deadline::{deadline, Overdue, Situation};
 use crate::drain::Seat;
-use crate::error::Refusal;
-use crate::exchange::{Core, End, Exchange};
+use crate::error::{BodyError, Refusal};
+use crate::exchange::{Core, Exchange};
+use crate::flow::End;
 use crate::framing::Framing;
 use crate::front::House;
 use crate::handoff::{Handoff, LogLevel};
@@ -66,6 +69,8 @@ struct Desk {
 struct Pump {
     body: Incoming,
     core: Arc<Core>,
+    /// The number of its head.
+    ordinal: u64,
     total: u64,
 }
 
@@ -171,7 +176,12 @@ impl Connection {
     /// The request has a body, which `core` shall receive.
     pub(crate) fn begin_body(&self, body: Incoming, core: Arc<Core>) {
         let mut desk = self.desk();
-        desk.pump = Some(Pump { body, core, total: 0 });
+        desk.pump = Some(Pump {
+            body,
+            core,
+            ordinal: desk.heads,
+            total: 0,
+        });
         desk.waiting_since_ms = self.house.now_ms();
     }
 
@@ -204,7 +214,8 @@ impl Connection {
     fn pump(&self, context: &mut Context<'_>) -> bool {
         let settings = self.settings();
         let mut desk = self.desk();
-        let Some(pump) = &mut desk.pump else { return false };
+        let Desk { pump, framing, .. } = &mut *desk;
+        let Some(pump) = pump else { return false };
         let mut state = pump.core.lock();
         if state.closed {
             // hyper reads the rest if it is already there, else closes after the response.
@@ -216,7 +227,7 @@ impl Connection {
         if !state.incoming.wanted {
             return false;
         }
-        if state.incoming.buffered >= settings.body_high_water {
+        if state.incoming.is_full(settings.body_high_water) {
             state.incoming.paused = true;
             return false;
         }
@@ -227,21 +238,19 @@ impl Connection {
         let mut state = pump.core.lock();
         match frame.map(|frame| frame.map(hyper::body::Frame::into_data)) {
             Some(Ok(Ok(piece))) => {
-                pump.total += piece.len() as u64;
+                let size = piece.len() as u64;
+                pump.total += size;
+                let ends_chunk = framing.chunk_ends(pump.ordinal, size);
                 match settings.max_body {
                     Some(limit) if pump.total > limit => {
-                        state.incoming.end = End::Failed(format!(
-                            "the request body is longer than the {limit} bytes that are accepted"
-                        ));
+                        state.incoming.end = End::Failed(BodyError::TooLarge(limit));
                     }
-                    _ => state.incoming.push(piece),
+                    _ => state.incoming.push(piece, ends_chunk),
                 }
             }
             // Trailers: WSGI has no place for them.
             Some(Ok(Err(_))) => {}
-            Some(Err(error)) => {
-                state.incoming.end = End::Failed(format!("the request body broke off: {error}"))
-            }
+            Some(Err(error)) => state.incoming.end = End::Failed(body_error(&error)),
             None => state.incoming.end = End::Complete,
         }
         let token = state.incoming.token.take();
@@ -258,6 +267,13 @@ impl Connection {
             self.handoff().wake(token);
         }
         true
+    }
+
+    /// The connection ends because the client stands still: whoever waits for the body learns that it was too slow.
+    fn stall(&self) {
+        if let Some(pump) = &self.desk().pump {
+            pump.core.stall_body();
+        }
     }
 
     /// Stores the deadline that counts now, for the sweep; tells what is overdue already.
@@ -353,8 +369,26 @@ fn turn(
         }
     }
     match connection.check_deadline() {
-        Some(overdue) => Poll::Ready(Ending::Overdue(overdue)),
+        Some(overdue) => {
+            if overdue == Overdue::Stalled {
+                connection.stall();
+            }
+            Poll::Ready(Ending::Overdue(overdue))
+        }
         None => Poll::Pending,
+    }
+}
+
+/// hyper tells by the kind of its inner error whether the bytes were wrong or did not come.
+fn body_error(error: &hyper::Error) -> BodyError {
+    let inner = error
+        .source()
+        .and_then(|inner| inner.downcast_ref::<std::io::Error>());
+    match inner.map(|inner| (inner.kind(), inner)) {
+        Some((ErrorKind::InvalidData | ErrorKind::InvalidInput, inner)) => {
+            BodyError::Malformed(inner.to_string())
+        }
+        _ => BodyError::Gone,
     }
 }
 

@@ -1,6 +1,7 @@
 //! What can go wrong, by whose fault.
 //!
-//! [`Gone`] is for the application's side: the way back is closed, which is nobody's fault. [`Refusal`] is the client's
+//! [`Gone`] is for the application's side: the way back is closed, which is nobody's fault. [`BodyError`] too: why the rest
+//! of a request's body will not come. [`Refusal`] is the client's
 //! fault: a request that breaks a rule which hyper does not check; the front answers it without asking the application. One
 //! sentence each, with the value. What hyper itself refuses (it answers before the front sees a request) is only logged.
 
@@ -17,6 +18,54 @@ impl fmt::Display for Gone {
 }
 
 impl std::error::Error for Gone {}
+
+/// Why the rest of a request's body will not come.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum BodyError {
+    /// The client has left.
+    Gone,
+    /// The client sent nothing for longer than `stall_timeout`, so the connection is closed.
+    Stalled,
+    /// The framing is broken (RFC 9112 §7.1): nobody can tell where the body ends.
+    Malformed(String),
+    /// Longer than `max_body`.
+    TooLarge(u64),
+    /// The response is complete, so the rest of the body is not read.
+    TooLate,
+}
+
+impl BodyError {
+    /// The HTTP status for a client whose fault it is and that may still read one.
+    pub fn status(&self) -> Option<u16> {
+        match self {
+            BodyError::Malformed(_) => Some(400),
+            BodyError::Stalled => Some(408),
+            BodyError::TooLarge(_) => Some(413),
+            BodyError::Gone | BodyError::TooLate => None,
+        }
+    }
+}
+
+impl fmt::Display for BodyError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            BodyError::Gone => f.write_str("the client has left before the end of its body"),
+            BodyError::Stalled => f.write_str("the client stopped sending before the end of its body"),
+            BodyError::Malformed(why) => write!(f, "the request body broke off: {why}"),
+            BodyError::TooLarge(limit) => {
+                write!(
+                    f,
+                    "the request body is longer than the {limit} bytes that are accepted"
+                )
+            }
+            BodyError::TooLate => {
+                f.write_str("the response is complete, so the rest of the body is not read")
+            }
+        }
+    }
+}
+
+impl std::error::Error for BodyError {}
 
 /// Why the front answers a request itself, with `Connection: close`.
 #[derive(Clone, Debug, PartialEq, Eq)]

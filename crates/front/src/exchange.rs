@@ -7,17 +7,17 @@
 //! while the state is locked.
 
 use std::any::Any;
-use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 use bytes::Bytes;
 use fairlead_protocol::ResponseHead;
 
 use crate::connection::Connection;
-use crate::error::Gone;
+use crate::error::{BodyError, Gone};
+use crate::flow::{End, Incoming, Outgoing};
 use crate::handoff::LogLevel;
 
-/// What [`Exchange::read_body`] found.
+/// What [`Exchange::read_body`] and its siblings found.
 #[derive(Debug, PartialEq, Eq)]
 pub enum BodyRead {
     /// The next bytes of the request body, at least one.
@@ -26,8 +26,8 @@ pub enum BodyRead {
     End,
     /// Nothing has arrived yet; [`Exchange::wait_body`] tells when to ask again.
     Pending,
-    /// The rest will not come: what happened, as a sentence.
-    Failed(String),
+    /// The rest will not come.
+    Failed(BodyError),
 }
 
 /// One request's way back to its client.
@@ -100,7 +100,7 @@ impl Exchange {
     pub fn wait_writable(&self, token: u64) -> bool {
         let high_water = self.core.connection.settings().response_high_water;
         let mut state = self.core.lock();
-        if state.closed || state.outgoing.buffered < high_water {
+        if state.closed || !state.outgoing.is_full(high_water) {
             return true;
         }
         state.outgoing.token = Some(token);
@@ -116,7 +116,7 @@ impl Exchange {
         }
         match state.answer {
             Answer::Waiting => state.answer = Answer::Aborted,
-            _ => state.outgoing.end = End::Failed(why.to_owned()),
+            _ => state.outgoing.end = End::Failed(()),
         }
         drop(state);
         self.core
@@ -148,19 +148,32 @@ impl Exchange {
 
     /// Takes up to `max` bytes of the request body. The first call makes a client that waits for `100 Continue` send.
     pub fn read_body(&self, max: usize) -> BodyRead {
+        self.read(|incoming| incoming.take(max))
+    }
+
+    /// Takes a line with its line feed, or what there is of one: whoever wants the rest asks again.
+    pub fn read_line(&self) -> BodyRead {
+        self.read(Incoming::take_line)
+    }
+
+    /// Takes what is left of the first chunk of a chunked body (RFC 9112 §7.1) once it is whole, or `limit` bytes of a
+    /// longer one. In a body without chunks each piece counts as one, as it came. [`wait_more`](Exchange::wait_more) tells
+    /// when to ask again.
+    pub fn read_chunk(&self, limit: usize) -> BodyRead {
+        let high_water = self.core.connection.settings().body_high_water;
+        self.read(|incoming| incoming.take_chunk(limit, high_water))
+    }
+
+    fn read(&self, take: impl FnOnce(&mut Incoming) -> Option<Bytes>) -> BodyRead {
         let mut state = self.core.lock();
         let woken = state.incoming.want();
-        let read = match state.incoming.take(max) {
+        let read = match take(&mut state.incoming) {
             Some(piece) => BodyRead::Data(piece),
             None => match &state.incoming.end {
                 End::Complete => BodyRead::End,
                 End::Failed(why) => BodyRead::Failed(why.clone()),
-                End::Open if state.lost => {
-                    BodyRead::Failed("the client has left before the end of its body".into())
-                }
-                End::Open if state.closed => {
-                    BodyRead::Failed("the response is complete, so the rest of the body is not read".into())
-                }
+                End::Open if state.lost => BodyRead::Failed(BodyError::Gone),
+                End::Open if state.closed => BodyRead::Failed(BodyError::TooLate),
                 End::Open => BodyRead::Pending,
             },
         };
@@ -176,14 +189,32 @@ impl Exchange {
     /// Would [`read_body`](Exchange::read_body) find something? `true`: bytes, the end or a failure are there. `false`:
     /// [`Handoff::wake`](crate::Handoff::wake) follows with `token`, once.
     pub fn wait_body(&self, token: u64) -> bool {
+        self.wait(token, true, |incoming| !incoming.is_empty())
+    }
+
+    /// All bytes of the body that have come so far, read or not.
+    pub fn received(&self) -> u64 {
+        self.core.lock().incoming.received()
+    }
+
+    /// Has more of the body come than the `seen` bytes, or its end or a failure? Else
+    /// [`Handoff::wake`](crate::Handoff::wake) follows with `token`, once. Unlike [`wait_body`](Exchange::wait_body) it
+    /// leaves it to the caller how long a silent client is waited for.
+    pub fn wait_more(&self, token: u64, seen: u64) -> bool {
+        self.wait(token, false, |incoming| incoming.received() > seen)
+    }
+
+    fn wait(&self, token: u64, is_timed: bool, is_there: impl FnOnce(&Incoming) -> bool) -> bool {
         let mut state = self.core.lock();
-        if state.closed || state.incoming.buffered > 0 || state.incoming.end != End::Open {
+        if state.closed || state.incoming.end != End::Open || is_there(&state.incoming) {
             return true;
         }
         state.incoming.token = Some(token);
         state.incoming.wanted = true;
-        let now = self.core.connection.house().now_ms();
-        state.incoming.awaited_since_ms.get_or_insert(now);
+        if is_timed {
+            let now = self.core.connection.house().now_ms();
+            state.incoming.awaited_since_ms.get_or_insert(now);
+        }
         drop(state);
         // Even if the pump has long been wanted: the time that the client has begins here, and only a turn starts its clock.
         self.core.connection.wake();
@@ -238,7 +269,7 @@ impl Drop for Exchange {
             }
             _ if state.outgoing.end == End::Open => {
                 let why = "the application ended in the middle of its response; the connection is cut";
-                state.outgoing.end = End::Failed(why.to_owned());
+                state.outgoing.end = End::Failed(());
                 why
             }
             _ => return,
@@ -261,7 +292,7 @@ pub(crate) struct Core {
 impl Core {
     /// `body`: a request without one, one to be read at once, or one for which the client waits for permission.
     pub(crate) fn new(connection: Arc<Connection>, upgrade_requested: bool, body: BodyPlan) -> Core {
-        let mut incoming = Flow::default();
+        let mut incoming = Incoming::default();
         match body {
             BodyPlan::None => incoming.end = End::Complete,
             BodyPlan::Eager => incoming.wanted = true,
@@ -269,7 +300,7 @@ impl Core {
         }
         let state = State {
             answer: Answer::Waiting,
-            outgoing: Flow::default(),
+            outgoing: Outgoing::default(),
             incoming,
             closed: false,
             muted: false,
@@ -285,6 +316,14 @@ impl Core {
     pub(crate) fn lock(&self) -> MutexGuard<'_, State> {
         // A panic under this lock can only come from an allocation failure; the state is plain data and stays usable.
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The body stands still although the application waits for it, and the connection ends for that.
+    pub(crate) fn stall_body(&self) {
+        let mut state = self.lock();
+        if state.incoming.awaited_since_ms.is_some() && state.incoming.end == End::Open {
+            state.incoming.end = End::Failed(BodyError::Stalled);
+        }
     }
 
     /// Since when the application waits for bytes of the body.
@@ -335,8 +374,8 @@ pub(crate) enum BodyPlan {
 /// Guarded by the mutex of [`Core`].
 pub(crate) struct State {
     pub(crate) answer: Answer,
-    pub(crate) outgoing: Flow,
-    pub(crate) incoming: Flow,
+    pub(crate) outgoing: Outgoing,
+    pub(crate) incoming: Incoming,
     /// Nothing is taken any more: the answer is complete or the client is lost.
     pub(crate) closed: bool,
     /// Further pieces have no place (HEAD, 204, a Content-Length that is used up) and that is no mistake.
@@ -371,55 +410,4 @@ pub(crate) enum Answer {
     Abandoned,
     TakenStreaming,
     Taken,
-}
-
-/// How a body ends.
-#[derive(Debug, Default, PartialEq, Eq)]
-pub(crate) enum End {
-    #[default]
-    Open,
-    Complete,
-    Failed(String),
-}
-
-/// Bytes on their way through the front, in one direction.
-#[derive(Default)]
-pub(crate) struct Flow {
-    pieces: VecDeque<Bytes>,
-    pub(crate) buffered: usize,
-    pub(crate) end: End,
-    pub(crate) token: Option<u64>,
-    /// Incoming: the pump may read. Stays set: the application has shown that it wants the body.
-    pub(crate) wanted: bool,
-    /// Incoming: somebody waits for bytes since then. Set and cleared together with `token`.
-    pub(crate) awaited_since_ms: Option<u64>,
-    /// Incoming: the pump stopped at the high-water mark.
-    pub(crate) paused: bool,
-}
-
-impl Flow {
-    pub(crate) fn push(&mut self, piece: Bytes) {
-        self.buffered += piece.len();
-        self.pieces.push_back(piece);
-    }
-
-    pub(crate) fn pop(&mut self) -> Option<Bytes> {
-        let piece = self.pieces.pop_front()?;
-        self.buffered -= piece.len();
-        Some(piece)
-    }
-
-    fn take(&mut self, max: usize) -> Option<Bytes> {
-        let first = self.pieces.front_mut()?;
-        if first.len() <= max {
-            return self.pop();
-        }
-        self.buffered -= max;
-        Some(first.split_to(max))
-    }
-
-    /// Sets `wanted`; true if that is news to the pump.
-    fn want(&mut self) -> bool {
-        !std::mem::replace(&mut self.wanted, true) && self.end == End::Open
-    }
 }

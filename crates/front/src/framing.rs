@@ -2,10 +2,13 @@
 //!
 //! hyper parses the requests; it repairs what it could refuse (a Content-Length beside a Transfer-Encoding vanishes, a
 //! bare LF ends a line), and it does not tell whether a client has begun its next head. Both matter: the first to refuse
-//! what another hop may read otherwise, the second to time a slow head and a silent connection differently. So [`Framing`]
-//! follows the same bytes without keeping them and notes the first broken rule of each head. It never decides where a
-//! message ends — hyper does — and on anything it does not understand it goes blind, because hyper then closes the
-//! connection.
+//! what another hop may read otherwise, the second to time a slow head and a silent connection differently. hyper also
+//! keeps to itself where a chunk ends, which `uwsgi.chunked_read` tells its application. So [`Framing`] follows the same
+//! bytes without keeping them and notes the first broken rule of each head and the sizes of chunks whose data hyper has
+//! not handed out yet. It never decides where a message ends — hyper does — and on anything it does not understand it
+//! goes blind, because hyper then closes the connection.
+
+use std::collections::VecDeque;
 
 use crate::error::Refusal;
 
@@ -18,6 +21,8 @@ pub(crate) struct Framing {
     partial: Vec<u8>,
     heads: u64,
     broken: Option<(u64, Refusal)>,
+    /// Number of the head, and bytes that hyper has not handed out, of each chunk. hyper's read buffer bounds it.
+    chunks: VecDeque<(u64, u64)>,
 }
 
 #[derive(Default)]
@@ -51,6 +56,26 @@ impl Framing {
         match &self.broken {
             Some((head, _)) if *head == ordinal => self.broken.take().map(|(_, rule)| rule),
             _ => None,
+        }
+    }
+
+    /// hyper has handed out `size` bytes of the body of head number `ordinal`, all from one chunk: does the chunk end with
+    /// them? Also true where there are no chunks.
+    pub(crate) fn chunk_ends(&mut self, ordinal: u64, size: u64) -> bool {
+        // What nobody read of an earlier body, hyper has dropped.
+        while self.chunks.front().is_some_and(|(head, _)| *head < ordinal) {
+            self.chunks.pop_front();
+        }
+        match self.chunks.front_mut() {
+            Some((head, left)) if *head == ordinal && *left > size => {
+                *left -= size;
+                false
+            }
+            Some((head, _)) if *head == ordinal => {
+                self.chunks.pop_front();
+                true
+            }
+            _ => true,
         }
     }
 
@@ -103,7 +128,10 @@ impl Framing {
                 self.at = match chunk_size(line) {
                     _ if is_bare => At::Blind,
                     Some(0) => At::Trailers,
-                    Some(size) => At::ChunkData(size),
+                    Some(size) => {
+                        self.chunks.push_back((self.heads, size));
+                        At::ChunkData(size)
+                    }
                     None => At::Blind,
                 }
             }
@@ -237,6 +265,34 @@ mod tests {
         );
         let lengths = b"GET / HTTP/1.1\r\nContent-Length: 0\r\nContent-Length: 0\r\n\r\n";
         assert_eq!(follow(lengths).2, Some((1, Refusal::LengthRepeated)));
+    }
+
+    #[test]
+    fn the_ends_of_chunks_are_told_however_their_data_is_handed_out() {
+        let mut framing = Framing::default();
+        let head = b"POST / HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n";
+        framing.follow(head);
+        framing.follow(b"3\r\nabc\r\nA;x=y\r\n0123456789\r\n0\r\n\r\n");
+        assert!(framing.chunk_ends(1, 3));
+        assert!(!framing.chunk_ends(1, 4));
+        assert!(!framing.chunk_ends(1, 5));
+        assert!(framing.chunk_ends(1, 1));
+        assert!(
+            framing.chunk_ends(1, 1),
+            "nothing is known of this byte, so nothing is held back for it"
+        );
+    }
+
+    #[test]
+    fn chunks_of_a_body_that_nobody_read_are_not_those_of_the_next() {
+        let mut framing = Framing::default();
+        let head = b"POST / HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n";
+        for chunk in ["5\r\nhello\r\n0\r\n\r\n", "2\r\nab\r\n0\r\n\r\n"] {
+            framing.follow(head);
+            framing.follow(chunk.as_bytes());
+        }
+        assert!(!framing.chunk_ends(2, 1));
+        assert!(framing.chunk_ends(2, 1));
     }
 
     #[test]

@@ -19,7 +19,8 @@ use hyper::header::{self, HeaderMap, HeaderName, HeaderValue};
 use hyper::{Response, StatusCode};
 
 use crate::connection::Connection;
-use crate::exchange::{Answer, Core, End};
+use crate::exchange::{Answer, Core};
+use crate::flow::End;
 use crate::handoff::LogLevel;
 
 /// The error that makes hyper close a connection in the middle of a response.
@@ -84,8 +85,11 @@ impl Future for Answering {
                 is_head,
             }) => {
                 let mut response = take(&core, headers, is_head)?;
-                if core.upgrade_requested && response.status() != StatusCode::SWITCHING_PROTOCOLS {
-                    // The client may have sent frames behind its handshake, which must not be read as a request.
+                // The client may have sent frames behind its handshake, which must not be read as a request; and nobody
+                // knows where the next request begins behind a body that broke off.
+                let was_refused =
+                    core.upgrade_requested && response.status() != StatusCode::SWITCHING_PROTOCOLS;
+                if was_refused || matches!(core.lock().incoming.end, End::Failed(_)) {
                     let close = HeaderValue::from_static("close");
                     response.headers_mut().insert(header::CONNECTION, close);
                     core.connection.expect_unread();
@@ -317,7 +321,7 @@ impl Body for ResponseBody {
                     return match state.outgoing.end {
                         End::Open => Poll::Pending,
                         End::Complete => Poll::Ready(None),
-                        End::Failed(_) => {
+                        End::Failed(()) => {
                             drop(state);
                             // An error makes hyper drop what it holds, but the application was told that it had been
                             // sent. Pending once makes hyper flush; a blocked socket wakes the task when it takes more.
@@ -333,10 +337,10 @@ impl Body for ResponseBody {
                         }
                     };
                 };
-                let token = if state.outgoing.buffered < low_water {
-                    state.outgoing.token.take()
-                } else {
+                let token = if state.outgoing.is_full(low_water) {
                     None
+                } else {
+                    state.outgoing.token.take()
                 };
                 drop(state);
                 *unflushed = true;
@@ -354,10 +358,7 @@ impl Body for ResponseBody {
     fn is_end_stream(&self) -> bool {
         match self {
             ResponseBody::Whole { piece, .. } => piece.is_none(),
-            ResponseBody::Streaming { core, .. } => {
-                let state = core.lock();
-                state.outgoing.end == End::Complete && state.outgoing.buffered == 0
-            }
+            ResponseBody::Streaming { core, .. } => core.lock().outgoing.is_complete(),
         }
     }
 
@@ -374,9 +375,7 @@ impl Body for ResponseBody {
 impl Drop for ResponseBody {
     fn drop(&mut self) {
         if let ResponseBody::Streaming { core, left, .. } = self {
-            let state = core.lock();
-            let complete = state.outgoing.end == End::Complete && state.outgoing.buffered == 0;
-            drop(state);
+            let complete = core.lock().outgoing.is_complete();
             if complete || *left == Some(0) {
                 core.mute();
                 core.connection.end_request();

@@ -18,7 +18,7 @@ from fairlead._native import Request
 from fairlead.apps.wsgi_input import Input
 from fairlead.apps.wsgi_response import Response
 from fairlead.current import current
-from fairlead.errors import ConnectionClosed, HandshakeRefused
+from fairlead.errors import BodyFailed, ConnectionClosed, HandshakeRefused
 from fairlead.websocket import REQUEST_KEY
 
 __all__ = ["AccessLog", "ErrorLog", "WsgiApplication", "WsgiCaller"]
@@ -225,6 +225,12 @@ class WsgiCaller:
         if is_refusal and response.refused():
             return  # the engine has logged peer, path and rule
         if response.client_left(error):
+            return
+        cause = error_of_session(error)
+        if isinstance(cause, BodyFailed) and cause.status and not response.began:
+            # The client's fault and no news to the application's author: a line instead of a traceback.
+            self._log.error(f"{request.label}: {cause}; answered with {cause.status}")
+            response.faulty_body(cause.status, str(cause))
             return
         self._report(request, error)
         response.failed(error, self._show_tracebacks)

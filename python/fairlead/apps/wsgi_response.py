@@ -10,6 +10,7 @@ from __future__ import annotations
 import traceback
 from collections import deque
 from collections.abc import Iterable
+from http import HTTPStatus
 from types import TracebackType
 from typing import Any, Callable, Union
 
@@ -135,12 +136,12 @@ class Response:
         else:
             self.whole(b"")
 
-    def plain(self, status: int, reason: str, text: str) -> None:
+    def plain(self, status: int, reason: str, text: str, headers: Iterable[tuple[str, str]] = ()) -> None:
         """The server's own answer."""
         self.status, self.began = status, True
         body = text.encode()
         self.sent_bytes = len(body)
-        self._request.respond(status, reason, [("Content-Type", "text/plain; charset=utf-8")], body)
+        self._request.respond(status, reason, [("Content-Type", "text/plain; charset=utf-8"), *headers], body)
 
     def failed(self, error: BaseException, show: bool) -> None:
         """The application raised: 500 if nothing was sent, else the connection is cut."""
@@ -154,6 +155,13 @@ class Response:
             self.plain(500, "Internal Server Error", text)
         except OSError:
             self.status = 500  # the client did not wait for it
+
+    def faulty_body(self, status: int, why: str) -> None:
+        """The application gave up on a body that broke off by the client's fault."""
+        try:
+            self.plain(status, HTTPStatus(status).phrase, f"{why}\n", [("Connection", "close")])
+        except OSError:
+            self.status = status
 
     def give_up(self) -> None:
         """The unit is ended from outside."""

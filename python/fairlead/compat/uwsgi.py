@@ -18,6 +18,7 @@ from types import ModuleType
 from typing import Any, Callable, NoReturn, Union
 
 from fairlead import ConnectionClosed, HandshakeRefused, Request, __version__, current_request, current_session
+from fairlead.compat import uwsgi_bodies
 from fairlead.compat.uwsgi_async import AsyncCalls
 
 __all__ = ["Process", "RequestContext", "make"]
@@ -84,6 +85,7 @@ def make(process: Process) -> ModuleType:
     names.update(_connection_calls())
     names.update(process.async_calls.names())
     names.update(_process_information(process))
+    names.update(uwsgi_bodies.names())
     for name, value in names.items():
         if isinstance(value, type(make)):
             value.__module__ = "uwsgi"

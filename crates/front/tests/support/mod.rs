@@ -14,7 +14,7 @@ use std::sync::mpsc::{channel, Receiver, Sender};
 use std::sync::Arc;
 use std::time::Duration;
 
-use fairlead_front::{Exchange, Front, FrontSettings, Handoff, Listener, LogLevel};
+use fairlead_front::{BodyError, Exchange, Front, FrontSettings, Handoff, Listener, LogLevel};
 use fairlead_protocol::{Address, Request, ResponseHead};
 
 /// How long a test waits for something that must happen.
@@ -169,7 +169,7 @@ impl Stage {
     }
 
     /// Reads the request body to its end.
-    pub(crate) fn body(&self, exchange: &Exchange) -> Result<Vec<u8>, String> {
+    pub(crate) fn body(&self, exchange: &Exchange) -> Result<Vec<u8>, BodyError> {
         use fairlead_front::BodyRead;
         let mut body = Vec::new();
         loop {
