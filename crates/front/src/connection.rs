@@ -232,8 +232,13 @@ impl Connection {
             return false;
         }
         drop(state);
-        let Poll::Ready(frame) = Pin::new(&mut pump.body).poll_frame(context) else {
-            return false;
+        let frame = Pin::new(&mut pump.body).poll_frame(context);
+        // hyper overlooks some of what breaks a body. What came before it is whole and goes to the application first.
+        let is_broken = framing.is_body_broken(pump.ordinal);
+        let frame = match frame {
+            Poll::Ready(frame) => frame,
+            Poll::Pending if is_broken => None,
+            Poll::Pending => return false,
         };
         let mut state = pump.core.lock();
         match frame.map(|frame| frame.map(hyper::body::Frame::into_data)) {
@@ -251,6 +256,10 @@ impl Connection {
             // Trailers: WSGI has no place for them.
             Some(Ok(Err(_))) => {}
             Some(Err(error)) => state.incoming.end = End::Failed(body_error(&error)),
+            None if is_broken => {
+                let why = "a line of its chunks or trailers ends with LF alone";
+                state.incoming.end = End::Failed(BodyError::Malformed(why.into()));
+            }
             None => state.incoming.end = End::Complete,
         }
         let token = state.incoming.token.take();

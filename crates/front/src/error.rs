@@ -76,6 +76,8 @@ pub(crate) enum Refusal {
     LengthRepeated,
     /// RFC 9112 §2.2 allows to accept it; who does disagrees with who does not about where a header ends.
     BareLineFeed,
+    /// RFC 9112 §7.1: the body before it broke off in a way that hyper overlooks, so this may not be a request at all.
+    BodyBefore,
     /// RFC 9112 §6.1: only `chunked`, once.
     TransferCoding(String),
     /// RFC 9112 §3.2.
@@ -114,6 +116,9 @@ impl fmt::Display for Refusal {
             Refusal::LengthRepeated => f.write_str("the request has more than one Content-Length; send one"),
             Refusal::BareLineFeed => {
                 f.write_str("a line of the request head ends with LF alone; end it with CR LF")
+            }
+            Refusal::BodyBefore => {
+                f.write_str("the body of the request before has a broken chunk; use a new connection")
             }
             Refusal::TransferCoding(value) => {
                 write!(

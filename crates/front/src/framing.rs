@@ -6,7 +6,7 @@
 //! keeps to itself where a chunk ends, which `uwsgi.chunked_read` tells its application. So [`Framing`] follows the same
 //! bytes without keeping them and notes the first broken rule of each head and the sizes of chunks whose data hyper has
 //! not handed out yet. It never decides where a message ends — hyper does — and on anything it does not understand it
-//! goes blind, because hyper then closes the connection.
+//! goes blind: then that body is broken, and the connection serves no further request, whether hyper noticed or not.
 
 use std::collections::VecDeque;
 
@@ -51,8 +51,16 @@ impl Framing {
         matches!(self.at, At::Head) && (self.head.has_request_line || !self.partial.is_empty())
     }
 
+    /// The body of head number `ordinal` is broken: nobody can tell where it ends, whatever hyper makes of it.
+    pub(crate) fn is_body_broken(&self, ordinal: u64) -> bool {
+        matches!(self.at, At::Blind) && self.heads == ordinal
+    }
+
     /// The rule that head number `ordinal` (from 1) breaks.
     pub(crate) fn broken_rule(&mut self, ordinal: u64) -> Option<Refusal> {
+        if self.heads < ordinal {
+            return Some(Refusal::BodyBefore);
+        }
         match &self.broken {
             Some((head, _)) if *head == ordinal => self.broken.take().map(|(_, rule)| rule),
             _ => None,
@@ -135,7 +143,10 @@ impl Framing {
                     None => At::Blind,
                 }
             }
-            At::ChunkEnd => self.at = if line.is_empty() { At::ChunkSize } else { At::Blind },
+            At::ChunkEnd if line.is_empty() && !is_bare => self.at = At::ChunkSize,
+            At::ChunkEnd => self.at = At::Blind,
+            // hyper reads on behind a bare LF; where others would end the message here, the next request could hide in it.
+            At::Trailers if is_bare => self.at = At::Blind,
             At::Trailers if line.is_empty() => self.at = At::Head,
             At::Trailers | At::Body(_) | At::ChunkData(_) | At::Blind => {}
         }
@@ -243,7 +254,7 @@ mod tests {
     #[test]
     fn a_chunked_body_is_not_read_as_a_head() {
         let chunked = b"POST / HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n\
-            5;name=value\r\n\n\n\n\n\n\r\n0\r\nTrailer: \n\r\n\r\nGET / HTTP/1.1\r\n\r\n";
+            5;name=value\r\n\n\n\n\n\n\r\n0\r\nTrailer: \r\n\r\n\r\nGET / HTTP/1.1\r\n\r\n";
         assert_eq!(follow(chunked), (2, false, None));
     }
 
@@ -293,6 +304,22 @@ mod tests {
         }
         assert!(!framing.chunk_ends(2, 1));
         assert!(framing.chunk_ends(2, 1));
+    }
+
+    #[test]
+    fn a_line_feed_alone_among_the_trailers_breaks_the_body_and_what_follows_it() {
+        let head = b"POST / HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n";
+        for trailers in [&b"A: b\n\r\n"[..], b"A: b\r\n\n", b"\n"] {
+            let mut framing = Framing::default();
+            framing.follow(head);
+            framing.follow(b"1\r\nx\r\n0\r\n");
+            assert!(!framing.is_body_broken(1));
+            framing.follow(trailers);
+            framing.follow(head);
+            assert!(framing.is_body_broken(1), "{trailers:?}");
+            assert_eq!(framing.broken_rule(1), None);
+            assert_eq!(framing.broken_rule(2), Some(Refusal::BodyBefore));
+        }
     }
 
     #[test]

@@ -315,6 +315,36 @@ fn a_broken_chunk_fails_the_body_and_ends_the_connection() {
 }
 
 #[test]
+fn a_line_feed_alone_among_the_trailers_breaks_the_body_although_hyper_takes_it() {
+    for trailers in ["X: 1\n\r\n", "X: 1\n\n", "X: 1\r\n\n"] {
+        let stage = Stage::new();
+        let body = format!("3\r\nabc\r\n0\r\n{trailers}{SMUGGLED}");
+        let mut client = stage.client_sending(post("Transfer-Encoding: chunked\r\n", &body));
+        let exchange = stage.exchange();
+        let why = stage.body(&exchange).expect_err(trailers);
+        assert_eq!(why.status(), Some(400), "{trailers:?}: {why}");
+        exchange.respond(head(400, &[]), "bad body").expect("a client");
+        assert_eq!(client.reply().status(), 400, "{trailers:?}");
+        client.assert_closed();
+        assert!(stage.requests.try_recv().is_err(), "{trailers:?}");
+    }
+}
+
+#[test]
+fn behind_a_broken_body_that_nobody_read_no_request_is_served() {
+    let stage = Stage::new();
+    // So short that hyper skips all of it and goes on to the next request.
+    let body = format!("0\r\nX: 1\n\r\n\r\n{SMUGGLED}");
+    let expecting = "Expect: 100-continue\r\nTransfer-Encoding: chunked\r\n";
+    let mut client = stage.client_sending(post(expecting, &body));
+    stage.exchange().respond(head(200, &[]), "").expect("a client");
+    assert_eq!(client.reply().status(), 200);
+    let rest = String::from_utf8_lossy(&client.rest()).into_owned();
+    assert!(rest.is_empty() || rest.starts_with("HTTP/1.1 400"), "{rest}");
+    assert!(stage.requests.try_recv().is_err());
+}
+
+#[test]
 fn an_http_2_preface_is_closed_with_one_line() {
     let stage = Stage::new();
     let mut client = stage.client_sending("PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n");
