@@ -92,10 +92,11 @@ def test_a_thread_that_a_unit_started_belongs_to_its_request_as_long_as_that_goe
     assert server.note(f"{token}-later")["later"]["raised"] == "LookupError"
 
 
-def test_a_thread_that_a_unit_started_can_talk_while_the_unit_waits_for_it(
-    server: Server, upgrade: Callable[..., RawClient]
+@pytest.mark.parametrize("page", ["thread_echoes", "greenlet_echoes"])
+def test_a_thread_or_greenlet_that_a_unit_started_can_talk_while_the_unit_waits_for_it(
+    server: Server, upgrade: Callable[..., RawClient], page: str
 ) -> None:
-    client = upgrade(server, "/thread_echoes")
+    client = upgrade(server, f"/{page}")
     for word in ("one", "two", "three"):
         client.send_text(word)
         assert client.read_data() == Frame(TEXT, word.encode())

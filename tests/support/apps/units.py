@@ -8,6 +8,7 @@ from contextvars import ContextVar
 
 import uwsgi
 from fairlead import current_request, websocket
+from greenlet import greenlet
 from notes import argument, note, outcome
 
 MARK = ContextVar("mark", default="unset")
@@ -110,7 +111,25 @@ def thread_echoes(environ, start_response):
     uwsgi.websocket_send(uwsgi.websocket_recv().upper())
 
 
+def greenlet_echoes(environ, start_response):
+    """The same with greenlets that the unit makes by hand, one for each message."""
+    uwsgi.websocket_handshake()
+    for _ in range(3):
+        greenlet(lambda: uwsgi.websocket_send(uwsgi.websocket_recv())).switch()
+    uwsgi.websocket_send(uwsgi.websocket_recv().upper())
+
+
 PAGES = {
     function.__name__: function
-    for function in (mine, together, raises, finally_runs, hangs, outside, outside_later, thread_echoes)
+    for function in (
+        mine,
+        together,
+        raises,
+        finally_runs,
+        hangs,
+        outside,
+        outside_later,
+        thread_echoes,
+        greenlet_echoes,
+    )
 }
