@@ -68,6 +68,26 @@ pub(crate) fn current(py: Python<'_>) -> PyResult<Bound<'_, PyAny>> {
     unsafe { Bound::from_owned_ptr_or_err(py, (api(py)?.current)()) }
 }
 
+/// The contexts of the greenlets that the calling one descends from, nearest first; none where nobody uses greenlets.
+#[pyfunction]
+pub(crate) fn ancestors(py: Python<'_>) -> PyResult<Vec<Bound<'_, PyAny>>> {
+    let mut contexts = Vec::new();
+    let loaded = py.import("sys")?.getattr("modules")?.contains("greenlet")?;
+    if !loaded {
+        return Ok(contexts);
+    }
+    load(py)?;
+    let mut unit = current(py)?.getattr(pyo3::intern!(py, "parent"))?;
+    while !unit.is_none() {
+        let context = unit.getattr(pyo3::intern!(py, "gr_context"))?;
+        if !context.is_none() {
+            contexts.push(context);
+        }
+        unit = unit.getattr(pyo3::intern!(py, "parent"))?;
+    }
+    Ok(contexts)
+}
+
 /// A greenlet that will call `run` and then return to `parent`.
 pub(crate) fn new<'py>(run: &Bound<'py, PyAny>, parent: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyAny>> {
     let py = run.py();

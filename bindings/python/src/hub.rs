@@ -332,21 +332,6 @@ impl Hub {
         self.core.engine.leave_to_foreign_loop();
     }
 
-    /// The contexts of the greenlets that the calling one descends from, nearest first.
-    #[allow(clippy::unused_self)] // a question about the hub's greenlets, asked where the others are
-    fn ancestors<'py>(&self, py: Python<'py>) -> PyResult<Vec<Bound<'py, PyAny>>> {
-        let mut contexts = Vec::new();
-        let mut unit = greenlet::current(py)?.getattr(pyo3::intern!(py, "parent"))?;
-        while !unit.is_none() {
-            let context = unit.getattr(pyo3::intern!(py, "gr_context"))?;
-            if !context.is_none() {
-                contexts.push(context);
-            }
-            unit = unit.getattr(pyo3::intern!(py, "parent"))?;
-        }
-        Ok(contexts)
-    }
-
     /// Parks the calling unit until a descriptor is ready, for at most `timeout` seconds: `readable` and `writable` hold
     /// descriptors of the application's own, `session` waits for a message too. Answers the first descriptor found ready, -1
     /// for the session, None after the time-out.

@@ -26,5 +26,6 @@ fn _engine(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_class::<hub::Hub>()?;
     module.add_class::<request::Request>()?;
     module.add_class::<session::Session>()?;
+    module.add_function(wrap_pyfunction!(greenlet::ancestors, module)?)?;
     Ok(())
 }

@@ -4,6 +4,6 @@ CPython gets them from the extension module; another implementation (PyPy, over 
 here. Nothing else in the package imports the extension.
 """
 
-from fairlead._engine import CurrentSession, Engine, Hub, Request, Session, __version__
+from fairlead._engine import CurrentSession, Engine, Hub, Request, Session, __version__, ancestors
 
-__all__ = ["CurrentSession", "Engine", "Hub", "Request", "Session", "__version__"]
+__all__ = ["CurrentSession", "Engine", "Hub", "Request", "Session", "__version__", "ancestors"]

@@ -9,7 +9,7 @@ said where it is called.
 
 from __future__ import annotations
 
-from fairlead._native import Engine, Hub, Request
+from fairlead._native import Engine, Hub, Request, ancestors
 from fairlead.hosts.contract import RunUnit
 
 __all__ = ["Greenlets"]
@@ -17,12 +17,12 @@ __all__ = ["Greenlets"]
 
 class Greenlets:
     run_awaitable = None
+    ancestors = staticmethod(ancestors)
 
     def __init__(self, engine: Engine, run_unit: RunUnit, slots: int) -> None:
         self._hub = Hub(engine)
         self._run_unit = run_unit
         self.wait_descriptors = self._hub.wait_descriptors
-        self.ancestors = self._hub.ancestors
 
     def run(self) -> None:
         self._hub.run(self._live)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import threading
 from contextvars import Context
 
-from fairlead._native import Engine
+from fairlead._native import Engine, ancestors
 from fairlead.hosts.contract import RunUnit
 
 __all__ = ["Threads"]
@@ -19,6 +19,7 @@ class Threads:
     wait_descriptors = None
     pause = None
     run_awaitable = None
+    ancestors = staticmethod(ancestors)
 
     def __init__(self, engine: Engine, run_unit: RunUnit, slots: int) -> None:
         self._engine = engine
@@ -39,9 +40,6 @@ class Threads:
 
     def kill(self) -> None:
         pass
-
-    def ancestors(self) -> tuple[Context, ...]:
-        return ()
 
     def _serve(self) -> None:
         while (request := self._engine.wait_request()) is not None:
