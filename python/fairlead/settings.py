@@ -24,6 +24,7 @@ from fairlead.settings_kinds import (
     USER,
     Address,
     AddressKind,
+    Choice,
     Flag,
     Header,
     Keepalive,
@@ -215,7 +216,11 @@ class Settings:
     )  # fmt: skip
     asyncio: int = setting(
         "asyncio", Whole(0, 1_000_000), 0,
-        "connections at a time in each worker, on an asyncio loop (uvloop's if installed)", default_text="off",
+        "connections at a time in each worker, on an asyncio loop", default_text="off",
+    )  # fmt: skip
+    asyncio_loop: str = setting(
+        "asyncio-loop", Choice("auto", "uvloop", "asyncio"), "auto",
+        "whose loop --asyncio runs; auto is uvloop's where it is installed",
     )  # fmt: skip
 
     # HTTP

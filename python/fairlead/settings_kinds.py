@@ -65,6 +65,20 @@ class Text(Kind[str]):
         return text
 
 
+class Choice(Kind[str]):
+    """One of a few words."""
+
+    def __init__(self, *words: str) -> None:
+        self._words = words
+        self.metavar = "|".join(words)
+        self.needs = f"{', '.join(words[:-1])} or {words[-1]}"
+
+    def parse(self, text: str) -> str:
+        if text not in self._words:
+            raise ValueError
+        return text
+
+
 class Whole(Kind[int]):
     """A decimal whole number between `least` and `most`, multiplied by `unit` when it is parsed.
 

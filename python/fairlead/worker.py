@@ -97,7 +97,7 @@ class Worker:
         uwsgi = sys.modules["uwsgi"] = uwsgi_compat.make(self._process())
         try:
             # First: a host may have to change the library before the application sees it.
-            factory = hosts.find(settings.host)
+            factory = hosts.find(settings.host, settings)
             loaded = load_application(settings)
         except LoadError as error:
             self._log_cause(error)
@@ -127,6 +127,8 @@ class Worker:
             return 2
         inherit_from(host.ancestors)
         self._async_calls.serve(host)
+        if about := getattr(host, "about", ""):
+            self._log.info(about)
         _call_hook(uwsgi, "post_fork_hook", self._log)
         for name, work in (
             ("fairlead-log", lambda: self._write_engine_log(engine)),

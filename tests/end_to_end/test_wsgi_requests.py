@@ -249,8 +249,7 @@ def test_many_clients_are_served_at_once(server: Server) -> None:
 
 
 def test_requests_beyond_the_slots_wait_for_one(start: Callable[..., Server], host: Host) -> None:
-    option = "--async" if "--async" in host.options else "--threads"
-    server = start("responses.py", option, "2")
+    server = start("responses.py", *host.with_slots(2))
     holders = [RawClient(server.connect()) for _ in range(2)]
     for holder in holders:
         holder.send_bytes(request(server, "/stream", "Transfer-Encoding: chunked", method="POST") + b"2\r\na\n\r\n")

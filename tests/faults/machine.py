@@ -15,17 +15,11 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from support.hosts import Host
 from support.raw_client import RawClient
 from support.server import TIMEOUT_S, Server
 
 APPS = Path(__file__).with_name("apps")
 BEHAVIOURS = APPS / "behaviours.py"
-
-
-def slots(host: Host, count: int) -> tuple[str, ...]:
-    """The option that gives a worker `count` slots under this host; the last one given wins."""
-    return ("--threads", str(count)) if host.name == "threads" else ("--async", str(count))
 
 
 def private_mib(pid: int) -> float:

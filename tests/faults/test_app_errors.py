@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 
 import pytest
-from faults.machine import BEHAVIOURS, books, echo, get, slots, wait_until
+from faults.machine import BEHAVIOURS, books, echo, get, wait_until
 from support.raw_client import RawClient
 from support.server import Server
 
@@ -18,7 +18,7 @@ REPEATS = 8
 
 @pytest.fixture
 def server(host, start):
-    return start(BEHAVIOURS, *slots(host, SLOTS))
+    return start(BEHAVIOURS, *host.with_slots(SLOTS))
 
 
 def closed_with(client: RawClient, code: int) -> None:

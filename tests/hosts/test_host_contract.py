@@ -36,8 +36,7 @@ def test_all_slots_run_at_the_same_time(start: Callable[..., Server], upgrade: C
 def test_a_websocket_beyond_the_slots_waits_for_one(
     start: Callable[..., Server], upgrade: Callable[..., RawClient], host: Host
 ) -> None:
-    option = "--async" if "--async" in host.options else "--threads"
-    server = start("units.py", option, "2")
+    server = start("units.py", *host.with_slots(2))
     first, _second = upgrade(server, "/together"), upgrade(server, "/together")
     with RawClient(server.connect()) as third:
         third.send_bytes(handshake_request(server.host_header, "/together"))
@@ -60,8 +59,7 @@ def test_each_unit_knows_its_own_request_core_and_context(server: Server, upgrad
 def test_a_unit_after_another_starts_with_a_clean_context(
     start: Callable[..., Server], upgrade: Callable[..., RawClient], host: Host
 ) -> None:
-    option = "--async" if "--async" in host.options else "--threads"
-    server = start("units.py", option, "2")
+    server = start("units.py", *host.with_slots(2))
     for number in range(6):
         client = upgrade(server, f"/mine?n{number}")
         client.send_text("?")

@@ -8,7 +8,7 @@ from __future__ import annotations
 import random
 
 import pytest
-from faults.machine import BEHAVIOURS, books, echo, get, open_files, private_mib, slots, wait_until
+from faults.machine import BEHAVIOURS, books, echo, get, open_files, private_mib, wait_until
 from support.raw_client import BINARY, TEXT, RawClient, frame, handshake_request
 from support.server import Server
 
@@ -117,7 +117,7 @@ def one_round(server: Server, dice: random.Random) -> None:
 
 @pytest.mark.timeout(150)
 def test_ten_thousand_connections_leave_nothing_behind(host, start):
-    server = start(BEHAVIOURS, *slots(host, BATCH + 10), "--listen", "2000", "--websockets-close-timeout", "1")
+    server = start(BEHAVIOURS, *host.with_slots(BATCH + 10), "--listen", "2000", "--websockets-close-timeout", "1")
     (pid,) = server.worker_pids()
     dice = random.Random(6455)
     for _ in range(WARM_UP):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from faults.machine import BEHAVIOURS, echo, get, slots
+from faults.machine import BEHAVIOURS, echo, get
 from stress.crowd import Crowd
 
 COUNT, DEAD = 1000, 400
@@ -11,7 +11,7 @@ COUNT, DEAD = 1000, 400
 def test_a_thousand_peers_of_apps_that_never_receive_are_pinged_and_the_dead_ones_dropped(host, start, upgrade):
     server = start(
         BEHAVIOURS,
-        *slots(host, COUNT + 20),
+        *host.with_slots(COUNT + 20),
         "--listen", "2000",
         "--websockets-ping-freq", "1",
         "--websockets-pong-tolerance", "2",

@@ -15,9 +15,14 @@ class Host(NamedTuple):
     name: str
     options: tuple[str, ...]
 
+    def with_slots(self, count: int) -> tuple[str, ...]:
+        """The option that gives a worker so many slots instead; the last one given wins."""
+        return (self.options[0], str(count))
+
 
 HOSTS = (
     Host("greenlets", ("--async", "200", "--greenlet")),
     Host("generators", ("--async", "200")),
     Host("threads", ("--threads", "200")),
+    Host("asyncio", ("--asyncio", "200", "--greenlet")),
 )

@@ -6,7 +6,7 @@ Siblings never import each other, and none knows what an application is: a host 
 from __future__ import annotations
 
 from importlib import import_module
-from typing import cast
+from typing import Any, cast
 
 from fairlead.errors import LoadError
 from fairlead.hosts.contract import HostFactory
@@ -23,12 +23,17 @@ _HOSTS = {
 }
 
 
-def find(name: str) -> HostFactory:
-    """The host class called `name`, as in `Settings.host`. Raises LoadError when its library is missing."""
+def find(name: str, settings: Any) -> HostFactory:
+    """The host class called `name`, as in `Settings.host`, prepared for an application that is not loaded yet. Raises
+    LoadError when its library is missing."""
     module_name, class_name, extra = _HOSTS[name]
     try:
         module = import_module(f"fairlead.hosts.{module_name}")
     except ImportError as error:
         remedy = f"pip install 'fairlead[{extra}]'" if extra else "pip install fairlead again"
         raise LoadError(f"the {name} model needs a library that is not installed ({error}); {remedy}.") from None
-    return cast("HostFactory", getattr(module, class_name))
+    factory = cast("HostFactory", getattr(module, class_name))
+    prepare = getattr(factory, "prepare", None)
+    if prepare is not None:
+        prepare(settings)
+    return factory

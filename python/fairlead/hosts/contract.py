@@ -55,6 +55,10 @@ class Host(Protocol):
 
 
 class HostFactory(Protocol):
-    """How the worker makes a host: `slots` units at most run at a time."""
+    """How the worker makes a host: `slots` units at most run at a time.
+
+    A factory may have `prepare(settings)`, called before the application is loaded: what an application does at import
+    time must find the library as its units will. A host may have `about`, a line for the log.
+    """
 
     def __call__(self, engine: Engine, run_unit: RunUnit, slots: int) -> Host: ...

@@ -1,0 +1,108 @@
+"""The asyncio host (`--asyncio N`): each request is a greenlet whose parent runs an asyncio loop.
+
+The loop watches the engine's two descriptors; when one is readable it calls `Hub.turn`, which starts units and goes on
+with those whose wait is over, and then `Hub.leave`. So whatever else lives on the loop (an application's own tasks,
+readers, timers) runs between the turns, and may switch to its units as it likes. Only here is asyncio imported.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+from fairlead._native import Engine, Hub, Request, ancestors
+from fairlead.errors import LoadError
+from fairlead.hosts.contract import RunUnit
+
+__all__ = ["AsyncioLoop"]
+
+#: Seconds between two looks while the worker leaves: the end of a closing connection is no event.
+_LEAVING_EVERY_S = 0.02
+
+
+class AsyncioLoop:
+    run_awaitable = None
+    ancestors = staticmethod(ancestors)
+
+    def __init__(self, engine: Engine, run_unit: RunUnit, slots: int) -> None:
+        self._hub = Hub(engine)
+        self._run_unit = run_unit
+        self.wait_descriptors = self._hub.wait_descriptors
+        # Made by `prepare`: the application may have asked for it while it was loaded.
+        self._loop = asyncio.get_event_loop_policy().get_event_loop()
+        self._is_over = False
+        self.about = f"the loop is {type(self._loop).__module__.partition('.')[0]}'s"
+
+    @staticmethod
+    def prepare(settings: Any) -> None:
+        """Make the loop that `--asyncio-loop` names, before the application is loaded and may ask for it."""
+        asyncio.set_event_loop(_new_loop(settings.asyncio_loop))
+
+    def run(self) -> None:
+        loop = self._loop
+        descriptors = self._hub.attach()
+        for descriptor in descriptors:
+            loop.add_reader(descriptor, self._turn)
+        loop.call_soon(self._turn)
+        loop.run_forever()
+        for descriptor in descriptors:
+            loop.remove_reader(descriptor)
+        loop.run_until_complete(self._end())
+        loop.close()
+
+    def stop(self) -> None:
+        self._hub.stop()
+        self._loop.call_soon_threadsafe(self._leave_soon)
+
+    def kill(self) -> None:
+        self._hub.kill()
+
+    def pause(self) -> None:
+        self._hub.sleep(0.0)
+
+    def _turn(self) -> None:
+        try:
+            goes_on = self._hub.turn(self._live)
+        finally:
+            self._hub.leave()
+        if not goes_on:
+            self._is_over = True
+            self._loop.stop()
+
+    def _live(self, first: Request) -> None:
+        """The life of one greenlet: one unit after the other."""
+        request: Request | None = first
+        del first  # held here it would outlive its unit
+        while request is not None:
+            self._run_unit(request)
+            request = None
+            request = self._hub.rest()
+
+    def _leave_soon(self) -> None:
+        if not self._is_over:
+            self._turn()
+            self._loop.call_later(_LEAVING_EVERY_S, self._leave_soon)
+
+    async def _end(self) -> None:
+        """What the application has left on the loop ends as `asyncio.run` ends it."""
+        left = asyncio.all_tasks() - {asyncio.current_task()}
+        for task in left:
+            task.cancel()
+        await asyncio.gather(*left, return_exceptions=True)
+        await self._loop.shutdown_asyncgens()
+        await self._loop.shutdown_default_executor()
+
+
+def _new_loop(choice: str) -> asyncio.AbstractEventLoop:
+    """The loop of `--asyncio-loop`: auto, uvloop or asyncio. Raises LoadError where uvloop is asked for and missing."""
+    if choice != "asyncio":
+        try:
+            import uvloop
+        except ImportError as error:
+            if choice == "uvloop":
+                raise LoadError(
+                    f"--asyncio-loop uvloop: uvloop is not installed ({error}); pip install 'fairlead[asyncio]'."
+                ) from None
+        else:
+            return uvloop.new_event_loop()
+    return asyncio.SelectorEventLoop()
