@@ -13,7 +13,7 @@ use std::time::Duration;
 use fairlead_protocol::{CloseCode, Closure, SessionSettings, Time};
 
 use crate::connection::Connection;
-use crate::poller::{HostBell, Poller};
+use crate::poller::{Bell, Poller};
 use crate::watch::Watches;
 use crate::{Token, THREAD_TOKEN};
 
@@ -120,7 +120,7 @@ pub(crate) struct Shared {
     pub(crate) watches: Watches,
     /// Rung when something waits for a host whose own loop watches our descriptors, and the loop thread has taken the
     /// readiness that would have told it. Made when such a host first waits.
-    host_bell: OnceLock<HostBell>,
+    host_bell: OnceLock<Bell>,
     /// The loop thread has stopped looking for app threads that are away; see `direct`.
     pub(crate) scan_parked: AtomicBool,
 }
@@ -196,7 +196,7 @@ impl Shared {
         let bell = match self.host_bell.get() {
             Some(bell) => bell,
             None => {
-                let bell = HostBell::new()?;
+                let bell = Bell::new()?;
                 self.host_bell.get_or_init(|| bell)
             }
         };

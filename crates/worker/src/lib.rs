@@ -173,6 +173,7 @@ impl Worker {
     /// # Errors
     /// The system's, when no descriptor is free.
     pub fn descriptors(&self) -> std::io::Result<[BorrowedFd<'_>; 2]> {
+        self.seat.expect_foreign_loop()?;
         Ok([self.shared.poller.descriptor(), self.shared.host_bell()?])
     }
 

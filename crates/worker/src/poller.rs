@@ -65,8 +65,10 @@ pub trait Poller: Send + Sync {
     fn descriptor(&self) -> BorrowedFd<'_>;
     /// Ends a wait at this time; `None`: no longer. For waits on [`Poller::descriptor`], which have no time-out of ours.
     fn alarm(&self, at: Option<Time>) -> io::Result<()>;
-    /// Blocks until a wait would not, at most `timeout` (`None`: no limit), and takes nothing. False after the time-out.
-    fn is_ready(&self, timeout: Option<Duration>) -> bool;
+    /// True if a wait would not block. Takes nothing.
+    fn is_ready(&self) -> bool;
+    /// Blocks until a wait would not, or the other descriptor is readable. Takes nothing; may end early.
+    fn wait_ready_or(&self, other: BorrowedFd<'_>);
 }
 
 const WAKE_KEY: u64 = u64::MAX;
@@ -218,24 +220,32 @@ impl Poller for EpollPoller {
         Ok(())
     }
 
-    fn is_ready(&self, timeout: Option<Duration>) -> bool {
-        let timeout = timeout.map(|limit| Timespec {
-            tv_sec: limit.as_secs() as i64,
-            tv_nsec: i64::from(limit.subsec_nanos()),
-        });
+    fn is_ready(&self) -> bool {
+        let at_once = Timespec {
+            tv_sec: 0,
+            tv_nsec: 0,
+        };
         let mut fds = [PollFd::new(&self.epoll, PollFlags::IN)];
-        // An interrupted poll counts as one that timed out: whoever asks asks again.
-        matches!(poll(&mut fds, timeout.as_ref()), Ok(1))
+        matches!(poll(&mut fds, Some(&at_once)), Ok(1))
+    }
+
+    fn wait_ready_or(&self, other: BorrowedFd<'_>) {
+        let mut fds = [
+            PollFd::new(&self.epoll, PollFlags::IN),
+            PollFd::new(&other, PollFlags::IN),
+        ];
+        // A signal ends it early.
+        let _ = poll(&mut fds, None);
     }
 }
 
 /// A descriptor that is readable while it is rung. Level-triggered, unlike the poller's wake.
-pub(crate) struct HostBell {
+pub(crate) struct Bell {
     event: OwnedFd,
     rung: AtomicBool,
 }
 
-impl HostBell {
+impl Bell {
     pub(crate) fn new() -> io::Result<Self> {
         Ok(Self {
             event: eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)?,
@@ -253,7 +263,7 @@ impl HostBell {
         }
     }
 
-    /// What was pushed before a ring that comes in between is seen by the host, which looks after this.
+    /// What was pushed before a ring that comes in between is seen by whoever calls this, who looks afterwards.
     pub(crate) fn silence(&self) {
         if self.rung.load(Ordering::SeqCst) {
             let _ = rustix::io::read(&self.event, &mut [0u8; 8]);
@@ -267,6 +277,11 @@ mod tests {
     use super::*;
     use std::io::Write;
     use std::os::unix::net::UnixStream;
+
+    fn wait_ready(poller: &EpollPoller) {
+        poller.wait_ready_or(Bell::new().unwrap().descriptor());
+        assert!(poller.is_ready());
+    }
 
     #[test]
     fn a_wake_before_the_wait_ends_it_at_once_and_only_once() {
@@ -308,21 +323,36 @@ mod tests {
     #[test]
     fn an_alarm_makes_the_descriptor_readable_until_the_next_wait() {
         let poller = EpollPoller::new().unwrap();
-        assert!(!poller.is_ready(Some(Duration::ZERO)));
+        assert!(!poller.is_ready());
         poller
             .alarm(Some(poller.now() + Duration::from_millis(5)))
             .unwrap();
-        assert!(poller.is_ready(None));
+        wait_ready(&poller);
         poller.wait(&mut Vec::new(), Some(Duration::ZERO)).unwrap();
-        assert!(!poller.is_ready(Some(Duration::ZERO)));
+        assert!(!poller.is_ready());
         poller.alarm(Some(poller.now())).unwrap();
-        assert!(poller.is_ready(None), "a time that is past is due at once");
+        wait_ready(&poller); // a time that is past is due at once
         poller.wait(&mut Vec::new(), Some(Duration::ZERO)).unwrap();
         poller
             .alarm(Some(poller.now() + Duration::from_millis(2)))
             .unwrap();
         poller.alarm(None).unwrap();
-        assert!(!poller.is_ready(Some(Duration::from_millis(10))));
+        // The bell rings later than the alarm would have.
+        let bell = Bell::new().unwrap();
+        std::thread::scope(|scope| {
+            scope.spawn(|| {
+                let _ = poll(
+                    &mut [],
+                    Some(&Timespec {
+                        tv_sec: 0,
+                        tv_nsec: 10_000_000,
+                    }),
+                );
+                bell.ring();
+            });
+            poller.wait_ready_or(bell.descriptor());
+        });
+        assert!(!poller.is_ready());
     }
 
     #[test]

@@ -10,8 +10,9 @@
 //! asyncio) watches the poller's descriptor instead of waiting in a turn; the loop thread then watches it too, and takes
 //! the seat when it stays ready. What its turns find for the host rings a bell that the host watches as well.
 //!
-//! While the app's thread waits in the
-//! poller the loop thread sleeps without a limit; who ends such a wait looks whether it sleeps, and wakes it.
+//! While the app's thread waits the loop thread sleeps without a limit: in a park while that waits in the poller, and in a
+//! poll while it waits in a loop of its own. Who ends such a wait looks whether it sleeps, and wakes it: the app may
+//! compute next.
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, TryLockError};
@@ -19,6 +20,7 @@ use std::thread::{JoinHandle, Thread};
 use std::time::Duration;
 
 use crate::inbox::Shared;
+use crate::poller::Bell;
 use crate::reactor::Reactor;
 use crate::Event;
 
@@ -36,6 +38,9 @@ pub(crate) struct Seat {
     loop_drives: AtomicBool,
     /// The loop thread sleeps without a limit.
     watch_asleep: AtomicBool,
+    /// The loop thread polls without a limit, for a host that is outside; rung it looks again.
+    watch_polls: AtomicBool,
+    recall: OnceLock<Bell>,
     stopped: AtomicBool,
     watcher: OnceLock<Thread>,
 }
@@ -50,6 +55,8 @@ impl Seat {
             wanted: AtomicBool::new(false),
             loop_drives: AtomicBool::new(false),
             watch_asleep: AtomicBool::new(false),
+            watch_polls: AtomicBool::new(false),
+            recall: OnceLock::new(),
             stopped: AtomicBool::new(false),
             watcher: OnceLock::new(),
         }
@@ -60,6 +67,11 @@ impl Seat {
         self.app_is_outside.store(false, Ordering::SeqCst);
         self.app_drives.store(true, Ordering::SeqCst);
         self.app_turns.fetch_add(1, Ordering::Relaxed);
+        if self.watch_polls.load(Ordering::SeqCst) && self.watch_polls.swap(false, Ordering::SeqCst) {
+            if let Some(recall) = self.recall.get() {
+                recall.ring();
+            }
+        }
         shared.host_is_here();
         let mut reactor = self.take(shared);
         reactor.turn(shared, limit, true);
@@ -71,6 +83,15 @@ impl Seat {
             }
         }
         shared.take_events(events);
+    }
+
+    /// Makes ready for a host that will leave to a foreign loop.
+    pub(crate) fn expect_foreign_loop(&self) -> std::io::Result<()> {
+        if self.recall.get().is_none() {
+            let bell = Bell::new()?;
+            self.recall.get_or_init(|| bell);
+        }
+        Ok(())
     }
 
     /// The app has done what the last turn told it, and waits in a loop of its own now.
@@ -120,10 +141,9 @@ impl Seat {
             }
             std::thread::park_timeout(shared.settings.takeover_after);
             let turns = self.app_turns.load(Ordering::Relaxed);
-            if self.app_is_outside.load(Ordering::SeqCst) && turns == seen {
+            if self.app_is_outside.load(Ordering::SeqCst) && turns == seen && !shared.poller.is_ready() {
                 // Nothing is ready, so nobody is late. When something is, the app has its time to come for it.
-                if !shared.poller.is_ready(Some(Duration::ZERO)) {
-                    shared.poller.is_ready(None);
+                if self.sleep_while_app_is_outside(shared) {
                     continue;
                 }
             }
@@ -159,6 +179,21 @@ impl Seat {
             std::thread::park();
         }
         self.watch_asleep.store(false, Ordering::SeqCst);
+    }
+
+    /// False if that cannot be done.
+    fn sleep_while_app_is_outside(&self, shared: &Shared) -> bool {
+        let Some(recall) = self.recall.get() else {
+            return false;
+        };
+        self.watch_polls.store(true, Ordering::SeqCst);
+        // The app may have come back before it could see the flag; then nobody would ring.
+        if self.app_is_outside.load(Ordering::SeqCst) {
+            shared.poller.wait_ready_or(recall.descriptor());
+        }
+        self.watch_polls.store(false, Ordering::SeqCst);
+        recall.silence();
+        true
     }
 
     fn drive_as_loop(&self, shared: &Shared) {

@@ -151,6 +151,26 @@ fn an_app_that_computes_outside_loses_no_peer_and_no_event() {
 }
 
 #[test]
+fn an_app_that_computes_in_a_turn_loses_no_peer_and_keeps_no_answer() {
+    let worker = Worker::start(settings()).unwrap();
+    let (connection, mut client) = join(&worker);
+    for round in 0..20u8 {
+        call(&worker);
+        // Long enough for the loop thread to find that nothing is ready, and to sleep on the descriptor.
+        assert!(!is_readable(&worker, Duration::from_millis(8)));
+        worker.drive(&mut Vec::new(), Some(Duration::ZERO));
+        // A unit of this turn sends, and computes.
+        assert!(matches!(
+            connection.send(MessageKind::Binary, &[round]),
+            Sent::Done
+        ));
+        let mut message = [0u8; 3];
+        client.read_exact(&mut message).unwrap();
+        assert_eq!(message, [0x82, 1, round]);
+    }
+}
+
+#[test]
 fn the_seat_changes_hands_with_a_foreign_loop_without_a_lost_wake_up() {
     let worker = Worker::start(settings()).unwrap();
     let (connection, mut client) = join(&worker);

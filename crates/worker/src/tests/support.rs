@@ -68,8 +68,11 @@ impl Poller for FakePoller {
             .store(at.map_or(u64::MAX, Time::as_millis), Ordering::SeqCst);
         Ok(())
     }
-    fn is_ready(&self, timeout: Option<Duration>) -> bool {
-        self.real.is_ready(timeout)
+    fn is_ready(&self) -> bool {
+        self.real.is_ready()
+    }
+    fn wait_ready_or(&self, other: BorrowedFd<'_>) {
+        self.real.wait_ready_or(other);
     }
 }
 
