@@ -11,11 +11,9 @@ from __future__ import annotations
 import json
 import os
 import platform
-import select
 import signal
 import socket
 import sys
-import threading
 import time
 from typing import Any
 
@@ -30,6 +28,7 @@ from fairlead.errors import LoadError
 from fairlead.hosts.contract import Host
 from fairlead.loading import load_application
 from fairlead.logs import AccessLog, Log
+from fairlead.os_threads import Latch, allocate_lock, start_thread, wait_readable
 from fairlead.settings import Settings
 from fairlead.websocket import configure
 from fairlead.worker_process import CONTROL_FD
@@ -47,13 +46,13 @@ class Control:
         self._socket = socket.socket(fileno=fd)
         # Inherited for this program, not for what the application starts.
         self._socket.set_inheritable(False)
-        self._lock = threading.Lock()
+        self._lock = allocate_lock()
         self._received = b""
 
     def wait(self, timeout_s: float | None = None) -> dict[str, Any] | None:
         """The next message. Raises EOFError when the master is gone; None after `timeout_s` seconds."""
         while b"\n" not in self._received:
-            if not select.select([self._socket], [], [], timeout_s)[0]:
+            if not wait_readable(self._socket.fileno(), timeout_s):
                 return None
             data = self._socket.recv(65536)
             if not data:
@@ -82,7 +81,7 @@ class Worker:
         self._start = start
         self._log = log
         self._settings = Settings.from_plain(start["settings"])
-        self._ended = threading.Event()
+        self._ended = Latch()
         self._requests_left = self._settings.max_requests
         self._caller: WsgiCaller | None = None
         self._async_calls = AsyncCalls(log.info)
@@ -134,7 +133,7 @@ class Worker:
             ("fairlead-log", lambda: self._write_engine_log(engine)),
             ("fairlead-control", lambda: self._obey(engine, host)),
         ):
-            threading.Thread(target=work, name=name, daemon=True).start()
+            start_thread(work, name)
         self._control.tell(event="modules", files=list(loaded.files))
         self._control.tell(event="ready")
         host.run()
@@ -248,7 +247,7 @@ class Worker:
             if deadline is None:
                 # 1012 tells a client that the service comes back, 1001 that it goes away (RFC 6455 §7.4.1, IANA).
                 engine.drain(1012 if message.get("reason") == "reload" else 1001, "")
-                threading.Thread(target=self._stop_when_quiet, args=(engine, host), daemon=True).start()
+                start_thread(lambda: self._stop_when_quiet(engine, host), "fairlead-end")
             ends = time.monotonic() + float(message["deadline_s"])
             deadline = ends if deadline is None else min(deadline, ends)
         if self._ended.is_set():

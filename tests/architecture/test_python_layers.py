@@ -25,7 +25,7 @@ LADDER = (
     ("settings_files", "settings_placeholders", "settings_uwsgi"),
     ("settings",),
     ("settings_kinds",),
-    ("signals", "logs"),
+    ("signals", "logs", "os_threads"),
     ("errors",),
 )
 

@@ -10,10 +10,12 @@ from typing import NamedTuple
 
 
 class Host(NamedTuple):
-    """A concurrency model: how it is called in test ids, and the options that choose it with 200 slots."""
+    """A concurrency model: how it is called in test ids, the options that choose it with 200 slots, and what it makes
+    of a shorter --socket-timeout (spec §2.2)."""
 
     name: str
     options: tuple[str, ...]
+    least_socket_timeout_s: float = 0.0
 
     def with_slots(self, count: int) -> tuple[str, ...]:
         """The option that gives a worker so many slots instead; the last one given wins."""
@@ -24,5 +26,6 @@ HOSTS = (
     Host("greenlets", ("--async", "200", "--greenlet")),
     Host("generators", ("--async", "200")),
     Host("threads", ("--threads", "200")),
-    Host("asyncio", ("--asyncio", "200", "--greenlet")),
+    Host("asyncio", ("--asyncio", "200", "--greenlet"), least_socket_timeout_s=30.0),
+    Host("gevent", ("--gevent", "200"), least_socket_timeout_s=30.0),
 )

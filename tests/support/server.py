@@ -152,9 +152,9 @@ class Server:
         assert len(found) >= count, f"{len(found)} of {count} lines with {text!r}:\n" + "\n".join(self.lines[-60:])
         return found
 
-    def note(self, token: str) -> dict[str, Any]:
+    def note(self, token: str, timeout_s: float = TIMEOUT_S) -> dict[str, Any]:
         """What the app noted for the request with this token; see apps/notes.py."""
-        return json.loads(self.wait_for_line(rf"^note:{re.escape(token)} (.*)")[1])
+        return json.loads(self.wait_for_line(rf"^note:{re.escape(token)} (.*)", timeout_s=timeout_s)[1])
 
     # -- its processes
 

@@ -1,0 +1,116 @@
+"""The gevent host (`--gevent N`): each request is a `gevent.Greenlet` on gevent's own hub.
+
+The hub watches the engine's two descriptors; when one is readable it calls the native `Hub.turn`, which starts units
+and switches to those whose wait is over. Whatever else lives on the hub (the application's greenlets, its timers,
+patched sockets) runs between the turns as it always does. Only here is gevent imported.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextvars import Context
+from typing import Any
+
+import gevent
+import gevent.event
+import gevent.monkey
+
+from fairlead._native import Engine, Hub, Request
+from fairlead.hosts.contract import RunUnit
+
+__all__ = ["GeventHub"]
+
+#: In gevent's spawn_tree_locals, which a greenlet shares with all that it spawns: the context of the tree's unit.
+_CONTEXT_KEY = "fairlead.context"
+
+#: Seconds between two turns while the worker leaves: the end of a closing connection is no event.
+_LEAVING_EVERY_S = 0.02
+
+#: libev's EV_READ, and the lowest priority there is: gevent's own callbacks go before it.
+_READ, _LAST = 1, -2
+
+
+class GeventHub:
+    # gevent.select and gevent.sleep do it, for any greenlet.
+    wait_descriptors = None
+    pause = None
+    run_awaitable = None
+
+    def __init__(self, engine: Engine, run_unit: RunUnit, slots: int) -> None:
+        self._native = Hub(engine, starts_itself=True)
+        self._run_unit = run_unit
+        self._units: set[gevent.Greenlet] = set()
+        self._is_over = gevent.event.Event()
+
+    @staticmethod
+    def prepare(settings: Any) -> None:
+        """Replace the standard library's blocking calls, if the operator wants it, before the application sees them."""
+        if settings.gevent_monkey_patch:
+            gevent.monkey.patch_all()
+
+    def run(self) -> None:
+        hub = gevent.get_hub()
+        loop, native = hub.loop, self._native
+        # The native methods themselves are the callbacks: a turn costs no Python frame.
+        watchers = [loop.io(descriptor, _READ) for descriptor in native.attach(hub)]
+        for watcher in watchers:
+            watcher.start(native.turn, self._start)
+        # Before the loop waits, after all callbacks: what any greenlet has sent meanwhile leaves in one write.
+        leaving = loop.prepare(ref=False, priority=_LAST)
+        leaving.start(native.leave)
+        watchers.append(leaving)
+        loop.run_callback(native.turn, self._start)
+        try:
+            self._is_over.wait()
+        finally:
+            for watcher in watchers:
+                watcher.stop()
+                watcher.close()
+
+    def stop(self) -> None:
+        self._native.stop()
+        self._native.spawn(self._leave_when_quiet)
+
+    def kill(self) -> None:
+        self._native.spawn(self._kill_units)
+
+    def ancestors(self) -> Iterator[Context]:
+        # gevent copies no contexts, but all that a greenlet spawns shares its tree, from generation to generation.
+        tree = getattr(gevent.getcurrent(), "spawn_tree_locals", None)
+        if tree and _CONTEXT_KEY in tree:
+            yield tree[_CONTEXT_KEY]
+        yield from self._native.ancestors()
+
+    def _start(self, request: Request) -> None:
+        """Begin a unit; called on the hub. It runs at once, until it waits for the first time."""
+        unit = gevent.Greenlet(self._live, request)
+        # Its own, not those of the hub, which has spawned it; and what one unit sets the next must not see.
+        unit.gr_context = context = Context()
+        unit.spawn_tree_locals = {_CONTEXT_KEY: context}
+        self._units.add(unit)
+        unit.switch()
+
+    def _live(self, request: Request) -> None:
+        unit = gevent.getcurrent()
+        try:
+            self._run_unit(request)
+        finally:
+            self._units.discard(unit)
+            # What the unit has spawned may go on, and must not hold the request.
+            unit.spawn_tree_locals.pop(_CONTEXT_KEY, None)
+
+    def _leave_when_quiet(self) -> None:
+        """On the hub's thread: look for the end until it comes."""
+        timer = gevent.get_hub().loop.timer(_LEAVING_EVERY_S, _LEAVING_EVERY_S)
+
+        def look() -> None:
+            if not self._native.turn(self._start):
+                timer.stop()
+                timer.close()
+                self._is_over.set()
+
+        timer.start(look)
+
+    def _kill_units(self) -> None:
+        """On the hub's thread: units end wherever they wait, in a verb of ours or in a call of gevent's."""
+        gevent.killall(list(self._units), block=False)

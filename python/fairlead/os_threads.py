@@ -1,0 +1,56 @@
+"""Threads and waiting as the operating system has them, whatever a library makes of the standard modules.
+
+gevent's monkey patching turns threads into greenlets of the thread that starts them. The worker's own threads sit in
+native calls and in `select`; as greenlets they would stop the hub and all its units. So the originals are taken here,
+when this module is imported, before any library is.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from _thread import allocate_lock, get_native_id, start_new_thread
+from select import select
+from typing import Callable
+
+__all__ = ["Latch", "allocate_lock", "start_thread", "wait_readable"]
+
+
+def start_thread(work: Callable[[], object], name: str) -> None:
+    """Run `work()` in a thread that the end of the process does not wait for. `name`: for ps and top, which show 15
+    characters of it."""
+
+    def run() -> None:
+        # The kernel's own door for names (proc(5)); Python before 3.14 has none.
+        with contextlib.suppress(OSError), open(f"/proc/self/task/{get_native_id()}/comm", "w") as comm:
+            comm.write(name)
+        work()
+
+    start_new_thread(run, ())
+
+
+def wait_readable(descriptor: int, timeout_s: float | None) -> bool:
+    """Blocks the thread until the descriptor is readable; False after `timeout_s` seconds."""
+    return bool(select([descriptor], [], [], timeout_s)[0])
+
+
+class Latch:
+    """Set once, from any thread; waited for by threads of the system only."""
+
+    def __init__(self) -> None:
+        self._closed = allocate_lock()
+        self._closed.acquire()
+        self._is_set = False
+
+    def set(self) -> None:
+        if not self._is_set:
+            self._is_set = True
+            self._closed.release()
+
+    def is_set(self) -> bool:
+        return self._is_set
+
+    def wait(self, timeout_s: float | None = None) -> bool:
+        """Blocks the thread until it is set; False after `timeout_s` seconds."""
+        if not self._is_set and self._closed.acquire(timeout=-1 if timeout_s is None else timeout_s):
+            self._closed.release()  # for the next who waits
+        return self._is_set
