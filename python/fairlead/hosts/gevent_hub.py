@@ -15,7 +15,7 @@ import gevent
 import gevent.event
 import gevent.monkey
 
-from fairlead._native import Engine, Hub, Request
+from fairlead._native import Engine, Hub, Request, ancestors
 from fairlead.hosts.contract import RunUnit
 
 __all__ = ["GeventHub"]
@@ -79,7 +79,7 @@ class GeventHub:
         tree = getattr(gevent.getcurrent(), "spawn_tree_locals", None)
         if tree and _CONTEXT_KEY in tree:
             yield tree[_CONTEXT_KEY]
-        yield from self._native.ancestors()
+        yield from ancestors()
 
     def _start(self, request: Request) -> None:
         """Begin a unit; called on the hub. It runs at once, until it waits for the first time."""
