@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
-# Checks that this machine has what comes before the environment: Python, Rust, a linker, and for the tests a browser.
+# Checks that this machine has what comes before the environment: Python, Rust, a linker, and for the tests a browser
+# and a Redis.
 #
 #     tools/machine.sh build      what `make run` needs
 #     tools/machine.sh test       and what `make test` needs
@@ -35,6 +36,7 @@ look() {
     fi
     if [ "$what" = test ]; then
         command -v valgrind >/dev/null || missing+=(valgrind)
+        command -v redis-server >/dev/null || missing+=(redis-server)
     fi
     if [ "$what" = test ] && [ "${BROWSER:-yes}" != no ]; then
         command -v chromium >/dev/null || missing+=(chromium)
@@ -64,6 +66,10 @@ install() {
     # A fresh machine has no lists, an old one has lists whose files are gone: either way the second try has new ones.
     apt-get install --yes --no-install-recommends "${missing[@]}" ||
         { apt-get update && apt-get install --yes --no-install-recommends "${missing[@]}"; }
+    # Debian starts the servers that it installs; the tests start their own.
+    case " ${missing[*]} " in *" redis-server "*)
+        [ ! -d /run/systemd/system ] || systemctl disable --quiet --now redis-server ;;
+    esac
 }
 
 look

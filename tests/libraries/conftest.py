@@ -6,33 +6,21 @@ The applications stand in `apps/`, each as somebody would write it who has never
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from pathlib import Path
 
 import pytest
+from support.libraries import start_library
 from support.server import Server
-
-APPS = Path(__file__).parent / "apps"
 
 
 @pytest.fixture(scope="session")
 def run() -> Iterator[Callable[..., Server]]:
-    """`run(app, *options, environ=…)`: a server for an application of `apps/`, shared by all who ask for the same.
-
-    An application that is no file is chosen by its options alone, as with `--module`.
-    """
+    """`run(folder, *options, environ=…)`: a server in a folder of `apps/`, shared by all who ask for the same."""
     running: dict[object, Server] = {}
 
-    def shared(app: str, *options: str, environ: dict[str, str] | None = None) -> Server:
-        key = (app, options, tuple(sorted((environ or {}).items())))
+    def shared(folder: str, *options: str, environ: dict[str, str] | None = None) -> Server:
+        key = (folder, options, tuple(sorted((environ or {}).items())))
         if key not in running:
-            if (APPS / app).is_file():
-                running[key] = Server.start(APPS / app, *options, environ=environ)
-            else:
-                server = Server.launch(
-                    "--chdir", str(APPS / app), *options, "--http", "127.0.0.1:0", environ=environ
-                )  # fmt: skip
-                server.wait_until_ready()
-                running[key] = server
+            running[key] = start_library(folder, *options, environ=environ)
         return running[key]
 
     yield shared

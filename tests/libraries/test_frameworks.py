@@ -12,22 +12,18 @@ from collections.abc import Callable
 import pytest
 from clients import Visitor
 from support.hosts import Host
+from support.libraries import SITES
 from support.raw_client import RawClient
 from support.server import TIMEOUT_S, Server
 from websockets.exceptions import ConnectionClosed
 
-SITES = {
-    "flask": ("flask_site/app.py", "--callable", "app"),
-    "django": ("django_site", "--pythonpath", ".", "--module", "mysite.wsgi"),
-    "bottle": ("bottle_site/app.py", "--callable", "app"),
-}
 VIEWS = ["/ws/uwsgi", "/ws/fairlead"]
 
 
 @pytest.fixture(scope="module", params=SITES)
 def site(request: pytest.FixtureRequest, host: Host, run: Callable[..., Server]) -> Server:
-    app, *options = SITES[request.param]
-    return run(app, *host.options, *options)
+    folder, *options = SITES[request.param]
+    return run(folder, *options, *host.options)
 
 
 @pytest.fixture

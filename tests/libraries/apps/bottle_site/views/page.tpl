@@ -1,5 +1,6 @@
 <!doctype html>
 <meta charset="utf-8">
+<link rel="icon" href="data:,">
 <title>Bottle</title>
 <h1>Hello {{ name or "stranger" }}</h1>
 <form method="post" action="/login">

@@ -1,6 +1,6 @@
 """Pages, and two WebSocket views beside them: one by uWSGI's calls, one by Fairlead's own.
 
-    fairlead --http 127.0.0.1:8080 --chdir django_site --pythonpath . --module mysite.wsgi --threads 64
+    fairlead --http 127.0.0.1:8080 --chdir django_site --module mysite.wsgi --threads 64
 
 In a WebSocket view all of Django is as usual: the session, cookies, the request. What the view returns goes nowhere,
 but Django wants a response.
