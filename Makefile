@@ -39,7 +39,7 @@ help: ## this list
 	@echo "usage: make TARGET [NAME=value]"
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  \1\t\2/p' $(MAKEFILE_LIST) | expand -t 16
 
-setup: $(STAMPS)/test-packages ## check the machine, make .venv, install the pinned packages
+setup: $(STAMPS)/test-packages $(if $(filter no,$(BROWSER)),,$(STAMPS)/npm-packages) ## check the machine, make .venv, install the pinned packages
 
 build: $(STAMPS)/extension ## build the engine into .venv (optimised; the tests use the same build)
 
@@ -169,6 +169,13 @@ $(STAMPS)/run-packages: requirements/run.txt $(STAMPS)/machine $(if $(wildcard $
 
 $(STAMPS)/test-packages: requirements/test.txt $(STAMPS)/run-packages $(STAMPS)/test-machine
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --require-hashes -r requirements/test.txt
+	@touch $@
+
+# What the tests' pages load in the browser; package-lock.json has the hashes.
+$(STAMPS)/npm-packages: tests/libraries/package.json tests/libraries/package-lock.json $(STAMPS)/test-machine
+	@mkdir -p .build/npm
+	@cp tests/libraries/package.json tests/libraries/package-lock.json .build/npm
+	cd .build/npm && npm ci --ignore-scripts --no-audit --no-fund --loglevel error
 	@touch $@
 
 $(STAMPS)/extension: $(STAMPS)/run-packages $(RUST_SOURCES) $(if $(MODULE),,FORCE)

@@ -41,6 +41,7 @@ look() {
     if [ "$what" = test ] && [ "${BROWSER:-yes}" != no ]; then
         command -v chromium >/dev/null || missing+=(chromium)
         command -v chromedriver >/dev/null || missing+=(chromium-driver)
+        command -v npm >/dev/null || missing+=(npm) # fetches what a page loads in the browser
     fi
 }
 
@@ -79,7 +80,7 @@ if [ ${#missing[@]} -gt 0 ] && [ "$(id -u)" = 0 ] && command -v apt-get >/dev/nu
 fi
 if [ ${#missing[@]} -gt 0 ]; then
     complaints+=("missing on this machine: sudo apt-get install ${missing[*]}")
-    case "${missing[*]}" in *chromium*) complaints+=("  (or leave the browser's tests out: make test BROWSER=no)") ;; esac
+    case "${missing[*]}" in *chromium* | *npm*) complaints+=("  (or leave the browser's tests out: make test BROWSER=no)") ;; esac
 fi
 look_at_rust
 if [ ${#complaints[@]} -gt 0 ]; then

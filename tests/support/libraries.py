@@ -7,6 +7,8 @@ from pathlib import Path
 from support.server import Server
 
 APPS = Path(__file__).parents[1] / "libraries" / "apps"
+#: The browser's half of Socket.IO; `make setup` fetches it.
+SOCKETIO_CLIENT = Path(__file__).parents[2] / ".build/npm/node_modules/socket.io-client/dist/socket.io.min.js"
 
 #: The same site by each framework: its folder, and the options that choose the application in it.
 SITES = {
@@ -14,6 +16,13 @@ SITES = {
     "django": ("django_site", "--module", "mysite.wsgi"),
     "bottle": ("bottle_site", "--wsgi-file", "app.py", "--callable", "app"),
 }
+
+#: The same rooms by each library of Socket.IO, and the two ways that its driver has.
+SOCKETIO = {
+    "python-socketio": ("--wsgi-file", "socketio_rooms.py", "--gevent", "200"),
+    "flask-socketio": ("--wsgi-file", "flask_socketio_rooms.py", "--callable", "app", "--gevent", "200"),
+}
+SOCKETIO_DRIVERS = ("contexts", "events")
 
 
 def start_library(folder: str, *options: str, environ: dict[str, str] | None = None) -> Server:
