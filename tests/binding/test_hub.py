@@ -174,14 +174,8 @@ def test_a_unit_that_something_else_switches_to_goes_on_waiting() -> None:
     assert order == ["meddled", "slept"]
 
 
-def test_greenlets_are_used_again_with_an_empty_context() -> None:
-    variable: ContextVar[str] = ContextVar("variable", default="empty")
-    seen: list[str] = []
-
-    def work(hub: Hub, request: Request) -> None:
-        seen.append(variable.get())
-        variable.set("left behind")
-
+def serve_one_after_the_other(work: Callable[[], None]) -> list[int]:
+    """Five requests on one connection, in units that rest. Returns the identities of their greenlets."""
     with hub_on_a_port() as (engine, hub, port):
         identities: list[int] = []
 
@@ -189,7 +183,7 @@ def test_greenlets_are_used_again_with_an_empty_context() -> None:
             request = first
             while request is not None:
                 identities.append(id(greenlet.getcurrent()))
-                work(hub, request)
+                work()
                 request.respond(200, None, [], b"")
                 request.complete()
                 if len(identities) == 5:
@@ -207,8 +201,32 @@ def test_greenlets_are_used_again_with_an_empty_context() -> None:
         thread.start()
         hub.run(live)
         thread.join()
-    assert len(set(identities)) == 1
+    return identities
+
+
+def test_greenlets_are_used_again_with_an_empty_context() -> None:
+    variable: ContextVar[str] = ContextVar("variable", default="empty")
+    seen: list[str] = []
+
+    def work() -> None:
+        seen.append(variable.get())
+        variable.set("left behind")
+
+    assert len(set(serve_one_after_the_other(work))) == 1
     assert seen == ["empty"] * 5
+
+
+def test_a_greenlet_that_the_application_keeps_is_not_used_again() -> None:
+    """A switch that comes too late finds a dead greenlet, not another request's."""
+    kept: list[greenlet.greenlet] = []
+    dead: list[bool] = []
+
+    def work() -> None:
+        dead.extend(one.dead for one in kept)
+        kept.append(greenlet.getcurrent())
+
+    assert len(set(serve_one_after_the_other(work))) == 5
+    assert dead == [True] * (1 + 2 + 3 + 4)
 
 
 def test_the_hub_itself_cannot_wait() -> None:

@@ -122,6 +122,14 @@ pub(crate) fn kill<'py>(target: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyAny
     unsafe { Bound::from_owned_ptr_or_err(py, (api.throw)(target.as_ptr(), api.exit.as_ptr(), null, null)) }
 }
 
+/// True if somebody besides greenlet itself and who switched to it holds the running greenlet.
+pub(crate) fn is_kept_by_others(running: &Bound<'_, PyAny>) -> bool {
+    // Counted with greenlet 3.5: the thread's state, the reference in the hand of who switched to it, and the caller's.
+    const ITS_OWN: isize = 3;
+    // SAFETY: reads a number of a living object.
+    unsafe { pyo3::ffi::Py_REFCNT(running.as_ptr()) > ITS_OWN }
+}
+
 /// True while the greenlet has begun and not ended.
 pub(crate) fn is_active(target: &Bound<'_, PyAny>) -> bool {
     // SAFETY: only reads the greenlet's state.

@@ -390,14 +390,18 @@ impl Hub {
         self.core.engine.ring();
     }
 
-    /// The calling unit has ended: rests until the hub has another request for it, and returns that; `None` when
-    /// enough greenlets rest already, and this one should end.
+    /// The calling unit has ended: rests until the hub has another request for it, and returns that; `None` when this
+    /// greenlet should end: enough rest already, or the application has kept it, to switch to it some day. Such a late
+    /// switch must find a dead greenlet, and not the next request's.
     fn rest<'py>(&self, py: Python<'py>) -> PyResult<Option<Bound<'py, PyAny>>> {
         let unit = greenlet::current(py)?;
         let hub = self.core.greenlet.get(py).map(|hub| hub.bind(py).clone());
         let Some(hub) = hub.filter(|hub| !hub.is(&unit)) else {
             return Err(PyRuntimeError::new_err("only a unit of this hub can rest"));
         };
+        if greenlet::is_kept_by_others(&unit) {
+            return Ok(None);
+        }
         {
             let mut resting = self.core.resting();
             if resting.len() >= RESTING {
