@@ -15,8 +15,11 @@ LADDER = (
     ("__main__",),
     ("cli",),
     ("master", "worker"),
+    ("worker_services",),
+    ("figures", "harakiri"),
     ("listeners", "worker_process", "reloading", "loading", "hosts", "hosts.*", "apps", "apps.*", "compat", "compat.*"),
-    ("hosts.contract",),
+    ("hosts.contract", "worker_control", "compat.uwsgi_arguments"),
+    ("compat.uwsgi_contract",),
     ("",),  # fairlead/__init__.py: the public names
     ("websocket", "channels"),
     ("_native", "_native.*"),
@@ -24,16 +27,29 @@ LADDER = (
     ("settings_files", "settings_placeholders", "settings_uwsgi"),
     ("settings",),
     ("settings_kinds",),
-    ("signals", "logs"),
+    ("signals", "logs", "locks", "process_title"),
     ("errors",),
 )
 
 #: Modules of one rung that may know each other: the parts of one thing.
-PARTS = (("hosts", "hosts.*"), ("apps.wsgi", "apps.wsgi_*"))
+PARTS = (("hosts", "hosts.*"), ("apps.wsgi", "apps.wsgi_*"), ("compat.uwsgi", "compat.uwsgi_*"))
 
 #: What never belongs to the side of the master: it must survive any application, so it loads none of it.
-MASTER_SIDE = {"master", "listeners", "worker_process", "reloading", "signals", "logs"}
-WORKER_SIDE = ("worker", "hosts*", "apps*", "compat*", "websocket", "channels", "_native*", "loading")
+MASTER_SIDE = {
+    "master", "listeners", "worker_process", "reloading", "signals", "logs", "figures", "harakiri", "locks",
+}  # fmt: skip
+WORKER_SIDE = (
+    "worker",
+    "worker_services",
+    "worker_control",
+    "hosts*",
+    "apps*",
+    "compat*",
+    "websocket",
+    "channels",
+    "_native*",
+    "loading",
+)
 
 #: Libraries that bring a scheduler of their own.
 SCHEDULERS = ("gevent", "greenlet", "asyncio")
