@@ -13,7 +13,7 @@ Names, aliases and defaults follow spec §2.2 and §4.2; a field whose unit its 
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import MISSING, dataclass, field, fields
 from importlib import metadata
 from typing import Any, NamedTuple, TypeVar, cast
@@ -260,6 +260,13 @@ class Settings:
     )
 
     # Process
+    mode: str = setting("mode", Text("WORD", "a word"), "", "a word for the app, which finds it in uwsgi.mode")
+    locks: int = setting(
+        "locks",
+        Whole(0, 65535),
+        0,
+        "locks of uwsgi.lock() that all workers share, besides number 0",
+    )
     uid: int | None = setting("uid", USER, None, "become this user once the listeners are bound")
     gid: int | None = setting("gid", GROUP, None, "become this group", default_text="that of --uid")
     umask: int | None = setting("umask", Mode(), None, "file creation mask")
@@ -276,6 +283,11 @@ class Settings:
         60.0,
         "on a reload, time for an old worker to end before it is killed",
     )
+    harakiri_s: float = setting(
+        "harakiri", Seconds(), 0.0,
+        "kill a worker with an HTTP request that takes longer than this; open WebSockets do not count",
+        short="t", default_text="off",
+    )  # fmt: skip
     max_requests: int = setting(
         "max-requests", Whole(), 0, "replace a worker after this many requests", short="R", default_text="off"
     )
@@ -293,8 +305,11 @@ class Settings:
     #: §1.5).
     given: tuple[Given, ...] = ()
 
+    #: The one-letter placeholders and their values, for `uwsgi.magic_table` (spec §1.5).
+    magic: tuple[tuple[str, str], ...] = ()
+
     @classmethod
-    def of(cls, given: Iterable[Given]) -> Settings:
+    def of(cls, given: Iterable[Given], magic: Mapping[str, str] | None = None) -> Settings:
         """Parse and check what was given, in order. Names that are no setting (placeholders, ignored options)
         are kept in `given` only. Raises SettingsError."""
         given = tuple(given)
@@ -305,7 +320,7 @@ class Settings:
                 continue
             value = about.parse(item)
             values[about.field] = (*values.get(about.field, ()), value) if about.many else value
-        result = cls(given=given, **values)
+        result = cls(given=given, magic=tuple((magic or {}).items()), **values)
         _check_combination(result)
         return result
 
@@ -321,6 +336,7 @@ class Settings:
             else:
                 plain[about.field] = None if value is None else to_plain(value)
         plain["given"] = [list(item) for item in self.given]
+        plain["magic"] = [list(item) for item in self.magic]
         return plain
 
     @classmethod
@@ -336,7 +352,8 @@ class Settings:
                 values[about.field] = tuple(of_plain(one) for one in value)
             else:
                 values[about.field] = None if value is None else of_plain(value)
-        return cls(given=tuple(Given(*item) for item in plain.get("given", ())), **values)
+        given = tuple(Given(*item) for item in plain.get("given", ()))
+        return cls(given=given, magic=tuple((key, value) for key, value in plain.get("magic", ())), **values)
 
     @property
     def host(self) -> str:
@@ -416,7 +433,7 @@ GROUPS: tuple[tuple[str, str], ...] = (
     ("Concurrency", "processes"),
     ("HTTP", "buffer_size"),
     ("WebSocket", "websockets_ping_freq_s"),
-    ("Process", "uid"),
+    ("Process", "mode"),
     ("Reloading and stopping", "reload_mercy_s"),
     ("Logging", "disable_logging"),
 )

@@ -6,6 +6,9 @@ application (a database, `time.sleep`) stop all units of the worker; the engine 
 
 from __future__ import annotations
 
+import threading
+import time
+
 from fairlead._native import Engine, Hub, Request
 from fairlead.hosts.contract import RunUnit
 
@@ -16,9 +19,15 @@ class Greenlets:
     def __init__(self, engine: Engine, run_unit: RunUnit, slots: int) -> None:
         self._hub = Hub(engine)
         self._run_unit = run_unit
+        #: The hub's thread while it runs.
+        self._thread = 0
 
     def run(self) -> None:
-        self._hub.run(self._live)
+        self._thread = threading.get_ident()
+        try:
+            self._hub.run(self._live)
+        finally:
+            self._thread = 0
 
     def _live(self, first: Request) -> None:
         """The life of one greenlet: one unit after the other."""
@@ -31,6 +40,12 @@ class Greenlets:
 
     def stop(self) -> None:
         self._hub.stop()
+
+    def sleep(self, seconds: float) -> None:
+        if threading.get_ident() == self._thread:
+            self._hub.sleep(seconds)
+        else:  # a thread of the application's own, or the hub does not run
+            time.sleep(seconds)
 
     def kill(self) -> None:
         self._hub.kill()
