@@ -52,7 +52,7 @@ def _run(arguments: Sequence[str]) -> int:
     if "version" in reading.asked:
         print(f"fairlead {VERSION}")
         return 0
-    settings = Settings.of(reading.given)
+    settings = Settings.of(reading.given, reading.magic)
     if "show-config" in reading.asked:
         print(config_text(reading, settings))
         return 0

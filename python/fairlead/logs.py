@@ -13,9 +13,11 @@ import contextlib
 import os
 import time
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 from fairlead.errors import MasterError, hint_for
+
+_NONE: Mapping[bytes, bytes] = {}
 
 
 def redirect_output(path: str) -> None:
@@ -75,9 +77,10 @@ class Log:
 
 class AccessLog:
     """One line for each finished request and session; `enabled` False (--disable-logging) makes both calls
-    no-ops.
+    no-ops, unless a line is wanted all the same (`always`).
 
-    On a hot path, ask `enabled` first and spare the arguments as well.
+    On a hot path, ask `enabled` first and spare the arguments as well. `variables` are what the application adds to the
+    line, as bytes; they stand at its end.
     """
 
     def __init__(self, log: Log, enabled: bool = True) -> None:
@@ -93,15 +96,18 @@ class AccessLog:
         status: int,
         sent_bytes: int,
         duration_s: float,
+        variables: Mapping[bytes, bytes] = _NONE,
+        always: bool = False,
     ) -> None:
         """An HTTP request: `peer` is its address, `path` the raw request target, `sent_bytes` the body's
         size."""
-        if self.enabled:
-            self._log.write(
-                "request",
-                f'{escaped(peer)} "{escaped(method)} {escaped(path)} {escaped(protocol)}" {status}, '
-                f"{sent_bytes} bytes in {duration_s * 1000:.1f} ms",
-            )
+        if not (self.enabled or always):
+            return
+        self._log.write(
+            "request",
+            f'{escaped(peer)} "{escaped(method)} {escaped(path)} {escaped(protocol)}" {status}, '
+            f"{sent_bytes} bytes in {duration_s * 1000:.1f} ms{_shown(variables)}",
+        )
 
     def session(
         self,
@@ -112,17 +118,29 @@ class AccessLog:
         sent: tuple[int, int],
         code: int,
         closed_by: str,
+        variables: Mapping[bytes, bytes] = _NONE,
+        always: bool = False,
     ) -> None:
         """A WebSocket's whole life: `received` and `sent` are (messages, bytes), `closed_by` is as in
         `ConnectionClosed.by`, `code` the Close code."""
-        if self.enabled:
-            end = "lost" if closed_by == "lost" else f"closed {code} by {closed_by}"
-            self._log.write(
-                "session",
-                f'{escaped(peer)} "{escaped(path)}" 101, {duration_s:.1f} s, '
-                f"received {received[0]} messages {received[1]} bytes, "
-                f"sent {sent[0]} messages {sent[1]} bytes, {end}",
-            )
+        if not (self.enabled or always):
+            return
+        end = "lost" if closed_by == "lost" else f"closed {code} by {closed_by}"
+        self._log.write(
+            "session",
+            f'{escaped(peer)} "{escaped(path)}" 101, {duration_s:.1f} s, '
+            f"received {received[0]} messages {received[1]} bytes, "
+            f"sent {sent[0]} messages {sent[1]} bytes, {end}{_shown(variables)}",
+        )
+
+
+def _shown(variables: Mapping[bytes, bytes]) -> str:
+    """`, name="value"` for each, safe in a line of the log."""
+
+    def shown(data: bytes) -> str:
+        return escaped(data.decode("utf-8", "surrogateescape"))
+
+    return "".join(f', {shown(name)}="{shown(value)}"' for name, value in variables.items())
 
 
 def escaped(text: str) -> str:

@@ -3,9 +3,9 @@
 
 It never imports the app, never accepts, never sleeps: one `selectors` loop waits for signals, for workers'
 messages and for the next deadline. Sockets are listeners.py, processes and their protocol worker_process.py,
-watched files reloading.py; here are the decisions. Settings are read once: a reload takes up a changed *app*,
-not changed options (the listeners belong to the master, so half of them could not change anyway); restart for
-those.
+watched files reloading.py, what workers tell of themselves figures.py and harakiri.py; here are the decisions.
+Settings are read once: a reload takes up a changed *app*, not changed options (the listeners belong to the
+master, so half of them could not change anyway); restart for those.
 
 A worker is always in exactly one place, and moves only downwards:
 
@@ -31,7 +31,10 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from fairlead.errors import FairleadError, LoadError, MasterError
+from fairlead.figures import Figures
+from fairlead.harakiri import Harakiri
 from fairlead.listeners import Listener, bind_all
+from fairlead.locks import make_lock_file
 from fairlead.logs import Log, redirect_output
 from fairlead.reloading import TOUCH_EVERY_S, Watch
 from fairlead.settings import VERSION, Settings
@@ -95,6 +98,9 @@ class Master:
         self._leaving: dict[WorkerProcess, float] = {}
         self._respawn_at: dict[int, float] = {}
         self._patience = {worker_id: Patience() for worker_id in self._worker_ids}
+        self._figures = Figures(self._worker_ids)
+        self._harakiri = Harakiri(log, clock)
+        self._locks_fd = -1
         self._generation = 0
         self._is_announced = False
         self._is_stopping = False
@@ -140,6 +146,7 @@ class Master:
         if settings.logto:
             redirect_output(settings.logto)
         _drop_privileges(settings.uid, settings.gid)
+        self._locks_fd = make_lock_file()  # now, so that it belongs to whom the workers run as
         now = self._clock()
         if settings.touch_reload:
             self._touched = Watch(settings.touch_reload, TOUCH_EVERY_S, now)
@@ -154,6 +161,8 @@ class Master:
             listener.close()
         if self._settings.pidfile:
             _remove_pidfile(self._settings.pidfile)
+        if self._locks_fd >= 0:
+            os.close(self._locks_fd)
         self._selector.close()
 
     # -- the turn
@@ -170,7 +179,7 @@ class Master:
 
     def _wait_s(self) -> float | None:
         due = [kill_at for kill_at in self._leaving.values() if kill_at != math.inf]
-        due += self._respawn_at.values()
+        due += [*self._respawn_at.values(), *self._harakiri.due_at()]
         if not self._is_stopping:
             due += [watch.due_at for watch in (self._touched, self._modules) if watch is not None]
         return max(0.0, min(due) - self._clock()) if due else None
@@ -197,6 +206,7 @@ class Master:
             if due_at <= now:
                 del self._respawn_at[worker_id]
                 self._arrive("respawn", [worker_id])
+        self._harakiri.on_time(now)
         for watch in (self._touched, self._modules):
             path = watch.changed(now) if watch is not None and not self._is_stopping else ""
             if path:
@@ -253,12 +263,14 @@ class Master:
         first_line: dict[str, Any] = {
             "settings": self._settings.as_plain(),
             "listeners": listeners,
+            "locks_fd": self._locks_fd,
             "worker_id": worker_id,
             "master_pid": os.getpid(),
             "generation": self._generation,
             "is_a_reload": self._generation > 1,
         }
-        fds = [listener.socket.fileno() for listener in self._listeners]
+        fds = [self._locks_fd, *(listener.socket.fileno() for listener in self._listeners)]
+        self._figures.spawned(worker_id)
         return WorkerProcess(self._command, first_line, fds, self._environ, self._clock())
 
     def _promote(self, arrival: _Arrival) -> None:
@@ -344,6 +356,13 @@ class Master:
             self._arrival_failed(arrival, str(message.get("message", "the worker gave no reason.")))
         elif event == "stats":
             worker.stats = dict(message)
+        elif event == "figures":
+            if isinstance(message.get("figures"), dict):
+                worker.stats = message["figures"]
+            rows = self._figures.rows(self._serving, self._workers())
+            worker.send({"command": "answer", "ticket": message.get("ticket"), "workers": rows})
+        elif event == "harakiri":
+            self._harakiri.on_message(worker, message)
         elif event == "modules" and self._modules is not None:
             self._modules.add([path for path in message.get("files", ()) if isinstance(path, str)])
         elif event == "request":
@@ -376,6 +395,8 @@ class Master:
     def _on_ended(self, worker: WorkerProcess, how: str) -> None:
         self._unregister(worker)
         worker.close()
+        self._harakiri.forget(worker)
+        self._figures.ended(worker)
         arrival = self._arrival_of(worker)
         if arrival is not None:
             self._arrival_failed(arrival, f"{worker.label} {how} before it was ready; see its output above.")

@@ -5,7 +5,7 @@ A setting is declared once, beside its typed field: option name, kind, default a
 cannot disagree. The invariant: a `Settings` made by `Settings.of` holds parsed values and a combination that
 can run; nothing behind this border validates again. Where values come from is settings_sources.py, uWSGI
 options without a meaning here are settings_uwsgi.py, and what needs a look at the machine (files, ports) is
-cli.py.
+cli.py. The file stays whole: one table, read from top to bottom by whoever looks for an option.
 
 Names, aliases and defaults follow spec §2.2 and §4.2; a field whose unit its type does not show carries it
 (`_s`).
@@ -13,7 +13,7 @@ Names, aliases and defaults follow spec §2.2 and §4.2; a field whose unit its 
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import MISSING, dataclass, field, fields
 from importlib import metadata
 from typing import Any, NamedTuple, TypeVar, cast
@@ -285,6 +285,13 @@ class Settings:
     )
 
     # Process
+    mode: str = setting("mode", Text("WORD", "a word"), "", "a word for the app, which finds it in uwsgi.mode")
+    locks: int = setting(
+        "locks",
+        Whole(0, 65535),
+        0,
+        "locks of uwsgi.lock() that all workers share, besides number 0",
+    )
     uid: int | None = setting("uid", USER, None, "become this user once the listeners are bound")
     gid: int | None = setting("gid", GROUP, None, "become this group", default_text="that of --uid")
     umask: int | None = setting("umask", Mode(), None, "file creation mask")
@@ -301,6 +308,11 @@ class Settings:
         60.0,
         "on a reload, time for an old worker to end before it is killed",
     )
+    harakiri_s: float = setting(
+        "harakiri", Seconds(), 0.0,
+        "kill a worker with an HTTP request that takes longer than this; open WebSockets do not count",
+        short="t", default_text="off",
+    )  # fmt: skip
     max_requests: int = setting(
         "max-requests", Whole(), 0, "replace a worker after this many requests", short="R", default_text="off"
     )
@@ -318,8 +330,11 @@ class Settings:
     #: §1.5).
     given: tuple[Given, ...] = ()
 
+    #: The one-letter placeholders and their values, for `uwsgi.magic_table` (spec §1.5).
+    magic: tuple[tuple[str, str], ...] = ()
+
     @classmethod
-    def of(cls, given: Iterable[Given]) -> Settings:
+    def of(cls, given: Iterable[Given], magic: Mapping[str, str] | None = None) -> Settings:
         """Parse and check what was given, in order. Names that are no setting (placeholders, ignored options)
         are kept in `given` only. Raises SettingsError."""
         given = tuple(given)
@@ -330,7 +345,7 @@ class Settings:
                 continue
             value = about.parse(item)
             values[about.field] = (*values.get(about.field, ()), value) if about.many else value
-        result = cls(given=given, **values)
+        result = cls(given=given, magic=tuple((magic or {}).items()), **values)
         _check_combination(result)
         return result
 
@@ -346,6 +361,7 @@ class Settings:
             else:
                 plain[about.field] = None if value is None else to_plain(value)
         plain["given"] = [list(item) for item in self.given]
+        plain["magic"] = [list(item) for item in self.magic]
         return plain
 
     @classmethod
@@ -361,7 +377,8 @@ class Settings:
                 values[about.field] = tuple(of_plain(one) for one in value)
             else:
                 values[about.field] = None if value is None else of_plain(value)
-        return cls(given=tuple(Given(*item) for item in plain.get("given", ())), **values)
+        given = tuple(Given(*item) for item in plain.get("given", ()))
+        return cls(given=given, magic=tuple((key, value) for key, value in plain.get("magic", ())), **values)
 
     @property
     def host(self) -> str:
@@ -462,7 +479,7 @@ GROUPS: tuple[tuple[str, str], ...] = (
     ("Concurrency", "processes"),
     ("HTTP", "buffer_size"),
     ("WebSocket", "websockets_ping_freq_s"),
-    ("Process", "uid"),
+    ("Process", "mode"),
     ("Reloading and stopping", "reload_mercy_s"),
     ("Logging", "disable_logging"),
 )

@@ -47,6 +47,8 @@ class Reading:
     warnings: list[str] = field(default_factory=list)
     #: The immediate options that end the command: "help", "version", "show-config".
     asked: list[str] = field(default_factory=list)
+    #: The one-letter placeholders as they were in the end: of the process, and of the outermost file read last.
+    magic: dict[str, str] = field(default_factory=dict)
 
 
 def read_sources(arguments: Sequence[str], environ: Mapping[str, str]) -> Reading:
@@ -62,10 +64,10 @@ class Reader:
 
     def __init__(self, environ: Mapping[str, str]) -> None:
         self._environ = environ
-        self._reading = Reading()
         self._names: dict[str, str] = {}  # everything set so far, for %(name)
         self._unknown: list[Entry] = []
         self._magic = magic_of_process(VERSION)
+        self._reading = Reading(magic=self._magic)
         self._files: list[tuple[str, str]] = []  # (path, section) being read, the innermost last
         self._strict = False
 
@@ -241,6 +243,8 @@ class Reader:
         self._files.append(this)
         self._run(list(entries))
         self._files.pop()
+        if not self._files:
+            self._reading.magic = self._magic
         self._magic = outer
 
     @staticmethod

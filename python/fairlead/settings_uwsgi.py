@@ -99,7 +99,7 @@ _LATER: tuple[tuple[str, str], ...] = (
     ("declared channels", "channel"),
     ("static files", "static check-static"),
     ("the statistics server", "stats"),
-    ("harakiri", "harakiri"),
+    ("a choice of what harakiri does and counts", "harakiri no-harakiri"),
     ("a body size limit", "limit-post"),
     ("running in the background (use your service manager)", "daemonize"),
     ("a second pidfile or log", "pidfile2 safe-pidfile logto2 logger req-logger threaded-logger"),
@@ -114,7 +114,7 @@ _LATER: tuple[tuple[str, str], ...] = (
 #: One-letter names of the above, as uWSGI has them.
 _SHORT = {
     "M": "master", "T": "enable-threads", "i": "single-interpreter", "m": "memory-report", "O": "optimize",
-    "t": "harakiri", "s": "socket", "d": "daemonize", "x": "xml", "q": "queue",
+    "s": "socket", "d": "daemonize", "x": "xml", "q": "queue",
 }  # fmt: skip
 
 

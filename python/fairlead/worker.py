@@ -8,11 +8,10 @@ when the socket ends the master is gone, and the worker leaves too.
 
 from __future__ import annotations
 
-import json
+import math
 import os
 import platform
 import signal
-import socket
 import sys
 import time
 from typing import Any
@@ -25,52 +24,21 @@ from fairlead.compat import uwsgi_bodies
 from fairlead.compat.uwsgi_async import AsyncCalls
 from fairlead.current import inherit_from
 from fairlead.errors import LoadError
+from fairlead.figures import REPORT_EVERY_S
 from fairlead.hosts.contract import Host
 from fairlead.loading import load_application
 from fairlead.logs import AccessLog, Log
-from fairlead.os_threads import Latch, allocate_lock, start_thread, wait_readable
+from fairlead.os_threads import Latch, start_thread
 from fairlead.settings import Settings
 from fairlead.websocket import configure
+from fairlead.worker_control import Control
 from fairlead.worker_process import CONTROL_FD
+from fairlead.worker_services import WorkerServices
 
 __all__ = ["main"]
 
 #: Seconds that killed units have to end before the process leaves without them.
 _LAST_WORDS_S = 1.0
-
-
-class Control:
-    """The worker's end of the control socket."""
-
-    def __init__(self, fd: int) -> None:
-        self._socket = socket.socket(fileno=fd)
-        # Inherited for this program, not for what the application starts.
-        self._socket.set_inheritable(False)
-        self._lock = allocate_lock()
-        self._received = b""
-
-    def wait(self, timeout_s: float | None = None) -> dict[str, Any] | None:
-        """The next message. Raises EOFError when the master is gone; None after `timeout_s` seconds."""
-        while b"\n" not in self._received:
-            if not wait_readable(self._socket.fileno(), timeout_s):
-                return None
-            data = self._socket.recv(65536)
-            if not data:
-                raise EOFError
-            self._received += data
-        line, _, self._received = self._received.partition(b"\n")
-        message: dict[str, Any] = json.loads(line)
-        return message
-
-    def tell(self, **message: Any) -> bool:
-        """Send one message; False when the master is gone."""
-        data = json.dumps(message, separators=(",", ":")).encode() + b"\n"
-        try:
-            with self._lock:
-                self._socket.sendall(data)
-        except OSError:
-            return False
-        return True
 
 
 class Worker:
@@ -81,10 +49,13 @@ class Worker:
         self._start = start
         self._log = log
         self._settings = Settings.from_plain(start["settings"])
+        self._services = WorkerServices(control, start, self._settings, log)
         self._ended = Latch()
         self._requests_left = self._settings.max_requests
-        self._caller: WsgiCaller | None = None
         self._async_calls = AsyncCalls(log.info)
+        self._reported: dict[str, Any] = {}
+        #: What the module `uwsgi` holds, for hooks that the application sets there.
+        self._names: dict[str, Any] = {}
 
     def run(self) -> int:
         """Serve until told to stop. Returns the exit status."""
@@ -94,6 +65,8 @@ class Worker:
             settings.chunked_input_timeout_s or settings.send_timeout_s, settings.chunked_input_limit
         )
         uwsgi = sys.modules["uwsgi"] = uwsgi_compat.make(self._process())
+        self._names = vars(uwsgi)
+        began = time.monotonic()
         try:
             # First: a host may have to change the library before the application sees it.
             factory = hosts.find(settings.host, settings)
@@ -102,8 +75,11 @@ class Worker:
             self._log_cause(error)
             self._control.tell(event="failed", message=str(error))
             return 2
-        mounts = getattr(uwsgi, "applications", None) or {}
-        caller = self._caller = WsgiCaller(
+        mounts = getattr(uwsgi, "applications", None)
+        if not isinstance(mounts, dict):
+            mounts = {}
+        self._services.app_is_loaded({**loaded.mounts, **mounts}, time.monotonic() - began)
+        caller = WsgiCaller(
             _finder(loaded.find, mounts),
             self._base_environ(),
             cores=settings.slots,
@@ -116,7 +92,8 @@ class Worker:
             access=AccessLog(self._log, enabled=not settings.disable_logging),
             before_items=self._async_calls.begin_items if settings.host == "generators" else None,
             after_item=None if settings.host == "threads" else self._async_calls.suspend_for,
-            after_request=self._after_request if self._has_after_request() else None,
+            watch=self._services.deadlines,
+            after_request=self._after_request,
         )
         try:
             engine = self._start_engine()
@@ -128,18 +105,23 @@ class Worker:
         self._async_calls.serve(host)
         if about := getattr(host, "about", ""):
             self._log.info(about)
+        self._services.host_is_made(caller, host, lambda: engine.busy()[0])
         _call_hook(uwsgi, "post_fork_hook", self._log)
+        self._control.hand_over()
         for name, work in (
             ("fairlead-log", lambda: self._write_engine_log(engine)),
             ("fairlead-control", lambda: self._obey(engine, host)),
         ):
             start_thread(work, name)
         self._control.tell(event="modules", files=list(loaded.files))
+        self._report()  # so that nobody finds a worker that serves without its figures
+        self._services.is_serving()
         self._control.tell(event="ready")
         host.run()
         self._ended.set()
         engine.stop(0.5)
         _call_hook(uwsgi, "atexit", self._log)
+        self._report()
         return 0
 
     def _start_engine(self) -> Engine:
@@ -189,6 +171,7 @@ class Worker:
     def _process(self) -> uwsgi_compat.Process:
         settings, start = self._settings, self._start
         return uwsgi_compat.Process(
+            services=self._services,
             worker_id=start["worker_id"],
             master_pid=start["master_pid"],
             numproc=settings.processes,
@@ -200,25 +183,31 @@ class Worker:
             options=_options(settings),
             send_timeout_s=settings.send_timeout_s,
             text_lenient=settings.websocket_text_lenient,
-            log=self._log.info,
-            ask_master=lambda action: self._control.tell(event="request", action=action),
             async_calls=self._async_calls,
             model=settings.host,
-            requests=lambda: self._caller.requests if self._caller else 0,
+            locks=settings.locks + 1,
+            magic=dict(settings.magic),
+            mode=settings.mode or None,
             pidfile=settings.pidfile or None,
         )
 
-    def _has_after_request(self) -> bool:
-        return bool(self._settings.max_requests) or hasattr(sys.modules["uwsgi"], "after_req_hook")
-
     def _after_request(self) -> None:
-        hook = getattr(sys.modules["uwsgi"], "after_req_hook", None)
-        if hook is not None:
-            hook()
         if self._requests_left:
             self._requests_left -= 1
             if not self._requests_left:
                 self._control.tell(event="request", action="replace")
+        # Looked up each time: the application may set it at any moment.
+        hook = self._names.get("after_req_hook")
+        if hook is not None:
+            hook()
+
+    def _report(self) -> None:
+        """Tell the master this worker's figures, if they have changed."""
+        figures = self._services.figures()
+        told = {name: value for name, value in figures.items() if name not in ("rss", "vsz")}
+        if told != self._reported:
+            self._reported = told
+            self._control.tell(event="stats", **figures)
 
     def _write_engine_log(self, engine: Engine) -> None:
         while not self._ended.is_set():
@@ -227,12 +216,12 @@ class Worker:
                 self._log.write(*line)
 
     def _obey(self, engine: Engine, host: Host) -> None:
-        """The control thread: the master's commands, or its end."""
+        """The control thread: the master's commands, or its end; and the figures for it in between."""
         deadline: float | None = None
         while not self._ended.is_set():
-            left_s = None if deadline is None else max(0.0, deadline - time.monotonic())
+            left_s = math.inf if deadline is None else max(0.0, deadline - time.monotonic())
             try:
-                message = self._control.wait(left_s)
+                message = self._control.wait(min(left_s, REPORT_EVERY_S))
             except (EOFError, OSError):
                 if deadline is not None:
                     # Stopping already: the deadline goes on counting, and nobody will shorten it.
@@ -240,8 +229,13 @@ class Worker:
                     break
                 self._log.warning("the master is gone; this worker leaves too")
                 message = {"command": "stop", "reason": "stop", "deadline_s": self._settings.reload_mercy_s}
+            if message is None and left_s > REPORT_EVERY_S:
+                self._report()
+                continue
             if message is None:
                 break
+            if message.get("command") == "harakiri":
+                self._services.deadlines.answer()
             if message.get("command") != "stop":
                 continue
             if deadline is None:
@@ -289,6 +283,7 @@ def main() -> int:
     assert start is not None  # it waits without a limit
     for listener in start["listeners"]:
         os.set_inheritable(listener["fd"], False)
+    os.set_inheritable(start["locks_fd"], False)
     return Worker(control, start, log).run()
 
 
@@ -328,7 +323,8 @@ def _call_hook(module: Any, name: str, log: Log) -> None:
         return
     try:
         hook()
-    except Exception as error:
+    except (Exception, SystemExit, KeyboardInterrupt) as error:
+        # A hook that calls sys.exit() means itself: the worker serves others.
         log.exception(f"uwsgi.{name} raised {type(error).__name__}: {error}", error)
 
 

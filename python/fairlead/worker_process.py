@@ -5,11 +5,13 @@ listeners and one end of a UNIX stream socket pair whose number is in `FAIRLEAD_
 it to Python, so it can be another program (D7). The invariant: no call here waits for the worker; a worker
 that does not read or sends nonsense is its own loss.
 
-Master → worker: one line `{"settings", "listeners", "worker_id", "master_pid", "generation", "is_a_reload"}`,
-then `{"command": "stop", "reason": "reload"|"stop", "deadline_s"}`, which may come again with less time. End
+Master → worker: one line `{"settings", "listeners", "locks_fd", "worker_id", "master_pid", "generation",
+"is_a_reload"}`, then `{"command": "stop", "reason": "reload"|"stop", "deadline_s"}`, which may come again with
+less time, `{"command": "harakiri"}`, and `{"command": "answer", "ticket", …}`; others are to be ignored. End
 of file: the master is gone, leave. Worker → master: `{"event": "ready"}`, `{"event": "failed", "message"}`
-(then it exits), `{"event": "stats", …}`, `{"event": "modules", "files": […]}`, `{"event": "request",
-"action": "reload"|"stop"|"replace"}`.
+(then it exits), `{"event": "stats", …}` (figures.py), `{"event": "figures", "figures", "ticket"}`, which asks
+for those of all workers, `{"event": "harakiri", "in_s", "overdue"}` (harakiri.py), `{"event": "modules",
+"files": […]}`, `{"event": "request", "action": "reload"|"stop"|"replace"}`.
 """
 
 from __future__ import annotations
@@ -49,7 +51,7 @@ class WorkerProcess:
         self,
         command: Sequence[str],
         first_line: Mapping[str, Any],
-        listener_fds: Sequence[int],
+        inherited_fds: Sequence[int],
         environ: Mapping[str, str],
         now: float,
     ) -> None:
@@ -66,7 +68,7 @@ class WorkerProcess:
                 command,
                 env={**environ, CONTROL_FD: str(theirs.fileno())},
                 stdin=subprocess.DEVNULL,
-                pass_fds=(theirs.fileno(), *listener_fds),
+                pass_fds=(theirs.fileno(), *inherited_fds),
                 # Its own session: Ctrl-C in the terminal reaches the master only, which then stops all in
                 # order.
                 start_new_session=True,

@@ -15,8 +15,12 @@ LADDER = (
     ("__main__",),
     ("cli",),
     ("master", "worker"),
+    ("worker_services",),
+    ("figures", "harakiri"),
     ("listeners", "worker_process", "reloading", "loading", "hosts", "hosts.*", "apps", "apps.*", "compat", "compat.*"),
-    ("hosts.contract",),
+    ("hosts.contract", "worker_control", "compat.uwsgi_arguments"),
+    ("compat.uwsgi_contract",),
+    ("compat.uwsgi_async",),
     ("",),  # fairlead/__init__.py: the public names
     ("websocket", "channels"),
     ("current",),
@@ -25,7 +29,8 @@ LADDER = (
     ("settings_files", "settings_placeholders", "settings_uwsgi"),
     ("settings",),
     ("settings_kinds",),
-    ("signals", "logs", "os_threads"),
+    ("signals", "logs", "locks", "process_title"),
+    ("os_threads",),
     ("errors",),
 )
 
@@ -33,8 +38,21 @@ LADDER = (
 PARTS = (("hosts", "hosts.*"), ("apps.wsgi", "apps.wsgi_*"), ("compat.uwsgi", "compat.uwsgi_*"))
 
 #: What never belongs to the side of the master: it must survive any application, so it loads none of it.
-MASTER_SIDE = {"master", "listeners", "worker_process", "reloading", "signals", "logs"}
-WORKER_SIDE = ("worker", "hosts*", "apps*", "compat*", "websocket", "channels", "_native*", "loading")
+MASTER_SIDE = {
+    "master", "listeners", "worker_process", "reloading", "signals", "logs", "figures", "harakiri", "locks",
+}  # fmt: skip
+WORKER_SIDE = (
+    "worker",
+    "worker_services",
+    "worker_control",
+    "hosts*",
+    "apps*",
+    "compat*",
+    "websocket",
+    "channels",
+    "_native*",
+    "loading",
+)
 
 #: Libraries that bring a scheduler of their own.
 SCHEDULERS = ("gevent", "greenlet", "asyncio")

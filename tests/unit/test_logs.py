@@ -56,6 +56,23 @@ def test_a_disabled_access_log_writes_nothing(pipe):
     assert written(pipe) == "end"
 
 
+def test_a_line_that_is_wanted_is_written_although_the_access_log_is_disabled(pipe):
+    access = AccessLog(Log(pipe[1]), enabled=False)
+    access.request("a", "GET", "/", "HTTP/1.1", 200, 0, 0.0, always=True)
+    access.session("a", "/ws", 1.0, (0, 0), (0, 0), 1006, "lost", always=True)
+    assert len(written(pipe).splitlines()) == 2
+
+
+def test_variables_of_the_app_stand_at_the_end_and_cannot_forge_a_line(pipe):
+    access = AccessLog(Log(pipe[1]))
+    variables = {b"user": b"joe", b"x": 'é" \n'.encode(), b"raw": b"\xff"}
+    access.request("a", "GET", "/", "HTTP/1.1", 200, 0, 0.0, variables)
+    access.session("a", "/ws", 1.0, (0, 0), (0, 0), 1006, "lost", {b"a b": b""})
+    first, second = written(pipe).splitlines()
+    assert first.endswith(' in 0.0 ms, user="joe", x="\\xe9\\" \\n", raw="\\udcff"')
+    assert second.endswith(', lost, a b=""')
+
+
 @pytest.mark.parametrize(
     "text, shown",
     [

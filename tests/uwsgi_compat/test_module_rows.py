@@ -1,13 +1,14 @@
 """The `uwsgi` module, row by row of the compatibility spec §1.1, §1.2, §1.4 and §1.5: names, types, texts.
 
-Texts are compared literally, as apps may; `errno` of every OSError is None. Rows that need an event loop
-(`wait_fd_*`, `async_*`, `chunked_*`, locks) come with the hosts that have one.
+Texts are compared literally, as apps may; `errno` of every OSError is None. Descriptors of the app's own are in
+test_descriptor_rows.py; locks, the other workers, the log and the process in test_process_rows.py.
 """
 
 from __future__ import annotations
 
 import itertools
 import platform
+import re
 import time
 from collections.abc import Callable
 from typing import Any
@@ -60,6 +61,18 @@ def test_row_1_1_the_module_cannot_be_imported_outside_the_server() -> None:
         __import__("uwsgi")
 
 
+def test_row_1_1_the_module_is_there_for_what_is_imported_before_the_app(
+    start: Callable[..., Server], tmp_path: Any
+) -> None:
+    (tmp_path / "early.py").write_text(
+        "import os, uwsgi\n"
+        "names = ('websocket_handshake', 'request_context')\n"
+        "os.write(2, f'early: {[hasattr(uwsgi, name) for name in names]}\\n'.encode())\n"
+    )
+    server = start("uwsgi_rows.py", "--pythonpath", str(tmp_path), "--import", "early")
+    server.wait_for_line(r"^early: \[True, True\]$")
+
+
 @pytest.mark.parametrize("call", ["recv", "send", "handshake", "context", "fd", "disconnect"])
 def test_row_1_2_without_a_current_request_calls_raise_system_error(ask: Callable[..., Any], call: str) -> None:
     found = ask("at_import")[call]
@@ -80,6 +93,69 @@ def test_row_1_1_atexit_is_called_when_a_worker_ends(start: Callable[..., Server
     server = start("uwsgi_rows.py")
     server.stop()
     assert "hook: atexit" in server.lines
+
+
+HOOKS = """
+import os
+import sys
+import uwsgi
+
+def application(environ, start_response):
+    start_response("200 OK", [])
+    if environ["PATH_INFO"] == "/late":
+        uwsgi.after_req_hook = lambda: os.write(2, b"hook: set late\\n")
+    return [b"served"]
+
+def fail(name):
+    def hook():
+        raise {error}
+    return hook
+
+uwsgi.post_fork_hook = fail("post_fork_hook")
+uwsgi.after_req_hook = fail("after_req_hook")
+uwsgi.atexit = fail("atexit")
+"""
+
+
+@pytest.mark.parametrize("error", ["ZeroDivisionError(name)", "SystemExit(name)", "KeyboardInterrupt(name)"])
+def test_row_1_1_a_hook_that_raises_is_logged_and_the_worker_goes_on(
+    start: Callable[..., Server], host: Host, tmp_path: Any, error: str
+) -> None:
+    app = tmp_path / "hooks.py"
+    app.write_text(HOOKS.format(error=error))
+    # One slot: it has to come back each time.
+    slots = ("--async", "1") if "--async" in host.options else ("--threads", "1")
+    server = start(str(app), *slots)
+    for _ in range(3):
+        assert get(server, "/").body == b"served"
+    server.stop()
+    log = "\n".join(server.lines)
+    kind = error.partition("(")[0]
+    assert log.count(f"uwsgi.post_fork_hook raised {kind}: post_fork_hook\nTraceback") == 1
+    assert log.count(f"the after_req_hook raised {kind}: after_req_hook\nTraceback") == 3
+    assert log.count(f"uwsgi.atexit raised {kind}: atexit\nTraceback") == 1
+    assert server.process.returncode == 0
+
+
+def test_row_1_1_a_hook_may_be_set_while_the_worker_serves(start: Callable[..., Server], tmp_path: Any) -> None:
+    app = tmp_path / "hooks.py"
+    app.write_text(HOOKS.format(error="ValueError(name)"))
+    server = start(str(app))
+    get(server, "/late")
+    get(server, "/")
+    server.wait_for_line("^hook: set late$")
+
+
+def test_row_1_1_applications_that_are_no_dict_are_left_alone(start: Callable[..., Server], tmp_path: Any) -> None:
+    app = tmp_path / "app.py"
+    app.write_text(
+        "import uwsgi\n"
+        "uwsgi.applications = ['of the app itself']\n"
+        "def application(environ, start_response):\n"
+        "    start_response('200 OK', [])\n"
+        "    return [uwsgi.applications[0].encode()]\n"
+    )
+    assert get(start(str(app)), "/").body == b"of the app itself"
 
 
 def test_row_1_1_applications_by_mount_point_are_used(start: Callable[..., Server], tmp_path: Any) -> None:
@@ -124,6 +200,7 @@ def test_row_1_4_connection_fd_has_no_pending_error(
 def test_row_1_4_two_frames_in_one_segment_keep_the_fd_readable_until_both_are_read(
     server: Server, open_page: Callable[..., RawClient], token: str
 ) -> None:
+    """Spec §9, row 5."""
     client = open_page("fd_in_turn")
     assert client.read_data() == Frame(TEXT, b"go")
     client.send_bytes(frame(TEXT, b"one") + frame(TEXT, b"two"))
@@ -136,6 +213,7 @@ def test_row_1_4_two_frames_in_one_segment_keep_the_fd_readable_until_both_are_r
 def test_row_1_4_frames_behind_the_handshake_make_the_fd_readable(
     server: Server, open_page: Callable[..., RawClient], token: str
 ) -> None:
+    """Spec §9, row 5."""
     client = open_page("fd_in_turn", behind=frame(TEXT, b"one") + frame(TEXT, b"two"))
     assert client.read_data() == Frame(TEXT, b"go")
     assert client.read_data() == Frame(TEXT, b"close now")
@@ -168,6 +246,7 @@ def test_row_1_4_the_end_of_the_connection_makes_the_fd_readable(
 def test_row_1_4_disconnect_cuts_without_a_close_and_the_callable_runs_on(
     server: Server, open_page: Callable[..., RawClient], token: str
 ) -> None:
+    """Spec §9, row 7."""
     client = open_page("disconnects")
     client.send_text("go")
     assert client.read_rest() == b""
@@ -238,6 +317,10 @@ def test_row_1_5_values_tell_the_truth(information: dict[str, Any], server: Serv
     assert value["loop"] == "None"
     assert value["log"] == "True"
     assert information["core"].isdigit()
+    assert value["has_threads"] == str(int("--threads" in host.options))
+    assert value["buffer_size"] == "32768"
+    assert 0 <= time.time() - int(value["started_on"]) < 1500
+    assert re.fullmatch(r"\[\d+\]", value["sockets"]), "one listener"
     assert {"http", "wsgi-file"} <= set(information["opt_keys"])
     assert "b'127.0.0.1:0'" in value["opt"]
     assert ("'greenlet': True" in value["opt"]) == ("--greenlet" in host.options)

@@ -246,6 +246,10 @@ impl Connection {
     pub fn abandon(self: &Arc<Self>, why: Lost) {
         let now = self.shared.poller.now();
         let mut state = self.lock();
+        if why == Lost::Dropped {
+            // What the app has sent before it dropped the peer is not what it wants to drop.
+            state.flush(now);
+        }
         state.lose(why, now);
         self.after_verb(&mut state);
     }

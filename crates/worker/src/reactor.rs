@@ -92,13 +92,15 @@ impl Reactor {
         self.flush_dirty(shared, now);
         self.take_arrivals(shared, now);
         let next = self.timers.next();
-        if next != self.alarm {
+        // An alarm that has gone off is never set to the same time again: what is due by then needs none.
+        let is_due = next.is_some_and(|at| at <= now);
+        if next != self.alarm && !is_due {
             // Refused only for lack of descriptors; then the loop thread's own waits keep the time, after its takeover.
             if shared.poller.alarm(next).is_ok() {
                 self.alarm = next;
             }
         }
-        if shared.is_called() || shared.has_events() || !shared.fall_asleep() {
+        if is_due || shared.is_called() || shared.has_events() || !shared.fall_asleep() {
             shared.poller.wake();
         }
     }

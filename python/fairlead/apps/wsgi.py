@@ -11,22 +11,27 @@ import functools
 import sys
 import time
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any, Callable, Optional, Protocol
 
 from fairlead._native import Request
 from fairlead.apps.wsgi_input import Input
 from fairlead.apps.wsgi_response import Response
+from fairlead.apps.wsgi_unit import Tally, Unit, current_unit
 from fairlead.current import current
 from fairlead.errors import BodyFailed, ConnectionClosed, HandshakeRefused
 from fairlead.websocket import REQUEST_KEY
 
-__all__ = ["AccessLog", "ErrorLog", "WsgiApplication", "WsgiCaller"]
+__all__ = ["AccessLog", "ErrorLog", "Watch", "WsgiApplication", "WsgiCaller"]
 
 #: A WSGI callable; what it returns is checked when it is sent.
 WsgiApplication = Callable[[dict[str, Any], Any], Any]
 #: Finds the application for a PATH_INFO: its mount point and itself.
 Find = Callable[[str], Optional[tuple[str, WsgiApplication]]]
+
+
+#: The environ of a unit that has ended.
+_OVER: dict[str, Any] = {}
 
 
 class ErrorLog(Protocol):
@@ -37,12 +42,21 @@ class ErrorLog(Protocol):
 
 
 class AccessLog(Protocol):
-    """Where a line for each request and session goes, if `enabled`."""
+    """Where a line for each request and session goes, if `enabled` or `always`."""
 
     enabled: bool
 
     def request(
-        self, peer: str, method: str, path: str, protocol: str, status: int, sent_bytes: int, duration_s: float
+        self,
+        peer: str,
+        method: str,
+        path: str,
+        protocol: str,
+        status: int,
+        sent_bytes: int,
+        duration_s: float,
+        variables: Mapping[bytes, bytes],
+        always: bool,
     ) -> None: ...
     def session(
         self,
@@ -53,7 +67,19 @@ class AccessLog(Protocol):
         sent: tuple[int, int],
         code: int,
         closed_by: str,
+        variables: Mapping[bytes, bytes],
+        always: bool,
     ) -> None: ...
+
+
+class Watch(Protocol):
+    """Who wants to know how long a unit runs."""
+
+    #: True if every unit is watched from its beginning; others may be watched later.
+    watches_all: bool
+
+    def begin(self, unit: Unit) -> None: ...
+    def end(self, unit: Unit) -> None: ...
 
 
 class FileWrapper:
@@ -91,6 +117,7 @@ class WsgiCaller:
         show_tracebacks: bool,
         log: ErrorLog,
         access: AccessLog,
+        watch: Watch,
         before_items: Callable[[], object] | None = None,
         after_item: Callable[[dict[str, Any]], object] | None = None,
         after_request: Callable[[], object] | None = None,
@@ -111,42 +138,55 @@ class WsgiCaller:
         self._access = access
         self._before_items = before_items
         self._after_item = after_item
+        self._watch = watch
         self._after_request = after_request
         # uWSGI's core numbers: apps use them as client ids, so a number in use is never given twice.
         self._cores: deque[int] | None = deque(range(cores)) if cores > 1 else None
-        self.requests = 0
-        self.exceptions = 0
+        self.tally = Tally(cores)
 
     def run(self, request: Request) -> None:
         """Serve one request to its end."""
         # Never taken back: the host runs each unit in a context of its own.
         current.set(request)
-        logged = self._access.enabled
-        started = time.monotonic() if logged else 0.0
         response = Response(request, self._timeout_s, self._log.error)
         core = self._cores.popleft() if self._cores else None
-        environ: dict[str, Any] = {}
+        place = core or 0
+        unit = Unit(request, response.start_response, place, self.tally.by_core[place], time.monotonic())
+        current_unit.set(unit)
+        if self._watch.watches_all:
+            self._watch.begin(unit)
         try:
-            environ = self._environ(request, core)
-            self._serve(request, response, environ)
+            unit.environ = self._environ(request, core)
+            self._serve(unit, response)
         except (Exception, SystemExit, KeyboardInterrupt) as error:
             # An application that calls sys.exit() means its request. A worker serves many: it must not end, and under
             # threads not even lose the thread. Signals are the master's, so none arrives as KeyboardInterrupt.
-            self._failed(request, response, environ, error)
+            self._failed(unit, response, error)
         except BaseException:
             # GreenletExit: the worker ends this unit, nobody has failed. The unit is over with this call anyway.
             if not request.release(1001, ""):
                 response.give_up()
         finally:
-            self.requests += 1
-            if self._after_request is not None:
-                self._run_hook(self._after_request)
-            if logged:
-                self._write_access(request, response, environ, time.monotonic() - started)
-            if core is not None and self._cores is not None:
-                self._cores.append(core)
-            # Last: from here on another unit may start.
-            request.complete()
+            try:
+                self._end(unit, response)
+            finally:
+                if core is not None and self._cores is not None:
+                    self._cores.append(core)
+                # Last: from here on another unit may start.
+                request.complete()
+
+    def _end(self, unit: Unit, response: Response) -> None:
+        took_s = time.monotonic() - unit.started
+        if unit.is_watched:
+            self._watch.end(unit)
+        session = unit.request.session
+        self.tally.add(unit, response.sent_bytes if session is None else session.counters[3], took_s)
+        if self._after_request is not None:
+            self._run_hook(self._after_request)
+        if self._access.enabled or unit.is_logged:
+            self._write_access(unit, response, took_s)
+        # A greenlet that rests until its next request keeps its context, and with it the unit; not so all this.
+        unit.environ = _OVER
 
     def _environ(self, request: Request, core: int | None) -> dict[str, Any]:
         environ = request.environ(self._base)
@@ -164,12 +204,14 @@ class WsgiCaller:
             environ["wsgi.input_terminated"] = True
         return environ
 
-    def _serve(self, request: Request, response: Response, environ: dict[str, Any]) -> None:
+    def _serve(self, unit: Unit, response: Response) -> None:
+        request, environ = unit.request, unit.environ
         found = self._find(environ["PATH_INFO"])
         if found is None:
             response.plain(404, "Not Found", "no application is mounted here\n")
             return
         mount, application = found
+        unit.mount = mount
         if mount and self._move_script_name:
             environ["SCRIPT_NAME"] = mount
             environ["PATH_INFO"] = environ["PATH_INFO"][len(mount) :]
@@ -210,7 +252,8 @@ class WsgiCaller:
         else:
             raise TypeError(f"the application returned {type(result).__name__}, which cannot be iterated")
 
-    def _failed(self, request: Request, response: Response, environ: dict[str, Any], error: BaseException) -> None:
+    def _failed(self, unit: Unit, response: Response, error: BaseException) -> None:
+        request = unit.request
         session = request.session
         if session is not None:
             closed = session.closed
@@ -218,7 +261,7 @@ class WsgiCaller:
                 # The application was told that the connection is over and let that end it: the usual end.
                 request.release(1000, "")
                 return
-            self._report(request, error)
+            self._report(unit, error)
             request.release(1011, "")
             return
         is_refusal = isinstance(error_of_session(error), HandshakeRefused) and not response.began
@@ -232,30 +275,43 @@ class WsgiCaller:
             self._log.error(f"{request.label}: {cause}; answered with {cause.status}")
             response.faulty_body(cause.status, str(cause))
             return
-        self._report(request, error)
+        self._report(unit, error)
         response.failed(error, self._show_tracebacks)
 
-    def _report(self, request: Request, error: BaseException) -> None:
-        self.exceptions += 1
-        self._log.exception(f"{request.label}: the application raised {type(error).__name__}: {error}", error)
+    def _report(self, unit: Unit, error: BaseException) -> None:
+        unit.failed = True
+        label = unit.request.label
+        self._log.exception(f"{label}: the application raised {type(error).__name__}: {error}", error)
 
     def _run_hook(self, hook: Callable[[], object]) -> None:
         try:
             hook()
-        except Exception as error:
+        except (Exception, SystemExit, KeyboardInterrupt) as error:  # as for the application itself
             self._log.exception(f"the after_req_hook raised {type(error).__name__}: {error}", error)
 
-    def _write_access(self, request: Request, response: Response, environ: dict[str, Any], duration_s: float) -> None:
+    def _write_access(self, unit: Unit, response: Response, duration_s: float) -> None:
+        environ, variables = unit.environ, unit.log_variables or {}
         peer = environ.get("REMOTE_ADDR", "")
         path = environ.get("REQUEST_URI", "")
-        session = request.session
+        session = unit.request.session
         if session is None:
             method, protocol = environ.get("REQUEST_METHOD", ""), environ.get("SERVER_PROTOCOL", "")
-            self._access.request(peer, method, path, protocol, response.status, response.sent_bytes, duration_s)
+            self._access.request(
+                peer,
+                method,
+                path,
+                protocol,
+                response.status,
+                response.sent_bytes,
+                duration_s,
+                variables,
+                unit.is_logged,
+            )
             return
         messages_in, messages_out, bytes_in, bytes_out = session.counters
         code, _, by = session.closed or (1006, "", "lost")
-        self._access.session(peer, path, duration_s, (messages_in, bytes_in), (messages_out, bytes_out), code, by)
+        received, sent = (messages_in, bytes_in), (messages_out, bytes_out)
+        self._access.session(peer, path, duration_s, received, sent, code, by, variables, unit.is_logged)
 
 
 def error_of_session(error: BaseException) -> BaseException:

@@ -8,6 +8,8 @@ readers, timers) runs between the turns, and may switch to its units as it likes
 from __future__ import annotations
 
 import asyncio
+import threading
+import time
 from typing import Any
 
 from fairlead._native import Engine, Hub, Request, ancestors
@@ -31,6 +33,8 @@ class AsyncioLoop:
         # Made by `prepare`: the application may have asked for it while it was loaded.
         self._loop = asyncio.get_event_loop_policy().get_event_loop()
         self._is_over = False
+        #: The loop's thread while it runs.
+        self._thread = 0
         self.about = f"the loop is {type(self._loop).__module__.partition('.')[0]}'s"
 
     @staticmethod
@@ -44,7 +48,9 @@ class AsyncioLoop:
         for descriptor in descriptors:
             loop.add_reader(descriptor, self._turn)
         loop.call_soon(self._turn)
+        self._thread = threading.get_ident()
         loop.run_forever()
+        self._thread = 0
         for descriptor in descriptors:
             loop.remove_reader(descriptor)
         loop.run_until_complete(self._end())
@@ -56,6 +62,12 @@ class AsyncioLoop:
 
     def kill(self) -> None:
         self._hub.kill()
+
+    def sleep(self, seconds: float) -> None:
+        if threading.get_ident() == self._thread:
+            self._hub.sleep(seconds)
+        else:  # a thread of the application's own, or the loop does not run
+            time.sleep(seconds)
 
     def pause(self) -> None:
         self._hub.sleep(0.0)

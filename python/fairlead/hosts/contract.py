@@ -46,6 +46,9 @@ class Host(Protocol):
     def stop(self) -> None:
         """Take no more requests; `run` returns when the running units have ended. From any thread."""
 
+    def sleep(self, seconds: float) -> None:
+        """Wait, while other units run as far as the model can. From any thread, also where no unit runs."""
+
     def kill(self) -> None:
         """End the units that wait, by an exception inside them, as far as the model can. From any thread."""
 

@@ -74,6 +74,9 @@ class GeventHub:
     def kill(self) -> None:
         self._native.spawn(self._kill_units)
 
+    def sleep(self, seconds: float) -> None:
+        gevent.sleep(seconds)  # in another thread than the hub's it blocks that thread, on a hub of its own
+
     def ancestors(self) -> Iterator[Context]:
         # gevent copies no contexts, but all that a greenlet spawns shares its tree, from generation to generation.
         tree = getattr(gevent.getcurrent(), "spawn_tree_locals", None)

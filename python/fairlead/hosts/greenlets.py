@@ -9,6 +9,9 @@ said where it is called.
 
 from __future__ import annotations
 
+import threading
+import time
+
 from fairlead._native import Engine, Hub, Request, ancestors
 from fairlead.hosts.contract import RunUnit
 
@@ -23,9 +26,15 @@ class Greenlets:
         self._hub = Hub(engine)
         self._run_unit = run_unit
         self.wait_descriptors = self._hub.wait_descriptors
+        #: The hub's thread while it runs.
+        self._thread = 0
 
     def run(self) -> None:
-        self._hub.run(self._live)
+        self._thread = threading.get_ident()
+        try:
+            self._hub.run(self._live)
+        finally:
+            self._thread = 0
 
     def _live(self, first: Request) -> None:
         """The life of one greenlet: one unit after the other."""
@@ -38,6 +47,12 @@ class Greenlets:
 
     def stop(self) -> None:
         self._hub.stop()
+
+    def sleep(self, seconds: float) -> None:
+        if threading.get_ident() == self._thread:
+            self._hub.sleep(seconds)
+        else:  # a thread of the application's own, or the hub does not run
+            time.sleep(seconds)
 
     def kill(self) -> None:
         self._hub.kill()

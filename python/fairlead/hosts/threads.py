@@ -7,6 +7,7 @@ nothing, and the worker leaves without those that do not return.
 from __future__ import annotations
 
 import threading
+import time
 from contextvars import Context
 
 from fairlead._native import Engine, ancestors
@@ -37,6 +38,9 @@ class Threads:
 
     def stop(self) -> None:
         self._engine.dismiss()
+
+    def sleep(self, seconds: float) -> None:
+        time.sleep(seconds)
 
     def kill(self) -> None:
         pass

@@ -13,6 +13,7 @@ import sys
 import threading
 from concurrent.futures import ThreadPoolExecutor
 
+import greenlet
 import uwsgi
 from notes import note, outcome
 
@@ -329,6 +330,25 @@ def context_in_thread(environ, start_response):
     with ThreadPoolExecutor(1) as pool:
         pool.submit(in_a_pool).result()
     note(environ, **found)
+    uwsgi.websocket_recv()
+
+
+@page
+def context_in_greenlet(environ, start_response):
+    """Another greenlet of this very thread, as apps start them."""
+    handshake(environ)
+    mine = uwsgi.request_context()
+    results = {}
+
+    def work():
+        results["without"] = outcome(uwsgi.websocket_send, "x")
+        results["nb"] = outcome(uwsgi.websocket_recv_nb)
+        results["context"] = outcome(uwsgi.request_context)
+        results["logvar"] = outcome(uwsgi.set_logvar, "a", "b")
+        uwsgi.websocket_send("from a greenlet", request_context=mine)
+
+    greenlet.greenlet(work).switch()
+    note(environ, **results)
     uwsgi.websocket_recv()
 
 

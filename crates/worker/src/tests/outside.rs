@@ -118,6 +118,25 @@ fn the_next_timer_is_the_alarm() {
 }
 
 #[test]
+fn a_timer_for_now_is_due_though_the_alarm_of_this_moment_has_gone_off() {
+    let bench = Bench::new(settings());
+    bench.worker.wake_at(Duration::from_millis(700), 5);
+    call(&bench.worker);
+    bench.dials.advance(Duration::from_millis(700));
+    assert_eq!(call(&bench.worker), [Event::Deadline(5)]);
+    // As a unit does that lets others run: it sleeps for no time.
+    for token in 0..3 {
+        let mut events = Vec::new();
+        bench.worker.drive(&mut events, Some(Duration::ZERO));
+        bench.worker.wake_at(Duration::ZERO, token);
+        bench.worker.leave_to_foreign_loop();
+        assert!(is_readable(&bench.worker, Duration::ZERO));
+        assert_eq!(call(&bench.worker), [Event::Deadline(token)]);
+    }
+    assert!(!is_readable(&bench.worker, Duration::ZERO));
+}
+
+#[test]
 fn real_timers_wake_a_foreign_loop() {
     let worker = Worker::start(settings()).unwrap();
     call(&worker);

@@ -1,0 +1,84 @@
+"""The calls of the module `uwsgi` that change something: the log, locks, the process, the instance (spec §1.5).
+
+`route` is absent until Fairlead has routes to run. `add_var` keeps its variables with the request, where routes will
+look; without any it has no effect that could be seen, in uWSGI neither.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from fairlead.compat.uwsgi_arguments import Text, integer, native, octets, public, unit_of
+from fairlead.compat.uwsgi_contract import Process
+
+__all__ = ["control_calls"]
+
+
+def control_calls(process: Process) -> dict[str, Any]:
+    """The functions by name."""
+    services = process.services
+
+    def log(message: str, /) -> bool:
+        services.log(native("log", message))
+        return True
+
+    def log_this_request() -> None:
+        unit_of(process).is_logged = True
+
+    def set_logvar(key: Text, value: Text, /) -> None:
+        unit = unit_of(process)
+        if unit.log_variables is None:
+            unit.log_variables = {}
+        unit.log_variables[octets(key)] = octets(value)
+
+    def get_logvar(key: Text, /) -> bytes | None:
+        return (unit_of(process).log_variables or {}).get(octets(key))
+
+    def add_var(key: Text, value: Text, /) -> bool:
+        unit = unit_of(process)
+        variables = unit.variables or {}
+        name, content = octets(key), octets(value)
+        # Each takes two lengths of two bytes in uWSGI's block, and a name is never empty (spec §6.1).
+        size = sum(4 + len(one) + len(its) for one, its in {**variables, name: content}.items())
+        if not name or size > process.buffer_size:
+            raise ValueError("unable to add request var, check your buffer size")
+        unit.variables = {**variables, name: content}
+        return True
+
+    def reload() -> bool | None:
+        return True if services.ask_master("reload") else None
+
+    def stop() -> bool | None:
+        return True if services.ask_master("stop") else None
+
+    def lock(number: int = 0, /) -> None:
+        services.lock(_lock_number(number))
+
+    def unlock(number: int = 0, /) -> None:
+        services.unlock(_lock_number(number))
+
+    def is_locked(number: int = 0, /) -> bool:
+        return services.is_locked(_lock_number(number))
+
+    def accepting(flag: int = 1, /) -> None:
+        # The one reader of this flag in uWSGI is the chain reload. Here no worker is replaced before its successor is
+        # ready, so there is nobody to tell.
+        integer(flag)
+
+    def setprocname(name: str, /) -> None:
+        services.rename_process(native("setprocname", name))
+
+    def set_user_harakiri(seconds: int, /) -> None:
+        services.set_deadline(unit_of(process), integer(seconds))
+
+    def set_warning_message(message: str, /) -> bool:
+        services.warn(f"the application warns: {native('set_warning_message', message)}")
+        return True
+
+    def _lock_number(number: Any) -> int:
+        found = integer(number)
+        if not 0 <= found < process.locks:
+            raise ValueError("Invalid lock number")
+        return found
+
+    return public(locals())

@@ -1,0 +1,152 @@
+"""What the module `uwsgi` tells about the process, its siblings and the running request (spec §1.5).
+
+Byte strings are `bytes`, which surprises applications, but is so. Nothing here changes anything.
+"""
+
+from __future__ import annotations
+
+import os
+import platform
+import stat
+import threading
+import time
+from typing import Any, Callable
+
+from fairlead import __version__
+from fairlead.compat.uwsgi_arguments import integer, public, request_of, unit_of
+from fairlead.compat.uwsgi_contract import Process
+
+__all__ = ["VERSION", "attribute_of_a_request", "facts", "information_calls"]
+
+#: What apps that compare versions get; 2.1 is the line whose API this is.
+VERSION = b"2.1"
+
+#: Keys of `workers()` whose values are taken as the master gives them.
+_NUMBERS = (
+    "id", "pid", "requests", "delta_requests", "signals", "exceptions", "rss", "vsz", "running_time", "last_spawn",
+    "respawn_count", "tx", "avg_rt",
+)  # fmt: skip
+
+
+def facts(process: Process) -> dict[str, Any]:
+    """The values that stand in the module from the start."""
+    names: dict[str, Any] = {
+        "version": VERSION,
+        "version_info": (2, 1, 0, 0, b""),
+        "fairlead_version": __version__,
+        "hostname": platform.node().encode(),
+        "loop": None if process.loop is None else process.loop.encode(),
+        "opt": process.options,
+        "numproc": process.numproc,
+        "cores": process.cores,
+        "has_threads": int(process.has_threads),
+        "buffer_size": process.buffer_size,
+        "started_on": process.started_on,
+        "sockets": process.sockets,
+        "magic_table": {letter.encode(): value.encode() for letter, value in process.magic.items() if value},
+        "applications": None,
+        "unbit": None,
+        "is_a_reload": process.is_a_reload,
+        "SPOOL_OK": -2,
+        "SPOOL_RETRY": -1,
+        "SPOOL_IGNORE": 0,
+    }
+    if process.mode is not None:
+        names["mode"] = process.mode.encode()
+    if process.pidfile is not None:
+        names["pidfile"] = process.pidfile.encode()
+    return names
+
+
+def attribute_of_a_request(process: Process) -> Callable[[str], Any]:
+    """The module's `__getattr__`: `env` exists during a request only, and with one thread only."""
+
+    def __getattr__(name: str) -> Any:
+        if name == "env" and not process.has_threads:
+            unit = process.services.unit()
+            if unit is not None:
+                return unit.environ
+        raise AttributeError(f"module 'uwsgi' has no attribute {name!r}")
+
+    return __getattr__
+
+
+def information_calls(process: Process) -> dict[str, Any]:
+    """The functions by name."""
+    rows: tuple[dict[str, Any], ...] = tuple({} for _ in range(process.numproc))
+    filling = threading.Lock()
+
+    def worker_id() -> int:
+        return process.worker_id
+
+    def mule_id() -> int:
+        return 0
+
+    def masterpid() -> int:
+        return process.master_pid
+
+    def total_requests() -> int:
+        return sum(row["requests"] for row in process.services.workers())
+
+    def request_id() -> int:
+        return unit_of(process).requests_before
+
+    def workers() -> tuple[dict[str, Any], ...]:
+        # The same objects each time, as in uWSGI. Keys never vanish, so whoever iterates meanwhile is not disturbed.
+        found = process.services.workers()
+        with filling:
+            for row, figures in zip(rows, found):
+                row.update(_row(figures))
+        return rows
+
+    def logsize() -> int:
+        try:
+            status = os.fstat(2)
+        except OSError:
+            return 0
+        return status.st_size if stat.S_ISREG(status.st_mode) else 0
+
+    def cl() -> int:
+        length = request_of().header("Content-Length")
+        return int(length) if length else 0
+
+    def mem() -> tuple[int, int]:
+        return process.services.memory()
+
+    def micros() -> int:
+        return time.time_ns() // 1000
+
+    def listen_queue(number: int = 0, /) -> int:
+        at = integer(number)
+        if not 0 <= at < len(process.sockets):
+            raise ValueError(f"unable to find socket {at}")
+        return process.services.queue_length(process.sockets[at])
+
+    def ready() -> bool | None:
+        return True if process.services.is_ready() else None
+
+    def start_response(*arguments: Any, **keywords: Any) -> Any:
+        return unit_of(process).start_response(*arguments, **keywords)
+
+    return public(locals())
+
+
+def _row(figures: dict[str, Any]) -> dict[str, Any]:
+    row = {name: figures[name] for name in _NUMBERS}
+    row["status"] = figures["status"].encode()
+    row["apps"] = tuple(
+        {
+            "id": number,
+            "modifier1": 0,
+            "mountpoint": app["mountpoint"].encode(),
+            "startup_time": app["startup_time"],
+            # uWSGI shows addresses here. A worker has one interpreter, so there is nothing to tell apart.
+            "interpreter": 0,
+            "callable": app["callable"],
+            "requests": app["requests"],
+            "exceptions": app["exceptions"],
+            "chdir": app["chdir"].encode(),
+        }
+        for number, app in enumerate(figures["apps"])
+    )
+    return row
