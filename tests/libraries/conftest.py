@@ -1,4 +1,4 @@
-"""Fixtures for real libraries on a real server: servers that are started once and shared.
+"""Fixtures for real libraries on a real server: servers that a module's tests share.
 
 The applications stand in `apps/`, each as somebody would write it who has never heard of these tests.
 """
@@ -6,15 +6,16 @@ The applications stand in `apps/`, each as somebody would write it who has never
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 from support.libraries import start_library
 from support.server import Server
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def run() -> Iterator[Callable[..., Server]]:
-    """`run(folder, *options, environ=…)`: a server in a folder of `apps/`, shared by all who ask for the same."""
+    """`run(folder, *options, environ=…)`: a server in a folder of `apps/`, shared by a module's tests."""
     running: dict[object, Server] = {}
 
     def shared(folder: str, *options: str, environ: dict[str, str] | None = None) -> Server:
@@ -25,9 +26,10 @@ def run() -> Iterator[Callable[..., Server]]:
 
     yield shared
     failures = []
-    for server in running.values():
-        try:
-            server.stop()
-        except AssertionError as error:
-            failures.append(str(error))
+    with ThreadPoolExecutor() as pool:  # each takes a moment to stop, and nothing of the machine
+        for stopped in [pool.submit(server.stop) for server in running.values()]:
+            try:
+                stopped.result()
+            except AssertionError as error:
+                failures.append(str(error))
     assert not failures, "\n".join(failures)
