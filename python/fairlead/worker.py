@@ -98,7 +98,7 @@ class Worker:
         try:
             engine = self._start_engine()
             host = factory(engine, caller.run, settings.slots)
-        except OSError as error:
+        except (OSError, ImportError) as error:
             self._control.tell(event="failed", message=f"the engine cannot start: {error}.")
             return 2
         inherit_from(host.ancestors)

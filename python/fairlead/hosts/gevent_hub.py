@@ -26,8 +26,8 @@ _CONTEXT_KEY = "fairlead.context"
 #: Seconds between two turns while the worker leaves: the end of a closing connection is no event.
 _LEAVING_EVERY_S = 0.02
 
-#: libev's EV_READ, and the lowest priority there is: gevent's own callbacks go before it.
-_READ, _LAST = 1, -2
+#: libev's EV_READ, which gevent names nowhere.
+_READ = 1
 
 
 class GeventHub:
@@ -41,6 +41,8 @@ class GeventHub:
         self._run_unit = run_unit
         self._units: set[gevent.Greenlet] = set()
         self._is_over = gevent.event.Event()
+        # Not before the application is loaded, which may choose the loop. ImportError for one that is not installed.
+        self._hub = gevent.get_hub()
 
     @staticmethod
     def prepare(settings: Any) -> None:
@@ -49,17 +51,12 @@ class GeventHub:
             gevent.monkey.patch_all()
 
     def run(self) -> None:
-        hub = gevent.get_hub()
-        loop, native = hub.loop, self._native
-        # The native methods themselves are the callbacks: a turn costs no Python frame.
-        watchers = [loop.io(descriptor, _READ) for descriptor in native.attach(hub)]
+        loop = self._hub.loop
+        watchers = [loop.io(descriptor, _READ) for descriptor in self._native.attach(self._hub)]
         for watcher in watchers:
-            watcher.start(native.turn, self._start)
-        # Before the loop waits, after all callbacks: what any greenlet has sent meanwhile leaves in one write.
-        leaving = loop.prepare(ref=False, priority=_LAST)
-        leaving.start(native.leave)
-        watchers.append(leaving)
-        loop.run_callback(native.turn, self._start)
+            watcher.start(self._turn)
+        # Before the first turn: from here on a change makes a descriptor readable.
+        self._native.leave()
         try:
             self._is_over.wait()
         finally:
@@ -102,17 +99,18 @@ class GeventHub:
             # What the unit has spawned may go on, and must not hold the request.
             unit.spawn_tree_locals.pop(_CONTEXT_KEY, None)
 
+    def _turn(self) -> None:
+        """What the engine has for its units, and what they sent; called on the hub, by its loop."""
+        goes_on = self._native.turn(self._start)
+        self._native.leave()
+        if not goes_on:
+            self._is_over.set()
+
     def _leave_when_quiet(self) -> None:
         """On the hub's thread: look for the end until it comes."""
-        timer = gevent.get_hub().loop.timer(_LEAVING_EVERY_S, _LEAVING_EVERY_S)
-
-        def look() -> None:
-            if not self._native.turn(self._start):
-                timer.stop()
-                timer.close()
-                self._is_over.set()
-
-        timer.start(look)
+        timer = self._hub.loop.timer(_LEAVING_EVERY_S, _LEAVING_EVERY_S)
+        timer.start(self._turn)
+        self._is_over.rawlink(lambda _: timer.close())
 
     def _kill_units(self) -> None:
         """On the hub's thread: units end wherever they wait, in a verb of ours or in a call of gevent's."""
