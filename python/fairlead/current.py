@@ -59,17 +59,21 @@ _start = threading.Thread.start
 
 
 def _start_remembering(thread: threading.Thread) -> None:
-    # A pool's threads serve whoever comes, so they belong to nobody.
-    request = current.get()
-    if request is not None and getattr(thread, "_target", None) is not _pool_worker:
+    if getattr(thread, "_target", None) is _pool_worker:
+        # It serves whoever comes, so it belongs to nobody; where threads are greenlets, not to its ancestors either.
+        thread.__dict__["fairlead_request"] = None
+    elif (request := current.get()) is not None:
         thread.__dict__["fairlead_request"] = request
     _start(thread)
 
 
 def _inherited() -> Request | None:
     """The request of the unit that has started this thread or greenlet, if that goes on."""
-    found: Request | None = threading.current_thread().__dict__.get("fairlead_request")
-    if found is None:
+    found: Request | None
+    own = threading.current_thread().__dict__
+    if "fairlead_request" in own:
+        found = own["fairlead_request"]
+    else:
         found = next((request for context in _ancestors() if (request := context.get(current)) is not None), None)
     if found is None or found.is_complete:
         return None

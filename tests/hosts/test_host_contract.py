@@ -103,6 +103,17 @@ def test_a_thread_or_greenlet_that_a_unit_started_can_talk_while_the_unit_waits_
     client.close_in_order()
 
 
+def test_a_pool_s_thread_belongs_to_no_request_whoever_used_it_first(
+    start: Callable[..., Server], upgrade: Callable[..., RawClient], host: Host
+) -> None:
+    # Patched, a pool's threads are greenlets that the first request has spawned.
+    server = start("units.py", *(("--gevent-monkey-patch",) if host.name == "gevent" else ()))
+    clients = [upgrade(server, "/pool_talks") for _ in range(2)]
+    for client, word in ((clients[0], "first"), (clients[1], "second"), (clients[0], "third")):
+        client.send_text(word)
+        assert client.read_data() == Frame(TEXT, f"{word}: SystemError".encode())
+
+
 def test_a_stop_runs_the_finally_blocks_of_waiting_units(
     start: Callable[..., Server], upgrade: Callable[..., RawClient]
 ) -> None:

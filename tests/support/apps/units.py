@@ -62,6 +62,16 @@ def hangs(environ, start_response):
         fifo.read()
 
 
+def pool_talks(environ, start_response):
+    """A thread of a pool that all requests share answers, by a call that names no request."""
+    uwsgi.websocket_handshake()
+    pool = KEPT.setdefault("pool", ThreadPoolExecutor(1))
+    while True:
+        text = uwsgi.websocket_recv().decode()
+        found = pool.submit(outcome, uwsgi.websocket_send, f"from the pool: {text}").result()
+        uwsgi.websocket_send(f"{text}: {found.get('raised')}")
+
+
 def outside(environ, start_response):
     found = {}
 
@@ -131,5 +141,6 @@ PAGES = {
         outside_later,
         thread_echoes,
         greenlet_echoes,
+        pool_talks,
     )
 }
