@@ -9,6 +9,7 @@ def application(environ, start_response):
 """
 
 from fairlead._native import Request, Session, __version__
+from fairlead.async_websocket import AsyncWebSocket, async_websocket
 from fairlead.current import current_request, current_session
 from fairlead.errors import ConnectionClosed, FairleadError, HandshakeRefused
 
@@ -16,6 +17,7 @@ from fairlead.errors import ConnectionClosed, FairleadError, HandshakeRefused
 from fairlead.websocket import WebSocket, websocket
 
 __all__ = [
+    "AsyncWebSocket",
     "ConnectionClosed",
     "FairleadError",
     "HandshakeRefused",
@@ -23,6 +25,7 @@ __all__ = [
     "Session",
     "WebSocket",
     "__version__",
+    "async_websocket",
     "current_request",
     "current_session",
     "websocket",

@@ -14,7 +14,7 @@ from typing import Any, Union
 from fairlead._native import Session
 from fairlead.errors import ConnectionClosed
 
-__all__ = ["REQUEST_KEY", "WebSocket", "configure", "websocket"]
+__all__ = ["REQUEST_KEY", "Data", "WebSocket", "accept", "configure", "websocket"]
 
 Data = Union[str, bytes]
 
@@ -38,10 +38,16 @@ def websocket(environ: dict[str, Any], subprotocols: Sequence[str] = ()) -> WebS
     it offers none of them (`WebSocket.subprotocol` says which). Raises `HandshakeRefused` when the request is no valid
     handshake or its origin is not allowed; let it pass and the client gets the fitting status.
     """
+    return WebSocket(accept(environ, subprotocols))
+
+
+def accept(environ: dict[str, Any], subprotocols: Sequence[str]) -> Session:
+    """The handshake of both faces, this one and the awaitable one."""
     request = environ[REQUEST_KEY]
     offered = request.offered_subprotocols if subprotocols else ()
     chosen = next((name for name in subprotocols if name in offered), None)
-    return WebSocket(request.accept(None, chosen, _send_timeout_s))
+    session: Session = request.accept(None, chosen, _send_timeout_s)
+    return session
 
 
 class WebSocket:

@@ -98,9 +98,10 @@ class Worker:
         try:
             engine = self._start_engine()
             host = factory(engine, caller.run, settings.slots)
-        except (OSError, ImportError) as error:
+        except OSError as error:
             self._control.tell(event="failed", message=f"the engine cannot start: {error}.")
             return 2
+        caller.start_task = host.start_task
         inherit_from(host.ancestors)
         self._async_calls.serve(host)
         if about := getattr(host, "about", ""):
@@ -246,6 +247,7 @@ class Worker:
             deadline = ends if deadline is None else min(deadline, ends)
         if self._ended.is_set():
             return
+        self._services.is_killing()
         host.kill()
         if not self._ended.wait(_LAST_WORDS_S):
             running, _ = engine.busy()

@@ -61,6 +61,11 @@ class WorkerServices:
     def is_serving(self) -> None:
         self._serves = True
 
+    def is_killing(self) -> None:
+        """What runs is ended now: that is no failure of the application."""
+        if self._caller is not None:
+            self._caller.is_killing = True
+
     def figures(self) -> dict[str, Any]:
         """This worker's own, for the master's book (figures.py)."""
         rss, vsz = memory()

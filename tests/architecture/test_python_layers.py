@@ -22,6 +22,7 @@ LADDER = (
     ("compat.uwsgi_contract",),
     ("compat.uwsgi_async",),
     ("",),  # fairlead/__init__.py: the public names
+    ("async_websocket",),
     ("websocket", "channels"),
     ("current",),
     ("_native", "_native.*"),
@@ -49,6 +50,7 @@ WORKER_SIDE = (
     "apps*",
     "compat*",
     "websocket",
+    "async_websocket",
     "channels",
     "_native*",
     "loading",

@@ -46,6 +46,8 @@ pub(crate) struct HubCore {
     /// The greenlet that units switch to when they park, and the thread it lives in.
     greenlet: PyOnceLock<Py<PyAny>>,
     thread: OnceLock<usize>,
+    /// The asyncio loop that runs the hub, if one does.
+    asyncio_loop: PyOnceLock<Py<PyAny>>,
     parked: Parked,
     resting: Mutex<Vec<Py<PyAny>>>,
     spawned: Mutex<Vec<Py<PyAny>>>,
@@ -67,13 +69,7 @@ pub(crate) enum Woken {
 impl HubCore {
     /// Gives the current greenlet a token to wait under.
     pub(crate) fn prepare(&self, py: Python<'_>) -> PyResult<Token> {
-        let unit = greenlet::current(py)?;
-        if self.greenlet.get(py).is_none_or(|hub| hub.is(&unit)) {
-            return Err(PyRuntimeError::new_err(
-                "this call waits, and only a request's greenlet can wait: the hub itself must not stop",
-            ));
-        }
-        Ok(self.parked.enter(Unit::Greenlet(unit.unbind())))
+        Ok(self.parked.enter(Unit::Greenlet(greenlet::current(py)?.unbind())))
     }
 
     /// True on a thread that is not the hub's, but one that the application has started.
@@ -91,6 +87,12 @@ impl HubCore {
         self.parked.take(token).is_some()
     }
 
+    pub(crate) fn asyncio_loop(&self, py: Python<'_>) -> Option<Py<PyAny>> {
+        self.asyncio_loop
+            .get(py)
+            .map(|asyncio_loop| asyncio_loop.clone_ref(py))
+    }
+
     pub(crate) fn engine(&self) -> &fl::Engine {
         &self.engine
     }
@@ -104,13 +106,21 @@ impl HubCore {
 
     /// Switches to the hub until the token's event or the limit.
     pub(crate) fn park(&self, py: Python<'_>, token: Token, limit: Option<Duration>) -> PyResult<Woken> {
+        let hub = self.greenlet.get(py).map(|hub| hub.bind(py).clone());
+        let unit = greenlet::current(py)?;
+        let Some(hub) = hub.filter(|hub| !hub.is(&unit)) else {
+            self.cancel(token);
+            return Err(PyRuntimeError::new_err(if self.asyncio_loop.get(py).is_some() {
+                "this call waits, and would stop the loop with all its tasks: in a coroutine use `await` and \
+                 fairlead.async_websocket, or call it in a thread (asyncio.to_thread)"
+            } else {
+                "this call waits, and only a request's greenlet can wait: the hub itself must not stop"
+            }));
+        };
+        drop(unit); // held here it would look kept by others
         if let Some(limit) = limit {
             self.limit(token, limit);
         }
-        let hub = self.greenlet.get(py).map(|hub| hub.bind(py).clone());
-        let Some(hub) = hub else {
-            return Err(PyRuntimeError::new_err("the hub does not run"));
-        };
         let outcome = greenlet::switch(&hub, None);
         // Whoever switched here may not have been the hub (a kill, or the app's own switch).
         self.cancel(token);
@@ -257,6 +267,7 @@ impl Hub {
                 engine: engine.get().inner()?,
                 greenlet: PyOnceLock::new(),
                 thread: OnceLock::new(),
+                asyncio_loop: PyOnceLock::new(),
                 parked: Parked::default(),
                 resting: Mutex::default(),
                 spawned: Mutex::default(),
@@ -301,8 +312,17 @@ impl Hub {
 
     /// For a hub on another loop: units switch to `greenlet`, the one that runs that loop (the calling one if none is
     /// given), when they park. Answers the descriptors to watch for reading, level-triggered; a first `turn` has to follow.
-    #[pyo3(signature = (greenlet=None))]
-    fn attach(&self, py: Python<'_>, greenlet: Option<Bound<'_, PyAny>>) -> PyResult<(i32, i32)> {
+    /// `asyncio_loop` is that loop if it is asyncio's: verbs can be awaited then.
+    #[pyo3(signature = (greenlet=None, *, asyncio_loop=None))]
+    fn attach(
+        &self,
+        py: Python<'_>,
+        greenlet: Option<Bound<'_, PyAny>>,
+        asyncio_loop: Option<Py<PyAny>>,
+    ) -> PyResult<(i32, i32)> {
+        if let Some(asyncio_loop) = asyncio_loop {
+            let _ = self.core.asyncio_loop.set(py, asyncio_loop);
+        }
         let greenlet = greenlet.map_or_else(|| greenlet::current(py), Ok)?;
         self.core.live_in(py, &greenlet)?;
         let [readiness, bell] = self.core.engine.descriptors()?;

@@ -4,6 +4,7 @@
 //! class across the switch, and nothing on its Rust stack is known to another thread; all classes are frozen; Python is
 //! never entered from inside `detach`. The only `unsafe` is greenlet's C API in `greenlet` and two calls of CPython's.
 
+mod awaiting;
 mod current;
 mod descriptors;
 mod engine;
@@ -21,6 +22,9 @@ use pyo3::prelude::*;
 #[pymodule]
 fn _engine(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add("__version__", env!("CARGO_PKG_VERSION"))?;
+    module.add_class::<awaiting::Awaiting>()?;
+    module.add_class::<awaiting::Messages>()?;
+    module.add_class::<awaiting::Pending>()?;
     module.add_class::<engine::Engine>()?;
     module.add_class::<current::CurrentSession>()?;
     module.add_class::<hub::Hub>()?;

@@ -9,6 +9,7 @@ use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
 use pyo3::types::{PyBytes, PyDict, PyList, PyString, PyTuple, PyType};
 
+use crate::awaiting::{Awaiting, Work};
 use crate::environ;
 use crate::session::{close_code, Session};
 use crate::waiting::{seconds, Limit, Waiter};
@@ -66,6 +67,14 @@ impl Request {
         }
     }
 
+    pub(crate) fn waiter(&self) -> &Waiter {
+        &self.waiter
+    }
+
+    pub(crate) fn wait_writable(&self, token: fl::Token) -> bool {
+        self.request.wait_writable(token)
+    }
+
     pub(crate) fn session_of<'py>(&self, py: Python<'py>) -> Option<Bound<'py, Session>> {
         self.session.get(py).map(|session| session.bind(py).clone())
     }
@@ -121,6 +130,22 @@ impl Request {
             )));
         }
         request.write(piece.to_vec()).map_err(gone)
+    }
+
+    /// An awaitable for a coroutine of the worker's asyncio loop: true once `write` would not wait, false after
+    /// `timeout` seconds.
+    fn room(slf: Py<Self>, timeout: f64) -> Awaiting {
+        let work = Work::Room {
+            request: slf,
+            has_room: false,
+        };
+        Awaiting::new(work, Some(timeout))
+    }
+
+    /// True if the worker has an asyncio loop that coroutines can wait in.
+    #[getter]
+    fn has_asyncio(&self, py: Python<'_>) -> bool {
+        matches!(&self.waiter, Waiter::Hub(hub) if hub.asyncio_loop(py).is_some())
     }
 
     /// Ends the body.

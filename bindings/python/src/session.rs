@@ -5,11 +5,12 @@ use std::time::Duration;
 
 use fairlead_engine as fl;
 use fl::{CloseCode, ClosedBy, Closure, Lost, MessageKind, Received, Sent, Waiting};
-use pyo3::exceptions::{PyRuntimeError, PyValueError};
+use pyo3::exceptions::{PyRuntimeError, PyStopAsyncIteration, PyValueError};
 use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
 use pyo3::types::{PyBytes, PyType};
 
+use crate::awaiting::{Awaiting, Messages, Work};
 use crate::payload::{typed, Payload};
 use crate::waiting::{seconds, Limit, Waiter};
 
@@ -40,6 +41,10 @@ impl Session {
 
     pub(crate) fn taken() -> PyErr {
         PyRuntimeError::new_err("another unit is waiting for this connection's next message already")
+    }
+
+    pub(crate) fn waiter(&self) -> &Waiter {
+        &self.waiter
     }
 
     pub(crate) fn connection(&self) -> &Arc<fl::Connection> {
@@ -98,21 +103,54 @@ impl Session {
         }
     }
 
+    /// The next message if one is there. `iterates`: an end in good order is the end of an iteration.
+    pub(crate) fn receive_for_coroutine<'py>(
+        &self,
+        py: Python<'py>,
+        iterates: bool,
+    ) -> PyResult<Option<Bound<'py, PyAny>>> {
+        match self
+            .connection
+            .receive(None, |kind, payload| typed(py, kind, payload))
+        {
+            Received::Message(message) => message.map(Some),
+            Received::Empty => Ok(None),
+            Received::Closed(closure) if iterates && !matches!(closure.by, ClosedBy::Lost(_)) => {
+                Err(PyStopAsyncIteration::new_err(()))
+            }
+            Received::Closed(closure) => Err(connection_closed(py, &closure)),
+        }
+    }
+
+    /// False if the outbox is full: nothing was taken, and there may be room later.
+    pub(crate) fn try_send(&self, py: Python<'_>, kind: MessageKind, payload: &[u8]) -> PyResult<bool> {
+        let sent = match self.waiter {
+            // With no further message waiting the write happens in here, and other threads run meanwhile; a GIL that is
+            // held over it makes every thread that wakes up in that time wait twice.
+            Waiter::Threads if self.connection.queued_messages() == 0 => {
+                py.detach(|| self.connection.send(kind, payload))
+            }
+            _ => self.connection.send(kind, payload),
+        };
+        match sent {
+            Sent::Done => Ok(true),
+            Sent::Full => Ok(false),
+            Sent::Closed => Err(self.closed_error(py)),
+        }
+    }
+
+    /// There was no room for as long as a send may wait. A message that cannot be sent leaves a gap that the peer cannot
+    /// see: the connection ends.
+    pub(crate) fn give_up_sending(&self, py: Python<'_>) -> PyErr {
+        self.connection.abandon(Lost::SendTimeout);
+        self.closed_error(py)
+    }
+
     fn send_payload(&self, py: Python<'_>, kind: MessageKind, payload: &[u8]) -> PyResult<()> {
         let mut limit = None;
         loop {
-            let sent = match self.waiter {
-                // With no further message waiting the write happens in here, and other threads run meanwhile; a GIL that is
-                // held over it makes every thread that wakes up in that time wait twice.
-                Waiter::Threads if self.connection.queued_messages() == 0 => {
-                    py.detach(|| self.connection.send(kind, payload))
-                }
-                _ => self.connection.send(kind, payload),
-            };
-            match sent {
-                Sent::Done => return Ok(()),
-                Sent::Closed => return Err(self.closed_error(py)),
-                Sent::Full => {}
+            if self.try_send(py, kind, payload)? {
+                return Ok(());
             }
             let limit = *limit.get_or_insert_with(|| Limit::new(Some(self.send_limit)));
             let connection = &self.connection;
@@ -124,9 +162,7 @@ impl Session {
                 |token| connection.forget(token),
             )?;
             if !room {
-                // A message that cannot be sent leaves a gap that the peer cannot see: the connection ends.
-                connection.abandon(Lost::SendTimeout);
-                return Err(self.closed_error(py));
+                return Err(self.give_up_sending(py));
             }
         }
     }
@@ -233,6 +269,28 @@ impl Session {
     /// Sends a binary message; `str` goes as UTF-8.
     fn send_binary(&self, py: Python<'_>, data: &Bound<'_, PyAny>) -> PyResult<()> {
         self.send_as_binary(py, &Payload::of(data)?)
+    }
+
+    /// `receive` for a coroutine of the worker's asyncio loop: an awaitable.
+    #[pyo3(signature = (timeout=None))]
+    fn receive_async(slf: Py<Self>, timeout: Option<f64>) -> Awaiting {
+        let work = Work::Receive {
+            session: slf,
+            iterates: false,
+        };
+        Awaiting::new(work, timeout)
+    }
+
+    /// `send` for a coroutine: an awaitable.
+    fn send_async(slf: Py<Self>, data: Py<PyAny>) -> Awaiting {
+        let limit = slf.get().send_limit.as_secs_f64();
+        Awaiting::new(Work::Send { session: slf, data }, Some(limit))
+    }
+
+    /// The messages, as an async iterator. It ends when the connection is closed; raises `fairlead.ConnectionClosed` if
+    /// the peer vanished without a Close.
+    fn messages(slf: Py<Self>) -> Messages {
+        Messages::new(slf)
     }
 
     /// Starts the close handshake. Messages that came before the peer's Close can still be received.

@@ -11,7 +11,7 @@ import functools
 import sys
 import time
 from collections import deque
-from collections.abc import Iterable, Mapping
+from collections.abc import AsyncIterable, AsyncIterator, Awaitable, Coroutine, Iterable, Mapping
 from typing import Any, Callable, Optional, Protocol
 
 from fairlead._native import Request
@@ -143,6 +143,10 @@ class WsgiCaller:
         # uWSGI's core numbers: apps use them as client ids, so a number in use is never given twice.
         self._cores: deque[int] | None = deque(range(cores)) if cores > 1 else None
         self.tally = Tally(cores)
+        #: The host's way of running the rest of a unit in a task; None where applications cannot be async.
+        self.start_task: Callable[[Coroutine[Any, Any, None]], None] | None = None
+        #: The worker ends what still runs: a task that is cancelled has not failed.
+        self.is_killing = False
 
     def run(self, request: Request) -> None:
         """Serve one request to its end."""
@@ -155,38 +159,56 @@ class WsgiCaller:
         current_unit.set(unit)
         if self._watch.watches_all:
             self._watch.begin(unit)
+        rest = None
         try:
             unit.environ = self._environ(request, core)
-            self._serve(unit, response)
+            rest = self._serve(unit, response)
         except (Exception, SystemExit, KeyboardInterrupt) as error:
             # An application that calls sys.exit() means its request. A worker serves many: it must not end, and under
             # threads not even lose the thread. Signals are the master's, so none arrives as KeyboardInterrupt.
             self._failed(unit, response, error)
         except BaseException:
             # GreenletExit: the worker ends this unit, nobody has failed. The unit is over with this call anyway.
-            if not request.release(1001, ""):
-                response.give_up()
+            _ended_from_outside(request, response)
         finally:
-            try:
-                self._end(unit, response)
-            finally:
-                if core is not None and self._cores is not None:
-                    self._cores.append(core)
-                # Last: from here on another unit may start.
-                request.complete()
+            if rest is None:
+                self._end(unit, response, core)
+        if rest is not None and self.start_task is not None:
+            self.start_task(self._go_on(rest, unit, response, core))
 
-    def _end(self, unit: Unit, response: Response) -> None:
-        took_s = time.monotonic() - unit.started
-        if unit.is_watched:
-            self._watch.end(unit)
-        session = unit.request.session
-        self.tally.add(unit, response.sent_bytes if session is None else session.counters[3], took_s)
-        if self._after_request is not None:
-            self._run_hook(self._after_request)
-        if self._access.enabled or unit.is_logged:
-            self._write_access(unit, response, took_s)
-        # A greenlet that rests until its next request keeps its context, and with it the unit; not so all this.
-        unit.environ = _OVER
+    async def _go_on(self, rest: Any, unit: Unit, response: Response, core: int | None) -> None:
+        """What follows the call of an application that is async: the same rules, in a task."""
+        try:
+            await self._serve_async(unit.request, response, rest)
+        except (Exception, SystemExit, KeyboardInterrupt) as error:
+            self._failed(unit, response, error)
+        except BaseException as error:
+            # CancelledError: the worker ends this task; or else a cancellation of the application's own went astray.
+            if self.is_killing:
+                _ended_from_outside(unit.request, response)
+            else:
+                self._failed(unit, response, error)
+        finally:
+            self._end(unit, response, core)
+
+    def _end(self, unit: Unit, response: Response, core: int | None) -> None:
+        try:
+            took_s = time.monotonic() - unit.started
+            if unit.is_watched:
+                self._watch.end(unit)
+            session = unit.request.session
+            self.tally.add(unit, response.sent_bytes if session is None else session.counters[3], took_s)
+            if self._after_request is not None:
+                self._run_hook(self._after_request)
+            if self._access.enabled or unit.is_logged:
+                self._write_access(unit, response, took_s)
+            # A greenlet that rests until its next request keeps its context, and with it the unit; not so all this.
+            unit.environ = _OVER
+        finally:
+            if core is not None and self._cores is not None:
+                self._cores.append(core)
+            # Last: from here on another unit may start.
+            unit.request.complete()
 
     def _environ(self, request: Request, core: int | None) -> dict[str, Any]:
         environ = request.environ(self._base)
@@ -204,36 +226,56 @@ class WsgiCaller:
             environ["wsgi.input_terminated"] = True
         return environ
 
-    def _serve(self, unit: Unit, response: Response) -> None:
+    def _serve(self, unit: Unit, response: Response) -> Any:
+        """Returns what the application gave if a coroutine has to go on with that; None when all is done."""
         request, environ = unit.request, unit.environ
         found = self._find(environ["PATH_INFO"])
         if found is None:
             response.plain(404, "Not Found", "no application is mounted here\n")
-            return
+            return None
         mount, application = found
         unit.mount = mount
         if mount and self._move_script_name:
             environ["SCRIPT_NAME"] = mount
             environ["PATH_INFO"] = environ["PATH_INFO"][len(mount) :]
         result = application(environ, response.start_response)
+        kind = type(result)
+        if kind is not list and (hasattr(kind, "__await__") or hasattr(kind, "__aiter__")):
+            if self.start_task is not None:
+                return result
+            if isinstance(result, Coroutine):
+                result.close()
+            raise RuntimeError("the application is async def; start Fairlead with --asyncio N")
         try:
-            self._send(request, response, environ, result)
+            items = self._send(request, response, result)
+            if items is not None:
+                self._iterate(request, response, environ, items)
         finally:
             # PEP 3333: `close` is called whatever became of the response.
-            if type(result) is not list and (close := getattr(result, "close", None)) is not None:
+            if kind is not list and (close := getattr(result, "close", None)) is not None:
+                close()
+        return None
+
+    async def _serve_async(self, request: Request, response: Response, result: Any) -> None:
+        if isinstance(result, Awaitable):
+            result = await result
+        try:
+            items = result if isinstance(result, AsyncIterable) else self._send(request, response, result)
+            if items is not None:
+                await response.pieces_async(items if isinstance(items, AsyncIterable) else _each(items))
+                request.release(response.close_code, "")
+        finally:
+            if (aclose := getattr(result, "aclose", None)) is not None:
+                await aclose()
+            elif (close := getattr(result, "close", None)) is not None:
                 close()
 
-    def _send(self, request: Request, response: Response, environ: dict[str, Any], result: Any) -> None:
+    def _send(self, request: Request, response: Response, result: Any) -> Iterable[Any] | None:
+        """Sends a result that is whole; returns one that has to be iterated."""
         if request.session is not None:
             # Nothing of the result may be sent, but a generator's code has to run: it may be the application.
             if isinstance(result, Iterable) and not isinstance(result, (bytes, str, list, tuple)):
-                if self._before_items is not None:
-                    self._before_items()
-                if self._after_item is None:
-                    deque(result, maxlen=0)
-                else:
-                    for _ in result:
-                        self._after_item(environ)
+                return result
             request.release(response.close_code, "")
         elif not result and not response.status and response.refused():
             pass  # the application met a refused handshake and returned nothing: None, [], "" or b""
@@ -244,13 +286,23 @@ class WsgiCaller:
         elif isinstance(result, (list, tuple)) and all(isinstance(item, bytes) for item in result):
             response.whole(b"".join(result))
         elif isinstance(result, Iterable):
-            if self._before_items is not None:
-                self._before_items()
-            after_item = None if self._after_item is None else functools.partial(self._after_item, environ)
-            response.pieces(result, lambda: request.session is not None, after_item)
-            request.release(response.close_code, "")
+            return result
         else:
             raise TypeError(f"the application returned {type(result).__name__}, which cannot be iterated")
+        return None
+
+    def _iterate(self, request: Request, response: Response, environ: dict[str, Any], items: Iterable[Any]) -> None:
+        if self._before_items is not None:
+            self._before_items()
+        after_item = None if self._after_item is None else functools.partial(self._after_item, environ)
+        if request.session is None:
+            response.pieces(items, lambda: request.session is not None, after_item)
+        elif after_item is None:
+            deque(items, maxlen=0)
+        else:
+            for _ in items:
+                after_item()
+        request.release(response.close_code, "")
 
     def _failed(self, unit: Unit, response: Response, error: BaseException) -> None:
         request = unit.request
@@ -312,6 +364,16 @@ class WsgiCaller:
         code, _, by = session.closed or (1006, "", "lost")
         received, sent = (messages_in, bytes_in), (messages_out, bytes_out)
         self._access.session(peer, path, duration_s, received, sent, code, by, variables, unit.is_logged)
+
+
+def _ended_from_outside(request: Request, response: Response) -> None:
+    if not request.release(1001, ""):
+        response.give_up()
+
+
+async def _each(result: Iterable[Any]) -> AsyncIterator[Any]:
+    for item in result:
+        yield item
 
 
 def error_of_session(error: BaseException) -> BaseException:

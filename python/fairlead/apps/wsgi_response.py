@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import traceback
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import AsyncIterable, Iterable
 from http import HTTPStatus
 from types import TracebackType
 from typing import Any, Callable, Union
@@ -114,10 +114,7 @@ class Response:
                 if item:
                     self.write(item)
             elif item is not None:
-                self._complain(
-                    f"{self._request.label}: [ERROR] Unhandled object from iterator: {item!r:.200}: "
-                    "a WSGI result yields bytes"
-                )
+                self._complain_about(item)
             if after_item is not None:
                 after_item()
         if is_websocket():
@@ -129,6 +126,30 @@ class Response:
             else:
                 deque(items, maxlen=0)
             return
+        self._end_of_pieces()
+
+    async def pieces_async(self, result: AsyncIterable[Any]) -> None:
+        """The same in a coroutine."""
+        async for item in result:
+            if self._request.session is not None:
+                continue
+            if isinstance(item, bytes):
+                if item:
+                    self._begin()
+                    if not await self._request.room(self._timeout_s) and not self._request.is_gone():
+                        raise OSError(f"the client took nothing for {self._timeout_s:g} seconds")
+                    self.write(item)
+            elif item is not None:
+                self._complain_about(item)
+        if self._request.session is None:
+            self._end_of_pieces()
+
+    def _complain_about(self, item: object) -> None:
+        self._complain(
+            f"{self._request.label}: [ERROR] Unhandled object from iterator: {item!r:.200}: a WSGI result yields bytes"
+        )
+
+    def _end_of_pieces(self) -> None:
         if not self.began and not self.status and self.refused():
             return
         if self.began:

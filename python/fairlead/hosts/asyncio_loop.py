@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import threading
 import time
+from collections.abc import Coroutine
 from typing import Any
 
 from fairlead._native import Engine, Hub, Request, ancestors
@@ -23,7 +24,6 @@ _LEAVING_EVERY_S = 0.02
 
 
 class AsyncioLoop:
-    run_awaitable = None
     ancestors = staticmethod(ancestors)
 
     def __init__(self, engine: Engine, run_unit: RunUnit, slots: int) -> None:
@@ -32,6 +32,9 @@ class AsyncioLoop:
         self.wait_descriptors = self._hub.wait_descriptors
         # Made by `prepare`: the application may have asked for it while it was loaded.
         self._loop = asyncio.get_event_loop_policy().get_event_loop()
+        #: The units that go on as tasks; a loop keeps no reference to its tasks.
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._has_new_tasks = False
         self._is_over = False
         #: The loop's thread while it runs.
         self._thread = 0
@@ -44,7 +47,7 @@ class AsyncioLoop:
 
     def run(self) -> None:
         loop = self._loop
-        descriptors = self._hub.attach()
+        descriptors = self._hub.attach(asyncio_loop=loop)
         for descriptor in descriptors:
             loop.add_reader(descriptor, self._turn)
         loop.call_soon(self._turn)
@@ -62,6 +65,7 @@ class AsyncioLoop:
 
     def kill(self) -> None:
         self._hub.kill()
+        self._loop.call_soon_threadsafe(self._cancel_tasks)
 
     def sleep(self, seconds: float) -> None:
         if threading.get_ident() == self._thread:
@@ -72,11 +76,23 @@ class AsyncioLoop:
     def pause(self) -> None:
         self._hub.sleep(0.0)
 
+    def start_task(self, rest: Coroutine[Any, Any, None]) -> None:
+        task = self._loop.create_task(rest)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+        self._has_new_tasks = True
+
     def _turn(self) -> None:
+        goes_on = True
         try:
             goes_on = self._hub.turn(self._live)
         finally:
-            self._hub.leave()
+            if self._has_new_tasks:
+                # What they answer in their first step leaves together.
+                self._has_new_tasks = False
+                self._loop.call_soon(self._hub.leave)
+            else:
+                self._hub.leave()
         if not goes_on:
             self._is_over = True
             self._loop.stop()
@@ -94,6 +110,10 @@ class AsyncioLoop:
         if not self._is_over:
             self._turn()
             self._loop.call_later(_LEAVING_EVERY_S, self._leave_soon)
+
+    def _cancel_tasks(self) -> None:
+        for task in tuple(self._tasks):
+            task.cancel()
 
     async def _end(self) -> None:
         """What the application has left on the loop ends as `asyncio.run` ends it."""

@@ -2,13 +2,13 @@
 
 A host owns scheduling and nothing else. Sessions, time-outs and limits are the engine's; how an application is
 called is `apps`. The native verbs wait by themselves, each in the way of the host that took the request (a greenlet
-parks in the hub, a thread blocks). What is left of waiting is here: for descriptors of the application's own, for other
-units, for a coroutine. A host leaves out what its model has not, so that who asks can tell.
+parks in the hub, a thread blocks, a coroutine is suspended). What is left of waiting is here: for descriptors of the
+application's own, and for other units. A host leaves out what its model has not, so that who asks can tell.
 """
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Iterable
+from collections.abc import Coroutine, Iterable
 from contextvars import Context
 from typing import Any, Callable, Protocol
 
@@ -37,8 +37,9 @@ class Host(Protocol):
     wait_descriptors: WaitDescriptors | None
     #: Lets the other units run before the caller goes on; None where they run anyway.
     pause: Callable[[], None] | None
-    #: Parks the calling unit until the awaitable is done, and returns its result; None where there is no asyncio loop.
-    run_awaitable: Callable[[Awaitable[Any]], Any] | None
+    #: Runs the rest of a unit as a task of an asyncio loop, in the calling unit's context; None where there is no such
+    #: loop. `kill` cancels it.
+    start_task: Callable[[Coroutine[Any, Any, None]], None] | None
 
     def run(self) -> None:
         """Serve until `stop` was called and the last unit has ended. Called once, on the worker's main thread."""

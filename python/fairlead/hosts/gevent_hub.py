@@ -34,7 +34,7 @@ class GeventHub:
     # gevent.select and gevent.sleep do it, for any greenlet.
     wait_descriptors = None
     pause = None
-    run_awaitable = None
+    start_task = None
 
     def __init__(self, engine: Engine, run_unit: RunUnit, slots: int) -> None:
         self._native = Hub(engine, starts_itself=True)

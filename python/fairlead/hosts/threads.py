@@ -19,7 +19,7 @@ __all__ = ["Threads"]
 class Threads:
     wait_descriptors = None
     pause = None
-    run_awaitable = None
+    start_task = None
     ancestors = staticmethod(ancestors)
 
     def __init__(self, engine: Engine, run_unit: RunUnit, slots: int) -> None:
