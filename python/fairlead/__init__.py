@@ -12,6 +12,7 @@ from fairlead._native import Request, Session, __version__
 from fairlead.async_websocket import AsyncWebSocket, async_websocket
 from fairlead.current import current_request, current_session
 from fairlead.errors import ConnectionClosed, FairleadError, HandshakeRefused
+from fairlead.files import send_file
 
 # Last: importing the module `fairlead.websocket` binds its name here, and the function of the same name replaces it.
 from fairlead.websocket import WebSocket, websocket
@@ -28,5 +29,6 @@ __all__ = [
     "async_websocket",
     "current_request",
     "current_session",
+    "send_file",
     "websocket",
 ]

@@ -23,7 +23,7 @@ LADDER = (
     ("compat.uwsgi_async",),
     ("",),  # fairlead/__init__.py: the public names
     ("async_websocket",),
-    ("websocket", "channels"),
+    ("websocket", "channels", "files"),
     ("current",),
     ("_native", "_native.*"),
     ("settings_sources",),
@@ -52,6 +52,7 @@ WORKER_SIDE = (
     "websocket",
     "async_websocket",
     "channels",
+    "files",
     "_native*",
     "loading",
 )

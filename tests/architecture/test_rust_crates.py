@@ -39,7 +39,7 @@ ONE_HOME = {
 #: Files that may say `unsafe`. A new one is a decision: it needs a place here and a reviewer who asks why.
 UNSAFE = {
     "bindings/python/src/current.rs": "reads a context variable through CPython's C API",
-    "bindings/python/src/descriptors.rs": "borrows the application's descriptors, which come as numbers",
+    "bindings/python/src/descriptors.rs": "borrows and duplicates the application's descriptors, which come as numbers",
     "bindings/python/src/engine.rs": "takes over the listeners that were inherited as numbers",
     "bindings/python/src/greenlet.rs": "greenlet's C API",
     "benches/load/src/process.rs": "system calls of the load generator, which depends on libc only",

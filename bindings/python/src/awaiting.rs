@@ -1,10 +1,9 @@
 //! How a verb waits inside a coroutine: awaitables for asyncio.
 //!
 //! An [`Awaiting`] is what `ws.receive()` returns there. It is a coroutine by its methods, so `await`, `create_task` and
-//! `wait_for` take it. It tries when it is awaited, and suspends only if it has to wait: then it yields a [`Pending`], a
-//! future by asyncio's protocol (`_asyncio_future_blocking`), to which the task gives its wake-up. The hub calls that
-//! straight from its turn, so a message costs no future of asyncio's own, no handle and no round of the loop; what the
-//! woken task sends leaves with the same turn.
+//! `wait_for` take it. It tries when awaited, and suspends only if it must: then it yields a [`Pending`], a future by
+//! asyncio's protocol (`_asyncio_future_blocking`), to which the task gives its wake-up. The hub calls that from its
+//! turn: a message costs no future of asyncio's own and no round of the loop, and answers leave with the same turn.
 //!
 //! A message is taken when the task that awaits it runs, never before: a wait that is cancelled has lost nothing.
 

@@ -1,10 +1,11 @@
 //! The application's own descriptors, by number, as Python names them.
 
+use std::fs::File;
 use std::os::fd::BorrowedFd;
 
 use fairlead_engine as fl;
 use fl::{Interest, Token, Watch};
-use pyo3::exceptions::PyOSError;
+use pyo3::exceptions::{PyOSError, PyValueError};
 use pyo3::prelude::*;
 
 /// errno(3); the same on all of Linux's architectures.
@@ -33,4 +34,17 @@ pub(crate) fn watch(
             Ok((descriptor, engine.watch(borrowed, interest, token)?))
         })
         .collect()
+}
+
+/// A duplicate of an open file; Python keeps its own and may close it at any time.
+///
+/// # Errors
+/// `OSError` for a number that names no open file, `ValueError` for a negative one.
+pub(crate) fn duplicate(number: i32) -> PyResult<File> {
+    if number < 0 {
+        return Err(PyValueError::new_err(format!("{number} is no file descriptor")));
+    }
+    // SAFETY: as above; the kernel answers EBADF for a number that names no open file.
+    let borrowed = unsafe { BorrowedFd::borrow_raw(number) };
+    Ok(File::from(borrowed.try_clone_to_owned()?))
 }

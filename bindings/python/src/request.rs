@@ -10,6 +10,7 @@ use pyo3::sync::PyOnceLock;
 use pyo3::types::{PyBytes, PyDict, PyList, PyString, PyTuple, PyType};
 
 use crate::awaiting::{Awaiting, Work};
+use crate::descriptors;
 use crate::environ;
 use crate::session::{close_code, Session};
 use crate::waiting::{seconds, Limit, Waiter};
@@ -36,6 +37,19 @@ impl Request {
                 session: PyOnceLock::new(),
             },
         )
+    }
+
+    /// Waits for room in the response's buffer; false if there is none in time. True too when the client has gone.
+    fn wait_room(&self, py: Python<'_>, limit: Limit) -> PyResult<bool> {
+        let request = &self.request;
+        let room = self.waiter.wait(
+            py,
+            limit,
+            |token| request.wait_writable(token),
+            |left| request.wait_writable_blocking(left.unwrap_or(Duration::MAX)),
+            |_| {},
+        )?;
+        Ok(room || request.is_gone())
     }
 
     /// What `read` finds, once it finds something; empty at the body's end.
@@ -116,20 +130,42 @@ impl Request {
     /// Raises `OSError` when the client has gone, `TimeoutError` when it took nothing in time.
     fn write(&self, py: Python<'_>, piece: &[u8], timeout: f64) -> PyResult<()> {
         let limit = Limit::new(Some(seconds(timeout)?));
-        let request = &self.request;
-        let room = self.waiter.wait(
-            py,
-            limit,
-            |token| request.wait_writable(token),
-            |left| request.wait_writable_blocking(left.unwrap_or_default()),
-            |_| {},
-        )?;
-        if !room && !request.is_gone() {
+        if !self.wait_room(py, limit)? {
             return Err(PyTimeoutError::new_err(format!(
                 "the client took nothing for {timeout} seconds"
             )));
         }
-        request.write(piece.to_vec()).map_err(gone)
+        self.request.write(piece.to_vec()).map_err(gone)
+    }
+
+    /// Adds `length` bytes of a regular file from `offset`; `descriptor` stays the caller's. Returns when the last of them
+    /// was handed on, however long that takes a client that goes on reading; waits at most `timeout` seconds to begin.
+    ///
+    /// Raises `OSError` when the client has gone or the file could not be read to there, `TimeoutError`.
+    fn write_file(
+        &self,
+        py: Python<'_>,
+        descriptor: i32,
+        offset: u64,
+        length: u64,
+        timeout: f64,
+    ) -> PyResult<()> {
+        let limit = Limit::new(Some(seconds(timeout)?));
+        let file = descriptors::duplicate(descriptor)?;
+        if !self.wait_room(py, limit)? {
+            return Err(PyTimeoutError::new_err(format!(
+                "the client took nothing for {timeout} seconds"
+            )));
+        }
+        self.request.write_file(file, offset, length).map_err(gone)?;
+        // A wake-up is a hint. A client that stops reading is the front's to give up.
+        while !self.request.is_writable() {
+            self.wait_room(py, Limit::new(None))?;
+        }
+        if self.request.is_gone() {
+            return Err(gone(fl::Gone));
+        }
+        Ok(())
     }
 
     /// An awaitable for a coroutine of the worker's asyncio loop: true once `write` would not wait, false after

@@ -153,6 +153,16 @@ impl Request {
             .map_err(|_| Gone)
     }
 
+    /// Adds a stretch of a regular file to the body; [`Request::wait_writable`] says no until all of it was sent.
+    ///
+    /// # Errors
+    /// [`Gone`].
+    pub fn write_file(&self, file: std::fs::File, offset: u64, length: u64) -> Result<(), Gone> {
+        self.exchange()?
+            .write_file(file, offset, length)
+            .map_err(|_| Gone)
+    }
+
     /// Ends the body.
     pub fn finish(&self) {
         if let Ok(exchange) = self.exchange() {
@@ -165,6 +175,11 @@ impl Request {
         if let Ok(exchange) = self.exchange() {
             exchange.abort(why);
         }
+    }
+
+    /// True if the body's buffer has room now.
+    pub fn is_writable(&self) -> bool {
+        self.exchange().map_or(true, |exchange| exchange.is_writable())
     }
 
     /// True if the body's buffer has room now; else the unit is woken when it has.

@@ -6,6 +6,7 @@
 //! never contended; lock order: desk before the state of an exchange. A deadline is a number that the sweep in `drain`
 //! looks at, not a timer, so a request costs no timer operation.
 
+use std::collections::VecDeque;
 use std::error::Error;
 use std::fmt;
 use std::future::poll_fn;
@@ -25,6 +26,7 @@ use crate::deadline::{deadline, Overdue, Situation};
 use crate::drain::Seat;
 use crate::error::{BodyError, Refusal};
 use crate::exchange::{Core, Exchange};
+use crate::file::{Stretch, Trust};
 use crate::flow::End;
 use crate::framing::Framing;
 use crate::front::House;
@@ -48,6 +50,7 @@ pub(crate) struct Connection {
     house: Arc<House>,
     task: OnceLock<Waker>,
     deadline_ms: AtomicU64,
+    trust: Trust,
     desk: Mutex<Desk>,
 }
 
@@ -63,6 +66,8 @@ struct Desk {
     /// When the present wait began: for a head, for the next request, or for bytes of a body.
     waiting_since_ms: u64,
     write_blocked_since_ms: Option<u64>,
+    /// Stretches of files that hyper was given stand-ins for, in that order.
+    files: VecDeque<Arc<Stretch>>,
 }
 
 /// Carries a request body from hyper to its exchange.
@@ -93,6 +98,7 @@ impl Connection {
             unread: false,
             waiting_since_ms: now,
             write_blocked_since_ms: None,
+            files: VecDeque::new(),
         };
         Connection {
             peer,
@@ -100,6 +106,7 @@ impl Connection {
             house,
             task: OnceLock::new(),
             deadline_ms: AtomicU64::new(NEVER),
+            trust: Trust::default(),
             desk: Mutex::new(desk),
         }
     }
@@ -157,6 +164,25 @@ impl Connection {
             (false, Some(_)) => desk.write_blocked_since_ms = None,
             _ => {}
         }
+    }
+
+    /// hyper gets a stand-in for this stretch of a file.
+    pub(crate) fn enqueue(&self, stretch: Arc<Stretch>) {
+        self.desk().files.push_back(stretch);
+    }
+
+    /// The stretch whose stand-in hyper writes next.
+    pub(crate) fn next_file(&self) -> Option<Arc<Stretch>> {
+        self.desk().files.front().cloned()
+    }
+
+    /// The first stretch was sent.
+    pub(crate) fn end_file(&self) {
+        self.desk().files.pop_front();
+    }
+
+    pub(crate) fn trust(&self) -> &Trust {
+        &self.trust
     }
 
     /// The client has not taken all that was written.

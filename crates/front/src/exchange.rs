@@ -7,6 +7,7 @@
 //! while the state is locked.
 
 use std::any::Any;
+use std::fs::File;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 use bytes::Bytes;
@@ -14,7 +15,7 @@ use fairlead_protocol::ResponseHead;
 
 use crate::connection::Connection;
 use crate::error::{BodyError, Gone};
-use crate::flow::{End, Incoming, Outgoing};
+use crate::flow::{End, FilePart, Incoming, Outgoing};
 use crate::handoff::LogLevel;
 
 /// What [`Exchange::read_body`] and its siblings found.
@@ -62,6 +63,23 @@ impl Exchange {
     /// the next one, or memory grows with a client that does not read.
     pub fn write(&self, piece: impl Into<Bytes>) -> Result<(), Gone> {
         let piece = piece.into();
+        let is_empty = piece.is_empty();
+        self.add(is_empty, |outgoing| outgoing.push(piece))
+    }
+
+    /// Adds `length` bytes of a regular file from `offset` to the body of a begun response, without copying them to the
+    /// application's side. [`wait_writable`](Exchange::wait_writable) says no until all of it was handed to the client's
+    /// connection. A file that is shorter by then, or cannot be read, cuts the connection with a line in the log.
+    pub fn write_file(&self, file: File, offset: u64, length: u64) -> Result<(), Gone> {
+        let part = FilePart {
+            file: Arc::new(file),
+            offset,
+            left: length,
+        };
+        self.add(length == 0, |outgoing| outgoing.push_file(part))
+    }
+
+    fn add(&self, is_empty: bool, push: impl FnOnce(&mut Outgoing)) -> Result<(), Gone> {
         let mut state = self.core.lock();
         if state.outgoing.end != End::Open || !state.began_streaming() {
             return Err(Gone);
@@ -72,10 +90,10 @@ impl Exchange {
         if state.closed {
             return Err(Gone);
         }
-        if piece.is_empty() {
+        if is_empty {
             return Ok(());
         }
-        state.outgoing.push(piece);
+        push(&mut state.outgoing);
         drop(state);
         self.core.connection.wake();
         Ok(())
@@ -98,13 +116,24 @@ impl Exchange {
     /// Is the next [`write`](Exchange::write) welcome? `true`: fewer than `response_high_water` bytes wait, or the client is
     /// gone and the next write says so. `false`: [`Handoff::wake`](crate::Handoff::wake) follows with `token`, once.
     pub fn wait_writable(&self, token: u64) -> bool {
-        let high_water = self.core.connection.settings().response_high_water;
         let mut state = self.core.lock();
-        if state.closed || !state.outgoing.is_full(high_water) {
-            return true;
+        let has_room = self.has_room(&state);
+        if !has_room {
+            state.outgoing.token = Some(token);
         }
-        state.outgoing.token = Some(token);
-        false
+        has_room
+    }
+
+    /// The same without a wake-up.
+    pub fn is_writable(&self) -> bool {
+        self.has_room(&self.core.lock())
+    }
+
+    fn has_room(&self, state: &State) -> bool {
+        state.closed
+            || !state
+                .outgoing
+                .is_full(self.core.connection.settings().response_high_water)
     }
 
     /// Cuts the connection: the response was begun and cannot be completed, and an honest end would tell the client

@@ -5,6 +5,8 @@
 //! that it comes in.
 
 use std::collections::VecDeque;
+use std::fs::File;
+use std::sync::Arc;
 
 use bytes::{Bytes, BytesMut};
 
@@ -134,26 +136,60 @@ impl Incoming {
 /// The response's body, towards the client.
 #[derive(Default)]
 pub(crate) struct Outgoing {
-    pieces: VecDeque<Bytes>,
+    pieces: VecDeque<Part>,
     buffered: usize,
+    files: usize,
     pub(crate) end: End<()>,
     pub(crate) token: Option<u64>,
+}
+
+/// A part of a response's body.
+pub(crate) enum Part {
+    Bytes(Bytes),
+    File(FilePart),
+}
+
+/// A stretch of a file that is still to be sent.
+pub(crate) struct FilePart {
+    pub(crate) file: Arc<File>,
+    pub(crate) offset: u64,
+    pub(crate) left: u64,
 }
 
 impl Outgoing {
     pub(crate) fn push(&mut self, piece: Bytes) {
         self.buffered += piece.len();
-        self.pieces.push_back(piece);
+        self.pieces.push_back(Part::Bytes(piece));
     }
 
-    pub(crate) fn pop(&mut self) -> Option<Bytes> {
+    pub(crate) fn push_file(&mut self, part: FilePart) {
+        self.files += 1;
+        self.pieces.push_back(Part::File(part));
+    }
+
+    /// The next piece of at most `block` bytes if it comes from a file; other pieces come as they were given.
+    pub(crate) fn pop(&mut self, block: u64) -> Option<Part> {
+        if let Some(Part::File(part)) = self.pieces.front_mut() {
+            let (file, offset) = (Arc::clone(&part.file), part.offset);
+            let left = part.left.min(block);
+            part.offset += left;
+            part.left -= left;
+            if part.left == 0 {
+                self.files -= 1;
+                self.pieces.pop_front();
+            }
+            return Some(Part::File(FilePart { file, offset, left }));
+        }
         let piece = self.pieces.pop_front()?;
-        self.buffered -= piece.len();
+        if let Part::Bytes(bytes) = &piece {
+            self.buffered -= bytes.len();
+        }
         Some(piece)
     }
 
+    /// A file takes all the room, however long it is: whoever waits for room behind it waits until it was sent.
     pub(crate) fn is_full(&self, high_water: usize) -> bool {
-        self.buffered >= high_water
+        self.buffered >= high_water || self.files > 0
     }
 
     /// All was taken and nothing more will come.

@@ -9,7 +9,7 @@
 //! The files in the order in which a connection meets them: `listen` (accept, and when not to), `peer` (the socket and
 //! who is at the other end), `framing` (a second opinion on where a message ends), `connection` (one task per
 //! connection), `deadline` (how long a client may take), `http` (the rules a request must keep), `exchange` (the way
-//! back), `flow` (the bodies it holds), `response` (what hyper writes), `upgrade` (the socket leaves), `drain` (the order in which everything ends). `front` holds them together, `bell` wakes
+//! back), `flow` (the bodies it holds), `response` (what hyper writes), `file` (what the kernel writes for it), `upgrade` (the socket leaves), `drain` (the order in which everything ends). `front` holds them together, `bell` wakes
 //! the thread, `settings`, `error` and `handoff` are what others see.
 
 #![forbid(unsafe_code)]
@@ -21,6 +21,7 @@ mod deadline;
 mod drain;
 mod error;
 mod exchange;
+mod file;
 mod flow;
 mod framing;
 mod front;

@@ -1,12 +1,13 @@
 //! The peer: the socket of one connection and who is at the other end.
 //!
-//! [`Peer`] is what hyper reads from and writes to. It lets every byte that arrives pass by [`Framing`](crate::framing) and
-//! notes when a write stands still; it changes nothing. One type serves TCP and UNIX sockets, so that hyper is compiled
+//! [`Peer`] is what hyper reads from and writes to. It lets every byte that arrives pass by [`Framing`](crate::framing),
+//! notes when a write stands still, and sends a file where hyper writes what stands for one (`file`). One type serves TCP and UNIX sockets, so that hyper is compiled
 //! once and the socket can be taken out again without a cast.
 
 use std::cell::RefCell;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
+use std::num::NonZeroUsize;
 use std::os::fd::OwnedFd;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -14,10 +15,13 @@ use std::task::{ready, Context, Poll};
 
 use fairlead_protocol::Address;
 use hyper::rt::ReadBufCursor;
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use socket2::SockRef;
+use tokio::io::{AsyncRead, AsyncWrite, Interest, ReadBuf};
 use tokio::net::{TcpStream, UnixStream};
 
 use crate::connection::Connection;
+use crate::file::{is_stand_in, Stretch};
+use crate::handoff::LogLevel;
 
 /// The most that one read takes. All connections share one such buffer, so an idle connection costs none.
 const READ_SIZE: usize = 64 * 1024;
@@ -59,6 +63,44 @@ impl Socket {
         }
     }
 
+    /// Sends at most `size` bytes of `stretch`, by sendfile(2) where the file system knows it.
+    fn poll_send_file(
+        &mut self,
+        cx: &mut Context<'_>,
+        stretch: &Stretch,
+        size: usize,
+    ) -> Poll<io::Result<usize>> {
+        loop {
+            let sent = match self {
+                Socket::Tcp(stream) => {
+                    ready!(stream.poll_write_ready(cx))?;
+                    stream.try_io(Interest::WRITABLE, || {
+                        send_file(&SockRef::from(&*stream), stretch, size)
+                    })
+                }
+                Socket::Unix(stream) => {
+                    ready!(stream.poll_write_ready(cx))?;
+                    stream.try_io(Interest::WRITABLE, || {
+                        send_file(&SockRef::from(&*stream), stretch, size)
+                    })
+                }
+            };
+            match sent {
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+                Err(error) if !is_the_clients(&error) => break,
+                other => return Poll::Ready(other),
+            }
+        }
+        // The file's trouble: some file systems know no sendfile, and reading tells better what is wrong with the others.
+        SCRATCH.with_borrow_mut(|scratch| {
+            let room = size.min(scratch.len());
+            match stretch.read(&mut scratch[..room])? {
+                0 => Poll::Ready(Ok(0)),
+                count => self.writer().poll_write(cx, &scratch[..count]),
+            }
+        })
+    }
+
     fn reader(&mut self) -> Pin<&mut (dyn AsyncRead + Send + Unpin)> {
         match self {
             Socket::Tcp(stream) => Pin::new(stream),
@@ -71,6 +113,15 @@ impl Socket {
             Socket::Tcp(stream) => Pin::new(stream),
             Socket::Unix(stream) => Pin::new(stream),
         }
+    }
+}
+
+fn send_file(socket: &SockRef<'_>, stretch: &Stretch, size: usize) -> io::Result<usize> {
+    let (offset, left) = stretch.rest();
+    let offset = usize::try_from(offset).map_err(io::Error::other)?;
+    match NonZeroUsize::new(size.min(left)) {
+        Some(size) => socket.sendfile(&*stretch.file, offset, Some(size)),
+        None => Ok(0),
     }
 }
 
@@ -108,6 +159,44 @@ impl Peer {
     fn note_write(&self, result: &Poll<io::Result<usize>>) {
         self.connection.wrote(result.is_pending());
     }
+
+    /// Sends at most `size` bytes of the file that is next.
+    fn poll_send_file(&mut self, cx: &mut Context<'_>, size: usize) -> Poll<io::Result<usize>> {
+        let Some(stretch) = self.connection.next_file() else {
+            return Poll::Ready(Err(io::Error::other("a file is to be sent, and there is none")));
+        };
+        let result = ready!(self.socket.poll_send_file(cx, &stretch, size));
+        let problem = match &result {
+            Ok(0) => "the file ended too early; it became shorter while it was sent".into(),
+            Ok(count) => {
+                if stretch.note_sent(*count) {
+                    self.connection.end_file();
+                }
+                return Poll::Ready(result);
+            }
+            Err(error) if is_the_clients(error) => return Poll::Ready(result),
+            Err(error) => format!("the file cannot be read: {error}"),
+        };
+        self.connection
+            .log(LogLevel::Error, format_args!("the response was cut: {problem}"));
+        Poll::Ready(Err(io::Error::other(problem)))
+    }
+}
+
+/// A socket's error and not a file's.
+fn is_the_clients(error: &io::Error) -> bool {
+    use io::ErrorKind as Kind;
+    matches!(
+        error.kind(),
+        Kind::BrokenPipe
+            | Kind::ConnectionReset
+            | Kind::ConnectionAborted
+            | Kind::NotConnected
+            | Kind::TimedOut
+            | Kind::HostUnreachable
+            | Kind::NetworkUnreachable
+            | Kind::NetworkDown
+    )
 }
 
 impl hyper::rt::Read for Peer {
@@ -130,10 +219,7 @@ impl hyper::rt::Read for Peer {
 
 impl hyper::rt::Write for Peer {
     fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
-        let peer = self.get_mut();
-        let result = peer.socket.writer().poll_write(cx, buf);
-        peer.note_write(&result);
-        result
+        self.poll_write_vectored(cx, &[io::IoSlice::new(buf)])
     }
 
     fn poll_write_vectored(
@@ -142,7 +228,17 @@ impl hyper::rt::Write for Peer {
         bufs: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
         let peer = self.get_mut();
-        let result = peer.socket.writer().poll_write_vectored(cx, bufs);
+        if peer.connection.trust().is_lost() {
+            return Poll::Ready(Err(io::Error::other(
+                "a stretch of a file was not sent in its place",
+            )));
+        }
+        let result = match bufs.iter().position(is_stand_in) {
+            Some(0) => peer.poll_send_file(cx, bufs[0].len()),
+            // What stands before the file first; hyper comes again with the rest.
+            Some(plain) => peer.socket.writer().poll_write_vectored(cx, &bufs[..plain]),
+            None => peer.socket.writer().poll_write_vectored(cx, bufs),
+        };
         peer.note_write(&result);
         result
     }

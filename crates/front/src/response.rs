@@ -11,7 +11,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
-use bytes::Bytes;
+use bytes::{Buf, Bytes};
 use fairlead_protocol::ResponseHead;
 use hyper::body::{Body, Frame, SizeHint};
 use hyper::ext::ReasonPhrase;
@@ -20,7 +20,8 @@ use hyper::{Response, StatusCode};
 
 use crate::connection::Connection;
 use crate::exchange::{Answer, Core};
-use crate::flow::End;
+use crate::file::{Block, Data, BLOCK};
+use crate::flow::{End, Part};
 use crate::handoff::LogLevel;
 
 /// The error that makes hyper close a connection in the middle of a response.
@@ -299,16 +300,16 @@ impl ResponseBody {
 }
 
 impl Body for ResponseBody {
-    type Data = Bytes;
+    type Data = Data;
     type Error = Cut;
 
-    fn poll_frame(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Cut>>> {
+    fn poll_frame(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Option<Result<Frame<Data>, Cut>>> {
         match self.get_mut() {
             ResponseBody::Whole { piece, .. } => Poll::Ready(
                 piece
                     .take()
                     .filter(|piece| !piece.is_empty())
-                    .map(|piece| Ok(Frame::data(piece))),
+                    .map(|piece| Ok(Frame::data(Data::Bytes(piece)))),
             ),
             ResponseBody::Streaming {
                 core,
@@ -317,7 +318,7 @@ impl Body for ResponseBody {
             } => {
                 let low_water = core.connection.settings().response_high_water;
                 let mut state = core.lock();
-                let Some(piece) = state.outgoing.pop() else {
+                let Some(part) = state.outgoing.pop(left.unwrap_or(u64::MAX).min(BLOCK as u64)) else {
                     return match state.outgoing.end {
                         End::Open => Poll::Pending,
                         End::Complete => Poll::Ready(None),
@@ -344,13 +345,17 @@ impl Body for ResponseBody {
                 };
                 drop(state);
                 *unflushed = true;
+                let data = match part {
+                    Part::Bytes(bytes) => Data::Bytes(bytes),
+                    Part::File(part) => Data::File(Block::of(part, &core.connection)),
+                };
                 if let Some(left) = left {
-                    *left = left.saturating_sub(piece.len() as u64);
+                    *left = left.saturating_sub(data.remaining() as u64);
                 }
                 if let Some(token) = token {
                     core.connection.handoff().wake(token);
                 }
-                Poll::Ready(Some(Ok(Frame::data(piece))))
+                Poll::Ready(Some(Ok(Frame::data(data))))
             }
         }
     }

@@ -20,6 +20,7 @@ from fairlead.apps.wsgi_response import Response
 from fairlead.apps.wsgi_unit import Tally, Unit, current_unit
 from fairlead.current import current
 from fairlead.errors import BodyFailed, ConnectionClosed, HandshakeRefused
+from fairlead.files import current_sender, stretch_of
 from fairlead.websocket import REQUEST_KEY
 
 __all__ = ["AccessLog", "ErrorLog", "Watch", "WsgiApplication", "WsgiCaller"]
@@ -83,10 +84,10 @@ class Watch(Protocol):
 
 
 class FileWrapper:
-    """`wsgi.file_wrapper`: iterates over a file in blocks, and closes it."""
+    """`wsgi.file_wrapper`: iterates over a file in blocks, and closes it. The server may send `file` in its own way."""
 
     def __init__(self, file: Any, block_size: int = 65536) -> None:
-        self._file = file
+        self.file = file
         self._block_size = block_size
         if hasattr(file, "close"):
             self.close = file.close
@@ -95,7 +96,7 @@ class FileWrapper:
         return self
 
     def __next__(self) -> bytes:
-        block: bytes = self._file.read(self._block_size)
+        block: bytes = self.file.read(self._block_size)
         if not block:
             raise StopIteration
         return block
@@ -153,6 +154,7 @@ class WsgiCaller:
         # Never taken back: the host runs each unit in a context of its own.
         current.set(request)
         response = Response(request, self._timeout_s, self._log.error)
+        current_sender.set(response)
         core = self._cores.popleft() if self._cores else None
         place = core or 0
         unit = Unit(request, response.start_response, place, self.tally.by_core[place], time.monotonic())
@@ -285,6 +287,8 @@ class WsgiCaller:
             response.whole(result[0])  # by far the most frequent result; the next line would do, more slowly
         elif isinstance(result, (list, tuple)) and all(isinstance(item, bytes) for item in result):
             response.whole(b"".join(result))
+        elif type(result) is FileWrapper and (stretch := stretch_of(result.file)) is not None:
+            response.whole_file(result.file, stretch)
         elif isinstance(result, Iterable):
             return result
         else:

@@ -15,8 +15,13 @@ from types import TracebackType
 from typing import Any, Callable, Union
 
 from fairlead._native import Request
+from fairlead.files import Stretch
 
 __all__ = ["Response"]
+
+#: Bytes up to which a file is read and sent in one step with the head, which costs less than a way of its own; and the
+#: kernel's own files (/sys) have fewer bytes than they say.
+_SMALL = 32768
 
 ExcInfo = Union[tuple[type[BaseException], BaseException, TracebackType], tuple[None, None, None]]
 
@@ -98,6 +103,36 @@ class Response:
             self._request.respond(self.status, self._reason, self._headers, body)
             self.began = True
             self.sent_bytes = len(body)
+
+    def whole_file(self, file: Any, stretch: Stretch) -> None:
+        """The result is what is left of a regular file: this stretch of it, which `file.read` would give."""
+        descriptor, offset, length = stretch
+        body: bytes | None = None
+        if length <= _SMALL:
+            body = file.read(length)
+            length = len(body)
+        given = next((value for name, value in self._headers if name.lower() == "content-length"), None)
+        if given is not None and given.isdecimal():
+            length = min(length, int(given))
+        elif given is None and not self.began and self.status not in (204, 304):
+            self._headers = [*self._headers, ("Content-Length", str(length))]
+        if body is not None:
+            self.whole(body)
+        else:
+            self.file(descriptor, offset, length)
+            self._request.finish()
+
+    def file(self, descriptor: int, offset: int, length: int) -> None:
+        """Send a stretch of a regular file, and return when it was handed on. Raises OSError('write error')."""
+        if self._request.session is not None:
+            raise OSError("write error")
+        try:
+            self._begin()
+            if length:
+                self._request.write_file(descriptor, offset, length, self._timeout_s)
+                self.sent_bytes += length
+        except OSError as error:
+            raise OSError("write error") from error
 
     def pieces(
         self, result: Iterable[Any], is_websocket: Callable[[], bool], after_item: Callable[[], object] | None

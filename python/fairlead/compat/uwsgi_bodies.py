@@ -1,15 +1,15 @@
-"""The part of the `uwsgi` module that moves whole bodies: `chunked_read` and its twin (compatibility spec §1.4).
+"""The part of the `uwsgi` module that moves bodies: `chunked_read`, its twin, and `sendfile` (compatibility spec §1.4).
 
-The bodies are the engine's: it decodes every chunked body, so these calls and `wsgi.input` read from one place and may
-be mixed. Beyond uWSGI: a chunk larger than `--chunked-input-limit` comes in pieces of the limit instead of failing, and
-a body that has a length comes as it arrives.
+A request's body is the engine's: it decodes every chunked body, so these calls and `wsgi.input` read from one place and
+may be mixed. Beyond uWSGI: a chunk larger than `--chunked-input-limit` comes in pieces of the limit instead of failing,
+and a body that has a length comes as it arrives.
 """
 
 from __future__ import annotations
 
 from typing import Any, NoReturn
 
-from fairlead import Request, current_request
+from fairlead import Request, current_request, send_file
 
 __all__ = ["configure", "names"]
 
@@ -28,7 +28,7 @@ def configure(timeout_s: float, limit: int) -> None:
 
 def names() -> dict[str, Any]:
     """The functions, by their names in the module."""
-    return {"chunked_read": chunked_read, "chunked_read_nb": chunked_read_nb}
+    return {"chunked_read": chunked_read, "chunked_read_nb": chunked_read_nb, "sendfile": sendfile}
 
 
 def chunked_read(timeout: int = 0) -> bytes:
@@ -49,6 +49,21 @@ def chunked_read_nb() -> bytes | None:
         return _running().read_chunk_nowait(_limit)
     except OSError as error:
         _fail(error)
+
+
+def sendfile(what: Any, chunk: int = 0, pos: int = 0, size: int = 0, /) -> bool | None:
+    """Send a file (a path, or an open one) as the next part of the body, from `pos`, all of it when `size` is 0.
+    `chunk` means nothing here. True; None when it cannot be opened or sent, or is empty."""
+    for number in (chunk, pos, size):
+        if not isinstance(number, int):
+            raise TypeError(f"'{type(number).__name__}' object cannot be interpreted as an integer")
+    _running()
+    if not isinstance(what, (str, bytes, int)) and not hasattr(what, "fileno"):
+        raise TypeError("argument must be an int, or have a fileno() method.")
+    try:
+        return True if send_file(what, max(0, pos), size if size > 0 else None) else None
+    except OSError:
+        return None
 
 
 def _running() -> Request:
