@@ -12,7 +12,7 @@ from collections.abc import Callable
 import pytest
 from clients import Visitor
 from support.hosts import Host
-from support.libraries import SITES
+from support.libraries import APPS, SITES, start_library
 from support.raw_client import RawClient
 from support.server import TIMEOUT_S, Server
 from websockets.exceptions import ConnectionClosed
@@ -89,6 +89,12 @@ def test_bytes_stay_bytes_by_fairleads_own_api(visitor: Visitor) -> None:
         ws.recv(TIMEOUT_S)
         ws.send(b"\x00\xff")
         assert ws.recv(TIMEOUT_S) == b"\x00\xff"
+
+
+def test_a_project_is_found_on_the_module_path_too() -> None:
+    project = str(APPS / "django_site")
+    with start_library("..", "--pythonpath", project, "--module", "mysite.wsgi", "--threads", "2") as site:
+        assert "<h1>Hello stranger</h1>" in Visitor(site).load().text
 
 
 # -- how a view ends: the framework wants to answer what is no request any more

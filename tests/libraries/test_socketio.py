@@ -18,8 +18,9 @@ from typing import Any
 
 import pytest
 from clients import Guest, Refused
-from support.libraries import SOCKETIO, SOCKETIO_DRIVERS
+from support.libraries import SOCKETIO, SOCKETIO_DRIVERS, start_library
 from support.raw_client import RawClient
+from support.redis_server import RedisServer
 from support.server import TIMEOUT_S, Server
 
 ANY_WAY = pytest.mark.parametrize("transports", [("websocket",), ("polling", "websocket"), ("polling",)], ids="+".join)
@@ -165,6 +166,28 @@ def test_fifty_clients_at_once(server: Server, room: str) -> None:
         guests[0].emit("say", room, b"\x00to all of you")
         for guest in guests:
             assert guest.hear() == ("said", b"\x00to all of you")
+
+
+# -- several processes, which Redis ties together
+
+
+def test_a_room_spans_processes(room: str) -> None:
+    with RedisServer() as redis, contextlib.ExitStack() as stack:
+        options = (*SOCKETIO["python-socketio"], "--gevent-monkey-patch", "--processes", "2")
+        server = stack.enter_context(start_library(".", *options, environ={"MESSAGE_QUEUE": f"unix://{redis.socket}"}))
+        guests, processes = [], set()
+        while len(processes) < 2:
+            assert len(guests) < 50, "one process has taken them all"
+            guests.append(stack.enter_context(Guest(server, "websocket")))
+            processes.add(guests[-1].call("process"))
+        for guest in guests:
+            guest.call("enter", room)
+        while redis.client.pubsub_numsub("socketio") != [("socketio", 2)]:
+            guests[0].call("process")  # a process listens to the others soon after its first client has come
+        for words in ("hello", b"\x00hello"):
+            guests[0].emit("say", room, words)
+            for guest in guests:
+                assert guest.hear() == ("said", words)
 
 
 # -- Engine.IO's own pings, spoken packet by packet

@@ -17,10 +17,18 @@ SITES = {
     "bottle": ("bottle_site", "--wsgi-file", "app.py", "--callable", "app"),
 }
 
-#: The same rooms by each library of Socket.IO, and the two ways that its driver has.
+#: The same rooms by each library of Socket.IO, one of them with gevent's patches, and the two ways of its driver.
 SOCKETIO = {
     "python-socketio": ("--wsgi-file", "socketio_rooms.py", "--gevent", "200"),
-    "flask-socketio": ("--wsgi-file", "flask_socketio_rooms.py", "--callable", "app", "--gevent", "200"),
+    "flask-socketio": (
+        "--wsgi-file",
+        "flask_socketio_rooms.py",
+        "--callable",
+        "app",
+        "--gevent",
+        "200",
+        "--gevent-monkey-patch",
+    ),
 }
 SOCKETIO_DRIVERS = ("contexts", "events")
 

@@ -4,7 +4,11 @@
 
 CLIENT_JS names the browser's half, socket.io.min.js of the npm package socket.io-client. DRIVER=events takes the
 driver's other way, for uWSGI before 2.1: without request contexts only the request's own greenlet may send, so messages
-go through a queue. The driver decides when it is imported.
+go through a queue. The driver looks at the module with each connection.
+
+With several processes the rooms need a message queue, and gevent's patches for it; MESSAGE_QUEUE is its address:
+
+    MESSAGE_QUEUE=redis:// fairlead … --gevent 1000 --gevent-monkey-patch --processes 4
 """
 
 import os
@@ -19,6 +23,7 @@ import socketio
 
 sio = socketio.Server(
     async_mode="gevent_uwsgi",
+    client_manager=socketio.RedisManager(os.environ["MESSAGE_QUEUE"]) if "MESSAGE_QUEUE" in os.environ else None,
     ping_interval=float(os.environ.get("PING_INTERVAL", "25")),
     ping_timeout=float(os.environ.get("PING_TIMEOUT", "20")),
 )
@@ -70,6 +75,12 @@ def echo(sid, words):
 def ask(sid, question):
     """The acknowledgement holds the client's own acknowledgement."""
     return sio.call("question", question, to=sid)
+
+
+@sio.event
+def process(sid):
+    """Which of the processes serves this client."""
+    return os.getpid()
 
 
 @sio.event
