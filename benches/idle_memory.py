@@ -38,6 +38,8 @@ MODELS = {
     "gevent": (("--gevent", SLOTS), "echo_uwsgi.py"),
     "asyncio": (("--asyncio", SLOTS, "--asyncio-loop", "asyncio"), "echo_uwsgi.py"),
     "uvloop": (("--asyncio", SLOTS, "--asyncio-loop", "uvloop"), "echo_uwsgi.py"),
+    "coroutines": (("--asyncio", SLOTS, "--asyncio-loop", "asyncio"), "echo_async.py"),
+    "coroutines-uvloop": (("--asyncio", SLOTS, "--asyncio-loop", "uvloop"), "echo_async.py"),
 }
 
 MESSAGE = os.urandom(64)
