@@ -8,11 +8,11 @@ when this module is imported, before any library is.
 from __future__ import annotations
 
 import contextlib
-from _thread import allocate_lock, get_native_id, start_new_thread
+from _thread import allocate_lock, get_ident, get_native_id, start_new_thread
 from select import select
 from typing import Callable
 
-__all__ = ["Latch", "allocate_lock", "start_thread", "wait_readable"]
+__all__ = ["Latch", "allocate_lock", "get_ident", "start_thread", "wait_readable"]
 
 
 def start_thread(work: Callable[[], object], name: str) -> None:

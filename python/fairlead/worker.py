@@ -18,6 +18,7 @@ from typing import Any
 
 from fairlead import hosts
 from fairlead._native import Engine
+from fairlead.absences import AbsenceLog
 from fairlead.apps.wsgi import FileWrapper, WsgiCaller
 from fairlead.compat import uwsgi as uwsgi_compat
 from fairlead.compat import uwsgi_bodies
@@ -28,7 +29,7 @@ from fairlead.figures import REPORT_EVERY_S
 from fairlead.hosts.contract import Host
 from fairlead.loading import load_application
 from fairlead.logs import AccessLog, Log
-from fairlead.os_threads import Latch, start_thread
+from fairlead.os_threads import Latch, get_ident, start_thread
 from fairlead.settings import Settings
 from fairlead.websocket import configure
 from fairlead.worker_control import Control
@@ -109,8 +110,9 @@ class Worker:
         self._services.host_is_made(caller, host, lambda: engine.busy()[0])
         _call_hook(uwsgi, "post_fork_hook", self._log)
         self._control.hand_over()
+        absences = AbsenceLog(self._log, get_ident(), engine.host_is_away)
         for name, work in (
-            ("fairlead-log", lambda: self._write_engine_log(engine)),
+            ("fairlead-log", lambda: self._write_engine_log(engine, absences)),
             ("fairlead-control", lambda: self._obey(engine, host)),
         ):
             start_thread(work, name)
@@ -210,11 +212,15 @@ class Worker:
             self._reported = told
             self._control.tell(event="stats", **figures)
 
-    def _write_engine_log(self, engine: Engine) -> None:
+    def _write_engine_log(self, engine: Engine, absences: AbsenceLog) -> None:
         while not self._ended.is_set():
-            line = engine.wait_log(3600.0)
-            if line is not None:
-                self._log.write(*line)
+            level, text = engine.wait_log(3600.0) or ("", "")
+            if level == "away":
+                absences.away(float(text))
+            elif level == "back":
+                absences.back(float(text))
+            elif level:
+                self._log.write(level, text)
 
     def _obey(self, engine: Engine, host: Host) -> None:
         """The control thread: the master's commands, or its end; and the figures for it in between."""

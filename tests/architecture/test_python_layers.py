@@ -18,7 +18,7 @@ LADDER = (
     ("worker_services",),
     ("figures", "harakiri"),
     ("listeners", "worker_process", "reloading", "loading", "hosts", "hosts.*", "apps", "apps.*", "compat", "compat.*"),
-    ("hosts.contract", "worker_control", "compat.uwsgi_arguments"),
+    ("hosts.contract", "worker_control", "compat.uwsgi_arguments", "absences"),
     ("compat.uwsgi_contract",),
     ("compat.uwsgi_async",),
     ("",),  # fairlead/__init__.py: the public names

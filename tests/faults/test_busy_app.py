@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import re
 import select
 import time
 
+import pytest
 from faults.machine import BEHAVIOURS, echo
 from support.raw_client import CLOSE, PING, PONG, TEXT
 
@@ -60,3 +62,42 @@ def test_a_close_is_answered_while_an_app_computes(start, upgrade):
     quiet.send_close(1000)
     assert quiet.read_frame().opcode == CLOSE
     assert time.monotonic() - began < BUSY_S * 0.9
+
+
+@pytest.mark.parametrize("path", ["/busy", "/blocking"])
+def test_the_log_names_the_request_that_blocked_its_worker_and_says_how_long(start, upgrade, host, path):
+    server = start(BEHAVIOURS)
+    quiet, busy = upgrade(server, "/echo"), upgrade(server, path)
+    echo(quiet)
+    began = time.monotonic()
+    busy.send_text(str(BUSY_S))
+    quiet.send_text("is anybody there?")
+    assert busy.read_data() == (TEXT, b"done", True)
+    took = time.monotonic() - began
+    quiet.read_data()
+    if host.name == "threads":
+        busy.close_in_order()
+        busy.close()
+        quiet.close()
+        server.stop()  # to its last line
+        assert not [line for line in server.lines if "blocked" in line], "a thread blocks nobody but itself"
+        return
+    line = server.wait_for_line(r"(\S+) (\S+): the application blocked its worker for ([\d.]+) s at (.*); other")
+    peer, label, seconds, place = line.groups()
+    host_name, port = busy.socket.getsockname()
+    assert (peer, label) == (f"{host_name}:{port}", path)
+    assert BUSY_S * 0.8 < float(seconds) < took * 1.2, f"it took {took} s"
+    file = re.escape(str(BEHAVIOURS))
+    assert re.fullmatch(rf"{file}:\d+ \(application\), in {file}:\d+ \({path[1:]}\)", place), place
+
+
+def test_a_short_wait_is_no_reason_for_a_line(start, upgrade):
+    server = start(BEHAVIOURS)
+    busy = upgrade(server, "/busy")
+    for _ in range(3):
+        busy.send_text("0.3")
+        assert busy.read_data() == (TEXT, b"done", True)
+    busy.close_in_order()
+    busy.close()
+    server.stop()  # to its last line
+    assert not [line for line in server.lines if "blocked" in line]

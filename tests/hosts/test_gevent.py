@@ -8,6 +8,7 @@ from __future__ import annotations
 import http.server
 import signal
 import threading
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -68,6 +69,24 @@ def test_units_that_sleep_let_the_others_run(server: Server, upgrade: Callable[.
         quick.send_text(str(number))
         assert quick.read_data().payload == str(number).encode()
     assert slow.read_data() == Frame(TEXT, b"0.5")
+
+
+def test_the_log_names_who_blocks_the_hub_outside_the_engines_turns(
+    server: Server, upgrade: Callable[..., RawClient]
+) -> None:
+    since = server.mark()
+    busy, quiet = upgrade(server, "/computes"), upgrade(server, "/echo")
+    began = time.monotonic()
+    busy.send_text("2.0")
+    assert busy.read_data().payload == b"begun", "what was sent before leaves at once"
+    quiet.send_text("is anybody there?")
+    assert busy.read_data().payload == b"2.0"
+    took = time.monotonic() - began
+    quiet.read_data()
+    line = server.wait_for_line(
+        r" /computes: the application blocked its worker for ([\d.]+) s at .*\(computes\)", since
+    )
+    assert 1.6 < float(line[1]) < took * 1.2, f"it took {took} s"
 
 
 def test_a_queue_joins_two_requests(server: Server, upgrade: Callable[..., RawClient], token: str) -> None:

@@ -7,7 +7,8 @@ use std::time::Duration;
 
 use fairlead_engine as fl;
 use fl::{
-    CloseCode, Delivery, FrontSettings, Limits, Listener, LogLevel, OriginPolicy, SessionSettings, Timing,
+    Absence, CloseCode, Delivery, FrontSettings, Limits, Listener, LogLevel, OriginPolicy, SessionSettings,
+    Timing,
 };
 use pyo3::exceptions::PyRuntimeError;
 use pyo3::prelude::*;
@@ -24,7 +25,13 @@ const LOG_LINES: usize = 1024;
 #[pyclass(frozen, module = "fairlead._engine")]
 pub(crate) struct Engine {
     engine: Arc<fl::Engine>,
-    log: Mutex<Receiver<(LogLevel, String)>>,
+    log: Mutex<Receiver<Entry>>,
+}
+
+/// What waits for Python's log thread.
+enum Entry {
+    Line(LogLevel, String),
+    Absence(Absence),
 }
 
 impl Engine {
@@ -61,6 +68,7 @@ impl Engine {
         extra_headers: Vec<(String, String)>,
     ) -> PyResult<Self> {
         let (write, read) = sync_channel(LOG_LINES);
+        let write_absence = write.clone();
         let settings = fl::Settings {
             session: SessionSettings {
                 limits: Limits::for_messages_up_to(max_message),
@@ -91,7 +99,10 @@ impl Engine {
             extra_headers,
             log: Arc::new(move |level, line| {
                 // A full queue drops the line: the sink must not block the loop.
-                let _ = write.try_send((level, line.to_owned()));
+                let _ = write.try_send(Entry::Line(level, line.to_owned()));
+            }),
+            absence: Arc::new(move |absence| {
+                let _ = write_absence.try_send(Entry::Absence(absence));
             }),
             ..fl::Settings::default()
         };
@@ -124,7 +135,8 @@ impl Engine {
     }
 
     /// Blocks until there is a log line: `(level, text)`, level being "debug", "info", "warning" or "error"; `None`
-    /// after `timeout` seconds.
+    /// after `timeout` seconds. Level "away" or "back": the host's thread has stayed away from the loop for `text`
+    /// seconds, and is away still, or has come back.
     fn wait_log(&self, py: Python<'_>, timeout: f64) -> PyResult<Option<(&'static str, String)>> {
         let limit = seconds(timeout)?;
         let line = py.detach(|| {
@@ -132,7 +144,11 @@ impl Engine {
             log.recv_timeout(limit)
         });
         match line {
-            Ok((level, text)) => Ok(Some((level_name(level), text))),
+            Ok(Entry::Line(level, text)) => Ok(Some((level_name(level), text))),
+            Ok(Entry::Absence(Absence::Lasts(so_far))) => {
+                Ok(Some(("away", so_far.as_secs_f64().to_string())))
+            }
+            Ok(Entry::Absence(Absence::Ended(after))) => Ok(Some(("back", after.as_secs_f64().to_string()))),
             Err(RecvTimeoutError::Timeout) => Ok(None),
             Err(RecvTimeoutError::Disconnected) => Err(PyRuntimeError::new_err("the engine is gone")),
         }
@@ -163,6 +179,11 @@ impl Engine {
         let deadline: Duration = seconds(deadline)?;
         py.detach(|| self.engine.stop(deadline));
         Ok(())
+    }
+
+    /// True while the host's thread is away from the loop.
+    fn host_is_away(&self) -> bool {
+        self.engine.host_is_away()
     }
 
     /// All counters, by name.

@@ -80,6 +80,7 @@ impl Engine {
                     front.let_go();
                 }
             }),
+            on_absence: settings.absence,
             wake_thread: Arc::new(move |token| parked.wake(token)),
             journal: Arc::new(move |label, closure| journal(&log, label, closure)),
             ..WorkerSettings::default()
@@ -243,6 +244,12 @@ impl Engine {
     /// No more requests for threads that wait in [`Engine::wait_request`]; they get `None`.
     pub fn dismiss(&self) {
         self.hall.desk.close();
+    }
+
+    /// True while the host's thread is away from [`Engine::poll`], and the loop thread stands in for it. Means nothing with
+    /// [`Delivery::Threads`].
+    pub fn host_is_away(&self) -> bool {
+        self.hall.worker.loop_thread_drives()
     }
 
     /// A snapshot of the counters.

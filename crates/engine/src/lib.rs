@@ -3,8 +3,8 @@
 //! # The API boundary
 //! A binding builds [`Settings`], starts an [`Engine`] on listeners, and polls: [`Engine::poll`] for hosts whose one
 //! thread runs many units, [`Engine::wait_request`] for hosts with a thread per unit. It gets [`Event`]s and gives
-//! commands to [`Request`]s and [`Connection`]s. The engine never calls into a language; the one thing it calls is the
-//! log sink of the settings, which must only write.
+//! commands to [`Request`]s and [`Connection`]s. The engine never calls into a language; all it calls are the sinks of
+//! the settings, for the log and for absences, which must only note what they are told.
 //!
 //! Absent on purpose: any language, any parsing of configuration, any knowledge of how units are scheduled.
 
@@ -22,6 +22,8 @@ pub use fairlead_protocol::{
     is_utf8, Address, CloseCode, ClosedBy, Closure, Counters, HandshakeError, Limits, Lost, MessageKind,
     OriginPolicy, Request as Head, ResponseHead, Scheme, SessionSettings, Timing, UsageError, Version,
 };
-pub use fairlead_worker::{Connection, Interest, Received, Sent, Token, Waiting, Watch, WorkerSettings};
+pub use fairlead_worker::{
+    Absence, Connection, Interest, Received, Sent, Token, Waiting, Watch, WorkerSettings,
+};
 pub use request::{AcceptError, Gone, Request};
-pub use settings::{Delivery, LogSink, Settings};
+pub use settings::{AbsenceSink, Delivery, LogSink, Settings};

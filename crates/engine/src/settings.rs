@@ -4,9 +4,13 @@ use std::sync::Arc;
 
 use fairlead_front::{FrontSettings, LogLevel};
 use fairlead_protocol::{OriginPolicy, SessionSettings};
+use fairlead_worker::Absence;
 
 /// Where log lines go. Called from any thread, possibly with a connection locked: it writes the line and returns.
 pub type LogSink = Arc<dyn Fn(LogLevel, &str) + Send + Sync>;
+
+/// Where it is told that all units wait for one. Called by the loop thread: it notes that and returns.
+pub type AbsenceSink = Arc<dyn Fn(Absence) + Send + Sync>;
 
 /// How the host takes its requests.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -40,6 +44,8 @@ pub struct Settings {
     pub extra_headers: Vec<(String, String)>,
     /// The log.
     pub log: LogSink,
+    /// With [`Delivery::Loop`]: told when the host's thread has stayed away from [`crate::Engine::poll`] for a second.
+    pub absence: AbsenceSink,
 }
 
 impl Default for Settings {
@@ -54,6 +60,7 @@ impl Default for Settings {
             outbox_high: 256 * 1024,
             extra_headers: Vec::new(),
             log: Arc::new(|_, _| {}),
+            absence: Arc::new(|_| {}),
         }
     }
 }

@@ -12,6 +12,7 @@ use std::time::Duration;
 
 use fairlead_protocol::{CloseCode, Closure, SessionSettings, Time};
 
+use crate::absence::Absence;
 use crate::connection::Connection;
 use crate::poller::{Bell, Poller};
 use crate::watch::Watches;
@@ -50,6 +51,12 @@ pub struct WorkerSettings {
     /// Called when the loop thread takes the seat, because nobody has driven for a while: what the driver would have
     /// done at its next turn and others wait for. It must not block.
     pub on_takeover: Arc<dyn Fn() + Send + Sync>,
+    /// `on_absence` is told when no app thread has driven for this long. 1 s: long beyond a slow request of a busy worker,
+    /// and soon enough for somebody who wonders why nothing answers.
+    pub absence_after: Duration,
+    /// Told, by the loop thread and with the seat held, that all units wait for one of the app's; it may note that,
+    /// nothing else. Never where threads read.
+    pub on_absence: Arc<dyn Fn(Absence) + Send + Sync>,
     /// Told of each event whose token carries [`THREAD_TOKEN`]; as `journal`, it runs with a connection locked.
     pub wake_thread: Arc<dyn Fn(Token) + Send + Sync>,
     /// Told of each connection that ends: its label and its closure. Runs on the driver's thread, with the
@@ -67,6 +74,8 @@ impl Default for WorkerSettings {
             takeover_after: Duration::from_millis(2),
             threads_read: false,
             on_takeover: Arc::new(|| {}),
+            absence_after: Duration::from_secs(1),
+            on_absence: Arc::new(|_| {}),
             wake_thread: Arc::new(|_| {}),
             journal: Arc::new(|_, _| {}),
         }

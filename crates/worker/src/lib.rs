@@ -20,6 +20,7 @@
 
 #![forbid(unsafe_code)]
 
+mod absence;
 mod connection;
 mod direct;
 mod doorbell;
@@ -42,6 +43,7 @@ use std::time::Duration;
 
 use fairlead_protocol::{CloseCode, Time};
 
+pub use absence::Absence;
 pub use connection::{Connection, Received, Sent, Waiting};
 pub use doorbell::Doorbell;
 pub use inbox::{Event, Journal, WorkerSettings};

@@ -19,6 +19,7 @@ use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, TryLockError};
 use std::thread::{JoinHandle, Thread};
 use std::time::Duration;
 
+use crate::absence;
 use crate::inbox::Shared;
 use crate::poller::Bell;
 use crate::reactor::Reactor;
@@ -136,7 +137,7 @@ impl Seat {
         let mut unchanged_waits = 0;
         while !self.is_stopped() {
             if shared.settings.threads_read {
-                self.drive_as_loop(shared);
+                self.drive_as_loop(shared, None);
                 continue;
             }
             std::thread::park_timeout(shared.settings.takeover_after);
@@ -162,7 +163,7 @@ impl Seat {
                 // In this order: who sees the flag unset does something before the takeover, and is told of it.
                 self.loop_drives.store(true, Ordering::SeqCst);
                 (shared.settings.on_takeover)();
-                self.drive_as_loop(shared);
+                self.stand_in(shared);
                 self.loop_drives.store(false, Ordering::SeqCst);
                 seen = self.app_turns.load(Ordering::Relaxed);
             }
@@ -196,11 +197,30 @@ impl Seat {
         true
     }
 
-    fn drive_as_loop(&self, shared: &Shared) {
+    /// Drives until the app comes back, and tells if that takes long.
+    fn stand_in(&self, shared: &Shared) {
+        let settings = &shared.settings;
+        let mut absence = absence::Watch::since(shared.poller.now(), settings.absence_after);
+        self.drive_as_loop(shared, Some(&mut absence));
+        if let Some(ended) = absence.end(shared.poller.now()) {
+            (settings.on_absence)(ended);
+        }
+    }
+
+    fn drive_as_loop(&self, shared: &Shared, mut absence: Option<&mut absence::Watch>) {
         let mut reactor = self.reactor.lock().unwrap_or_else(PoisonError::into_inner);
         while !self.wanted.load(Ordering::SeqCst) && !self.is_stopped() {
-            reactor.turn(shared, None, false);
+            let limit = absence
+                .as_ref()
+                .map(|absence| absence.quiet_for(shared.poller.now()));
+            reactor.turn(shared, limit, false);
             shared.call_host();
+            if let Some(lasts) = absence
+                .as_mut()
+                .and_then(|absence| absence.look(shared.poller.now()))
+            {
+                (shared.settings.on_absence)(lasts);
+            }
         }
         drop(reactor);
         // The lock is not fair: let the thread that wants it have it before we may come back.

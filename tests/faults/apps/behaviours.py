@@ -3,6 +3,7 @@
 import gc
 import json
 import os
+import select
 import sys
 import threading
 import time
@@ -93,6 +94,14 @@ def busy(environ, start_response):
             end = time.monotonic() + float(message)
             while time.monotonic() < end:
                 pass
+            ws.send("done")
+
+
+def blocking(environ, start_response):
+    """The same in a call of the system that no host knows, and that lets go of the interpreter."""
+    with websocket(environ) as ws:
+        for message in ws:
+            select.select([], [], [], float(message))
             ws.send("done")
 
 

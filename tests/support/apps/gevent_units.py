@@ -65,6 +65,18 @@ def sleeps(environ, start_response):
         uwsgi.websocket_send(message)
 
 
+def computes(environ, start_response):
+    """Blocks the hub after a wait in a call of gevent's, so not in a turn of the engine."""
+    uwsgi.websocket_handshake()
+    message = uwsgi.websocket_recv()
+    gevent.sleep(0.01)
+    uwsgi.websocket_send("begun")
+    end = time.perf_counter() + float(message)
+    while time.perf_counter() < end:
+        pass
+    uwsgi.websocket_send(message)
+
+
 def post(environ, start_response):
     """A plain request that puts something into the queue of a WebSocket's unit."""
     MAIL[token_of(environ)].put(argument(environ))

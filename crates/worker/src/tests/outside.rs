@@ -12,7 +12,7 @@ use rustix::event::{poll, PollFd, PollFlags, Timespec};
 
 use super::support::*;
 use crate::poller::Interest;
-use crate::{Connection, Event, Received, Sent, Worker};
+use crate::{Absence, Connection, Event, Received, Sent, Worker, WorkerSettings};
 
 const LONG: Duration = Duration::from_secs(20);
 const READ: Interest = Interest {
@@ -186,6 +186,36 @@ fn an_app_that_computes_in_a_turn_loses_no_peer_and_keeps_no_answer() {
         let mut message = [0u8; 3];
         client.read_exact(&mut message).unwrap();
         assert_eq!(message, [0x82, 1, round]);
+    }
+}
+
+#[test]
+fn an_app_that_stays_away_for_long_is_told_of_and_so_is_its_return() {
+    let (tell, told) = std::sync::mpsc::channel();
+    let worker = Worker::start(WorkerSettings {
+        absence_after: Duration::from_millis(50),
+        on_absence: Arc::new(move |absence| tell.send(absence).unwrap()),
+        ..settings()
+    })
+    .unwrap();
+    for is_outside in [false, true] {
+        let mut events = Vec::new();
+        let began = Instant::now();
+        worker.drive(&mut events, Some(Duration::ZERO));
+        if is_outside {
+            // Left, and something is ready that it does not come for.
+            worker.leave_to_foreign_loop();
+            worker.ring();
+        }
+        let Absence::Lasts(so_far) = told.recv_timeout(LONG).unwrap() else {
+            panic!("it came back before it was told to be away");
+        };
+        assert!(so_far >= Duration::from_millis(50) && so_far <= began.elapsed());
+        worker.drive(&mut events, Some(Duration::ZERO));
+        let Absence::Ended(after) = told.recv_timeout(LONG).unwrap() else {
+            panic!("it was away once and is told of twice");
+        };
+        assert!(after >= so_far && after <= began.elapsed());
     }
 }
 
