@@ -9,12 +9,14 @@ from __future__ import annotations
 import threading
 from collections.abc import Iterable
 from concurrent.futures.thread import _worker as _pool_worker
-from contextvars import Context, ContextVar
-from typing import Any, Callable
+from contextvars import Context, ContextVar, copy_context
+from typing import Any, Callable, TypeVar
 
 from fairlead._native import CurrentSession, Request
 
-__all__ = ["current", "current_request", "current_session", "inherit_from"]
+__all__ = ["current", "current_request", "current_session", "inherit_from", "inherited"]
+
+T = TypeVar("T")
 
 #: The request that the running unit serves. A context variable, so that each greenlet and thread has its own.
 current: ContextVar[Request | None] = ContextVar("fairlead.request", default=None)
@@ -59,23 +61,24 @@ _start = threading.Thread.start
 
 
 def _start_remembering(thread: threading.Thread) -> None:
-    if getattr(thread, "_target", None) is _pool_worker:
-        # It serves whoever comes, so it belongs to nobody; where threads are greenlets, not to its ancestors either.
-        thread.__dict__["fairlead_request"] = None
-    elif (request := current.get()) is not None:
-        thread.__dict__["fairlead_request"] = request
+    # A pool's threads serve whoever comes, so they belong to nobody.
+    if current.get() is not None and getattr(thread, "_target", None) is not _pool_worker:
+        thread.__dict__["fairlead_context"] = copy_context()
     _start(thread)
 
 
+def inherited(variable: ContextVar[T]) -> T | None:
+    """The value that a variable has in the unit that has started this thread or greenlet, if that unit goes on."""
+    remembered = threading.current_thread().__dict__.get("fairlead_context")
+    for context in _ancestors() if remembered is None else (remembered, *_ancestors()):
+        request = context.get(current)
+        if request is not None and not request.is_complete:
+            return context.get(variable)
+    return None
+
+
 def _inherited() -> Request | None:
-    """The request of the unit that has started this thread or greenlet, if that goes on."""
-    found: Request | None
-    own = threading.current_thread().__dict__
-    if "fairlead_request" in own:
-        found = own["fairlead_request"]
-    else:
-        found = next((request for context in _ancestors() if (request := context.get(current)) is not None), None)
-    if found is None or found.is_complete:
-        return None
-    current.set(found)  # the next call finds it at once
+    found = inherited(current)
+    if found is not None:
+        current.set(found)  # the next call finds it at once
     return found

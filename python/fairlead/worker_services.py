@@ -13,6 +13,7 @@ from typing import Any, Callable
 
 from fairlead.apps.wsgi import WsgiCaller
 from fairlead.apps.wsgi_unit import Unit, current_unit
+from fairlead.current import inherited
 from fairlead.figures import memory, row_of
 from fairlead.harakiri import Deadlines
 from fairlead.hosts.contract import Host
@@ -97,7 +98,7 @@ class WorkerServices:
     # -- what applications call
 
     def unit(self) -> Unit | None:
-        return current_unit.get()
+        return current_unit.get() or inherited(current_unit)
 
     def log(self, text: str) -> None:
         self._log.info(text)

@@ -171,7 +171,7 @@ def test_the_environ_has_these_keys_of_these_types_and_no_others(
 
 def test_the_environ_of_a_worker_with_one_core_has_no_core_number(start: Callable[..., Server], host: Host) -> None:
     """Spec §9, row 11."""
-    slots = ("--async", "1") if "--async" in host.options else ("--threads", "1")
+    slots = host.with_slots(1)
     assert "uwsgi.core" not in keys_of(start("uwsgi_checklist.py", *slots))
 
 

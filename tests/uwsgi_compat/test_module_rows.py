@@ -124,7 +124,7 @@ def test_row_1_1_a_hook_that_raises_is_logged_and_the_worker_goes_on(
     app = tmp_path / "hooks.py"
     app.write_text(HOOKS.format(error=error))
     # One slot: it has to come back each time.
-    slots = ("--async", "1") if "--async" in host.options else ("--threads", "1")
+    slots = host.with_slots(1)
     server = start(str(app), *slots)
     for _ in range(3):
         assert get(server, "/").body == b"served"

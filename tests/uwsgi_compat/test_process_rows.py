@@ -47,7 +47,7 @@ def ask(server: Server, token: str) -> Callable[..., dict[str, Any]]:
 @pytest.fixture
 def narrow(start: Callable[..., Server], host: Host) -> Callable[..., Server]:
     """A server of its own with one slot per worker."""
-    slots = ("--async", "1") if "--async" in host.options else ("--threads", "1")
+    slots = host.with_slots(1)
     return lambda *options: start("uwsgi_process.py", *slots, *options)
 
 
@@ -236,7 +236,7 @@ def test_row_1_5_listen_queue_takes_the_number_of_a_listener(serve: Callable[...
 def test_row_1_5_listen_queue_counts_the_connections_that_wait(
     start: Callable[..., Server], host: Host, tmp_path: Path, upgrade: Callable[..., RawClient], kind: str
 ) -> None:
-    slots = ("--async", "1") if "--async" in host.options else ("--threads", "1")
+    slots = host.with_slots(1)
     address = "127.0.0.1:0" if kind == "tcp" else str(tmp_path / "socket")
     # The TCP listener comes first in both: it is the one that tells its port.
     listen = ("--http-socket", "127.0.0.1:0", "--http-socket", address)
