@@ -31,7 +31,7 @@ pub trait Handoff: Send + Sync + 'static {
     /// A request has arrived. Dropping `exchange` without an answer answers 500.
     fn request(&self, request: Request, exchange: Arc<Exchange>);
 
-    /// All requests that have arrived were passed on and the front is about to sleep. A receiver on another thread may leave
+    /// All requests that have arrived were passed on and the front is about to sleep, or to do something long. A receiver on another thread may leave
     /// it to this call to wake that thread, so that one wake-up serves a whole batch. Called often: be quick when there is
     /// nothing to do.
     fn turn_ended(&self) {}

@@ -5,11 +5,12 @@
 //! once and the socket can be taken out again without a cast.
 
 use std::cell::RefCell;
+use std::future::Future;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::num::NonZeroUsize;
 use std::os::fd::OwnedFd;
-use std::pin::Pin;
+use std::pin::{pin, Pin};
 use std::sync::Arc;
 use std::task::{ready, Context, Poll};
 
@@ -145,11 +146,17 @@ pub(crate) fn inet(address: SocketAddr) -> Address {
 pub(crate) struct Peer {
     socket: Socket,
     connection: Arc<Connection>,
+    /// Blocks of files that the socket took without a pause.
+    blocks: u32,
 }
 
 impl Peer {
     pub(crate) fn new(socket: Socket, connection: Arc<Connection>) -> Peer {
-        Peer { socket, connection }
+        Peer {
+            socket,
+            connection,
+            blocks: 0,
+        }
     }
 
     pub(crate) fn into_socket(self) -> Socket {
@@ -160,12 +167,29 @@ impl Peer {
         self.connection.wrote(result.is_pending());
     }
 
+    /// Lets other connections, and what the kernel has to report of them, go first.
+    fn give_way(&self, cx: &mut Context<'_>) {
+        // The thread does not sleep now, which would be the moment to announce requests that have come meanwhile.
+        self.connection.handoff().turn_ended();
+        // The first poll arranges for the wake-up; unlike waking oneself it comes after a look at all sockets.
+        let _ = pin!(tokio::task::yield_now()).poll(cx);
+    }
+
     /// Sends at most `size` bytes of the file that is next.
     fn poll_send_file(&mut self, cx: &mut Context<'_>, size: usize) -> Poll<io::Result<usize>> {
         let Some(stretch) = self.connection.next_file() else {
             return Poll::Ready(Err(io::Error::other("a file is to be sent, and there is none")));
         };
-        let result = ready!(self.socket.poll_send_file(cx, &stretch, size));
+        if self.blocks >= BLOCKS_AT_A_TIME {
+            self.blocks = 0;
+            self.give_way(cx);
+            return Poll::Pending;
+        }
+        self.blocks += 1;
+        let Poll::Ready(result) = self.socket.poll_send_file(cx, &stretch, size) else {
+            self.blocks = 0;
+            return Poll::Pending;
+        };
         let problem = match &result {
             Ok(0) => "the file ended too early; it became shorter while it was sent".into(),
             Ok(count) => {
@@ -182,6 +206,11 @@ impl Peer {
         Poll::Ready(Err(io::Error::other(problem)))
     }
 }
+
+/// A client that takes all at once must not keep the others waiting: after so many blocks of a file they have their turn.
+/// Median of a small request beside four such downloads, all on one core: 41 ms with 128, where tokio would step in; 14 ms
+/// with this.
+const BLOCKS_AT_A_TIME: u32 = 2;
 
 /// A socket's error and not a file's.
 fn is_the_clients(error: &io::Error) -> bool {
