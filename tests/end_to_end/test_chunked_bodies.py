@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 from end_to_end.http_wire import chunks, get, read_answer, request
 from faults.machine import private_mib
+from support.hosts import Host
 from support.raw_client import RawClient
 from support.server import Server
 
@@ -158,10 +159,17 @@ def test_the_time_out_is_that_of_the_options_and_nothing_is_lost_by_it(
 
 
 def test_without_its_own_option_the_time_out_is_the_sockets(
-    serve: Callable[..., Server], upload: Callable[..., Upload], token: str
+    serve: Callable[..., Server], hasty: Server, upload: Callable[..., Upload], token: str, host: Host
 ) -> None:
     server = serve("bodies.py", "--socket-timeout=0.2")
     body = upload(f"/chunk_call?{token}", to=server)
+    if getattr(host, "least_socket_timeout_s", 0):
+        # Raised, as uWSGI raises it for such a loop (spec §2.2): the call outlives one that has really so little time.
+        upload(f"/chunk_call?{token}hasty", to=hasty).line()
+        body.send(b"in time", b"x")
+        body.line()
+        assert server.note(token)["first"]["value"] == "b'in time'"
+        return
     assert body.line() == "first"
     body.send(b"x")
     found = server.note(token)
