@@ -1,23 +1,23 @@
 //! How a verb waits inside a coroutine: awaitables for asyncio.
 //!
 //! An [`Awaiting`] is what `ws.receive()` returns there. It is a coroutine by its methods, so `await`, `create_task` and
-//! `wait_for` take it. It tries when awaited, and suspends only if it must: then it yields a [`Pending`], a future by
-//! asyncio's protocol (`_asyncio_future_blocking`), to which the task gives its wake-up. The hub calls that from its
-//! turn: a message costs no future of asyncio's own and no round of the loop, and answers leave with the same turn.
+//! `wait_for` take it. It tries when it is awaited, and suspends only if it has to wait: then it yields a [`Pending`], and
+//! goes on when the hub has called that. What the woken task sends leaves with the same turn.
 //!
 //! A message is taken when the task that awaits it runs, never before: a wait that is cancelled has lost nothing.
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use fairlead_engine as fl;
 use fl::Token;
 use pyo3::exceptions::{PyRuntimeError, PyRuntimeWarning, PyStopIteration};
 use pyo3::prelude::*;
-use pyo3::sync::PyOnceLock;
-use pyo3::types::{PyDict, PyTraceback, PyType};
+use pyo3::types::{PyBool, PyTraceback, PyType};
 
 use crate::hub::HubCore;
 use crate::payload::Payload;
+use crate::pending::{Outcome, Pending};
 use crate::request::Request;
 use crate::session::Session;
 use crate::waiting::{seconds, Limit, Waiter};
@@ -29,55 +29,40 @@ pub(crate) enum Work {
     /// Room for a message, and that it is sent.
     Send { session: Py<Session>, data: Py<PyAny> },
     /// Room for a piece of a response's body; true if there is.
-    Room { request: Py<Request>, has_room: bool },
+    Room { request: Py<Request> },
 }
 
 /// A verb that waits, as a coroutine.
-#[pyclass(frozen, freelist = 256, module = "fairlead._engine")]
+#[pyclass(frozen, module = "fairlead._engine")]
 pub(crate) struct Awaiting {
-    state: Mutex<State>,
+    work: Work,
+    /// Seconds that it may wait, counted from when it has to.
+    limit: Option<f64>,
+    /// It was awaited, or closed.
+    begun: AtomicBool,
+    wait: Mutex<Option<Wait>>,
 }
 
-enum State {
-    New(Work, Option<f64>),
-    /// Registered under the token; the pending knows how that ended.
-    Waiting(Work, Limit, Token, Py<Pending>),
-    /// It runs now, or is over.
-    Gone,
-}
-
-/// What trying came to.
-enum Tried<'py> {
-    Done(Bound<'py, PyAny>),
-    MustWait,
-}
-
-/// What registering came to.
-enum Registered {
-    Waits,
-    Ready,
+/// A wait that has begun.
+struct Wait {
+    limit: Limit,
+    token: Token,
+    pending: Py<Pending>,
 }
 
 impl Work {
-    fn attempt<'py>(&self, py: Python<'py>) -> PyResult<Tried<'py>> {
+    /// What there is now; None if there is nothing yet. `asked`: a wait for it has just ended.
+    fn attempt<'py>(&self, py: Python<'py>, asked: bool) -> PyResult<Option<Bound<'py, PyAny>>> {
         match self {
-            Self::Receive { session, iterates } => Ok(session
-                .get()
-                .receive_for_coroutine(py, *iterates)?
-                .map_or(Tried::MustWait, Tried::Done)),
+            Self::Receive { session, iterates } => session.get().receive_for_coroutine(py, *iterates),
             Self::Send { session, data } => {
                 let data = data.bind(py);
                 let payload = Payload::of(data)?;
-                Ok(if session.get().try_send(py, payload.kind(), payload.bytes())? {
-                    Tried::Done(py.None().into_bound(py))
-                } else {
-                    Tried::MustWait
-                })
+                let sent = session.get().try_send(py, payload.kind(), payload.bytes())?;
+                Ok(sent.then(|| py.None().into_bound(py)))
             }
-            Self::Room { has_room: true, .. } => {
-                Ok(Tried::Done(true.into_pyobject(py)?.to_owned().into_any()))
-            }
-            Self::Room { .. } => Ok(Tried::MustWait),
+            // Room for a body can be asked for with a token only.
+            Self::Room { .. } => Ok(asked.then(|| PyBool::new(py, true).to_owned().into_any())),
         }
     }
 
@@ -86,34 +71,20 @@ impl Work {
         match self {
             Self::Receive { .. } => Ok(py.None().into_bound(py)),
             Self::Send { session, .. } => Err(session.get().give_up_sending(py)),
-            Self::Room { .. } => Ok(false.into_pyobject(py)?.to_owned().into_any()),
+            Self::Room { .. } => Ok(PyBool::new(py, false).to_owned().into_any()),
         }
     }
 
-    fn register(&mut self, token: Token) -> PyResult<Registered> {
-        let waits = match self {
+    /// True if the token will be woken, false if there is something already.
+    fn register(&self, token: Token) -> PyResult<bool> {
+        match self {
             Self::Receive { session, .. } => match session.get().connection().wait_receive(token) {
-                fl::Waiting::Registered => true,
-                fl::Waiting::Ready => false,
-                fl::Waiting::Taken => return Err(Session::taken()),
+                fl::Waiting::Registered => Ok(true),
+                fl::Waiting::Ready => Ok(false),
+                fl::Waiting::Taken => Err(Session::taken()),
             },
-            Self::Send { session, .. } => !session.get().connection().wait_room(token),
-            Self::Room { request, has_room } => {
-                *has_room = request.get().wait_writable(token);
-                !*has_room
-            }
-        };
-        Ok(if waits {
-            Registered::Waits
-        } else {
-            Registered::Ready
-        })
-    }
-
-    fn woken(&mut self) {
-        // A wake-up is a hint for those that can ask again. Room for a body cannot be asked for without a token.
-        if let Self::Room { has_room, .. } = self {
-            *has_room = true;
+            Self::Send { session, .. } => Ok(!session.get().connection().wait_room(token)),
+            Self::Room { request } => Ok(!request.get().wait_writable(token)),
         }
     }
 
@@ -129,7 +100,7 @@ impl Work {
     fn waiter(&self) -> &Waiter {
         match self {
             Self::Receive { session, .. } | Self::Send { session, .. } => session.get().waiter(),
-            Self::Room { request, .. } => request.get().waiter(),
+            Self::Room { request } => request.get().waiter(),
         }
     }
 
@@ -152,74 +123,78 @@ impl Work {
 }
 
 impl Awaiting {
-    /// `limit`: seconds that it may wait, counted from when it has to.
     pub(crate) fn new(work: Work, limit: Option<f64>) -> Self {
         Self {
-            state: Mutex::new(State::New(work, limit)),
+            work,
+            limit,
+            begun: AtomicBool::new(false),
+            wait: Mutex::new(None),
         }
     }
 
-    fn state(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    fn take(&self) -> State {
-        std::mem::replace(&mut *self.state(), State::Gone)
+    fn wait(&self) -> MutexGuard<'_, Option<Wait>> {
+        self.wait.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Goes on until there is a result, or something to wait for.
     fn advance<'py>(&self, py: Python<'py>) -> PyResult<Result<Bound<'py, PyAny>, Py<Pending>>> {
-        let (mut work, limit, late) = match self.take() {
-            State::New(work, limit) => match work.attempt(py)? {
-                // The way of a busy connection.
-                Tried::Done(result) => return Ok(Ok(result)),
-                Tried::MustWait => (work, Limit::new(limit.map(seconds).transpose()?), false),
-            },
-            State::Waiting(mut work, limit, token, pending) => {
-                let late = match pending.get().outcome() {
-                    Outcome::Event => {
-                        work.woken();
-                        false
-                    }
-                    Outcome::Late => true,
-                    // Somebody went on with the coroutine by hand.
-                    Outcome::Waits | Outcome::Cancelled => {
-                        work.forget(token);
-                        false
-                    }
-                };
-                if late {
-                    work.forget(token);
-                }
-                match work.attempt(py)? {
-                    Tried::Done(result) => return Ok(Ok(result)),
-                    Tried::MustWait => (work, limit, late),
-                }
-            }
-            State::Gone => {
-                return Err(PyRuntimeError::new_err(
-                    "this was awaited already; call the method again for each await",
-                ));
-            }
-        };
-        if late {
-            return work.late(py).map(Ok);
+        if self.begun.swap(true, Ordering::Relaxed) {
+            return self.go_on(py);
         }
-        let (hub, asyncio_loop) = work.hub(py)?;
+        // The way of a busy connection.
+        match self.work.attempt(py, false)? {
+            Some(result) => Ok(Ok(result)),
+            None => self.suspend(py, Limit::new(self.limit.map(seconds).transpose()?)),
+        }
+    }
+
+    /// The wait is over, or somebody goes on without it.
+    fn go_on<'py>(&self, py: Python<'py>) -> PyResult<Result<Bound<'py, PyAny>, Py<Pending>>> {
+        let Some(Wait {
+            limit,
+            token,
+            pending,
+        }) = self.wait().take()
+        else {
+            return Err(PyRuntimeError::new_err(
+                "this was awaited already; call the method again for each await",
+            ));
+        };
+        let outcome = pending.get().outcome();
+        if outcome != Outcome::Event {
+            self.work.forget(token);
+        }
+        match self.work.attempt(py, outcome == Outcome::Event)? {
+            Some(result) => Ok(Ok(result)),
+            None if outcome == Outcome::Late => self.work.late(py).map(Ok),
+            None => self.suspend(py, limit),
+        }
+    }
+
+    fn suspend<'py>(
+        &self,
+        py: Python<'py>,
+        limit: Limit,
+    ) -> PyResult<Result<Bound<'py, PyAny>, Py<Pending>>> {
+        let (hub, asyncio_loop) = self.work.hub(py)?;
         loop {
             let pending = Py::new(py, Pending::new(asyncio_loop.clone_ref(py)))?;
             let token = hub.prepare_callback(pending.clone_ref(py).into_any());
-            match work.register(token) {
-                Ok(Registered::Waits) => {
+            match self.work.register(token) {
+                Ok(true) => {
                     if let Some(left) = limit.left() {
                         hub.limit(token, left);
                     }
-                    *self.state() = State::Waiting(work, limit, token, pending.clone_ref(py));
+                    *self.wait() = Some(Wait {
+                        limit,
+                        token,
+                        pending: pending.clone_ref(py),
+                    });
                     return Ok(Err(pending));
                 }
-                Ok(Registered::Ready) => {
+                Ok(false) => {
                     hub.cancel(token);
-                    if let Tried::Done(result) = work.attempt(py)? {
+                    if let Some(result) = self.work.attempt(py, true)? {
                         return Ok(Ok(result));
                     }
                 }
@@ -232,8 +207,10 @@ impl Awaiting {
     }
 
     fn end(&self) {
-        if let State::Waiting(work, _, token, _) = self.take() {
-            work.forget(token);
+        self.begun.store(true, Ordering::Relaxed);
+        let wait = self.wait().take();
+        if let Some(wait) = wait {
+            self.work.forget(wait.token);
         }
     }
 }
@@ -297,178 +274,20 @@ impl Awaiting {
 
 impl Drop for Awaiting {
     fn drop(&mut self) {
-        match self.take() {
-            State::Gone => {}
-            State::Waiting(work, _, token, _) => work.forget(token),
+        let wait = self.wait.get_mut().unwrap_or_else(PoisonError::into_inner).take();
+        if let Some(wait) = wait {
+            self.work.forget(wait.token);
+        }
+        if !*self.begun.get_mut() {
             // As for any coroutine: without this, a message that was never sent is found by nobody.
-            State::New(..) => {
-                Python::try_attach(|py| {
-                    let category = py.get_type::<PyRuntimeWarning>();
-                    let text = c"a method of fairlead.AsyncWebSocket was called and never awaited";
-                    if let Err(error) = PyErr::warn(py, &category, text, 1) {
-                        error.write_unraisable(py, None);
-                    }
-                });
-            }
+            Python::try_attach(|py| {
+                let category = py.get_type::<PyRuntimeWarning>();
+                let text = c"a method of fairlead.AsyncWebSocket was called and never awaited";
+                if let Err(error) = PyErr::warn(py, &category, text, 1) {
+                    error.write_unraisable(py, None);
+                }
+            });
         }
-    }
-}
-
-/// How a wait ended.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Outcome {
-    Waits,
-    Event,
-    Late,
-    Cancelled,
-}
-
-/// The future that a suspended [`Awaiting`] yields to its task. Lives for one wait.
-#[pyclass(frozen, freelist = 256, module = "fairlead._engine")]
-pub(crate) struct Pending {
-    asyncio_loop: Py<PyAny>,
-    inner: Mutex<Inner>,
-}
-
-struct Inner {
-    outcome: Outcome,
-    /// asyncio's mark of an object that was yielded by `await`, until the task has seen it.
-    blocking: bool,
-    /// The task's wake-up and its context.
-    wake_up: Option<(Py<PyAny>, Option<Py<PyAny>>)>,
-    message: Option<Py<PyAny>>,
-}
-
-impl Pending {
-    fn new(asyncio_loop: Py<PyAny>) -> Self {
-        Self {
-            asyncio_loop,
-            inner: Mutex::new(Inner {
-                outcome: Outcome::Waits,
-                blocking: true,
-                wake_up: None,
-                message: None,
-            }),
-        }
-    }
-
-    fn inner(&self) -> MutexGuard<'_, Inner> {
-        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    fn outcome(&self) -> Outcome {
-        self.inner().outcome
-    }
-
-    fn call_soon(slf: &Bound<'_, Self>, wake_up: Py<PyAny>, context: Option<Py<PyAny>>) -> PyResult<()> {
-        let py = slf.py();
-        let options = PyDict::new(py);
-        options.set_item("context", context)?;
-        let arguments = (wake_up, slf);
-        slf.get()
-            .asyncio_loop
-            .bind(py)
-            .call_method("call_soon", arguments, Some(&options))?;
-        Ok(())
-    }
-}
-
-#[pymethods]
-impl Pending {
-    /// The hub: the wait is over, by its event or (`late`) by its limit. The task goes on in here.
-    fn __call__(slf: Bound<'_, Self>, late: bool) -> PyResult<()> {
-        let wake_up = {
-            let mut inner = slf.get().inner();
-            if inner.outcome != Outcome::Waits {
-                return Ok(());
-            }
-            inner.outcome = if late { Outcome::Late } else { Outcome::Event };
-            inner.wake_up.take()
-        };
-        let py = slf.py();
-        match wake_up {
-            Some((wake_up, Some(context))) => {
-                context
-                    .bind(py)
-                    .call_method1(pyo3::intern!(py, "run"), (wake_up, slf))?;
-            }
-            Some((wake_up, None)) => {
-                wake_up.bind(py).call1((slf,))?;
-            }
-            None => {}
-        }
-        Ok(())
-    }
-
-    #[getter(_asyncio_future_blocking)]
-    fn is_blocking(&self) -> bool {
-        self.inner().blocking
-    }
-
-    #[setter(_asyncio_future_blocking)]
-    fn set_blocking(&self, blocking: bool) {
-        self.inner().blocking = blocking;
-    }
-
-    fn get_loop<'py>(&self, py: Python<'py>) -> Bound<'py, PyAny> {
-        self.asyncio_loop.bind(py).clone()
-    }
-
-    #[pyo3(signature = (wake_up, *, context=None))]
-    fn add_done_callback(
-        slf: &Bound<'_, Self>,
-        wake_up: Py<PyAny>,
-        context: Option<Py<PyAny>>,
-    ) -> PyResult<()> {
-        let mut inner = slf.get().inner();
-        if inner.outcome == Outcome::Waits {
-            inner.wake_up = Some((wake_up, context));
-            return Ok(());
-        }
-        drop(inner);
-        Self::call_soon(slf, wake_up, context)
-    }
-
-    /// The task is cancelled; its wake-up comes with a later round of the loop, as asyncio's own futures do it.
-    #[pyo3(signature = (msg=None))]
-    fn cancel(slf: &Bound<'_, Self>, msg: Option<Py<PyAny>>) -> PyResult<bool> {
-        let wake_up = {
-            let mut inner = slf.get().inner();
-            if inner.outcome != Outcome::Waits {
-                return Ok(false);
-            }
-            inner.outcome = Outcome::Cancelled;
-            inner.message = msg;
-            inner.wake_up.take()
-        };
-        if let Some((wake_up, context)) = wake_up {
-            Self::call_soon(slf, wake_up, context)?;
-        }
-        Ok(true)
-    }
-
-    fn done(&self) -> bool {
-        self.outcome() != Outcome::Waits
-    }
-
-    fn cancelled(&self) -> bool {
-        self.outcome() == Outcome::Cancelled
-    }
-
-    /// None: what there is, is found by the coroutine. Raises CancelledError.
-    fn result(&self, py: Python<'_>) -> PyResult<()> {
-        static CANCELLED: PyOnceLock<Py<PyType>> = PyOnceLock::new();
-        let inner = self.inner();
-        if inner.outcome != Outcome::Cancelled {
-            return Ok(());
-        }
-        let message = inner.message.as_ref().map(|message| message.clone_ref(py));
-        drop(inner);
-        let class = CANCELLED.import(py, "asyncio", "CancelledError")?.clone();
-        Err(match message {
-            Some(message) => PyErr::from_type(class, (message,)),
-            None => PyErr::from_type(class, ()),
-        })
     }
 }
 

@@ -13,6 +13,7 @@ mod greenlet;
 mod hub;
 mod parked;
 mod payload;
+mod pending;
 mod request;
 mod session;
 mod waiting;
@@ -24,7 +25,7 @@ fn _engine(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add("__version__", env!("CARGO_PKG_VERSION"))?;
     module.add_class::<awaiting::Awaiting>()?;
     module.add_class::<awaiting::Messages>()?;
-    module.add_class::<awaiting::Pending>()?;
+    module.add_class::<pending::Pending>()?;
     module.add_class::<engine::Engine>()?;
     module.add_class::<current::CurrentSession>()?;
     module.add_class::<hub::Hub>()?;

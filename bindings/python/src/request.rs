@@ -171,11 +171,7 @@ impl Request {
     /// An awaitable for a coroutine of the worker's asyncio loop: true once `write` would not wait, false after
     /// `timeout` seconds.
     fn room(slf: Py<Self>, timeout: f64) -> Awaiting {
-        let work = Work::Room {
-            request: slf,
-            has_room: false,
-        };
-        Awaiting::new(work, Some(timeout))
+        Awaiting::new(Work::Room { request: slf }, Some(timeout))
     }
 
     /// True if the worker has an asyncio loop that coroutines can wait in.
