@@ -61,8 +61,10 @@ _start = threading.Thread.start
 
 
 def _start_remembering(thread: threading.Thread) -> None:
-    # A pool's threads serve whoever comes, so they belong to nobody.
-    if current.get() is not None and getattr(thread, "_target", None) is not _pool_worker:
+    if getattr(thread, "_target", None) is _pool_worker:
+        # It serves whoever comes, so it belongs to nobody; where threads are greenlets, not to its ancestors either.
+        thread.__dict__["fairlead_context"] = Context()
+    elif current.get() is not None:
         thread.__dict__["fairlead_context"] = copy_context()
     _start(thread)
 
@@ -70,7 +72,7 @@ def _start_remembering(thread: threading.Thread) -> None:
 def inherited(variable: ContextVar[T]) -> T | None:
     """The value that a variable has in the unit that has started this thread or greenlet, if that unit goes on."""
     remembered = threading.current_thread().__dict__.get("fairlead_context")
-    for context in _ancestors() if remembered is None else (remembered, *_ancestors()):
+    for context in _ancestors() if remembered is None else (remembered,):
         request = context.get(current)
         if request is not None and not request.is_complete:
             return context.get(variable)

@@ -218,10 +218,12 @@ def on_the_hub(environ, start_response):
             uwsgi.websocket_recv(request_context=context)
         except RuntimeError as error:
             found["recv"] = str(error)
+        called.set()
 
+    called = gevent.event.Event()
     timer = gevent.get_hub().loop.timer(0.01)
     timer.start(call)
-    uwsgi.websocket_recv()
+    called.wait(10)
     note(environ, **found)
 
 
