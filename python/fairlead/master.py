@@ -3,9 +3,9 @@
 
 It never imports the app, never accepts, never sleeps: one `selectors` loop waits for signals, for workers'
 messages and for the next deadline. Sockets are listeners.py, processes and their protocol worker_process.py,
-watched files reloading.py, what workers tell of themselves figures.py and harakiri.py; here are the decisions.
-Settings are read once: a reload takes up a changed *app*, not changed options (the listeners belong to the
-master, so half of them could not change anyway); restart for those.
+what workers tell each other tally.py, watched files reloading.py, what workers tell of themselves figures.py
+and harakiri.py; here are the decisions. Settings are read once: a reload takes up a changed *app*, not changed
+options (the listeners belong to the master, so half of them could not change anyway); restart for those.
 
 A worker is always in exactly one place, and moves only downwards:
 
@@ -39,6 +39,7 @@ from fairlead.logs import Log, redirect_output
 from fairlead.reloading import TOUCH_EVERY_S, Watch
 from fairlead.settings import VERSION, Settings
 from fairlead.signals import CHILD, RELOAD, STOP, SignalPipe, name_of
+from fairlead.tally import Tally
 from fairlead.worker_process import WorkerProcess, default_command, environment_for_workers
 
 #: Between the deadline a worker is told and its SIGKILL: time to cut its own sessions and exit in order. Our
@@ -93,6 +94,7 @@ class Master:
         self._clock = clock
         self._selector = selectors.DefaultSelector()
         self._listeners: list[Listener] = []
+        self._tally: Tally | None = None
         self._arrivals: list[_Arrival] = []
         self._serving: dict[int, WorkerProcess] = {}
         self._leaving: dict[WorkerProcess, float] = {}
@@ -141,6 +143,8 @@ class Master:
         if settings.umask is not None:
             os.umask(settings.umask)
         self._listeners = bind_all(settings)
+        if settings.processes > 1:
+            self._tally = Tally()
         if settings.pidfile:
             _write_pidfile(settings.pidfile)
         if settings.logto:
@@ -159,6 +163,8 @@ class Master:
             worker.kill()
         for listener in self._listeners:
             listener.close()
+        if self._tally is not None:
+            self._tally.close()
         if self._settings.pidfile:
             _remove_pidfile(self._settings.pidfile)
         if self._locks_fd >= 0:
@@ -260,16 +266,22 @@ class Master:
             {"fd": listener.socket.fileno(), "kind": listener.kind, "address": listener.bound}
             for listener in self._listeners
         ]
+        fds = [self._locks_fd, *(listener.socket.fileno() for listener in self._listeners)]
+        tally = None
+        if self._tally is not None:
+            fds.append(self._tally.fd)
+            cell = self._tally.free_cell([worker.cell for worker in self._workers()])
+            tally = {"fd": self._tally.fd, "cell": cell}
         first_line: dict[str, Any] = {
             "settings": self._settings.as_plain(),
             "listeners": listeners,
             "locks_fd": self._locks_fd,
+            "tally": tally,
             "worker_id": worker_id,
             "master_pid": os.getpid(),
             "generation": self._generation,
             "is_a_reload": self._generation > 1,
         }
-        fds = [self._locks_fd, *(listener.socket.fileno() for listener in self._listeners)]
         self._figures.spawned(worker_id)
         return WorkerProcess(self._command, first_line, fds, self._environ, self._clock())
 
@@ -397,6 +409,8 @@ class Master:
         worker.close()
         self._harakiri.forget(worker)
         self._figures.ended(worker)
+        if self._tally is not None and worker.cell is not None:
+            self._tally.clear(worker.cell)
         arrival = self._arrival_of(worker)
         if arrival is not None:
             self._arrival_failed(arrival, f"{worker.label} {how} before it was ready; see its output above.")

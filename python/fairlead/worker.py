@@ -96,6 +96,8 @@ class Worker:
             watch=self._services.deadlines,
             after_request=self._after_request,
         )
+        # Before the engine accepts: a hook that takes its time must hold up nobody whom another worker could serve.
+        _call_hook(uwsgi, "post_fork_hook", self._log)
         try:
             engine = self._start_engine()
             host = factory(engine, caller.run, settings.slots)
@@ -108,7 +110,6 @@ class Worker:
         if about := getattr(host, "about", ""):
             self._log.info(about)
         self._services.host_is_made(caller, host, lambda: engine.busy()[0])
-        _call_hook(uwsgi, "post_fork_hook", self._log)
         self._control.hand_over()
         absences = AbsenceLog(self._log, get_ident(), engine.host_is_away)
         for name, work in (
@@ -130,6 +131,7 @@ class Worker:
     def _start_engine(self) -> Engine:
         settings = self._settings
         headers_s = settings.http_headers_timeout_s
+        tally = self._start.get("tally")
         return Engine(
             [listener["fd"] for listener in self._start["listeners"]],
             slots=settings.slots,
@@ -146,6 +148,7 @@ class Worker:
             close_timeout=settings.websockets_close_timeout_s,
             origins=list(settings.websockets_origin),
             extra_headers=list(settings.add_header),
+            tally=(tally["fd"], tally["cell"]) if tally else None,
         )
 
     def _base_environ(self) -> dict[str, Any]:
@@ -289,8 +292,8 @@ def main() -> int:
     except (EOFError, OSError):
         return 1
     assert start is not None  # it waits without a limit
-    for listener in start["listeners"]:
-        os.set_inheritable(listener["fd"], False)
+    for inherited in (*start["listeners"], *([start["tally"]] if start["tally"] else [])):
+        os.set_inheritable(inherited["fd"], False)
     os.set_inheritable(start["locks_fd"], False)
     return Worker(control, start, log).run()
 

@@ -1,12 +1,13 @@
 """One worker as the master sees it: a process, and a socket on which JSON lines go both ways.
 
 How to start it and how to talk to it; when to do so is master.py's business. The worker inherits the
-listeners and one end of a UNIX stream socket pair whose number is in `FAIRLEAD_CONTROL_FD`; nothing else ties
-it to Python, so it can be another program (D7). The invariant: no call here waits for the worker; a worker
+listeners, the tally and one end of a UNIX stream socket pair whose number is in `FAIRLEAD_CONTROL_FD`; nothing
+else ties it to Python, so it can be another program (D7). The invariant: no call here waits for the worker; a worker
 that does not read or sends nonsense is its own loss.
 
-Master → worker: one line `{"settings", "listeners", "locks_fd", "worker_id", "master_pid", "generation",
-"is_a_reload"}`, then `{"command": "stop", "reason": "reload"|"stop", "deadline_s"}`, which may come again with
+Master → worker: one line `{"settings", "listeners", "locks_fd", "tally", "worker_id", "master_pid",
+"generation", "is_a_reload"}`, where `tally` is `{"fd", "cell"}`, or null for a worker without siblings (see
+tally.py); then `{"command": "stop", "reason": "reload"|"stop", "deadline_s"}`, which may come again with
 less time, `{"command": "harakiri"}`, and `{"command": "answer", "ticket", …}`; others are to be ignored. End
 of file: the master is gone, leave. Worker → master: `{"event": "ready"}`, `{"event": "failed", "message"}`
 (then it exits), `{"event": "stats", …}` (figures.py), `{"event": "figures", "figures", "ticket"}`, which asks
@@ -58,6 +59,8 @@ class WorkerProcess:
         """Start `command` and send it `first_line`. Raises OSError when the system refuses."""
         self.worker_id: int = first_line["worker_id"]
         self.generation: int = first_line["generation"]
+        #: Its cell of the tally.
+        self.cell: int | None = (first_line.get("tally") or {}).get("cell")
         self.started_at = now
         self.is_ready = False
         self.stats: dict[str, Any] = {}

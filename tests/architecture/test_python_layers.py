@@ -17,7 +17,8 @@ LADDER = (
     ("master", "worker"),
     ("worker_services",),
     ("figures", "harakiri"),
-    ("listeners", "worker_process", "reloading", "loading", "hosts", "hosts.*", "apps", "apps.*", "compat", "compat.*"),
+    ("listeners", "tally", "worker_process", "reloading"),
+    ("loading", "hosts", "hosts.*", "apps", "apps.*", "compat", "compat.*"),
     ("hosts.contract", "worker_control", "compat.uwsgi_arguments", "absences"),
     ("compat.uwsgi_contract",),
     ("compat.uwsgi_async",),
@@ -40,7 +41,7 @@ PARTS = (("hosts", "hosts.*"), ("apps.wsgi", "apps.wsgi_*"), ("compat.uwsgi", "c
 
 #: What never belongs to the side of the master: it must survive any application, so it loads none of it.
 MASTER_SIDE = {
-    "master", "listeners", "worker_process", "reloading", "signals", "logs", "figures", "harakiri", "locks",
+    "master", "listeners", "worker_process", "reloading", "signals", "logs", "figures", "harakiri", "locks", "tally",
 }  # fmt: skip
 WORKER_SIDE = (
     "worker",

@@ -247,6 +247,31 @@ def test_a_worker_that_dies_during_a_hanging_reload_is_replaced(start):
     master.ask()
 
 
+def test_each_process_has_a_cell_of_its_own_and_finds_it_absent(start):
+    master = start("--processes", "2").wait_until_ready()
+    assert any("generation 1 finds its cell 0 in absent" in line for line in master.log)
+    assert any("fake 2 generation 1 finds its cell 1 in " in line for line in master.log)
+    # Old and new generation run side by side for a while.
+    master.signal(signal.SIGHUP)
+    master.wait_for("reloaded")
+    assert any("fake 1 generation 2 finds its cell 2 in 1 2 absent" in line for line in master.log)
+    assert any("fake 2 generation 2 finds its cell 3 in 1 2 " in line for line in master.log)
+
+
+def test_the_cell_of_a_dead_worker_is_cleared_and_given_to_the_next(start):
+    master = start("--processes", "2").wait_until_ready()
+    pid, _ = master.ask("die")
+    died = int(master.wait_for(rf"worker (\d) \(pid {pid}\) exited with status 7; starting another$")[1])
+    cells = "absent 2" if died == 1 else "1 absent"
+    master.wait_for(rf"fake {died} generation 1 finds its cell {died - 1} in {cells}$")
+    master.wait_for("is ready")
+
+
+def test_a_worker_without_siblings_gets_no_tally(start):
+    master = start().wait_until_ready()
+    assert not any("finds its cell" in line for line in master.log)
+
+
 def test_a_worker_may_ask_for_a_reload_a_successor_or_a_stop(start):
     master = start().wait_until_ready()
     master.ask("reload")

@@ -8,7 +8,7 @@ use std::time::Duration;
 use fairlead_engine as fl;
 use fl::{
     Absence, CloseCode, Delivery, FrontSettings, Limits, Listener, LogLevel, OriginPolicy, SessionSettings,
-    Timing,
+    Tally, Timing,
 };
 use pyo3::exceptions::PyRuntimeError;
 use pyo3::prelude::*;
@@ -44,10 +44,10 @@ impl Engine {
 #[pymethods]
 impl Engine {
     /// Starts the engine on inherited listeners. See `fairlead.settings` for what each number means; times are seconds,
-    /// sizes bytes.
+    /// sizes bytes. `tally`: the descriptor and our cell of it, if other processes have the same listeners.
     #[new]
     #[pyo3(signature = (listeners, *, slots, threads, header_bytes, header_timeout, keep_alive_timeout, stall_timeout,
-        max_message, ping_every, pong_tolerance, pong_every, idle_timeout, close_timeout, origins, extra_headers))]
+        max_message, ping_every, pong_tolerance, pong_every, idle_timeout, close_timeout, origins, extra_headers, tally=None))]
     #[allow(clippy::too_many_arguments)] // named on the Python side
     fn new(
         py: Python<'_>,
@@ -66,6 +66,7 @@ impl Engine {
         close_timeout: f64,
         origins: Vec<String>,
         extra_headers: Vec<(String, String)>,
+        tally: Option<(i32, u32)>,
     ) -> PyResult<Self> {
         let (write, read) = sync_channel(LOG_LINES);
         let write_absence = write.clone();
@@ -85,6 +86,10 @@ impl Engine {
                 header_timeout: seconds(header_timeout)?,
                 keep_alive_timeout: seconds(keep_alive_timeout)?,
                 stall_timeout: seconds(stall_timeout)?,
+                tally: tally.map(|(descriptor, cell)| {
+                    // SAFETY: as for the listeners: inherited for the engine alone, given once.
+                    Tally::new(unsafe { OwnedFd::from_raw_fd(descriptor) }, cell)
+                }),
                 ..FrontSettings::default()
             },
             origin: origin_policy(origins),

@@ -17,6 +17,10 @@ use crate::parking::Parking;
 use crate::request::Request;
 use crate::settings::{Delivery, LogSink, Settings};
 
+/// An application that has been away for this long is held up: a new connection had better go to another process. Fifty
+/// milliseconds more than the start of five hundred units takes after a storm of connections, where all are equally busy.
+const HELD_UP_AFTER: Duration = Duration::from_millis(100);
+
 /// What the host is told. Closed: nothing else ever happens to a unit.
 pub enum Event {
     /// Start a unit for this request.
@@ -321,6 +325,15 @@ impl Handoff for Hall {
 
     fn has_room(&self) -> bool {
         self.desk.has_room()
+    }
+
+    fn connections(&self) -> usize {
+        self.worker.connections()
+    }
+
+    fn is_held_up(&self) -> bool {
+        // Threads are switched by their language, however long one of them computes.
+        self.delivery == Delivery::Loop && self.worker.app_away_for() >= HELD_UP_AFTER
     }
 
     fn log(&self, level: LogLevel, line: &str) {

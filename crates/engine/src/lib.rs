@@ -17,7 +17,7 @@ mod request;
 mod settings;
 
 pub use engine::{Engine, Event, Statistics};
-pub use fairlead_front::{BodyError, BodyRead, FrontSettings, Listener, LogLevel};
+pub use fairlead_front::{BodyError, BodyRead, FrontSettings, Listener, LogLevel, Tally};
 pub use fairlead_protocol::{
     is_utf8, Address, CloseCode, ClosedBy, Closure, Counters, HandshakeError, Limits, Lost, MessageKind,
     OriginPolicy, Request as Head, ResponseHead, Scheme, SessionSettings, Timing, UsageError, Version,

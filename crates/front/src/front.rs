@@ -1,7 +1,7 @@
 //! The front as a whole: its thread, what all its connections share, and its figures.
 //!
 //! [`Front`] is the handle that others hold; [`House`] is what every part inside can reach: the handoff, the settings and the
-//! four things there is one of (bell, gate, drain, counters). One thread with a single-threaded tokio runtime does all the
+//! five things there is one of (bell, gate, drain, share, counters). One thread with a single-threaded tokio runtime does all the
 //! work, because a process serves one application and HTTP is not its bottleneck; more processes give more fronts.
 
 use std::io;
@@ -21,6 +21,7 @@ use crate::handoff::Handoff;
 use crate::http;
 use crate::listen::{self, Door, Gate, Listener};
 use crate::settings::FrontSettings;
+use crate::tally::{Share, Standing};
 
 /// The running front.
 pub struct Front {
@@ -53,11 +54,11 @@ impl Front {
         handoff: Arc<dyn Handoff>,
     ) -> io::Result<Front> {
         let house = Arc::new(House::new(settings, handoff)?);
-        let receiver = Arc::clone(&house.handoff);
+        let parking = Arc::clone(&house);
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_io()
             .enable_time()
-            .on_thread_park(move || receiver.turn_ended())
+            .on_thread_park(move || parking.turn_ended())
             .build()?;
         let inside = runtime.enter();
         let doors = listeners
@@ -78,6 +79,7 @@ impl Front {
             });
             // Step 5 of the drain: what is left is dropped with the runtime.
             drop(runtime);
+            shared.share.tell(|| Standing::ABSENT);
         };
         let thread = std::thread::Builder::new()
             .name("fairlead-front".into())
@@ -160,6 +162,7 @@ pub(crate) struct House {
     pub(crate) bell: Bell,
     pub(crate) gate: Gate,
     pub(crate) drain: Drain,
+    pub(crate) share: Share,
     pub(crate) counters: Counters,
     started: Instant,
     stop: Mutex<Option<Instant>>,
@@ -179,6 +182,7 @@ impl House {
             handoff,
             server_header,
             http: http::builder(&settings),
+            share: Share::new(settings.tally.clone()),
             settings,
             bell: Bell::default(),
             gate: Gate::default(),
@@ -193,6 +197,21 @@ impl House {
     /// Milliseconds since the start.
     pub(crate) fn now_ms(&self) -> u64 {
         u64::try_from(self.started.elapsed().as_millis()).unwrap_or(u64::MAX)
+    }
+
+    /// The thread is about to sleep.
+    fn turn_ended(&self) {
+        self.handoff.turn_ended();
+        self.share.tell(|| self.standing());
+    }
+
+    /// What the other processes are told of this one.
+    pub(crate) fn standing(&self) -> Standing {
+        if self.drain.is_draining() || self.gate.is_shut() {
+            return Standing::ABSENT;
+        }
+        let connections = self.drain.active() + self.handoff.connections();
+        Standing::new(connections, self.handoff.is_held_up())
     }
 
     fn stop_after(&self, deadline: Duration) {

@@ -51,6 +51,18 @@ pub trait Handoff: Send + Sync + 'static {
     /// [`Front::room_available`](crate::Front::room_available).
     fn has_room(&self) -> bool;
 
+    /// Sockets that have left by [`upgraded`](Handoff::upgraded) and are open still: connections of this process, when
+    /// several share a listener. It must only read a counter.
+    fn connections(&self) -> usize {
+        0
+    }
+
+    /// The applications have taken no request for a while, so another process that shares the listener had better accept. It
+    /// must not wait.
+    fn is_held_up(&self) -> bool {
+        false
+    }
+
     /// One line for the operator, without a line end.
     fn log(&self, level: LogLevel, line: &str);
 }

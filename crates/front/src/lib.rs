@@ -6,7 +6,8 @@
 //! none of their types is part of its interface. It must never know the worker, a channel, an application or a language:
 //! all it needs of them is the [`Handoff`] trait.
 //!
-//! The files in the order in which a connection meets them: `listen` (accept, and when not to), `peer` (the socket and
+//! The files in the order in which a connection meets them: `listen` (accept, and when not to), `tally` (which process shall
+//! accept), `peer` (the socket and
 //! who is at the other end), `framing` (a second opinion on where a message ends), `connection` (one task per
 //! connection), `deadline` (how long a client may take), `http` (the rules a request must keep), `exchange` (the way
 //! back), `flow` (the bodies it holds), `response` (what hyper writes), `file` (what the kernel writes for it), `upgrade` (the socket leaves), `drain` (the order in which everything ends). `front` holds them together, `bell` wakes
@@ -31,6 +32,7 @@ mod listen;
 mod peer;
 mod response;
 mod settings;
+mod tally;
 mod upgrade;
 
 pub use error::{BodyError, Gone};
@@ -39,3 +41,4 @@ pub use front::{Front, FrontStatistics};
 pub use handoff::{Handoff, LogLevel};
 pub use listen::Listener;
 pub use settings::FrontSettings;
+pub use tally::Tally;

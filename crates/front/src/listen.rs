@@ -1,20 +1,23 @@
 //! Listeners: how they come to be, and when the front accepts from them.
 //!
 //! A listener is bound here or inherited from the master; several processes may hold the same one, so "nothing to accept
-//! after all" is no error. Before each accept the handoff is asked for room; without it the connection stays in the
-//! kernel's queue, where another process can take it. An accept that fails for lack of descriptors or memory is tried again
+//! after all" is no error. When a connection seems to wait, a process that has more of them than another gives way for a
+//! moment (`tally`), and the handoff is asked for room; without it the connection stays in the kernel's queue, where
+//! another process can take it. An accept that fails for lack of descriptors or memory is tried again
 //! after a pause: the listener is never lost and the loop never spins.
 
 use std::io;
 use std::net::SocketAddr;
 use std::os::fd::OwnedFd;
 use std::os::linux::net::SocketAddrExt;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use fairlead_protocol::Address;
 use socket2::{Domain, SockAddr, Socket as RawSocket, Type};
+use tokio::io::Interest;
+use tokio::net::{TcpStream, UnixStream};
 use tokio::sync::Notify;
 
 use crate::connection::{self, Connection};
@@ -22,6 +25,7 @@ use crate::drain::Seat;
 use crate::front::House;
 use crate::handoff::LogLevel;
 use crate::peer::{inet, Socket};
+use crate::tally::Courtesy;
 
 /// The queue of a listener bound here. The kernel cuts it to `net.core.somaxconn` (4096 since Linux 5.4).
 const BACKLOG: i32 = 1024;
@@ -135,6 +139,9 @@ fn unix(address: &std::os::unix::net::SocketAddr) -> Address {
 /// Lets accept tasks wait for room.
 #[derive(Default)]
 pub(crate) struct Gate {
+    /// Doors that wait. Only the front's thread counts.
+    waiting: AtomicUsize,
+    /// The next `open` has somebody to tell.
     is_waiting: AtomicBool,
     opened: Notify,
 }
@@ -147,8 +154,24 @@ impl Gate {
         }
     }
 
-    async fn wait_for_room(&self, house: &House) {
-        while !house.handoff.has_room() {
+    /// A connection may wait outside for lack of room.
+    pub(crate) fn is_shut(&self) -> bool {
+        self.waiting.load(Ordering::Relaxed) > 0
+    }
+
+    /// True if there was none at first.
+    async fn wait_for_room(&self, house: &House) -> bool {
+        if house.handoff.has_room() {
+            return false;
+        }
+        self.waiting.fetch_add(1, Ordering::Relaxed);
+        self.wait_for_opening(house).await;
+        self.waiting.fetch_sub(1, Ordering::Relaxed);
+        true
+    }
+
+    async fn wait_for_opening(&self, house: &House) {
+        loop {
             let opened = self.opened.notified();
             let mut opened = std::pin::pin!(opened);
             opened.as_mut().enable();
@@ -158,50 +181,88 @@ impl Gate {
                 return;
             }
             opened.await;
+            if house.handoff.has_room() {
+                return;
+            }
         }
     }
 }
 
 /// A listener registered with tokio.
 pub(crate) struct Door {
-    socket: DoorSocket,
+    listener: Listener,
+    /// The same socket once more, as a stream. Nothing is read from it: tokio tells the readiness of a stream, that of a
+    /// listener only by an accept, and before the accept there are questions to ask.
+    readiness: TcpStream,
     address: Address,
-}
-
-enum DoorSocket {
-    Tcp(tokio::net::TcpListener),
-    Unix(tokio::net::UnixListener),
 }
 
 impl Door {
     /// Must be called inside the runtime.
     pub(crate) fn new(listener: Listener) -> io::Result<Door> {
         let address = listener.local_address();
-        let socket = match listener {
+        let twin = match &listener {
             Listener::Tcp(listener) => {
                 listener.set_nonblocking(true)?;
                 // Linux hands this on to every accepted socket, which saves a system call for each.
-                socket2::SockRef::from(&listener).set_tcp_nodelay(true)?;
-                DoorSocket::Tcp(tokio::net::TcpListener::from_std(listener)?)
+                socket2::SockRef::from(listener).set_tcp_nodelay(true)?;
+                OwnedFd::from(listener.try_clone()?)
             }
             Listener::Unix(listener) => {
                 listener.set_nonblocking(true)?;
-                DoorSocket::Unix(tokio::net::UnixListener::from_std(listener)?)
+                OwnedFd::from(listener.try_clone()?)
             }
         };
-        Ok(Door { socket, address })
+        Ok(Door {
+            listener,
+            readiness: TcpStream::from_std(twin.into())?,
+            address,
+        })
     }
 
-    async fn accept(&self) -> io::Result<(Socket, Address)> {
-        match &self.socket {
-            DoorSocket::Tcp(listener) => listener
-                .accept()
-                .await
-                .map(|(stream, address)| (Socket::Tcp(stream), inet(address))),
-            DoorSocket::Unix(listener) => listener
-                .accept()
-                .await
-                .map(|(stream, _)| (Socket::Unix(stream), Address::Unix(String::new()))),
+    /// The next connection, if this process shall have it.
+    async fn accept(&self, courtesy: &mut Courtesy, house: &House) -> io::Result<(Socket, Address)> {
+        loop {
+            // First this, then the look: what comes after it is noticed, by the look or by the wait for readiness.
+            self.forget_readiness();
+            while let Some(pause) = house.share.pause(courtesy, || house.standing()) {
+                // Another connection may change who should have this one.
+                let _ = tokio::time::timeout(pause, self.readiness.readable()).await;
+                self.forget_readiness();
+            }
+            if house.gate.wait_for_room(house).await {
+                continue;
+            }
+            match self.listener.accept_nowait() {
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                    courtesy.settle();
+                    self.readiness.readable().await?;
+                }
+                accepted => return accepted,
+            }
+        }
+    }
+
+    fn forget_readiness(&self) {
+        let nothing = || io::Result::<()>::Err(io::ErrorKind::WouldBlock.into());
+        let _ = self.readiness.try_io(Interest::READABLE, nothing);
+    }
+}
+
+impl Listener {
+    fn accept_nowait(&self) -> io::Result<(Socket, Address)> {
+        match self {
+            Listener::Tcp(listener) => {
+                let (stream, address) = listener.accept()?;
+                stream.set_nonblocking(true)?;
+                Ok((Socket::Tcp(TcpStream::from_std(stream)?), inet(address)))
+            }
+            Listener::Unix(listener) => {
+                let (stream, _) = listener.accept()?;
+                stream.set_nonblocking(true)?;
+                let socket = Socket::Unix(UnixStream::from_std(stream)?);
+                Ok((socket, Address::Unix(String::new())))
+            }
         }
     }
 }
@@ -209,11 +270,14 @@ impl Door {
 /// Accepts for ever; aborted by the drain, which closes the listener.
 pub(crate) async fn accept(door: Door, house: Arc<House>) {
     let mut complained: Option<Instant> = None;
+    let mut courtesy = Courtesy::default();
     loop {
         for _ in 0..BATCH {
-            house.gate.wait_for_room(&house).await;
-            match door.accept().await {
-                Ok((socket, peer)) => admit(socket, peer, &door.address, &house),
+            match door.accept(&mut courtesy, &house).await {
+                Ok((socket, peer)) => {
+                    admit(socket, peer, &door.address, &house);
+                    house.share.tell(|| house.standing());
+                }
                 Err(error) if is_of_one_connection(&error) => {}
                 Err(error) => {
                     if complained.is_none_or(|when| when.elapsed() >= Duration::from_secs(1)) {

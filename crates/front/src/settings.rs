@@ -5,6 +5,8 @@
 
 use std::time::Duration;
 
+use crate::tally::Tally;
+
 /// What the front allows a client, and how long.
 #[derive(Clone, Debug)]
 pub struct FrontSettings {
@@ -39,6 +41,9 @@ pub struct FrontSettings {
     /// How long a dropped [`Front`](crate::Front) lets requests in flight finish. Default 5 s;
     /// [`Front::stop`](crate::Front::stop) takes its own deadline.
     pub shutdown_grace: Duration,
+    /// What this process and others that share its listeners tell each other, so that connections spread evenly. Default
+    /// `None`: a process alone takes every connection.
+    pub tally: Option<Tally>,
 }
 
 impl Default for FrontSettings {
@@ -54,6 +59,7 @@ impl Default for FrontSettings {
             max_body: None,
             server_header: None,
             shutdown_grace: Duration::from_secs(5),
+            tally: None,
         }
     }
 }

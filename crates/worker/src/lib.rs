@@ -129,6 +129,8 @@ impl Worker {
     /// The socket has arrived, with the bytes that were read behind the handshake.
     pub fn join(&self, connection: &Arc<Connection>, socket: OwnedFd, read_ahead: Vec<u8>) {
         let connection = Arc::clone(connection);
+        // Counted from here on: on its way to the loop it must not be missed.
+        self.shared.counters.joined.fetch_add(1, Ordering::SeqCst);
         self.shared.arrive(Arrival::Join {
             connection,
             socket,
@@ -145,6 +147,12 @@ impl Worker {
     /// True while the loop thread drives. What is done after a `false` is done before the next `on_takeover`.
     pub fn loop_thread_drives(&self) -> bool {
         self.seat.loop_drives()
+    }
+
+    /// For how long no thread of the app has called [`Worker::drive`], counted from the moment in which the loop thread took
+    /// over; zero before. Has no meaning where threads read, since there the loop thread always drives.
+    pub fn app_away_for(&self) -> Duration {
+        self.seat.app_away_for(self.now())
     }
 
     /// Ends the current or the next wait of [`Worker::drive`]. From any thread.
@@ -207,7 +215,7 @@ impl Worker {
         });
     }
 
-    /// Connections in the loop, those that are closing included.
+    /// Connections in the loop and on their way to it, those that are closing included.
     pub fn connections(&self) -> usize {
         let count = &self.shared.counters;
         // `left` first: a connection that comes and goes in between must not make the difference negative.

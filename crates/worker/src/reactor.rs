@@ -160,7 +160,6 @@ impl Reactor {
         read_ahead: &[u8],
         now: Time,
     ) {
-        shared.counters.joined.fetch_add(1, Ordering::Relaxed);
         let index = self.free.pop().unwrap_or_else(|| {
             self.slots.push(Slot {
                 generation: 0,

@@ -19,6 +19,8 @@ use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, TryLockError};
 use std::thread::{JoinHandle, Thread};
 use std::time::Duration;
 
+use fairlead_protocol::Time;
+
 use crate::absence;
 use crate::inbox::Shared;
 use crate::poller::Bell;
@@ -37,6 +39,8 @@ pub(crate) struct Seat {
     wanted: AtomicBool,
     /// The loop thread has the seat, or is about to have it.
     loop_drives: AtomicBool,
+    /// Since when, in the loop's milliseconds.
+    taken_at: AtomicU64,
     /// The loop thread sleeps without a limit.
     watch_asleep: AtomicBool,
     /// The loop thread polls without a limit, for a host that is outside; rung it looks again.
@@ -55,6 +59,7 @@ impl Seat {
             app_turns: AtomicU64::new(0),
             wanted: AtomicBool::new(false),
             loop_drives: AtomicBool::new(false),
+            taken_at: AtomicU64::new(0),
             watch_asleep: AtomicBool::new(false),
             watch_polls: AtomicBool::new(false),
             recall: OnceLock::new(),
@@ -104,6 +109,15 @@ impl Seat {
     /// True while the loop thread has the seat, and in the moment before, when `on_takeover` is called.
     pub(crate) fn loop_drives(&self) -> bool {
         self.loop_drives.load(Ordering::SeqCst)
+    }
+
+    /// How long the app has been away, counted from the takeover; zero while it drives.
+    pub(crate) fn app_away_for(&self, now: Time) -> Duration {
+        if !self.loop_drives() {
+            return Duration::ZERO;
+        }
+        let since = self.taken_at.load(Ordering::SeqCst);
+        Duration::from_millis(now.as_millis().saturating_sub(since))
     }
 
     fn take(&self, shared: &Shared) -> MutexGuard<'_, Reactor> {
@@ -160,6 +174,8 @@ impl Seat {
                 seen = turns;
             } else {
                 shared.counters.takeovers.fetch_add(1, Ordering::Relaxed);
+                self.taken_at
+                    .store(shared.poller.now().as_millis(), Ordering::SeqCst);
                 // In this order: who sees the flag unset does something before the takeover, and is told of it.
                 self.loop_drives.store(true, Ordering::SeqCst);
                 (shared.settings.on_takeover)();

@@ -42,6 +42,18 @@ def pid(environ, start_response):
 
 
 @page
+def worker(environ, start_response):
+    """Says its process id, then echoes; a message that begins with a slash is a FIFO to block on first."""
+    with websocket(environ) as ws:
+        ws.send(str(os.getpid()))
+        for message in ws:
+            if message.startswith("/"):
+                with open(message) as fifo:
+                    fifo.read()
+            ws.send(message)
+
+
+@page
 def echo(environ, start_response):
     ws = websocket(environ)
     for message in ws:

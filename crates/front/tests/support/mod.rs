@@ -33,6 +33,7 @@ struct Queues {
     lines: Sender<(LogLevel, String)>,
     room: Arc<AtomicBool>,
     room_questions: Sender<bool>,
+    held_up: Arc<AtomicBool>,
 }
 
 impl Handoff for Queues {
@@ -64,6 +65,10 @@ impl Handoff for Queues {
         room
     }
 
+    fn is_held_up(&self) -> bool {
+        self.held_up.load(Ordering::SeqCst)
+    }
+
     fn log(&self, level: LogLevel, line: &str) {
         let _ = self.lines.send((level, line.to_owned()));
     }
@@ -79,6 +84,7 @@ pub(crate) struct Stage {
     pub(crate) lines: Receiver<(LogLevel, String)>,
     pub(crate) room: Arc<AtomicBool>,
     pub(crate) room_questions: Receiver<bool>,
+    pub(crate) held_up: Arc<AtomicBool>,
 }
 
 impl Stage {
@@ -102,6 +108,7 @@ impl Stage {
         let (lines, lines_here) = channel();
         let (room_questions, room_questions_here) = channel();
         let room = Arc::new(AtomicBool::new(has_room));
+        let held_up = Arc::new(AtomicBool::new(false));
         let queues = Queues {
             requests,
             departed,
@@ -109,6 +116,7 @@ impl Stage {
             lines,
             room: Arc::clone(&room),
             room_questions,
+            held_up: Arc::clone(&held_up),
         };
         let front = Front::start(vec![listener], settings, Arc::new(queues)).expect("the front starts");
         Stage {
@@ -120,6 +128,7 @@ impl Stage {
             lines: lines_here,
             room,
             room_questions: room_questions_here,
+            held_up,
         }
     }
 

@@ -134,6 +134,45 @@ fn the_loop_thread_sleeps_while_the_app_waits() {
     assert_eq!(worker.statistics().takeovers, before, "nobody had to take over");
 }
 
+#[test]
+fn an_app_counts_as_away_from_the_takeover_until_it_drives_again() {
+    let worker = Worker::start(settings()).unwrap();
+    let mut events = Vec::new();
+    let away = Duration::from_millis(20);
+    for _ in 0..3 {
+        let started = Instant::now();
+        while worker.app_away_for() < away {
+            assert!(started.elapsed() < LIMIT, "nobody noticed that the app is away");
+            std::thread::yield_now();
+        }
+        assert!(started.elapsed() >= away, "counted before it was away");
+        worker.drive(&mut events, Some(Duration::ZERO));
+        // The loop thread has given the seat back when the turn ends, or does so next.
+        while worker.app_away_for() >= away {
+            assert!(
+                started.elapsed() < LIMIT,
+                "the app is back and still counts as away"
+            );
+            worker.drive(&mut events, Some(Duration::ZERO));
+        }
+    }
+}
+
+#[test]
+fn a_connection_on_its_way_to_the_loop_is_counted() {
+    let worker = Worker::without_thread(
+        Box::new(crate::EpollPoller::new().unwrap()),
+        WorkerSettings::default(),
+    );
+    let (_connection, client) = join(&worker);
+    assert_eq!(worker.connections(), 1, "no turn has been taken yet");
+    drop(client);
+    let mut events = Vec::new();
+    while worker.connections() > 0 {
+        worker.drive(&mut events, Some(LIMIT));
+    }
+}
+
 fn direct() -> WorkerSettings {
     WorkerSettings {
         threads_read: true,
