@@ -160,7 +160,7 @@ def _help_lines(about: Setting, width: int) -> Iterable[str]:
         yield f"{head:<34}{wrapped[0]}"
         wrapped = wrapped[1:]
     else:
-        yield head
+        yield from textwrap.wrap(head, width, subsequent_indent=" " * 6, break_on_hyphens=False)
     yield from (f"{'':34}{line}" for line in wrapped)
 
 

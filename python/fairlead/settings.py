@@ -146,6 +146,7 @@ class Settings:
         Mode(),
         None,
         "permissions of UNIX sockets; 666 when no mode is given",
+        aliases=("chmod",),
         short="C",
         bare="666",
     )
@@ -172,7 +173,10 @@ class Settings:
     )
     imports: tuple[str, ...] = settings(
         "import", Text("MODULE|FILE", "a module or file"), "import this in each worker, before the app",
-        aliases=("shared-import", "pyimport", "py-import"),
+        aliases=(
+            "shared-import", "pyimport", "py-import", "python-import", "shared-pyimport", "shared-py-import",
+            "shared-python-import",
+        ),
     )  # fmt: skip
     pythonpath: tuple[str, ...] = settings(
         "pythonpath", Text("DIR", "a folder"),

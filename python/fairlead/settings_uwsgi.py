@@ -11,6 +11,8 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
+from fairlead.settings_uwsgi_rest import REST
+
 #: What a command line option is followed by: nothing, a value, or a value only in the form `--name=value`.
 NONE, VALUE, OPTIONAL = "none", "value", "optional"
 
@@ -45,23 +47,28 @@ _IGNORED: tuple[tuple[str, str, str], ...] = (
     (NONE, "there is nothing to tune there",
      "memory-report no-orphans close-on-exec close-on-exec2 auto-procname so-keepalive tcp-nodelay "
      "ignore-sigpipe ignore-write-errors disable-write-exception no-default-app reload-os-env "
-     "py-call-osafterfork http-manage-expect"),
+     "py-call-osafterfork http-manage-expect no-threads-wait honour-stdin skip-zero no-defer-accept freebind "
+     "reaper no-fd-passing persistent-ipcsem never-swap use-abort http-quiet disable-sendfile "
+     "log-master-stream log-master-req-stream force-gateway"),
     (VALUE, "each request gets a fresh environ", "wsgi-env-behaviour wsgi-env-behavior"),
     (VALUE, "the HTTP front is part of each worker",
-     "http-processes http-modifier1 http-modifier2 http-gracetime http-connect-timeout"),
-    (VALUE, "the engine relays in the background by itself", "offload-threads"),
+     "http-processes http-workers http-modifier1 http-modifier2 http-socket-modifier1 http-socket-modifier2 "
+     "http-gracetime http-connect-timeout http-events http-buffer-size http-uid http-gid"),
+    (VALUE, "the engine relays in the background by itself", "offload-threads offload-thread"),
     (VALUE, "nothing has to be loaded", "plugin plugins need-plugin need-plugins plugin-dir plugins-dir"),
     (VALUE, "greenlets have no stack of their own to size",
-     "ugreen-stacksize threads-stacksize thread-stacksize thread-stack-size"),
+     "ugreen-stacksize threads-stacksize thread-stacksize thread-stack-size threads-stack-size"),
     (VALUE, "bodies are streamed, not buffered",
      "post-buffering post-buffering-bufsize body-read-warning"),
     (VALUE, "there is nothing to tune there",
      "max-vars lock-engine ftok cpu-affinity max-fd procname procname-prefix procname-prefix-spaced "
-     "procname-append procname-master optimize"),
+     "procname-append procname-master optimize backtrace-depth safe-fd fd-safe ksm prio check-interval "
+     "forkbomb-delay mem-collector-freq so-send-timeout so-write-timeout tcp-fast-open tcp-fastopen "
+     "tcp-fast-open-client tcp-fastopen-client log-master-bufsize clock response-headers-limit"),
 )  # fmt: skip
 
 #: Subsystems of spec §8: the name itself, `name-…`, `name2…`, `names`.
-_MISSING: tuple[tuple[str, str], ...] = (
+MISSING: tuple[tuple[str, str], ...] = (
     ("the cache", "cache"),
     ("the spooler", "spooler"),
     ("mules and farms", "mule farm"),
@@ -84,7 +91,7 @@ _MISSING: tuple[tuple[str, str], ...] = (
 )
 
 #: What later versions bring; matched like the subsystems.
-_LATER: tuple[tuple[str, str], ...] = (
+LATER: tuple[tuple[str, str], ...] = (
     ("the tornado loop", "tornado"),
     ("the choice of a loop", "loop"),
     ("Perl", "psgi coroae perl plshell"),
@@ -129,23 +136,26 @@ def _exact() -> dict[str, Foreign]:
     return table
 
 
-_EXACT = _exact()
+EXACT = _exact()
 
 #: All names known here, for the search for the nearest one.
-NAMES = tuple(_EXACT)
+NAMES = tuple(EXACT)
 
 
 def find(name: str) -> Foreign | None:
     """What to say about uWSGI's option `name`; None when it is no such option."""
-    if name in _EXACT:
-        return _EXACT[name]
+    if name in EXACT:
+        return EXACT[name]
     for table, verdict in (
-        (_MISSING, "which Fairlead does not have"),
-        (_LATER, "which is not in this version yet"),
+        (MISSING, "which Fairlead does not have"),
+        (LATER, "which is not in this version yet"),
     ):
         for what, stems in table:
             if any(re.fullmatch(rf"{re.escape(stem)}(s|[0-9]+)?(-.+)?", name) for stem in stems.split()):
                 return Foreign(name, "refused", f"needs {what}, {verdict}")
+    for what, names in REST:
+        if name in names.split():
+            return Foreign(name, "refused", f"needs {what}, which Fairlead does not have")
     return None
 
 
