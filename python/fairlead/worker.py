@@ -195,6 +195,7 @@ class Worker:
             magic=dict(settings.magic),
             mode=settings.mode or None,
             pidfile=settings.pidfile or None,
+            loop=settings.host if settings.host in ("gevent", "asyncio") else None,
         )
 
     def _after_request(self) -> None:

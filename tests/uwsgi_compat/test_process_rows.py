@@ -353,7 +353,6 @@ def test_row_1_5_mode_and_pidfile_are_bytes_once_configured(
     found = server.note("token")
     assert found["mode"] == {"type": "bytes", "value": "b'testing'"}
     assert found["pidfile"] == {"type": "bytes", "value": repr(str(tmp_path / "pid").encode())}
-    assert found["loop"] == "None"
 
 
 def test_row_1_5_magic_table_and_opt_tell_the_configuration(start: Callable[..., Server], tmp_path: Path) -> None:
