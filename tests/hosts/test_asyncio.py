@@ -5,6 +5,7 @@ WebSocket, and the loop as asyncio's users expect it. Each test runs on asyncio'
 from __future__ import annotations
 
 import os
+import re
 import signal
 import socket
 import threading
@@ -13,16 +14,10 @@ from pathlib import Path
 
 import pytest
 from end_to_end.http_wire import get, request
-from support.hosts import HOSTS, Host
 from support.raw_client import BINARY, PING, PONG, TEXT, Frame, RawClient, handshake_request
 from support.server import TIMEOUT_S, Server
 
-LOOPS = ("uvloop", "asyncio")
-
-
-@pytest.fixture(scope="module", params=LOOPS)
-def options(request: pytest.FixtureRequest) -> tuple[str, ...]:
-    return ("--asyncio", "200", "--asyncio-loop", request.param)
+EXAMPLES = Path(__file__).parents[2] / "examples"
 
 
 @pytest.fixture(scope="module")
@@ -62,6 +57,7 @@ def test_messages_come_and_go_in_coroutines(server: Server, upgrade: Upgrade) ->
             assert client.read_data() == Frame(TEXT, b"text %d" % number)
             assert client.read_data() == Frame(BINARY, b"\x00\xff" * number)
         client.close_in_order()
+        client.close()
 
 
 def test_text_is_str_and_all_kinds_of_bytes_are_binary(server: Server, upgrade: Upgrade) -> None:
@@ -259,90 +255,6 @@ def test_tasks_that_an_application_leaves_behind_are_cancelled_at_the_end(
     assert server.note(token) == {"ended": True}
 
 
-# -- HTTP
-
-
-@pytest.mark.parametrize("path", ["hello", "callable", "partial", "future"])
-def test_whatever_is_awaitable_may_be_an_application(server: Server, path: str) -> None:
-    bodies = {"hello": b"hello, world", "callable": b"hello, world", "partial": b"a partial", "future": b"a future"}
-    answer = get(server, f"/{path}")
-    assert (answer.status, answer.framing, answer.body) == (200, "length", bodies[path])
-
-
-@pytest.mark.parametrize(
-    ("what", "body"),
-    [
-        ("bytes", b"whole"),
-        ("tuple", b"ab"),
-        ("nothing", b""),
-        ("generator", b"from a generator"),
-        ("iterator", b"an iterator"),
-        ("text", b""),
-    ],
-)
-def test_a_coroutine_may_return_what_a_function_may(server: Server, what: str, body: bytes) -> None:
-    answer = get(server, f"/returns?t&{what}")
-    assert (answer.status, answer.body) == (200, body)
-
-
-@pytest.mark.parametrize("what", ["None", "number", "no%20start"])
-def test_a_coroutine_may_not_return_what_a_function_may_not(server: Server, what: str) -> None:
-    assert get(server, f"/returns?t&{what}").status == 500
-
-
-def test_an_async_iterator_is_sent_piece_by_piece_and_closed(server: Server, token: str) -> None:
-    sizes = [1, 2**20, 0, 70_000, 3]
-    answer = get(server, f"/streams?{token}&{','.join(map(str, sizes))}")
-    assert (answer.status, answer.framing, answer.is_complete) == (200, "chunked", True)
-    assert len(answer.body) == sum(sizes)
-    assert server.note(token) == {"closed": True}
-
-
-def test_a_stream_waits_for_a_slow_client(server: Server, token: str) -> None:
-    with RawClient(server.connect()) as slow:
-        slow.send_bytes(request(server, f"/streams?{token}&{','.join(['1048576'] * 30)}", "Connection: close"))
-        assert slow.read_response().status == 200
-        # It is held up by this client, and holds up nobody else.
-        assert get(server, "/hello").body == b"hello, world"
-        assert not [line for line in server.lines if line.startswith(f"note:{token} ")]
-        assert len(slow.read_rest()) > 30 * 2**20
-    assert server.note(token) == {"closed": True}
-
-
-def test_an_application_may_be_an_async_generator(server: Server, upgrade: Upgrade, token: str) -> None:
-    assert get(server, f"/generates?{token}").body == b"012"
-    assert server.note(token) == {"ended": True}
-    client = upgrade(server, "/generates_a_websocket")
-    client.send_text("one")
-    assert client.read_data() == Frame(TEXT, b"one")
-    client.close_in_order()
-
-
-def test_a_client_that_leaves_a_stream_ends_it(server: Server, token: str) -> None:
-    with RawClient(server.connect()) as client:
-        client.send_bytes(request(server, f"/streams?{token}&{','.join(['1048576'] * 40)}"))
-        client.read_response()
-        client.abort()
-    assert server.note(token) == {"closed": True}
-
-
-def test_a_coroutine_that_fails_answers_500_or_cuts_the_connection(server: Server) -> None:
-    since = server.mark()
-    assert get(server, "/fails").status == 500
-    server.wait_for_line("the application raised ValueError: on purpose, before the start", since)
-    answer = get(server, "/breaks_off")
-    assert (answer.status, answer.body, answer.is_complete) == (200, b"half", False)
-
-
-def test_a_body_is_read_in_a_thread(server: Server) -> None:
-    body = b"a body " * 20_000
-    assert get(server, "/reads", method="POST", body=body).body == body.upper()
-
-
-def test_write_may_be_called_in_a_coroutine(server: Server) -> None:
-    assert get(server, "/writes").body == b"by write, and returned"
-
-
 # -- the loop
 
 
@@ -417,6 +329,7 @@ def test_a_middleware_written_for_uwsgis_asyncio_mode_runs(callbacks: Server, up
             assert client.read_data() == Frame(TEXT, b"echo " + word.encode())
     for number, client in enumerate(clients):
         client.close_in_order()
+        client.close()
         assert callbacks.note(f"{token}-{number}") == {"ended": True}
 
 
@@ -443,20 +356,32 @@ def test_a_switch_that_comes_too_late_reaches_nobody_else(callbacks: Server, upg
     assert client.read_data() == Frame(TEXT, b"done")
 
 
-# -- other hosts
+# -- the examples
 
 
-@pytest.mark.parametrize("other", [host for host in HOSTS if host.name != "asyncio"], ids=lambda host: host.name)
-def test_another_host_refuses_coroutines_with_the_remedy(other: Host, upgrade: Upgrade, token: str) -> None:
-    with Server.start("coroutines.py", *other.options) as server:
-        for path in ("/hello", "/generates?t"):
-            since = server.mark()
-            assert get(server, path).status == 500
-            server.wait_for_line("the application is async def; start Fairlead with --asyncio N", since)
-        assert get(server, f"/needs_a_loop?{token}").status == 200
-        assert server.note(token)["handshake"]["raised"] == "RuntimeError"
-        assert "--asyncio N" in server.note(token)["handshake"]["text"]
-        assert not [line for line in server.lines if "never awaited" in line]
+def test_the_echo_example_keeps_text_and_binary_apart(options: tuple[str, ...], upgrade: Upgrade) -> None:
+    with Server.start(EXAMPLES / "async_echo.py", *options) as server:
+        assert get(server, "/").status == 200
+        client = upgrade(server)
+        for kind, payload in ((TEXT, "grüße".encode()), (BINARY, bytes(range(256))), (TEXT, b"")):
+            client.send(kind, payload)
+            assert client.read_data() == Frame(kind, payload)
+        client.close_in_order()
+        client.close()
+
+
+def test_the_clock_example_talks_and_listens_at_once(options: tuple[str, ...], upgrade: Upgrade) -> None:
+    with Server.start(EXAMPLES / "async_clock.py", *options) as server:
+        assert b"<title>Fairlead clock</title>" in get(server, "/").body
+        client = upgrade(server)
+        assert re.fullmatch(rb"\d\d:\d\d:\d\d", client.read_data().payload)
+        client.send_text("no number")
+        client.send_text("0.1")
+        for _ in range(5):
+            client.read_data()
+        client.close_in_order()
+        client.close()
+        assert not [line for line in server.lines if "error" in line]
 
 
 def select_nothing(seconds: float) -> None:
