@@ -29,6 +29,7 @@ LADDER = (
     ("_native", "_native.*"),
     ("settings_sources",),
     ("settings_files", "settings_placeholders", "settings_uwsgi"),
+    ("settings_uwsgi_rest",),
     ("settings",),
     ("settings_kinds",),
     ("signals", "logs", "locks", "process_title"),
