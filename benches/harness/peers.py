@@ -45,7 +45,7 @@ def limit() -> Recipe:
 
 
 def fairlead(workload: Workload, interpreter: str) -> Recipe:
-    app = HELLO_APP if workload.mode == "http" else ECHO_APP
+    app = HELLO_APP if workload.mode == "http" else str(APPS / workload.app)
     listen = ("--http-socket", "127.0.0.1:{port}")
     # As for the peers: no line per request.
     quiet = ("--disable-logging",)

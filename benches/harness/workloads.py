@@ -1,4 +1,4 @@
-"""The rows of the bench and the bars they have to reach. The bars come from the project's issue 2,
+"""The rows of the bench and the bars they have to reach. The bars come from the project's issues 2 and 3,
 "Speed and memory to reach"; they are ratios to the limit server in the same run, because absolute
 figures hold for one machine only. To add a row, add it to `WORKLOADS`: nothing else lists them.
 """
@@ -35,6 +35,8 @@ class Workload:
     connections: int = 64
     size: int = 64
     in_flight: int = 1
+    #: The app in benches/apps; plain HTTP has one of its own.
+    app: str = "echo_uwsgi.py"
     #: Names of the peers that `--peers` adds; those of plain HTTP take part whenever they are installed.
     peers: tuple[str, ...] = ()
 
@@ -43,6 +45,19 @@ class Workload:
 GREENLETS = ("--async", "2000", "--greenlet")
 GREENLETS_FOR_IDLE = ("--async", str(IDLE_CONNECTIONS + 1000), "--greenlet")
 THREADS = ("--threads", "64")
+
+#: The concurrency models that are measured by the same three loads: how each is chosen, its app, and its bars
+#: (rate and CPU per message) for 64 connections, 1,000 connections and 16 in flight.
+MODELS = (
+    ("gevent", ("--gevent", "2000"), "echo_uwsgi.py", ((0.60, 1.7), (0.60, 1.7), (0.40, 2.5))),
+    ("generators", ("--async", "2000"), "echo_generator.py", ((0.65, 1.6), (0.65, 1.6), (0.35, 3.0))),
+    ("asyncio", ("--asyncio", "2000"), "echo_async.py", ((0.55, 1.9), (0.55, 1.9), (0.35, 3.0))),
+)
+LOADS = (
+    ("64", "64 connections, 1 in flight", 64, 1),
+    ("1000", "1,000 connections, 1 in flight", 1000, 1),
+    ("in-flight", "64 connections, 16 in flight", 64, 16),
+)
 
 ECHO_PEERS = ("picows", "uwsgi-greenlet")
 HTTP_PEERS = ("granian", "uwsgi-http")
@@ -133,5 +148,19 @@ WORKLOADS = (
         ("--threads", "4"),
         Bars(best_peer_at_least=1.0),
         peers=HTTP_PEERS,
+    ),
+    *(
+        Workload(
+            f"{model}-{load}",
+            f"{model} host: echo 64 B, {title}",
+            "echo",
+            options,
+            Bars(*bars),
+            connections=connections,
+            in_flight=in_flight,
+            app=app,
+        )
+        for model, options, app, by_load in MODELS
+        for (load, title, connections, in_flight), bars in zip(LOADS, by_load)
     ),
 )
