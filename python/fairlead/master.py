@@ -201,6 +201,8 @@ class Master:
             self._stop(name_of(number))
         elif number in RELOAD:
             self._reload(name_of(number))
+        else:
+            self._log.warning(f"{name_of(number)} means nothing here; SIGHUP reloads, SIGTERM stops")
 
     def _on_time(self, now: float) -> None:
         for worker, kill_at in list(self._leaving.items()):

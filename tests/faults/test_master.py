@@ -138,6 +138,17 @@ def test_a_stop_signal_tells_the_workers_and_ends_with_status_0(start, number):
     assert master.wait_for_end() == 0
 
 
+@pytest.mark.parametrize("number", [signal.SIGUSR1, signal.SIGUSR2], ids=lambda number: number.name)
+def test_a_signal_that_means_something_to_uwsgi_only_ends_nobody(start, number):
+    master = start().wait_until_ready()
+    before = master.ask()
+    master.signal(number)
+    master.wait_for(f"warning: {number.name} means nothing here")
+    assert master.ask() == before
+    master.signal(signal.SIGTERM)
+    assert master.wait_for_end() == 0
+
+
 def test_a_worker_that_ignores_the_stop_is_killed_after_the_mercy(start):
     master = start("--reload-mercy", "0.1", plan="deaf").wait_until_ready()
     master.signal(signal.SIGTERM)
