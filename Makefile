@@ -129,8 +129,9 @@ fuzz: ## fuzz each target for FUZZ_SECONDS (nightly Rust), or replay its seeds (
 bench: $(STAMPS)/extension ## measure against the limit of this machine (BENCH_ARGS='--quick')
 	$(BIN)/python benches/run.py $(BENCH_ARGS)
 
-docs: $(STAMPS)/extension ## write docs/reference/settings.md from the settings themselves
+docs: $(STAMPS)/extension ## write the pages' tables of options from the settings themselves
 	$(BIN)/python tools/settings_page.py
+	$(BIN)/python tools/uwsgi_options.py
 
 # pip-tools lives in an environment of its own, so that it pins nothing of ours by its presence. uWSGI is the one
 # requirement that is left out, and the reason why test.txt is installed with --no-deps: Flask-uWSGI-WebSocket asks for

@@ -21,7 +21,7 @@ from support.raw_client import TEXT, Frame, RawClient, frame, handshake_request
 from support.redis_server import RedisServer
 from support.server import READY, Server
 
-PAGES = ("concurrency.md",)
+PAGES = ("concurrency.md", "coming-from-uwsgi.md")
 COMMANDS = [command for page in PAGES for command in commands(page)]
 REFUSALS = [refusal for page in PAGES for refusal in refusals(page)]
 

@@ -1,0 +1,214 @@
+"""Writes the tables of options in docs/coming-from-uwsgi.md (`make docs`): what becomes of each of uWSGI's options.
+
+Which options there are, and which are refused or ignored and why, comes from the settings themselves. Said here is what
+they cannot know: whether uWSGI has an option of that name, and what differs if it has. `section` makes the text and is
+all that the architecture tests need; it fails for a setting on which nothing is said here, so a new one cannot join
+without its place on the page.
+"""
+
+from __future__ import annotations
+
+import re
+import sys
+from pathlib import Path
+
+from fairlead import settings_uwsgi
+from fairlead.settings import DIRECTIVES, SETTINGS, Setting
+from fairlead.settings_uwsgi_rest import REST
+
+PAGE = Path(__file__).parent.parent / "docs" / "coming-from-uwsgi.md"
+BEGIN = "<!-- Made by `make docs` from the settings and tools/uwsgi_options.py. Change the text there. -->"
+END = "<!-- Until here. -->"
+
+#: Options that mean here what they mean in uWSGI.
+SAME = {
+    *("listen", "chmod-socket", "chown-socket", "wsgi-file", "module", "callable", "manage-script-name", "import"),
+    *("pythonpath", "env", "chdir", "chdir2", "wsgi-strict", "wsgi-disable-file-wrapper", "processes", "threads"),
+    *("async", "greenlet", "gevent", "http-headers-timeout", "socket-timeout", "chunked-input-timeout", "add-header"),
+    *("mode", "locks", "uid", "gid", "umask", "pidfile", "touch-reload", "py-autoreload", "disable-logging", "set"),
+    *("set-placeholder", "strict", "help", "version"),
+}
+
+#: What differs: in uWSGI, and here.
+DIFFERENT = {
+    "http": ("a router process in front of the workers; keep-alive off", "each worker serves HTTP; keep-alive on"),
+    "http-socket": ("closes after each response", "keeps HTTP/1.1 connections open"),
+    "virtualenv": ("any Python home", "a virtual environment of the Python that runs Fairlead"),
+    "mount": (
+        "without `--manage-script-name` only `SCRIPT_NAME` counts",
+        "the longest path that `PATH_INFO` begins with",
+    ),
+    "catch-exceptions": ("without it a request that raised gets no response", "without it: 500, with no traceback"),
+    "ugreen": ("its own C stacks", "greenlets"),
+    "gevent-monkey-patch": (
+        "when the loop starts, so after the application was loaded",
+        "before the application is loaded, as `--gevent-early-monkey-patch`",
+    ),
+    "asyncio": (
+        "needs `--greenlet`",
+        "runs without it too; serves `async def`; on uvloop's loop where it is installed",
+    ),
+    "buffer-size": ("4096; longer heads are cut off", "32768; longer heads get 431"),
+    "http-timeout": ("ends silent WebSockets behind the router too", "HTTP only"),
+    "http-keepalive": ("off", "on, 60 s; 0 turns it off"),
+    "chunked-input-limit": ("a larger chunk is an error", "a larger chunk comes in pieces"),
+    "websockets-ping-freq": (
+        "pings go out inside `websocket_recv` and `websocket_recv_nb`",
+        "pings go out whatever the application does; 0 turns them off",
+    ),
+    "websockets-pong-tolerance": (
+        "looked at when the application receives; a late check finds the dead late",
+        "that many seconds after the ping the connection is dropped; any byte counts as life",
+    ),
+    "websockets-pong-freq": ("in no release", "unasked pongs, midway between two pings by default; 0 turns them off"),
+    "websockets-max-size": ("one frame", "one message, all its fragments together; Close 1009"),
+    "die-on-term": ("SIGTERM stops instead of reloading", "SIGTERM always stops"),
+    "reload-mercy": ("for reloads and stops", "for stops; 10 s by default"),
+    "worker-reload-mercy": (
+        "a worker waits so long for its requests, WebSockets among them",
+        "the same limit, but WebSockets are closed with 1012 at once",
+    ),
+    "harakiri": (
+        "counts from the request's beginning, so ends every longer WebSocket",
+        "a WebSocket counts until its handshake only",
+    ),
+    "max-requests": (
+        "the worker waits for its open WebSockets",
+        "its successor is ready first; open WebSockets are closed with 1012",
+    ),
+    "logto": ("a file, or a UDP address", "a file"),
+    "ini": ("a file or an address", "a local file; section `[fairlead]` if there is no `[uwsgi]`"),
+    "yaml": ("a parser of its own", "PyYAML, which has to be installed"),
+    "json": ("if built with a JSON library", "always"),
+    "show-config": ("prints, and starts", "prints where each value comes from, and does not start"),
+}
+
+#: Options that only Fairlead has.
+NEW = [
+    "asyncio-loop",
+    "websockets-origin",
+    "websockets-idle-timeout",
+    "websockets-close-timeout",
+    "websocket-text-lenient",
+]
+
+#: What to use instead of a subsystem that is missing.
+INSTEAD = {
+    "the cache": "a dict in each worker, or Redis",
+    "the spooler": "a queue of jobs with workers of its own, such as RQ or Celery",
+    "mules and farms": "a program of its own beside the server, under the service manager",
+    "the queue": "Redis, or a database",
+    "shared areas": "Redis, or `multiprocessing.shared_memory`",
+    "the emperor": "one unit of the service manager for each instance",
+    "cron and timers": "the service manager's timers; inside a worker a thread",
+    "attached daemons": "units of the service manager",
+    "hooks": "`ExecStartPre=` and `ExecStopPost=` of systemd; in Python `uwsgi.post_fork_hook`, `uwsgi.atexit`",
+    "cgroups and namespaces": "the service manager, or a container",
+    "cheaper mode": "a fixed `--processes`",
+    "metrics": "what the application measures itself",
+    "TLS": "a proxy in front",
+    "the uwsgi protocol": "`--http-socket`, and HTTP in the proxy",
+    "static files": "the proxy in front, or the application",
+    "internal routing": "the proxy in front, `--mount`, or the application",
+    "proxying to other servers": "a proxy in front",
+    "running in the background (use your service manager)": "the service manager",
+    "log formats": "the log as it is",
+    "a second pidfile or log": "the service manager's log",
+    "the tornado loop": "`--asyncio N`",
+    "the choice of a loop": "`--async`, `--gevent` or `--asyncio`",
+    "XML configuration (write the file as INI, YAML or JSON)": "INI, YAML or JSON",
+    "uWSGI's own commands (send the master a signal with kill)": "`kill -HUP` and `kill -TERM` to the master",
+    "other ways to set the environment": "`--env`, or the service manager",
+    "limits on memory and processes": "the service manager",
+    "changes to an application's responses": "the proxy in front, or a middleware",
+    "virtual hosts": "one instance for each, behind a proxy",
+    "uWSGI's signals": "Redis",
+    "other logs than one": "standard error, which the service manager keeps",
+    "the care of log files": "the service manager's log",
+    "shared sockets": "write the address itself; `@name` for an abstract one",
+    "other ways to read a configuration": "`--ini`, `--set`; blocks from `if-env` to `endif`, `for` to `endfor`",
+    "uWSGI's HTTP router": "a proxy in front",
+    "other kinds of reload": "`--touch-reload`, `--py-autoreload`, `--max-requests`, SIGHUP",
+    "control of the master by files": "signals, `--touch-reload`",
+    "uWSGI as another program": "Python itself",
+    "a choice of what harakiri does and counts": "`--harakiri` alone",
+    "stackless": "`--greenlet`",
+}
+
+
+def page() -> str:
+    """The whole page, with the section as it should be."""
+    text = PAGE.read_text(encoding="utf-8")
+    before, begin, rest = text.partition(BEGIN)
+    _, end, after = rest.partition(END)
+    assert begin and end, f"{PAGE.name} has lost the marks between which its options stand"
+    return f"{before}{BEGIN}\n\n{section()}\n{END}{after}"
+
+
+def section() -> str:
+    """The tables."""
+    abouts = {about.name: about for about in (*SETTINGS, *DIRECTIVES)}
+    said = [*sorted(SAME), *DIFFERENT, *NEW]
+    unsaid = sorted(set(abouts) - set(said))
+    assert not unsaid, f"say in tools/uwsgi_options.py whether uWSGI has {', '.join(unsaid)}, and what differs"
+    gone = sorted(name for name in said if name not in abouts or said.count(name) > 1)
+    assert not gone, f"{', '.join(gone)} in tools/uwsgi_options.py: no setting, or there twice"
+    lines = ["### Accepted, with the same meaning", ""]
+    lines += [f"{', '.join(_named(abouts[name]) for name in abouts if name in SAME)}.", ""]
+    lines += ["### Accepted, with a difference", "", "| Option | uWSGI | Fairlead |", "|---|---|---|"]
+    for name, (theirs, ours) in sorted(DIFFERENT.items(), key=lambda item: list(abouts).index(item[0])):
+        lines.append(f"| {_named(abouts[name])} | {theirs} | {ours} |")
+    lines += ["", "### Accepted, because it is always so", "", "| Option | |", "|---|---|"]
+    lines += _by_reason(settings_uwsgi.EXACT, "always")
+    lines += ["", "### Ignored, with a warning", "", "| Option | Because |", "|---|---|"]
+    lines += _by_reason(settings_uwsgi.EXACT, "ignored")
+    for title, table in (
+        ("Refused: Fairlead has no such part", settings_uwsgi.MISSING),
+        ("Refused: not in this version", settings_uwsgi.LATER),
+    ):
+        lines += [
+            "",
+            f"### {title}",
+            "",
+            "| Options that begin with | What is missing | Use instead |",
+            "|---|---|---|",
+        ]
+        lines += [_row(_options(stems.split()), what) for what, stems in table]
+    lines += ["", "<details><summary>The rest of what uWSGI has, each by its whole name</summary>", ""]
+    lines += ["| Options | What is missing | Use instead |", "|---|---|---|"]
+    lines += [_row(_options(names.split()), what) for what, names in REST]
+    lines += ["", "</details>"]
+    unknown = sorted(set(INSTEAD) - {what for what, _ in (*settings_uwsgi.MISSING, *settings_uwsgi.LATER, *REST)})
+    assert not unknown, f"{', '.join(unknown)} in tools/uwsgi_options.py: nothing refused has that name"
+    lines += ["", "### Only in Fairlead", "", f"{', '.join(_named(abouts[name]) for name in NEW)}.", ""]
+    return "\n".join(lines)
+
+
+def _named(about: Setting) -> str:
+    """`--name` with its other names, but without those that differ by the s of websockets only."""
+    others = [f"`-{about.short}`"] if about.short else []
+    others += [f"`--{name}`" for name in about.aliases if not name.startswith("websocket-")]
+    return f"`--{about.name}`" + (f" ({', '.join(others)})" if others else "")
+
+
+def _by_reason(table: dict[str, settings_uwsgi.Foreign], answer: str) -> list[str]:
+    reasons: dict[str, list[str]] = {}
+    for foreign in table.values():
+        if foreign.answer == answer:
+            reasons.setdefault(foreign.why, []).append(foreign.name)
+    return [f"| {_options(names)} | {why} |" for why, names in reasons.items()]
+
+
+def _row(options: str, what: str) -> str:
+    return f"| {options} | {re.sub(r' [(].*[)]$', '', what)} | {INSTEAD.get(what, '-')} |"
+
+
+def _options(names: list[str]) -> str:
+    return ", ".join(f"`--{name}`" for name in names)
+
+
+if __name__ == "__main__":
+    text = page()
+    if PAGE.read_text(encoding="utf-8") != text:
+        PAGE.write_text(text, encoding="utf-8")
+        sys.stdout.write(f"{PAGE.relative_to(PAGE.parent.parent)} is new\n")
