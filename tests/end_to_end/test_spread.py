@@ -125,7 +125,8 @@ def test_a_successor_gets_what_comes_until_it_has_as_many_as_the_others(crowd: C
     (successor,) = set(two.server.worker_pids()) - {survivor}
     before = len(two.clients[survivor])
     got = two.open_in_turn(before)
-    assert got[successor] >= before * 0.75, got
+    # All but those that came while it was busy with its own start.
+    assert got[successor] >= before * 0.6, got
     two.open_in_turn(60)
     two.assert_even(2)
 
@@ -198,7 +199,7 @@ def test_a_worker_whose_app_blocks_gets_no_connection_that_another_could_serve(
     fifo = tmp_path / "release"
     os.mkfifo(fifo)
     two.open_in_turn(10)
-    blocked = two.clients[two.server.worker_pids()[0]][0]
+    blocked = next(iter(two.clients.values()))[0]
     blocked.send_text(str(fifo))
     assert not select.select([blocked.socket], [], [], 0.5)[0], "the app did not block"
     two.waits_s.clear()
