@@ -84,9 +84,9 @@ def crowd(start: Start, host: Host) -> Iterator[Callable[..., Crowd]]:
     """`crowd(processes, slots)`. Slots are no more than needed: so many threads start when a worker does."""
     crowds: list[Crowd] = []
 
-    def on(processes: int, slots: int) -> Crowd:
+    def on(processes: int, slots: int, app: str | Path = "sockets.py") -> Crowd:
         option, _ = host.with_slots(slots)
-        server = start("sockets.py", "--listen", "1000", "--processes", str(processes), option, str(slots))
+        server = start(app, "--listen", "1000", "--processes", str(processes), option, str(slots))
         crowds.append(Crowd(server))
         return crowds[-1]
 
@@ -129,6 +129,34 @@ def test_a_successor_gets_what_comes_until_it_has_as_many_as_the_others(crowd: C
     assert got[successor] >= before * 0.6, got
     two.open_in_turn(60)
     two.assert_even(2)
+
+
+def test_a_successor_that_is_not_ready_yet_gets_nothing(crowd: Callable[..., Crowd], tmp_path: Path) -> None:
+    app, fifo = tmp_path / "app.py", tmp_path / "hold"
+    app.write_text(
+        "import os, uwsgi\n"
+        "from sockets import application\n"
+        "def wait():\n"
+        f"    if os.path.exists({str(fifo)!r}):\n"
+        "        os.write(2, b'the hook waits\\n')\n"
+        f"        open({str(fifo)!r}).read()\n"
+        "uwsgi.post_fork_hook = wait\n"
+    )
+    two = crowd(2, 60, app)
+    two.open_in_turn(20)
+    os.mkfifo(fifo)
+    victim, survivor = two.server.worker_pids()
+    os.kill(victim, signal.SIGKILL)
+    two.server.wait_for_line("the hook waits")
+    for client in two.clients.pop(victim):
+        client.close()
+    two.waits_s.clear()
+    assert two.open_in_turn(20) == {survivor: 20}
+    assert_prompt(two.waits_s)
+    with open(fifo, "w"):
+        pass
+    two.server.wait_for_line(r"worker \d \(pid \d+\) is ready")
+    assert len(two.open_in_turn(20)) == 2, "the successor takes part"
 
 
 def test_a_reloaded_server_spreads_over_the_new_workers_only(crowd: Callable[..., Crowd]) -> None:

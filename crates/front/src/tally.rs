@@ -2,13 +2,15 @@
 //!
 //! The kernel wakes all of them for a new connection and the first one gets it, which can be the same one every time:
 //! one process has been seen with 199 of 200 WebSockets. So each process writes how many connections it has into its
-//! cell of a small file, the *tally*, and a process that has more than another one gives way: it pauses before it
-//! accepts, and the other, awake for the same connection, comes first.
+//! cell of a small file, the *tally*, and one that has more than the mean gives way: it pauses before it accepts, and
+//! another, awake for the same connection, comes first. The next connection ends the pause for another look, so while
+//! connections come no time is lost.
 //!
 //! A cell is a hint, and nobody depends on its owner, who may be stopped or dead. A connection that nobody has taken
-//! after a few milliseconds is accepted all the same, and with each further one the next wait buys twice as many. Only the
-//! front's own thread writes, before it sleeps and after each accept; since each new connection wakes every front, a cell
-//! is out of date for one connection at most. A process alone has no tally and does nothing of all this.
+//! after a few milliseconds is accepted all the same; and when many wait behind a process that does not move, each
+//! further pause buys twice as many accepts. Only the front's own thread writes, after each accept and before it sleeps;
+//! since each new connection wakes every front, a cell is out of date for one connection at most. A process alone has no
+//! tally and does nothing of all this.
 
 use std::fs::File;
 use std::io;
@@ -31,8 +33,7 @@ const CELL: usize = 8;
 const CELLS_PER_READ: usize = 64;
 
 /// A pause: how long a connection is left to processes that have fewer. It is cut into steps, because on a machine with too
-/// much to do each sleep takes longer than it should, and so do those of the process that is waited for. An idle one is awake
-/// after some 50 µs; four milliseconds are nothing that a client feels.
+/// much to do each sleep lasts longer than it should, and so do those of the process that is waited for.
 const PAUSE: Steps = Steps {
     of: Duration::from_millis(2),
     count: 2,
