@@ -5,16 +5,20 @@ Rates and times are not tested, because they are what the bench is for. Run them
 
 from __future__ import annotations
 
+import json
 import os
 import sys
 import unittest
+from xml.etree import ElementTree
 
+import picture
 from harness import clients, report, servers
 from harness.clients import Sample
 from harness.contest import Outcome, Spread
 from harness.servers import Recipe, ServerFailed
 from harness.workloads import Bars, Workload
 
+SVG = "http://www.w3.org/2000/svg"
 CPU = min(os.sched_getaffinity(0))
 LISTEN = (
     "import socket, sys, subprocess, time\n"
@@ -85,6 +89,16 @@ class Wrk(unittest.TestCase):
     def test_closed_connections_are_no_errors_but_statuses_are(self) -> None:
         output = "  Socket errors: connect 1, read 900, write 2, timeout 4\n  Non-2xx or 3xx responses: 10\n"
         self.assertEqual(clients._wrk_errors(output), 17)
+
+
+class Pictures(unittest.TestCase):
+    def test_the_picture_of_the_documentation_is_that_of_the_committed_results(self) -> None:
+        results = [json.loads((picture.RESULTS / name).read_text()) for name in picture.SHOWN]
+        drawn = picture.svg(picture.rows(results))
+        self.assertEqual((picture.RESULTS.parents[1] / "docs" / "bench.svg").read_text(), drawn)
+        texts = [element.text or "" for element in ElementTree.fromstring(drawn).iter(f"{{{SVG}}}text")]
+        for model in ("gevent", "generators", "asyncio", "threads"):
+            self.assertTrue(any(text.startswith(f"{model} host: ") for text in texts), model)
 
 
 if __name__ == "__main__":

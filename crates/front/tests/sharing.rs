@@ -165,7 +165,7 @@ fn a_process_that_never_comes_does_not_keep_connections_waiting() {
     shared.connect_in_turn(50, &[&front]);
     shared.connect_at_once(500, &[&front]);
     // A pause of some 5 ms for each of the first 50, and a few more; 550 of them would take three seconds.
-    assert!(began.elapsed() < Duration::from_secs(1), "{:?}", began.elapsed());
+    assert!(began.elapsed() < Duration::from_secs(2), "{:?}", began.elapsed());
 }
 
 #[test]

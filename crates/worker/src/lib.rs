@@ -248,6 +248,9 @@ impl Worker {
             // It ends at its next look; a panic in it was reported when it happened.
             let _ = thread.join();
         }
+        // Connections hold the shared part, and it holds those that wait for a turn: nobody would let go of either.
+        self.shared.take_dirty(&mut Vec::new());
+        drop(self.shared.take_arrivals());
     }
 }
 
