@@ -54,11 +54,16 @@ impl Front {
         handoff: Arc<dyn Handoff>,
     ) -> io::Result<Front> {
         let house = Arc::new(House::new(settings, handoff)?);
-        let parking = Arc::clone(&house);
+        // Weak: wakers of tasks that wait in the house keep the runtime, and with it this.
+        let parking = Arc::downgrade(&house);
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_io()
             .enable_time()
-            .on_thread_park(move || parking.turn_ended())
+            .on_thread_park(move || {
+                if let Some(house) = parking.upgrade() {
+                    house.turn_ended();
+                }
+            })
             .build()?;
         let inside = runtime.enter();
         let doors = listeners
