@@ -146,8 +146,9 @@ def test_a_successor_that_is_not_ready_yet_gets_nothing(crowd: Callable[..., Cro
     two.open_in_turn(20)
     os.mkfifo(fifo)
     victim, survivor = two.server.worker_pids()
+    since = two.server.mark()
     os.kill(victim, signal.SIGKILL)
-    two.server.wait_for_line("the hook waits")
+    two.server.wait_for_line("the hook waits", since)
     for client in two.clients.pop(victim):
         client.close()
     two.waits_s.clear()
@@ -155,7 +156,7 @@ def test_a_successor_that_is_not_ready_yet_gets_nothing(crowd: Callable[..., Cro
     assert_prompt(two.waits_s)
     with open(fifo, "w"):
         pass
-    two.server.wait_for_line(r"worker \d \(pid \d+\) is ready")
+    two.server.wait_for_line(r"worker \d \(pid \d+\) is ready", since)
     assert len(two.open_in_turn(20)) == 2, "the successor takes part"
 
 
