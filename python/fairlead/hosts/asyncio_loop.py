@@ -8,10 +8,11 @@ readers, timers) runs between the turns, and may switch to its units as it likes
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import threading
 import time
 from collections.abc import Coroutine
-from typing import Any
+from typing import Any, Callable
 
 from fairlead._native import Engine, Hub, Request, ancestors
 from fairlead.errors import LoadError
@@ -24,14 +25,15 @@ _LEAVING_EVERY_S = 0.02
 
 
 class AsyncioLoop:
+    _prepared: asyncio.AbstractEventLoop | None = None
     ancestors = staticmethod(ancestors)
 
     def __init__(self, engine: Engine, run_unit: RunUnit, slots: int) -> None:
         self._hub = Hub(engine)
         self._run_unit = run_unit
         self.wait_descriptors = self._hub.wait_descriptors
-        # Made by `prepare`: the application may have asked for it while it was loaded.
-        self._loop = asyncio.get_event_loop_policy().get_event_loop()
+        assert self._prepared is not None, "prepare goes first"
+        self._loop = self._prepared
         #: The units that go on as tasks; a loop keeps no reference to its tasks.
         self._tasks: set[asyncio.Task[None]] = set()
         self._has_new_tasks = False
@@ -40,13 +42,16 @@ class AsyncioLoop:
         self._thread = 0
         self.about = f"the loop is {type(self._loop).__module__.partition('.')[0]}'s"
 
-    @staticmethod
-    def prepare(settings: Any) -> None:
+    @classmethod
+    def prepare(cls, settings: Any) -> None:
         """Make the loop that `--asyncio-loop` names, before the application is loaded and may ask for it."""
-        asyncio.set_event_loop(_new_loop(settings.asyncio_loop))
+        cls._prepared = _new_loop(settings.asyncio_loop)
+        asyncio.set_event_loop(cls._prepared)
 
     def run(self) -> None:
         loop = self._loop
+        # Again: the application may have called `asyncio.run` while it was loaded, which leaves no loop behind.
+        asyncio.set_event_loop(loop)
         descriptors = self._hub.attach(asyncio_loop=loop)
         for descriptor in descriptors:
             loop.add_reader(descriptor, self._turn)
@@ -61,11 +66,11 @@ class AsyncioLoop:
 
     def stop(self) -> None:
         self._hub.stop()
-        self._loop.call_soon_threadsafe(self._leave_soon)
+        self._call_soon(self._leave_soon)
 
     def kill(self) -> None:
         self._hub.kill()
-        self._loop.call_soon_threadsafe(self._cancel_tasks)
+        self._call_soon(self._cancel_tasks)
 
     def sleep(self, seconds: float) -> None:
         if threading.get_ident() == self._thread:
@@ -77,7 +82,8 @@ class AsyncioLoop:
         self._hub.sleep(0.0)
 
     def start_task(self, rest: Coroutine[Any, Any, None]) -> None:
-        task = self._loop.create_task(rest)
+        # By hand: a task factory of the application's might begin it here, in a greenlet that must go on with others.
+        task = asyncio.Task(rest, loop=self._loop)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
         self._has_new_tasks = True
@@ -105,6 +111,10 @@ class AsyncioLoop:
             self._run_unit(request)
             request = None
             request = self._hub.rest()
+
+    def _call_soon(self, step: Callable[[], None]) -> None:
+        with contextlib.suppress(RuntimeError):  # the loop is closed: there is nothing left to end
+            self._loop.call_soon_threadsafe(step)
 
     def _leave_soon(self) -> None:
         if not self._is_over:

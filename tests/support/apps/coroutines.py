@@ -13,7 +13,9 @@ from fairlead import ConnectionClosed, async_websocket, current_request, websock
 from notes import argument, note, outcome
 
 #: What the loop was while this module was imported.
-LOOP = asyncio.get_event_loop_policy().get_event_loop()
+LOOP = asyncio.get_event_loop()
+#: As applications do that prepare something. It leaves no current loop behind.
+asyncio.run(asyncio.sleep(0))
 PAGES = {}
 ROOM = set()
 BACKGROUND = []
