@@ -78,6 +78,20 @@ def test_a_wait_that_gives_up_loses_no_message(server: Server, upgrade: Upgrade)
     assert client.read_data().payload.decode() == ",".join(words)
 
 
+def test_a_time_out_that_comes_due_with_the_message_loses_it_not(
+    server: Server, upgrade: Upgrade, token: str, tmp_path: Path
+) -> None:
+    fifo = tmp_path / "until"
+    os.mkfifo(fifo)
+    client = upgrade(server, f"/collides?{token}&{fifo}")
+    server.note(token)
+    client.send_text("both are due")
+    client.send(PING, b"is it there?")
+    assert client.read_frame() == Frame(PONG, b"is it there?")
+    fifo.write_text("go on")
+    assert client.read_data() == Frame(TEXT, b"got both are due")
+
+
 def test_a_cancellation_that_meets_a_message_loses_it_not(server: Server, upgrade: Upgrade) -> None:
     client = upgrade(server, "/races?t&500")
     for number in range(500):

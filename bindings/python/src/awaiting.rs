@@ -2,7 +2,7 @@
 //!
 //! An [`Awaiting`] is what `ws.receive()` returns there. It is a coroutine by its methods, so `await`, `create_task` and
 //! `wait_for` take it. It tries when it is awaited, and suspends only if it has to wait: then it yields a [`Pending`], and
-//! goes on when the hub has called that. What the woken task sends leaves with the same turn.
+//! goes on when the hub has called that. What the woken tasks of a turn send leaves together.
 //!
 //! A message is taken when the task that awaits it runs, never before: a wait that is cancelled has lost nothing.
 
@@ -104,16 +104,16 @@ impl Work {
         }
     }
 
-    /// The hub, and its asyncio loop.
-    fn hub(&self, py: Python<'_>) -> PyResult<(Arc<HubCore>, Py<PyAny>)> {
+    /// The hub, if an asyncio loop runs it.
+    fn hub(&self, py: Python<'_>) -> PyResult<&Arc<HubCore>> {
         if let Waiter::Hub(hub) = self.waiter() {
-            if let Some(asyncio_loop) = hub.asyncio_loop(py) {
+            if hub.asyncio_loop(py).is_some() {
                 if hub.is_elsewhere() {
                     return Err(PyRuntimeError::new_err(
                         "this connection is awaited on the worker's own loop only; in a thread of your own use fairlead.websocket",
                     ));
                 }
-                return Ok((Arc::clone(hub), asyncio_loop));
+                return Ok(hub);
             }
         }
         Err(PyRuntimeError::new_err(
@@ -176,9 +176,9 @@ impl Awaiting {
         py: Python<'py>,
         limit: Limit,
     ) -> PyResult<Result<Bound<'py, PyAny>, Py<Pending>>> {
-        let (hub, asyncio_loop) = self.work.hub(py)?;
+        let hub = self.work.hub(py)?;
         loop {
-            let pending = Py::new(py, Pending::new(asyncio_loop.clone_ref(py)))?;
+            let pending = Py::new(py, Pending::new(Arc::clone(hub)))?;
             let token = hub.prepare_callback(pending.clone_ref(py).into_any());
             match self.work.register(token) {
                 Ok(true) => {

@@ -27,6 +27,7 @@ use crate::descriptors;
 use crate::engine::Engine;
 use crate::greenlet;
 use crate::parked::{Due, Parked, Unit};
+use crate::pending::Pending;
 use crate::request::Request;
 use crate::session::Session;
 use crate::waiting::Waiter;
@@ -48,6 +49,8 @@ pub(crate) struct HubCore {
     thread: OnceLock<usize>,
     /// The asyncio loop that runs the hub, if one does.
     asyncio_loop: PyOnceLock<Py<PyAny>>,
+    /// What tasks of that loop have waited for, and have not been told of yet.
+    woken: Mutex<Vec<Py<Pending>>>,
     parked: Parked,
     resting: Mutex<Vec<Py<PyAny>>>,
     spawned: Mutex<Vec<Py<PyAny>>>,
@@ -87,10 +90,19 @@ impl HubCore {
         self.parked.take(token).is_some()
     }
 
-    pub(crate) fn asyncio_loop(&self, py: Python<'_>) -> Option<Py<PyAny>> {
+    pub(crate) fn asyncio_loop<'py>(&self, py: Python<'py>) -> Option<Bound<'py, PyAny>> {
         self.asyncio_loop
             .get(py)
-            .map(|asyncio_loop| asyncio_loop.clone_ref(py))
+            .map(|asyncio_loop| asyncio_loop.bind(py).clone())
+    }
+
+    /// The wait of a task is over.
+    pub(crate) fn task_woke(&self, pending: Py<Pending>) {
+        self.woken().push(pending);
+    }
+
+    fn woken(&self) -> MutexGuard<'_, Vec<Py<Pending>>> {
+        self.woken.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     pub(crate) fn engine(&self) -> &fl::Engine {
@@ -268,6 +280,7 @@ impl Hub {
                 greenlet: PyOnceLock::new(),
                 thread: OnceLock::new(),
                 asyncio_loop: PyOnceLock::new(),
+                woken: Mutex::default(),
                 parked: Parked::default(),
                 resting: Mutex::default(),
                 spawned: Mutex::default(),
@@ -345,6 +358,22 @@ impl Hub {
             core.kill_all(py);
         }
         Ok(!core.is_over())
+    }
+
+    /// True if a turn has ended the waits of tasks: `resume_tasks` in the loop's next round, and `leave` after it.
+    #[getter]
+    fn has_woken_tasks(&self) -> bool {
+        !self.core.woken().is_empty()
+    }
+
+    /// Tasks whose waits are over go on, in here.
+    fn resume_tasks(&self, py: Python<'_>) {
+        let woken = std::mem::take(&mut *self.core.woken());
+        for pending in woken {
+            if let Err(error) = Pending::resume(pending.bind(py)) {
+                error.write_unraisable(py, None);
+            }
+        }
     }
 
     /// The loop goes on with something else: what was sent leaves, and from here on a change makes a descriptor readable.

@@ -1,14 +1,19 @@
 //! [`Pending`]: the future that a suspended coroutine of ours yields to its task.
 //!
 //! asyncio knows a future by its protocol, the attribute `_asyncio_future_blocking`, and then hands over the task's wake-up.
-//! The hub calls that straight from its turn, where asyncio's own future would go through a handle and another round of the
-//! loop. Only a cancellation goes that way: it may come from inside a task's step, where no other task may run.
+//! The hub calls those of a whole turn together, in the next round of the loop ([`HubCore::resume_tasks`]): one handle for
+//! all, where asyncio's own futures take one each. In the next round and not at once, as with asyncio's own: a time-out
+//! that comes due together with the message must still find the task waiting. If the task were done by then, and another
+//! one awaited it (`wait_for(create_task(ws.receive()), 1)`), its message would be lost.
 
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use pyo3::exceptions::PyRuntimeError;
 use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
 use pyo3::types::{PyDict, PyType};
+
+use crate::hub::HubCore;
 
 /// How a wait ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -22,7 +27,7 @@ pub(crate) enum Outcome {
 /// Lives for one wait.
 #[pyclass(frozen, module = "fairlead._engine")]
 pub(crate) struct Pending {
-    asyncio_loop: Py<PyAny>,
+    hub: Arc<HubCore>,
     inner: Mutex<Inner>,
 }
 
@@ -36,9 +41,9 @@ struct Inner {
 }
 
 impl Pending {
-    pub(crate) fn new(asyncio_loop: Py<PyAny>) -> Self {
+    pub(crate) fn new(hub: Arc<HubCore>) -> Self {
         Self {
-            asyncio_loop,
+            hub,
             inner: Mutex::new(Inner {
                 outcome: Outcome::Waits,
                 blocking: true,
@@ -56,32 +61,10 @@ impl Pending {
         self.inner().outcome
     }
 
-    fn call_soon(slf: &Bound<'_, Self>, wake_up: Py<PyAny>, context: Option<Py<PyAny>>) -> PyResult<()> {
+    /// Lets the task go on, in here.
+    pub(crate) fn resume(slf: &Bound<'_, Self>) -> PyResult<()> {
         let py = slf.py();
-        let options = PyDict::new(py);
-        options.set_item("context", context)?;
-        let arguments = (wake_up, slf);
-        slf.get()
-            .asyncio_loop
-            .bind(py)
-            .call_method("call_soon", arguments, Some(&options))?;
-        Ok(())
-    }
-}
-
-#[pymethods]
-impl Pending {
-    /// The hub: the wait is over, by its event or (`late`) by its limit. The task goes on in here.
-    fn __call__(slf: Bound<'_, Self>, late: bool) -> PyResult<()> {
-        let wake_up = {
-            let mut inner = slf.get().inner();
-            if inner.outcome != Outcome::Waits {
-                return Ok(());
-            }
-            inner.outcome = if late { Outcome::Late } else { Outcome::Event };
-            inner.wake_up.take()
-        };
-        let py = slf.py();
+        let wake_up = slf.get().inner().wake_up.take();
         match wake_up {
             Some((wake_up, Some(context))) => {
                 context
@@ -96,6 +79,30 @@ impl Pending {
         Ok(())
     }
 
+    fn call_soon(slf: &Bound<'_, Self>, wake_up: Py<PyAny>, context: Option<Py<PyAny>>) -> PyResult<()> {
+        let py = slf.py();
+        let options = PyDict::new(py);
+        options.set_item("context", context)?;
+        let asyncio_loop = slf.get().get_loop(py)?;
+        asyncio_loop.call_method("call_soon", (wake_up, slf), Some(&options))?;
+        Ok(())
+    }
+}
+
+#[pymethods]
+impl Pending {
+    /// The hub: the wait is over, by its event or (`late`) by its limit.
+    fn __call__(slf: Py<Self>, late: bool) {
+        let pending = slf.get();
+        let mut inner = pending.inner();
+        if inner.outcome == Outcome::Waits {
+            inner.outcome = if late { Outcome::Late } else { Outcome::Event };
+            drop(inner);
+            let hub = Arc::clone(&pending.hub);
+            hub.task_woke(slf);
+        }
+    }
+
     #[getter(_asyncio_future_blocking)]
     fn is_blocking(&self) -> bool {
         self.inner().blocking
@@ -106,8 +113,9 @@ impl Pending {
         self.inner().blocking = blocking;
     }
 
-    fn get_loop<'py>(&self, py: Python<'py>) -> Bound<'py, PyAny> {
-        self.asyncio_loop.bind(py).clone()
+    fn get_loop<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
+        let asyncio_loop = self.hub.asyncio_loop(py);
+        asyncio_loop.ok_or_else(|| PyRuntimeError::new_err("the hub has no asyncio loop"))
     }
 
     #[pyo3(signature = (wake_up, *, context=None))]

@@ -93,15 +93,19 @@ class AsyncioLoop:
         try:
             goes_on = self._hub.turn(self._live)
         finally:
-            if self._has_new_tasks:
-                # What they answer in their first step leaves together.
+            if self._has_new_tasks or self._hub.has_woken_tasks:
+                # In the next round, as asyncio's own futures do it; and what all of them answer leaves together.
                 self._has_new_tasks = False
-                self._loop.call_soon(self._hub.leave)
+                self._loop.call_soon(self._end_turn)
             else:
                 self._hub.leave()
         if not goes_on:
             self._is_over = True
             self._loop.stop()
+
+    def _end_turn(self) -> None:
+        self._hub.resume_tasks()
+        self._hub.leave()
 
     def _live(self, first: Request) -> None:
         """The life of one greenlet: one unit after the other."""

@@ -69,7 +69,6 @@ async def times_out(environ, start_response):
     while found[-1:] != ["end"]:
         for wait in (
             lambda: asyncio.wait_for(ws.receive(), 0.001),
-            lambda: asyncio.wait_for(asyncio.create_task(ws.receive()), 0.001),
             lambda: ws.receive(0.001),
             lambda: ws.receive(timeout=0),
             lambda: within(ws, 0.001),
@@ -95,6 +94,23 @@ async def cancelled_at_once(ws):
     task.cancel()
     with contextlib.suppress(asyncio.CancelledError):
         return await task
+
+
+@page
+async def collides(environ, start_response):
+    """`/collides?token&fifo`: a message and a time-out come due while the loop is held up; a task waits for a task."""
+    ws = async_websocket(environ)
+    waiting = asyncio.create_task(asyncio.wait_for(asyncio.create_task(ws.receive()), 0.001))
+    for _ in range(3):
+        await asyncio.sleep(0)
+    note(environ, waits=True)
+    with open(argument(environ)) as fifo:
+        fifo.read()
+    try:
+        message = await waiting
+    except asyncio.TimeoutError:
+        message = await ws.receive(5)
+    await ws.send(f"got {message}")
 
 
 @page
