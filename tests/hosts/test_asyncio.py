@@ -269,6 +269,28 @@ def test_tasks_that_an_application_leaves_behind_are_cancelled_at_the_end(
     assert server.note(token) == {"ended": True}
 
 
+def test_coroutines_that_have_ended_leave_nothing_behind(
+    own: Callable[..., Server], upgrade: Upgrade, token: str
+) -> None:
+    server = own("coroutines.py")
+    notes = []
+    for turn in range(4):
+        clients = [upgrade(server, "/echo") for _ in range(150)]
+        for number, client in enumerate(clients):
+            client.send_text("?")
+            assert client.read_data() == Frame(TEXT, b"?")
+            client.close_in_order() if number % 2 else client.abort()
+            client.close()
+        client = upgrade(server, "/gives_up_often")
+        assert client.read_data() == Frame(TEXT, b"done")
+        client.close()
+        get(server, f"/books?{token}-{turn}")
+        notes.append(server.note(f"{token}-{turn}"))
+    # Units of connections that were aborted may still be ending.
+    assert notes[-1]["tasks"] < 10
+    assert notes[-1]["objects"] - notes[1]["objects"] < 150, "less than an object for each connection in between"
+
+
 # -- the loop
 
 

@@ -5,6 +5,7 @@ What an app saw goes out as a note, named by the token in the query string, as i
 
 import asyncio
 import contextlib
+import gc
 import sys
 import threading
 
@@ -352,6 +353,26 @@ async def synchronous(environ, start_response):
     ws.send("may be sent")
     right = await asyncio.to_thread(ws.receive)
     note(environ, wrong=wrong, uwsgi=uwsgi_wrong, right=right)
+
+
+@page
+async def gives_up_often(environ, start_response):
+    ws = async_websocket(environ)
+    for number in range(2000):
+        task = asyncio.create_task(ws.receive(30 if number % 2 else None))
+        await asyncio.sleep(0)
+        task.cancel()
+        await asyncio.wait([task])
+    await ws.send("done")
+
+
+@page
+async def books(environ, start_response):
+    """What is left: the tasks of the loop, and all objects."""
+    gc.collect()
+    note(environ, tasks=len(asyncio.all_tasks()), objects=len(gc.get_objects()))
+    start_response("200 OK", [])
+    return [b"."]
 
 
 # -- what belongs to asyncio, and works inside
