@@ -157,7 +157,8 @@ def test_a_successor_that_is_not_ready_yet_gets_nothing(crowd: Callable[..., Cro
     with open(fifo, "w"):
         pass
     two.server.wait_for_line(r"worker \d \(pid \d+\) is ready", since)
-    assert len(two.open_in_turn(20)) == 2, "the successor takes part"
+    got = two.open_in_turn(20)
+    assert 20 - got[survivor] >= 12, f"the successor, which has the fewest, gets nearly all: {got}, {survivor=}"
 
 
 def test_a_reloaded_server_spreads_over_the_new_workers_only(crowd: Callable[..., Crowd]) -> None:
