@@ -16,6 +16,7 @@ APP ?= examples/chat.py
 BROWSER ?= yes
 # Seconds that each fuzz target runs.
 FUZZ_SECONDS ?= 30
+STRESS_SECONDS ?= 60
 # Further arguments of pytest and of benches/run.py.
 PYTEST_ARGS ?=
 BENCH_ARGS ?=
@@ -63,7 +64,7 @@ test: setup build ## everything the tests need, then all tests: lints, Rust, Pyt
 	if [ -n "$$failed" ]; then echo "failed:$$failed (logs in $(LOGS))"; exit 1; fi
 
 check: setup build lint ## before a commit, under a minute after a build: lints, pure crates, unit and architecture tests
-	cargo test --locked --quiet -p fairlead-protocol -p fairlead-worker
+	cargo test --locked --quiet -p fairlead-protocol -p fairlead-channel -p fairlead-worker
 	$(BIN)/python -m pytest -q tests/unit tests/architecture $(PYTEST_ARGS)
 
 lint: ## formatting (`make format` mends it), clippy, ruff and mypy: all of them, whatever the first one says
@@ -96,8 +97,10 @@ deny: $(STAMPS)/machine ## check deny.toml with cargo-deny, built once into .bui
 	.build/tools/bin/cargo-deny --offline --locked check licenses bans sources
 
 # The Python binding has no Rust tests: it would have to link an interpreter, and tests/ runs all of it.
-test-rust: $(STAMPS)/run-packages ## all Rust tests
-	cargo test --locked --no-fail-fast --workspace --exclude fairlead-python
+test-rust: $(STAMPS)/run-packages ## all Rust tests, a minute of them a stress test of the channels' log (STRESS_SECONDS=60)
+	FAIRLEAD_STRESS_SECONDS=$(STRESS_SECONDS) cargo test --locked --no-fail-fast --workspace --exclude fairlead-python
+	RUSTFLAGS="--cfg loom" CARGO_TARGET_DIR=$(CURDIR)/.build/loom \
+	    cargo test --locked --release -p fairlead-channel --lib model
 	cd benches/load && CARGO_TARGET_DIR=$(CURDIR)/.build/bench cargo test --locked --no-fail-fast
 
 test-python: setup build ## all Python tests (PYTEST_ARGS='-k reload')

@@ -32,6 +32,7 @@ SAME = {
 #: What differs: in uWSGI, and here.
 DIFFERENT = {
     "http": ("a router process in front of the workers; keep-alive off", "each worker serves HTTP; keep-alive on"),
+    "channel": ("in the development versions of January 2013 only", "declares a channel for the module `uwsgi`"),
     "http-socket": ("closes after each response", "keeps HTTP/1.1 connections open"),
     "virtualenv": ("any Python home", "a virtual environment of the Python that runs Fairlead"),
     "mount": (
@@ -90,6 +91,12 @@ NEW = [
     "websockets-idle-timeout",
     "websockets-close-timeout",
     "websocket-text-lenient",
+    "channel-queue",
+    "channels-memory",
+    "channels-file",
+    "channels-max-message",
+    "channels-backlog",
+    "channels-slow-consumer",
 ]
 
 #: What to use instead of a subsystem that is missing.

@@ -8,25 +8,29 @@ def application(environ, start_response):
             ws.send(message)
 """
 
+from fairlead import channels
 from fairlead._native import Request, Session, __version__
 from fairlead.async_websocket import AsyncWebSocket, async_websocket
 from fairlead.current import current_request, current_session
-from fairlead.errors import ConnectionClosed, FairleadError, HandshakeRefused
+from fairlead.errors import ChannelsError, ConnectionClosed, FairleadError, HandshakeRefused
 from fairlead.files import send_file
 
 # Last: importing the module `fairlead.websocket` binds its name here, and the function of the same name replaces it.
-from fairlead.websocket import WebSocket, websocket
+from fairlead.websocket import Joined, WebSocket, websocket
 
 __all__ = [
     "AsyncWebSocket",
+    "ChannelsError",
     "ConnectionClosed",
     "FairleadError",
     "HandshakeRefused",
+    "Joined",
     "Request",
     "Session",
     "WebSocket",
     "__version__",
     "async_websocket",
+    "channels",
     "current_request",
     "current_session",
     "send_file",

@@ -14,7 +14,7 @@ from typing import Any
 
 from fairlead._native import Session
 from fairlead.errors import ConnectionClosed
-from fairlead.websocket import REQUEST_KEY, Data, accept
+from fairlead.websocket import REQUEST_KEY, Data, Joined, accept
 
 __all__ = ["AsyncWebSocket", "async_websocket"]
 
@@ -55,6 +55,31 @@ class AsyncWebSocket:
         """Send a Ping with up to 125 bytes. To await it is allowed."""
         self._session.ping(data)
         return _DONE
+
+    def join(
+        self, channel: str, since: int | None = None, *, offsets: bool = False, slow_consumer: str | None = None
+    ) -> Joined:
+        """Make the client a member of a channel: what is published there goes to it, whatever this task does.
+        Waits for nothing, so it is no `await`.
+
+        `since` is an offset to begin behind: first comes what is still in memory, then what is published, without a gap
+        or a repetition. Without it the client gets what comes. With `offsets` each message begins with a line that
+        says its offset and channel, so that the client can tell where it stopped (docs/channels.md). `slow_consumer` is
+        what becomes of a client that does not keep up: "close", "drop-newest" or "drop-oldest", by default as
+        --channels-slow-consumer says. A client that is a member already stays one as it is.
+
+        Raises ValueError for a bad name, ConnectionClosed, and ChannelsError when there is no room for another channel.
+        """
+        return Joined(*self._session.join(channel, since, offsets, slow_consumer))
+
+    def leave(self, channel: str) -> bool:
+        """End the membership; what has not left yet is dropped. False if the client was no member."""
+        return self._session.leave(channel)
+
+    @property
+    def missed(self) -> int:
+        """Messages of its channels that the client did not get, because it was slow."""
+        return self._session.missed
 
     @property
     def subprotocol(self) -> str | None:

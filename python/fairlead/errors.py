@@ -11,6 +11,7 @@ from __future__ import annotations
 __all__ = [
     "BodyFailed",
     "BodyTimedOut",
+    "ChannelsError",
     "ConnectionClosed",
     "FairleadError",
     "HandshakeRefused",
@@ -98,6 +99,10 @@ class BodyFailed(FairleadError, OSError):
 
 class BodyTimedOut(BodyFailed, TimeoutError):
     """The client sent nothing of its body for too long; `status` is 408."""
+
+
+class ChannelsError(FairleadError, OSError):
+    """The channels cannot be used at present: the machine's fault or the operator's. Nothing was changed."""
 
 
 def hint_for(error: BaseException) -> str:

@@ -30,6 +30,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+from fairlead.channels_region import ChannelsRegion
 from fairlead.errors import FairleadError, LoadError, MasterError
 from fairlead.figures import Figures
 from fairlead.harakiri import Harakiri
@@ -103,6 +104,7 @@ class Master:
         self._figures = Figures(self._worker_ids)
         self._harakiri = Harakiri(log, clock)
         self._locks_fd = -1
+        self._region: ChannelsRegion | None = None
         self._generation = 0
         self._is_announced = False
         self._is_stopping = False
@@ -151,6 +153,7 @@ class Master:
             redirect_output(settings.logto)
         _drop_privileges(settings.uid, settings.gid)
         self._locks_fd = make_lock_file()  # now, so that it belongs to whom the workers run as
+        self._region = ChannelsRegion(settings)
         now = self._clock()
         if settings.touch_reload:
             self._touched = Watch(settings.touch_reload, TOUCH_EVERY_S, now)
@@ -268,7 +271,8 @@ class Master:
             {"fd": listener.socket.fileno(), "kind": listener.kind, "address": listener.bound}
             for listener in self._listeners
         ]
-        fds = [self._locks_fd, *(listener.socket.fileno() for listener in self._listeners)]
+        assert self._region is not None  # made before the first worker
+        fds = [self._locks_fd, self._region.fd, *(listener.socket.fileno() for listener in self._listeners)]
         tally = None
         if self._tally is not None:
             fds.append(self._tally.fd)
@@ -278,6 +282,7 @@ class Master:
             "settings": self._settings.as_plain(),
             "listeners": listeners,
             "locks_fd": self._locks_fd,
+            "channels_fd": self._region.fd,
             "tally": tally,
             "worker_id": worker_id,
             "master_pid": os.getpid(),
@@ -413,6 +418,8 @@ class Master:
         self._figures.ended(worker)
         if self._tally is not None and worker.cell is not None:
             self._tally.clear(worker.cell)
+        if self._region is not None:
+            self._region.forget_members(self._log)
         arrival = self._arrival_of(worker)
         if arrival is not None:
             self._arrival_failed(arrival, f"{worker.label} {how} before it was ready; see its output above.")

@@ -288,6 +288,37 @@ class Settings:
         "websocket-text-lenient", Flag(), False, "send bytes that are no UTF-8 as binary instead of raising"
     )
 
+    # Channels
+    channel: tuple[str, ...] = settings(
+        "channel", Text("NAME", "a name"),
+        "declare a channel for the calls of the module `uwsgi`; fairlead.channels needs no declaration",
+    )  # fmt: skip
+    channels_memory: int = setting(
+        "channels-memory", Whole(1, 16384, unit=2**20, metavar="MIB"), 64 * 2**20,
+        "memory for the messages of all channels and their history, in MiB", default_text="64",
+    )  # fmt: skip
+    channels_file: str = setting(
+        "channels-file", Text("FILE", "a file"), "",
+        "share the channels with all instances that name this file, best in /dev/shm or /run",
+        default_text="memory of this instance",
+    )  # fmt: skip
+    channels_max_message: int = setting(
+        "channels-max-message", Whole(1, 2**21 - 1, unit=1024, metavar="KIB"), 2**20,
+        "largest message of a channel, in KiB", default_text="1024",
+    )  # fmt: skip
+    channels_backlog: int = setting(
+        "channels-backlog", Whole(1, 2**21 - 1, unit=1024, metavar="KIB"), 2**20,
+        "a client for which so much waits is a slow consumer, in KiB", default_text="1024",
+    )  # fmt: skip
+    channels_slow_consumer: str = setting(
+        "channels-slow-consumer", Choice("close", "drop-newest", "drop-oldest"), "close",
+        "close a slow consumer with 1013, or drop messages for it",
+    )  # fmt: skip
+    channel_queue: int = setting(
+        "channel-queue", Whole(1), 10_000,
+        "messages that wait for `uwsgi.channel_recv`; further ones are dropped for that member",
+    )  # fmt: skip
+
     # Process
     mode: str = setting("mode", Text("WORD", "a word"), "", "a word for the app, which finds it in uwsgi.mode")
     locks: int = setting(
@@ -483,6 +514,7 @@ GROUPS: tuple[tuple[str, str], ...] = (
     ("Concurrency", "processes"),
     ("HTTP", "buffer_size"),
     ("WebSocket", "websockets_ping_freq_s"),
+    ("Channels", "channel"),
     ("Process", "mode"),
     ("Reloading and stopping", "reload_mercy_s"),
     ("Logging", "disable_logging"),

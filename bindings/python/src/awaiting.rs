@@ -15,6 +15,7 @@ use pyo3::exceptions::{PyRuntimeError, PyRuntimeWarning, PyStopIteration};
 use pyo3::prelude::*;
 use pyo3::types::{PyBool, PyTraceback, PyType};
 
+use crate::channels::Subscription;
 use crate::hub::HubCore;
 use crate::payload::Payload;
 use crate::pending::{Outcome, Pending};
@@ -28,6 +29,11 @@ pub(crate) enum Work {
     Receive { session: Py<Session>, iterates: bool },
     /// Room for a message, and that it is sent.
     Send { session: Py<Session>, data: Py<PyAny> },
+    /// The next message of a channel, as `Receive`.
+    Take {
+        subscription: Py<Subscription>,
+        iterates: bool,
+    },
     /// Room for a piece of a response's body; true if there is.
     Room { request: Py<Request> },
 }
@@ -61,6 +67,10 @@ impl Work {
                 let sent = session.get().try_send(py, payload.kind(), payload.bytes())?;
                 Ok(sent.then(|| py.None().into_bound(py)))
             }
+            Self::Take {
+                subscription,
+                iterates,
+            } => subscription.get().take(py, *iterates),
             // Room for a body can be asked for with a token only.
             Self::Room { .. } => Ok(asked.then(|| PyBool::new(py, true).to_owned().into_any())),
         }
@@ -69,7 +79,7 @@ impl Work {
     /// The limit has passed, and there is still nothing.
     fn late<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
         match self {
-            Self::Receive { .. } => Ok(py.None().into_bound(py)),
+            Self::Receive { .. } | Self::Take { .. } => Ok(py.None().into_bound(py)),
             Self::Send { session, .. } => Err(session.get().give_up_sending(py)),
             Self::Room { .. } => Ok(PyBool::new(py, false).to_owned().into_any()),
         }
@@ -83,6 +93,11 @@ impl Work {
                 fl::Waiting::Ready => Ok(false),
                 fl::Waiting::Taken => Err(Session::taken()),
             },
+            Self::Take { subscription, .. } => match subscription.get().subscriber().wait(token) {
+                fl::Waiting::Registered => Ok(true),
+                fl::Waiting::Ready => Ok(false),
+                fl::Waiting::Taken => Err(Subscription::taken()),
+            },
             Self::Send { session, .. } => Ok(!session.get().connection().wait_room(token)),
             Self::Room { request } => Ok(!request.get().wait_writable(token)),
         }
@@ -92,6 +107,9 @@ impl Work {
         if let Self::Receive { session, .. } | Self::Send { session, .. } = self {
             session.get().connection().forget(token);
         }
+        if let Self::Take { subscription, .. } = self {
+            subscription.get().subscriber().forget(token);
+        }
         if let Waiter::Hub(hub) = self.waiter() {
             hub.cancel(token);
         }
@@ -100,6 +118,7 @@ impl Work {
     fn waiter(&self) -> &Waiter {
         match self {
             Self::Receive { session, .. } | Self::Send { session, .. } => session.get().waiter(),
+            Self::Take { subscription, .. } => subscription.get().waiter(),
             Self::Room { request } => request.get().waiter(),
         }
     }

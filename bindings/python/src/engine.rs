@@ -7,13 +7,14 @@ use std::time::Duration;
 
 use fairlead_engine as fl;
 use fl::{
-    Absence, CloseCode, Delivery, FrontSettings, Limits, Listener, LogLevel, OriginPolicy, SessionSettings,
-    Tally, Timing,
+    Absence, ChannelSettings, CloseCode, Delivery, FrontSettings, Limits, Listener, LogLevel, OriginPolicy,
+    SessionSettings, Tally, Timing,
 };
 use pyo3::exceptions::PyRuntimeError;
 use pyo3::prelude::*;
 use pyo3::types::PyDict;
 
+use crate::channels::{Channels, Subscription};
 use crate::request::Request;
 use crate::waiting::{seconds, Waiter};
 
@@ -47,7 +48,8 @@ impl Engine {
     /// sizes bytes. `tally`: the descriptor and our cell of it, if other processes have the same listeners.
     #[new]
     #[pyo3(signature = (listeners, *, slots, threads, header_bytes, header_timeout, keep_alive_timeout, stall_timeout,
-        max_message, ping_every, pong_tolerance, pong_every, idle_timeout, close_timeout, origins, extra_headers, tally=None))]
+        max_message, ping_every, pong_tolerance, pong_every, idle_timeout, close_timeout, origins, extra_headers, tally=None,
+        channels=None, channels_backlog=1 << 20, slow_consumer="close"))]
     #[allow(clippy::too_many_arguments)] // named on the Python side
     fn new(
         py: Python<'_>,
@@ -67,7 +69,11 @@ impl Engine {
         origins: Vec<String>,
         extra_headers: Vec<(String, String)>,
         tally: Option<(i32, u32)>,
+        channels: Option<Bound<'_, Channels>>,
+        channels_backlog: usize,
+        slow_consumer: &str,
     ) -> PyResult<Self> {
+        let slow_consumer = crate::channels::slow_consumer(slow_consumer)?;
         let (write, read) = sync_channel(LOG_LINES);
         let write_absence = write.clone();
         let settings = fl::Settings {
@@ -102,6 +108,11 @@ impl Engine {
             // The GIL runs one thread at a time; a build without it is as good as its cores.
             runners: if has_gil(py)? { 1 } else { usize::MAX },
             extra_headers,
+            channels: channels.map(|channels| ChannelSettings {
+                channels: channels.get().inner(),
+                backlog: channels_backlog,
+                slow_consumer,
+            }),
             log: Arc::new(move |level, line| {
                 // A full queue drops the line: the sink must not block the loop.
                 let _ = write.try_send(Entry::Line(level, line.to_owned()));
@@ -137,6 +148,20 @@ impl Engine {
         request
             .map(|request| Request::wrap(py, request, Waiter::Threads))
             .transpose()
+    }
+
+    /// A membership of a channel for units that are threads; see `Hub.subscribe`.
+    #[pyo3(signature = (name, since, limit, drops))]
+    fn subscribe(
+        &self,
+        py: Python<'_>,
+        name: &str,
+        since: Option<u64>,
+        limit: usize,
+        drops: &str,
+    ) -> PyResult<Subscription> {
+        let engine = Arc::clone(&self.engine);
+        Subscription::start(py, engine, Waiter::Threads, name, since, limit, drops)
     }
 
     /// Blocks until there is a log line: `(level, text)`, level being "debug", "info", "warning" or "error"; `None`

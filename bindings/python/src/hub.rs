@@ -1,4 +1,5 @@
-//! The greenlet host's innermost loop: poll the engine, switch to each unit that has something to do.
+//! The greenlet host's innermost loop: poll the engine, switch to each unit that has something to do. It stays whole,
+//! since all of it is one state: who waits, who rests, and which greenlet is the hub.
 //!
 //! It stands here and not in Python because a hub in Python costs 10–25 % with many connections. A unit parks with a
 //! token; the hub keeps its greenlet until the event with this token comes (`parked`).
@@ -23,6 +24,7 @@ use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
 use pyo3::types::PyTuple;
 
+use crate::channels::Subscription;
 use crate::descriptors;
 use crate::engine::Engine;
 use crate::greenlet;
@@ -105,6 +107,10 @@ impl HubCore {
         self.woken.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    fn waiter(self: &Arc<Self>) -> Waiter {
+        Waiter::Hub(Arc::clone(self))
+    }
+
     pub(crate) fn engine(&self) -> &fl::Engine {
         &self.engine
     }
@@ -162,11 +168,11 @@ impl HubCore {
                 Due::Nothing => None,
             },
             Event::Request(request) if self.starts_itself => {
-                let request = Request::wrap(py, request, Waiter::Hub(Arc::clone(self)))?;
+                let request = Request::wrap(py, request, self.waiter())?;
                 Some(start.call1((request,)))
             }
             Event::Request(request) => {
-                let request = Request::wrap(py, request, Waiter::Hub(Arc::clone(self)))?;
+                let request = Request::wrap(py, request, self.waiter())?;
                 let resting = self.resting().pop();
                 let unit = match resting {
                     Some(unit) => {
@@ -289,6 +295,20 @@ impl Hub {
                 starts_itself,
             }),
         })
+    }
+
+    /// A membership of a channel, whose messages this hub's units take. `since`: an offset to begin behind, with what the
+    /// log has. At most `limit` messages wait; then the "oldest" or the "newest" one is dropped.
+    fn subscribe(
+        &self,
+        py: Python<'_>,
+        name: &str,
+        since: Option<u64>,
+        limit: usize,
+        drops: &str,
+    ) -> PyResult<Subscription> {
+        let engine = Arc::clone(&self.core.engine);
+        Subscription::start(py, engine, self.core.waiter(), name, since, limit, drops)
     }
 
     /// Runs until stopped: `start(request)` in a new greenlet for each request. Call it once, from the thread whose

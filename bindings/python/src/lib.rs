@@ -5,6 +5,7 @@
 //! never entered from inside `detach`. The only `unsafe` is greenlet's C API in `greenlet` and two calls of CPython's.
 
 mod awaiting;
+mod channels;
 mod current;
 mod descriptors;
 mod engine;
@@ -26,6 +27,8 @@ fn _engine(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_class::<awaiting::Awaiting>()?;
     module.add_class::<awaiting::Messages>()?;
     module.add_class::<pending::Pending>()?;
+    module.add_class::<channels::Channels>()?;
+    module.add_class::<channels::Subscription>()?;
     module.add_class::<engine::Engine>()?;
     module.add_class::<current::CurrentSession>()?;
     module.add_class::<hub::Hub>()?;

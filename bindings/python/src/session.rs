@@ -11,6 +11,7 @@ use pyo3::sync::PyOnceLock;
 use pyo3::types::{PyBytes, PyType};
 
 use crate::awaiting::{Awaiting, Messages, Work};
+use crate::channels;
 use crate::payload::{typed, Payload};
 use crate::waiting::{seconds, Limit, Waiter};
 
@@ -307,6 +308,47 @@ impl Session {
         self.connection
             .ping(data.unwrap_or_default())
             .map_err(|error| PyValueError::new_err(error.to_string()))
+    }
+
+    /// Makes the client a member of a channel: what is published there goes to it. Answers `(offset, replayed, missed)`:
+    /// its first message has a larger offset, so many of the past it gets first, and so many behind `since` are lost (`None`:
+    /// nobody knows). `numbered`: it sees the offsets.
+    ///
+    /// Raises `ValueError` for a bad name, `fairlead.ConnectionClosed`, `fairlead.ChannelsError`.
+    #[pyo3(signature = (name, since=None, numbered=false, slow_consumer=None))]
+    fn join(
+        &self,
+        py: Python<'_>,
+        name: &str,
+        since: Option<u64>,
+        numbered: bool,
+        slow_consumer: Option<&str>,
+    ) -> PyResult<(u64, usize, Option<u64>)> {
+        let options = fl::JoinOptions {
+            since,
+            style: if numbered {
+                fl::Style::Numbered
+            } else {
+                fl::Style::Plain
+            },
+            slow_consumer: slow_consumer.map(channels::slow_consumer).transpose()?,
+        };
+        match py.detach(|| self.connection.join(name, options)) {
+            Ok(answer) => Ok((answer.offset, answer.replayed, channels::count(answer.missed))),
+            Err(fl::JoinError::Closed) => Err(self.closed_error(py)),
+            Err(error) => Err(channels::join_error(py, &error)),
+        }
+    }
+
+    /// Ends the membership; False if there was none.
+    fn leave(&self, py: Python<'_>, name: &str) -> bool {
+        py.detach(|| self.connection.leave_channel(name))
+    }
+
+    /// Messages of its channels that the client did not get, since it was slow.
+    #[getter]
+    fn missed(&self) -> u64 {
+        self.connection.missed()
     }
 
     /// Drops the TCP connection at once, without a Close.

@@ -10,7 +10,9 @@ use std::time::Duration;
 
 use fairlead_front::{Exchange, Front, FrontStatistics, Handoff, Listener, LogLevel};
 use fairlead_protocol::{CloseCode, ClosedBy, Closure, Lost, OriginPolicy, Request as Head};
-use fairlead_worker::{Connection, Interest, Token, Watch, Worker, WorkerSettings};
+use fairlead_worker::{
+    Connection, Drops, Interest, JoinAnswer, JoinError, Subscriber, Token, Watch, Worker, WorkerSettings,
+};
 
 use crate::desk::{Desk, Released, Taken};
 use crate::parking::Parking;
@@ -87,6 +89,7 @@ impl Engine {
             }),
             on_absence: settings.absence,
             wake_thread: Arc::new(move |token| parked.wake(token)),
+            channels: settings.channels,
             journal: Arc::new(move |label, closure| journal(&log, label, closure)),
             ..WorkerSettings::default()
         })?;
@@ -211,6 +214,20 @@ impl Engine {
         token: Token,
     ) -> std::io::Result<Watch> {
         self.hall.worker.watch(descriptor, interest, token)
+    }
+
+    /// Makes a unit a member of a channel; it takes the messages itself, and at most `limit` of them wait for it.
+    ///
+    /// # Errors
+    /// There are no channels; a bad name; no room for another channel.
+    pub fn subscribe(
+        &self,
+        name: &str,
+        since: Option<u64>,
+        limit: usize,
+        drops: Drops,
+    ) -> Result<(Subscriber, JoinAnswer), JoinError> {
+        self.hall.worker.subscribe(name, since, limit, drops)
     }
 
     /// No new connections, and a Close with `code` on every open WebSocket. Requests in flight go on.
@@ -354,6 +371,11 @@ fn journal(log: &LogSink, label: &str, closure: &Closure) {
         log(
             LogLevel::Warning,
             &format!("{label}: closed with {}: {error}", closure.code),
+        );
+    } else if closure.code == CloseCode::TRY_AGAIN_LATER.0 && closure.by == ClosedBy::Local {
+        log(
+            LogLevel::Info,
+            &format!("{label}: closed with {}: {}", closure.code, closure.reason),
         );
     } else if let ClosedBy::Lost(why @ (Lost::PingTimeout | Lost::SlowConsumer | Lost::SendTimeout)) =
         closure.by

@@ -1,4 +1,4 @@
-//! The engine: the facade that joins front, worker and protocol, and all that a binding may import.
+//! The engine: the facade that joins front, worker, channel and protocol, and all that a binding may import.
 //!
 //! # The API boundary
 //! A binding builds [`Settings`], starts an [`Engine`] on listeners, and polls: [`Engine::poll`] for hosts whose one
@@ -17,13 +17,18 @@ mod request;
 mod settings;
 
 pub use engine::{Engine, Event, Statistics};
+pub use fairlead_channel::{
+    check_name, ChannelError, ChannelFacts, Channels, Kind, Missed, Place, Record, RegionError, WorkerFacts,
+    LONGEST_NAME, USUAL_LONGEST_MESSAGE,
+};
 pub use fairlead_front::{BodyError, BodyRead, FrontSettings, Listener, LogLevel, Tally};
 pub use fairlead_protocol::{
     is_utf8, Address, CloseCode, ClosedBy, Closure, Counters, HandshakeError, Limits, Lost, MessageKind,
     OriginPolicy, Request as Head, ResponseHead, Scheme, SessionSettings, Timing, UsageError, Version,
 };
 pub use fairlead_worker::{
-    Absence, Connection, Interest, Received, Sent, Token, Waiting, Watch, WorkerSettings,
+    Absence, ChannelSettings, Connection, Drops, Interest, JoinAnswer, JoinError, JoinOptions, Message,
+    Received, Sent, SlowConsumer, Style, Subscriber, Taken, Token, Waiting, Watch, WorkerSettings,
 };
 pub use request::{AcceptError, Gone, Request};
 pub use settings::{AbsenceSink, Delivery, LogSink, Settings};

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use fairlead_front::{FrontSettings, LogLevel};
 use fairlead_protocol::{OriginPolicy, SessionSettings};
-use fairlead_worker::Absence;
+use fairlead_worker::{Absence, ChannelSettings};
 
 /// Where log lines go. Called from any thread, possibly with a connection locked: it writes the line and returns.
 pub type LogSink = Arc<dyn Fn(LogLevel, &str) + Send + Sync>;
@@ -42,6 +42,8 @@ pub struct Settings {
     pub outbox_high: usize,
     /// Headers that are added to every response and to the 101 (`--add-header`).
     pub extra_headers: Vec<(String, String)>,
+    /// What sessions and units can be members of, if anything.
+    pub channels: Option<ChannelSettings>,
     /// The log.
     pub log: LogSink,
     /// With [`Delivery::Loop`]: told when the host's thread has stayed away from [`crate::Engine::poll`] for a second.
@@ -59,6 +61,7 @@ impl Default for Settings {
             runners: usize::MAX,
             outbox_high: 256 * 1024,
             extra_headers: Vec::new(),
+            channels: None,
             log: Arc::new(|_, _| {}),
             absence: Arc::new(|_| {}),
         }

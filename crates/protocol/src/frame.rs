@@ -7,6 +7,7 @@
 
 use crate::error::PeerError;
 use crate::mask::Key;
+use crate::message::MessageKind;
 
 /// The longest header of a masked frame: two bytes, a 64-bit length, a key.
 pub(crate) const MAX_CLIENT_HEADER: usize = 14;
@@ -164,6 +165,23 @@ pub(crate) fn append(opcode: Opcode, payload: &[u8], out: &mut Vec<u8>) {
     let size = write_header(opcode, payload.len(), &mut header);
     out.reserve(size + payload.len());
     out.extend_from_slice(&header[..size]);
+    out.extend_from_slice(payload);
+}
+
+/// Appends a message in one frame that is the same for every receiver: a server's frames are not masked. The payload comes
+/// in two parts; that text is UTF-8 is the caller's word.
+#[inline]
+pub fn append_message(kind: MessageKind, prefix: &[u8], payload: &[u8], out: &mut Vec<u8>) {
+    let opcode = match kind {
+        MessageKind::Text => Opcode::Text,
+        MessageKind::Binary => Opcode::Binary,
+    };
+    let mut header = [0; MAX_SERVER_HEADER];
+    let length = prefix.len() + payload.len();
+    let size = write_header(opcode, length, &mut header);
+    out.reserve(size + length);
+    out.extend_from_slice(&header[..size]);
+    out.extend_from_slice(prefix);
     out.extend_from_slice(payload);
 }
 

@@ -106,7 +106,7 @@ pub use address::{Address, Scheme};
 pub use close::{fit_reason, CloseCode};
 pub use closing::{ClosedBy, Closure, Lost, Transport};
 pub use error::{PeerError, UsageError};
-pub use frame::MAX_SERVER_HEADER;
+pub use frame::{append_message, MAX_SERVER_HEADER};
 pub use handshake::Handshake;
 pub use handshake_error::HandshakeError;
 pub use limits::{Limits, SessionSettings, Timing};

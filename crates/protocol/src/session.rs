@@ -164,6 +164,19 @@ impl Session {
         Ok(())
     }
 
+    /// Counts messages whose frames the owner sends itself (see [`append_message`](crate::append_message)): `bytes` with
+    /// their headers. Refused, with nothing to be sent, after a Close.
+    #[inline]
+    pub fn count_sent(&mut self, messages: u64, bytes: usize) -> Result<(), UsageError> {
+        // RFC 6455 §5.5.1, as in `start_message`.
+        if !matches!(self.phase, Phase::Open) {
+            return Err(UsageError::Closed);
+        }
+        self.counters.messages_out += messages;
+        self.counters.bytes_out += bytes as u64;
+        Ok(())
+    }
+
     /// Sends a ping of the application's own. It does not change the session's schedule.
     pub fn ping(&mut self, payload: &[u8], out: &mut Vec<u8>) -> Result<(), UsageError> {
         if !matches!(self.phase, Phase::Open) {

@@ -239,7 +239,12 @@ impl Connection {
         state.doorbell = None;
         state.reader = Reader::Loop;
         self.away_since.store(0, Ordering::SeqCst);
+        let memberships = state.take_memberships();
         self.after_verb(&mut state);
+        drop(state);
+        if let Some(subscriptions) = &self.shared.subscriptions {
+            subscriptions.leave_all(memberships);
+        }
     }
 
     /// Drops the TCP connection at once, without a Close frame (`uwsgi.disconnect()`), or because `why`.

@@ -15,6 +15,7 @@ use fairlead_protocol::{CloseCode, Closure, SessionSettings, Time};
 use crate::absence::Absence;
 use crate::connection::Connection;
 use crate::poller::{Bell, Poller};
+use crate::subscriptions::{ChannelSettings, Subscriptions};
 use crate::watch::Watches;
 use crate::{Token, THREAD_TOKEN};
 
@@ -59,6 +60,8 @@ pub struct WorkerSettings {
     pub on_absence: Arc<dyn Fn(Absence) + Send + Sync>,
     /// Told of each event whose token carries [`THREAD_TOKEN`]; as `journal`, it runs with a connection locked.
     pub wake_thread: Arc<dyn Fn(Token) + Send + Sync>,
+    /// The channels that connections and units can be members of; `None`: there are none.
+    pub channels: Option<ChannelSettings>,
     /// Told of each connection that ends: its label and its closure. Runs on the driver's thread, with the
     /// connection locked: it may count and write a log line, nothing else.
     pub journal: Journal,
@@ -77,6 +80,7 @@ impl Default for WorkerSettings {
             absence_after: Duration::from_secs(1),
             on_absence: Arc::new(|_| {}),
             wake_thread: Arc::new(|_| {}),
+            channels: None,
             journal: Arc::new(|_, _| {}),
         }
     }
@@ -132,6 +136,8 @@ pub(crate) struct Shared {
     host_bell: OnceLock<Bell>,
     /// The loop thread has stopped looking for app threads that are away; see `direct`.
     pub(crate) scan_parked: AtomicBool,
+    /// Who is a member of which channel, if there are any.
+    pub(crate) subscriptions: Option<Subscriptions>,
 }
 
 /// A panic elsewhere must cost one connection, not the loop: the data behind our locks is valid at every step.
@@ -140,7 +146,11 @@ pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 }
 
 impl Shared {
-    pub(crate) fn new(poller: Box<dyn Poller>, settings: WorkerSettings) -> Self {
+    pub(crate) fn new(
+        poller: Box<dyn Poller>,
+        settings: WorkerSettings,
+        subscriptions: Option<Subscriptions>,
+    ) -> Self {
         Self {
             poller,
             settings,
@@ -154,6 +164,7 @@ impl Shared {
             watches: Watches::default(),
             host_bell: OnceLock::new(),
             scan_parked: AtomicBool::new(true),
+            subscriptions,
         }
     }
 
@@ -189,7 +200,12 @@ impl Shared {
     /// The driver wants to sleep. False if something was pushed in the meantime; then it must not.
     pub(crate) fn fall_asleep(&self) -> bool {
         self.sleeping.store(true, Ordering::SeqCst);
-        if self.bell.load(Ordering::SeqCst) {
+        let has_news = || {
+            self.subscriptions
+                .as_ref()
+                .is_some_and(|channels| !channels.fall_asleep())
+        };
+        if self.bell.load(Ordering::SeqCst) || has_news() {
             self.sleeping.store(false, Ordering::SeqCst);
             return false;
         }
@@ -198,6 +214,9 @@ impl Shared {
 
     pub(crate) fn wake_up(&self) {
         self.sleeping.store(false, Ordering::SeqCst);
+        if let Some(channels) = &self.subscriptions {
+            channels.wake_up();
+        }
     }
 
     /// The descriptor that is readable while the host bell is rung.

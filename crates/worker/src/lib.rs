@@ -8,7 +8,7 @@
 //! `seat`: the app's own thread while it waits, the loop thread as soon as nobody has driven for two milliseconds.
 //!
 //! # Locks, in the order in which they may be taken
-//! The seat (one per worker), then a connection's state, then one leaf queue of `inbox`. The app's verbs take the last
+//! The seat (one per worker), then the table of `subscriptions`, then a connection's state, then one leaf queue of `inbox`. The app's verbs take the last
 //! two, the driver all three. Nothing waits for a socket, a thread or a language while it holds one; `direct` blocks
 //! with none held.
 //!
@@ -21,14 +21,19 @@
 #![forbid(unsafe_code)]
 
 mod absence;
+mod backlog;
 mod connection;
+mod delivery;
 mod direct;
 mod doorbell;
 mod inbox;
+mod members;
 mod outbox;
 mod poller;
 mod reactor;
 mod seat;
+mod subscription;
+mod subscriptions;
 mod timers;
 mod watch;
 
@@ -44,14 +49,18 @@ use std::time::Duration;
 use fairlead_protocol::{CloseCode, Time};
 
 pub use absence::Absence;
+pub use backlog::{SlowConsumer, Style};
 pub use connection::{Connection, Received, Sent, Waiting};
 pub use doorbell::Doorbell;
 pub use inbox::{Event, Journal, WorkerSettings};
 pub use poller::{EpollPoller, Interest, Poller, Readiness};
+pub use subscription::{Drops, Message, Subscriber, Taken};
+pub use subscriptions::{ChannelSettings, JoinAnswer, JoinError, JoinOptions};
 pub use watch::Watch;
 
 use inbox::{Arrival, Shared};
 use seat::Seat;
+use subscriptions::Subscriptions;
 
 /// Names a waiting unit. The host chooses it; by convention a slot and a count of waits, so that a late event of
 /// an earlier wait is recognised.
@@ -99,19 +108,33 @@ impl Worker {
     /// # Errors
     /// The system's, when the thread cannot be had.
     pub fn start_on(poller: Box<dyn Poller>, settings: WorkerSettings) -> std::io::Result<Self> {
-        let worker = Self::without_thread(poller, settings);
+        let worker = Self::without_thread(poller, settings)?;
         let handle = seat::spawn(Arc::clone(&worker.seat), Arc::clone(&worker.shared))?;
         *inbox::lock(&worker.thread) = Some(handle);
         Ok(worker)
     }
 
     /// A loop that only moves when it is driven: for tests, where time and readiness are parameters.
-    fn without_thread(poller: Box<dyn Poller>, settings: WorkerSettings) -> Self {
-        Self {
-            shared: Arc::new(Shared::new(poller, settings)),
+    fn without_thread(poller: Box<dyn Poller>, settings: WorkerSettings) -> std::io::Result<Self> {
+        let subscriptions = settings.channels.as_ref().map(Subscriptions::new).transpose();
+        let shared = Arc::new(Shared::new(
+            poller,
+            settings,
+            subscriptions.map_err(std::io::Error::other)?,
+        ));
+        if let Some(subscriptions) = &shared.subscriptions {
+            let held = Arc::downgrade(&shared);
+            subscriptions.place().ring_with(move || {
+                if let Some(shared) = held.upgrade() {
+                    shared.ring();
+                }
+            });
+        }
+        Ok(Self {
+            shared,
             seat: Arc::new(Seat::new()),
             thread: Mutex::new(None),
-        }
+        })
     }
 
     /// Makes the connection of a session whose socket is still on its way; the session's time begins now. Messages
@@ -206,6 +229,20 @@ impl Worker {
         Watch::start(&self.shared, descriptor, interest, token)
     }
 
+    /// Makes a unit of the app a member of a channel; it takes the messages itself. At most `limit` of them wait.
+    ///
+    /// # Errors
+    /// There are no channels; a bad name; no room for another channel.
+    pub fn subscribe(
+        &self,
+        name: &str,
+        since: Option<u64>,
+        limit: usize,
+        drops: Drops,
+    ) -> Result<(Subscriber, JoinAnswer), JoinError> {
+        Subscriber::start(&self.shared, name, since, limit, drops)
+    }
+
     /// Starts the close handshake on every connection, with the driver's next turn; connections that join later are
     /// closed as well.
     pub fn close_all(&self, code: CloseCode, reason: &str) {
@@ -247,6 +284,9 @@ impl Worker {
         if let Some(thread) = inbox::lock(&self.thread).take() {
             // It ends at its next look; a panic in it was reported when it happened.
             let _ = thread.join();
+        }
+        if let Some(subscriptions) = &self.shared.subscriptions {
+            subscriptions.stop();
         }
         // Connections hold the shared part, and it holds those that wait for a turn: nobody would let go of either.
         self.shared.take_dirty(&mut Vec::new());

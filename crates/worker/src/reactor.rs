@@ -1,7 +1,7 @@
 //! The turn of the loop.
 //!
-//! A turn goes: what became dirty is flushed, one write each → arrivals join → wait → timers due → ready sockets
-//! read and parsed → events for the host. (The design counts from the timers on and ends with the flush; it is the
+//! A turn goes: channels' news delivered → what became dirty is flushed, one write each → arrivals join → wait → timers
+//! due → ready sockets read and parsed → events for the host. (The design counts from the timers on and ends with the flush; it is the
 //! same circle, cut where the app runs.) The reactor is only ever touched by who holds the seat. Nothing here
 //! calls up: the host learns of a session by an event, and nothing at all happens for a session whose app is busy
 //! but what the protocol demands.
@@ -13,15 +13,19 @@ use std::time::Duration;
 
 use fairlead_protocol::{CloseCode, ClosedBy, Time};
 
-use crate::connection::{Connection, Fate, Reader, Socket};
+use crate::connection::{Connection, Fate, Reader, Socket, State};
 use crate::inbox::{Arrival, Shared};
 use crate::poller::Readiness;
+use crate::subscriptions::Membership;
 use crate::timers::{Due, Timers};
 use crate::watch::WATCH_BIT;
 use crate::Event;
 
 /// One read takes at most this much. 256 KiB: a whole 64 KiB message with its neighbours, still inside the L2 cache.
 const READ_BUFFER: usize = 256 * 1024;
+
+/// How often one connection's outbox is filled from its backlog before others have their turn: 256 KiB at a time.
+const FEEDS: usize = 4;
 
 pub(crate) struct Reactor {
     slots: Vec<Slot>,
@@ -34,6 +38,8 @@ pub(crate) struct Reactor {
     scan_at: Option<Time>,
     /// What the poller's alarm is set to.
     alarm: Option<Time>,
+    /// Memberships of connections that were retired, until no connection is locked.
+    departed: Vec<Membership>,
     /// All connections were told to close: what joins now is closed too.
     closing: Option<(CloseCode, String)>,
 }
@@ -55,6 +61,7 @@ impl Reactor {
             buffer: vec![0; READ_BUFFER].into_boxed_slice(),
             scan_at: None,
             alarm: None,
+            departed: Vec::new(),
             closing: None,
         }
     }
@@ -64,9 +71,12 @@ impl Reactor {
         shared.counters.turns.fetch_add(1, Ordering::Relaxed);
         shared.begin_turn();
         let now = shared.poller.now();
-        self.flush_dirty(shared, now);
+        let more = self.deliver(shared, now);
         self.take_arrivals(shared, now);
         let mut limit = self.time_to_wait(now, limit);
+        if more {
+            limit = Some(Duration::ZERO);
+        }
         if for_host && (shared.was_called() || shared.has_events()) {
             limit = Some(Duration::ZERO);
         }
@@ -89,7 +99,7 @@ impl Reactor {
     pub(crate) fn leave_to_foreign_loop(&mut self, shared: &Shared) {
         shared.begin_turn();
         let now = shared.poller.now();
-        self.flush_dirty(shared, now);
+        let more = self.deliver(shared, now);
         self.take_arrivals(shared, now);
         let next = self.timers.next();
         // An alarm that has gone off is never set to the same time again: what is due by then needs none.
@@ -100,9 +110,22 @@ impl Reactor {
                 self.alarm = next;
             }
         }
-        if is_due || shared.is_called() || shared.has_events() || !shared.fall_asleep() {
+        if is_due || more || shared.is_called() || shared.has_events() || !shared.fall_asleep() {
             shared.poller.wake();
         }
+    }
+
+    /// What channels have for members here, and what became dirty of that or before. True if channels have more.
+    fn deliver(&mut self, shared: &Shared, now: Time) -> bool {
+        let more = match &shared.subscriptions {
+            Some(subscriptions) => {
+                subscriptions.leave_all(std::mem::take(&mut self.departed));
+                subscriptions.serve(shared)
+            }
+            None => false,
+        };
+        self.flush_dirty(shared, now);
+        more
     }
 
     fn time_to_wait(&self, now: Time, limit: Option<Duration>) -> Option<Duration> {
@@ -123,7 +146,7 @@ impl Reactor {
             if state.is_retired() {
                 continue;
             }
-            state.flush(now);
+            flush(shared, &connection, &mut state, now);
             let (key, fate) = (state.key, state.settle(shared));
             self.after_service(shared, &connection, state, key, fate);
         }
@@ -184,7 +207,7 @@ impl Reactor {
         if !read_ahead.is_empty() {
             state.take_in(Ok(read_ahead.len()), read_ahead, now);
         }
-        state.flush(now);
+        flush(shared, &connection, &mut state, now);
         connection.joined.notify_all();
         let fate = state.settle(shared);
         self.after_service(shared, &connection, state, key, fate);
@@ -241,7 +264,7 @@ impl Reactor {
             };
             let mut state = connection.lock();
             if writable {
-                state.flush(now);
+                flush(shared, connection, &mut state, now);
             }
             // Its thread may have come back since the wait ended: bytes read now would lie here unseen while it blocks.
             if readable && state.reader == Reader::Loop {
@@ -271,7 +294,7 @@ impl Reactor {
         &mut self,
         shared: &Shared,
         connection: &Arc<Connection>,
-        mut state: std::sync::MutexGuard<'_, crate::connection::State>,
+        mut state: std::sync::MutexGuard<'_, State>,
         key: u64,
         fate: Fate,
     ) {
@@ -296,17 +319,12 @@ impl Reactor {
         }
     }
 
-    fn retire(
-        &mut self,
-        shared: &Shared,
-        connection: &Arc<Connection>,
-        state: &mut crate::connection::State,
-        key: u64,
-    ) {
+    fn retire(&mut self, shared: &Shared, connection: &Arc<Connection>, state: &mut State, key: u64) {
         if state.is_retired() {
             return;
         }
         state.retire(shared);
+        self.departed.extend(state.take_memberships());
         connection.joined.notify_all();
         let index = key as u32;
         if self
@@ -385,5 +403,23 @@ impl Reactor {
             connection.make_dirty(&mut state);
         }
         someone_is_away
+    }
+}
+
+/// Writes what waits, and then what waits behind it in the channels' log.
+fn flush(shared: &Shared, connection: &Arc<Connection>, state: &mut State, now: Time) {
+    state.flush(now);
+    let Some(subscriptions) = &shared.subscriptions else {
+        return;
+    };
+    for _ in 0..FEEDS {
+        if !state.has_backlog() || state.is_blocked() {
+            return;
+        }
+        state.feed(subscriptions.place());
+        state.flush(now);
+    }
+    if state.has_backlog() && !state.is_blocked() {
+        connection.make_dirty(state);
     }
 }

@@ -1,7 +1,9 @@
 //! The loop on real sockets, with a poller and a clock that the test moves: nothing here waits for time to pass.
 
+mod channels;
 mod connections;
 mod outside;
+mod subscriptions;
 mod support;
 mod threads;
 mod turn;

@@ -4,6 +4,26 @@ CPython gets them from the extension module; another implementation (PyPy, over 
 here. Nothing else in the package imports the extension.
 """
 
-from fairlead._engine import CurrentSession, Engine, Hub, Request, Session, __version__, ancestors
+from fairlead._engine import (
+    Channels,
+    CurrentSession,
+    Engine,
+    Hub,
+    Request,
+    Session,
+    Subscription,
+    __version__,
+    ancestors,
+)
 
-__all__ = ["CurrentSession", "Engine", "Hub", "Request", "Session", "__version__", "ancestors"]
+__all__ = [
+    "Channels",
+    "CurrentSession",
+    "Engine",
+    "Hub",
+    "Request",
+    "Session",
+    "Subscription",
+    "__version__",
+    "ancestors",
+]

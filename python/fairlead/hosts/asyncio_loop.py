@@ -30,6 +30,7 @@ class AsyncioLoop:
 
     def __init__(self, engine: Engine, run_unit: RunUnit, slots: int) -> None:
         self._hub = Hub(engine)
+        self.subscribe = self._hub.subscribe
         self._run_unit = run_unit
         self.wait_descriptors = self._hub.wait_descriptors
         assert self._prepared is not None, "prepare goes first"

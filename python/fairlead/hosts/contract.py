@@ -12,7 +12,7 @@ from collections.abc import Coroutine, Iterable
 from contextvars import Context
 from typing import Any, Callable, Protocol
 
-from fairlead._native import Engine, Request, Session
+from fairlead._native import Engine, Request, Session, Subscription
 
 #: Runs one unit to its end. Lets nothing but exits of the interpreter through.
 RunUnit = Callable[[Request], None]
@@ -40,6 +40,9 @@ class Host(Protocol):
     #: Runs the rest of a unit as a task of an asyncio loop, in the calling unit's context; None where there is no such
     #: loop. `kill` cancels it.
     start_task: Callable[[Coroutine[Any, Any, None]], None] | None
+
+    def subscribe(self, name: str, since: int | None, limit: int, drops: str) -> Subscription:
+        """A membership of a channel for a unit of this host, which waits in the host's way; see fairlead.channels."""
 
     def run(self) -> None:
         """Serve until `stop` was called and the last unit has ended. Called once, on the worker's main thread."""

@@ -39,6 +39,7 @@ class GeventHub:
     def __init__(self, engine: Engine, run_unit: RunUnit, slots: int) -> None:
         self._native = Hub(engine, starts_itself=True)
         self._run_unit = run_unit
+        self.subscribe = self._native.subscribe
         self._units: set[gevent.Greenlet] = set()
         self._is_over = gevent.event.Event()
         # Not before the application is loaded, which may choose the loop. ImportError for one that is not installed.

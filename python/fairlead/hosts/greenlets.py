@@ -26,6 +26,7 @@ class Greenlets:
         self._hub = Hub(engine)
         self._run_unit = run_unit
         self.wait_descriptors = self._hub.wait_descriptors
+        self.subscribe = self._hub.subscribe
         #: The hub's thread while it runs.
         self._thread = 0
 

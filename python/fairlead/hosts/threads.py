@@ -25,6 +25,7 @@ class Threads:
     def __init__(self, engine: Engine, run_unit: RunUnit, slots: int) -> None:
         self._engine = engine
         self._run_unit = run_unit
+        self.subscribe = engine.subscribe
         # Daemons: a thread that an application holds up for ever must not hold up the end of the process.
         self._threads = [
             threading.Thread(target=self._serve, name=f"fairlead-{n}", daemon=True) for n in range(1, slots + 1)

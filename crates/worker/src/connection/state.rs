@@ -12,6 +12,7 @@ use fairlead_protocol::{Lost, Session, Time, Transport};
 use rustix::io::Errno;
 use rustix::net::{RecvFlags, SendAncillaryBuffer, SendFlags, Shutdown};
 
+use crate::delivery::Member;
 use crate::doorbell::Doorbell;
 use crate::inbox::{Event, Shared};
 use crate::outbox::Outbox;
@@ -81,6 +82,8 @@ pub(crate) struct State {
     pub(super) released: bool,
     /// The driver has dropped it from the loop.
     pub(super) retired: bool,
+    /// What it has as a member of channels, once it is one.
+    pub(crate) member: Option<Box<Member>>,
 }
 
 impl State {
@@ -104,6 +107,7 @@ impl State {
             doorbell_is_late: false,
             released: false,
             retired: false,
+            member: None,
         }
     }
 
@@ -354,6 +358,17 @@ impl State {
     pub(crate) fn timer_is_late(&self, stall_timeout: std::time::Duration) -> bool {
         self.next_deadline(stall_timeout)
             .is_some_and(|at| self.timer_at.is_none_or(|set| at < set))
+    }
+
+    /// The last write has left something.
+    pub(crate) fn is_held_up(&mut self, now: Time) {
+        self.blocked = true;
+        self.stalled_since.get_or_insert(now);
+    }
+
+    /// Nothing can be sent any more, or nobody is there who wants it to.
+    pub(crate) fn is_over(&self) -> bool {
+        self.released || self.retired || self.session.closed().is_some()
     }
 
     pub(crate) fn is_retired(&self) -> bool {

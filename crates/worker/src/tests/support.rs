@@ -101,7 +101,7 @@ impl Bench {
             dials: Arc::clone(&dials),
         };
         Self {
-            worker: Worker::without_thread(Box::new(poller), settings),
+            worker: Worker::without_thread(Box::new(poller), settings).unwrap(),
             dials,
         }
     }

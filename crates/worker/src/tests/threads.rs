@@ -163,7 +163,8 @@ fn a_connection_on_its_way_to_the_loop_is_counted() {
     let worker = Worker::without_thread(
         Box::new(crate::EpollPoller::new().unwrap()),
         WorkerSettings::default(),
-    );
+    )
+    .unwrap();
     let (_connection, client) = join(&worker);
     assert_eq!(worker.connections(), 1, "no turn has been taken yet");
     drop(client);

@@ -1,0 +1,362 @@
+//! `Channels` and `Subscription`: publishing and taking messages for Python.
+
+use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use fairlead_engine as fl;
+use fl::{
+    ChannelError, Drops, JoinError, Kind, MessageKind, Missed, RegionError, SlowConsumer, Taken, Waiting,
+};
+use pyo3::exceptions::{PyRuntimeError, PyStopAsyncIteration, PyValueError};
+use pyo3::prelude::*;
+use pyo3::sync::PyOnceLock;
+use pyo3::types::{PyString, PyType};
+
+use crate::awaiting::{Awaiting, Work};
+use crate::payload::{typed, Payload};
+use crate::waiting::{seconds, Limit, Waiter};
+
+/// Name, members, messages, bytes, offset.
+type ChannelRow = (String, u64, u64, u64, u64);
+/// Process, lag in bytes, times overtaken, delivered, dropped.
+type WorkerRow = (u64, u64, u64, u64, u64);
+
+/// The channels of one instance, in this process.
+#[pyclass(frozen, module = "fairlead._engine")]
+pub(crate) struct Channels {
+    channels: Arc<fl::Channels>,
+}
+
+impl Channels {
+    pub(crate) fn inner(&self) -> Arc<fl::Channels> {
+        Arc::clone(&self.channels)
+    }
+
+    fn over(made: Result<fl::Channels, RegionError>) -> PyResult<Self> {
+        match made {
+            Ok(channels) => Ok(Self {
+                channels: Arc::new(channels),
+            }),
+            Err(RegionError::System(error)) => Err(error.into()),
+            Err(error) => Err(PyValueError::new_err(error.to_string())),
+        }
+    }
+}
+
+#[pymethods]
+impl Channels {
+    /// New channels of `size` bytes in memory; `longest` is the most bytes that a message may have.
+    ///
+    /// Raises `ValueError` for a size that cannot be, `OSError`.
+    #[staticmethod]
+    fn in_memory(size: usize, longest: usize) -> PyResult<Self> {
+        Self::over(fl::Channels::in_memory(size, longest))
+    }
+
+    /// The channels in a file, made if there is none. One that is there keeps its size.
+    ///
+    /// Raises `ValueError` for a file that cannot be used so, `OSError`.
+    #[staticmethod]
+    fn in_file(path: PathBuf, size: usize, longest: usize) -> PyResult<Self> {
+        Self::over(fl::Channels::in_file(&path, size, longest))
+    }
+
+    /// The channels that another process has made. Takes the descriptor over.
+    #[staticmethod]
+    fn inherited(descriptor: i32, longest: usize) -> PyResult<Self> {
+        // SAFETY: the worker's start message gives the inherited descriptor to the engine, once.
+        let descriptor = unsafe { OwnedFd::from_raw_fd(descriptor) };
+        Self::over(fl::Channels::inherited(descriptor, longest))
+    }
+
+    /// The descriptor that other processes are to inherit. It stays the engine's.
+    fn fileno(&self) -> i32 {
+        self.channels.descriptor().as_raw_fd()
+    }
+
+    /// Publishes `str` as text, a bytes-like object as binary; answers the message's offset in its channel.
+    ///
+    /// Raises `ValueError` for a bad name or a message that is too long, `fairlead.ChannelsError`; nothing was published then.
+    fn publish(&self, py: Python<'_>, name: &Bound<'_, PyString>, data: &Bound<'_, PyAny>) -> PyResult<u64> {
+        let payload = Payload::of(data)?;
+        let kind = match payload.kind() {
+            MessageKind::Text => Kind::Text,
+            MessageKind::Binary => Kind::Binary,
+        };
+        self.channels
+            .publish(name.to_str()?, kind, payload.bytes())
+            .map_err(|error| channel_error(py, &error))
+    }
+
+    /// `[(offset, str or bytes)]`, oldest first: the first `limit` after `since`, or without `since` the newest `limit`.
+    #[pyo3(signature = (name, since=None, limit=None))]
+    fn history<'py>(
+        &self,
+        py: Python<'py>,
+        name: &str,
+        since: Option<u64>,
+        limit: Option<usize>,
+    ) -> PyResult<Vec<(u64, Bound<'py, PyAny>)>> {
+        let found = py.detach(|| self.channels.history(name, since, limit.unwrap_or(usize::MAX)));
+        found
+            .map_err(|error| channel_error(py, &error))?
+            .iter()
+            .map(|(record, payload)| Ok((record.offset, typed(py, message_kind(record.kind), payload)?)))
+            .collect()
+    }
+
+    /// How many members a channel has in all processes.
+    fn members(&self, py: Python<'_>, name: &str) -> PyResult<u64> {
+        self.channels
+            .members(name)
+            .map_err(|error| channel_error(py, &error))
+    }
+
+    /// `[(name, members, messages, bytes, offset)]`: all channels.
+    fn list(&self, py: Python<'_>) -> PyResult<Vec<ChannelRow>> {
+        let all = py
+            .detach(|| self.channels.list())
+            .map_err(|error| channel_error(py, &error))?;
+        let facts = all.into_iter();
+        Ok(facts
+            .map(|one| (one.name, one.members, one.messages, one.bytes, one.offset))
+            .collect())
+    }
+
+    /// `[(pid, lag in bytes, times overtaken, delivered, dropped)]`: all processes that can have members.
+    fn workers(&self) -> Vec<WorkerRow> {
+        let all = self.channels.workers().into_iter();
+        all.map(|one| (one.process, one.lag, one.overtaken, one.delivered, one.dropped))
+            .collect()
+    }
+
+    /// Lets go of the members of processes that have ended; answers how many processes there were.
+    fn forget_dead(&self, py: Python<'_>) -> PyResult<usize> {
+        self.channels
+            .forget_dead()
+            .map_err(|error| channel_error(py, &error))
+    }
+
+    /// `(bytes of the log, bytes in use)`.
+    #[getter]
+    fn log_size(&self) -> (u64, u64) {
+        self.channels.log_size()
+    }
+
+    /// The most bytes that a message may have.
+    #[getter]
+    fn longest_message(&self) -> usize {
+        self.channels.longest_message()
+    }
+}
+
+/// A unit's membership of a channel: it takes the messages itself.
+#[pyclass(frozen, module = "fairlead._engine")]
+pub(crate) struct Subscription {
+    subscriber: fl::Subscriber,
+    waiter: Waiter,
+    engine: Arc<fl::Engine>,
+    /// The first message has a larger offset.
+    #[pyo3(get)]
+    offset: u64,
+    missed_before: Missed,
+}
+
+impl Subscription {
+    pub(crate) fn start(
+        py: Python<'_>,
+        engine: Arc<fl::Engine>,
+        waiter: Waiter,
+        name: &str,
+        since: Option<u64>,
+        limit: usize,
+        drops: &str,
+    ) -> PyResult<Self> {
+        let drops = match drops {
+            "newest" => Drops::Newest,
+            "oldest" => Drops::Oldest,
+            other => {
+                return Err(PyValueError::new_err(format!(
+                    "drops is \"newest\" or \"oldest\", not {other:?}"
+                )))
+            }
+        };
+        let (subscriber, answer) = engine
+            .subscribe(name, since, limit, drops)
+            .map_err(|error| join_error(py, &error))?;
+        Ok(Self {
+            subscriber,
+            waiter,
+            engine,
+            offset: answer.offset,
+            missed_before: answer.missed,
+        })
+    }
+
+    pub(crate) fn taken() -> PyErr {
+        PyRuntimeError::new_err("another unit is waiting for this subscription's next message already")
+    }
+
+    pub(crate) fn waiter(&self) -> &Waiter {
+        &self.waiter
+    }
+
+    pub(crate) fn subscriber(&self) -> &fl::Subscriber {
+        &self.subscriber
+    }
+
+    /// The next message if one is there. An end of the subscription is the end of an iteration, or `None`.
+    pub(crate) fn take<'py>(&self, py: Python<'py>, iterates: bool) -> PyResult<Option<Bound<'py, PyAny>>> {
+        match self.subscriber.receive(None) {
+            Taken::Message(message) => {
+                let data = typed(py, message_kind(message.kind), &message.payload)?;
+                Ok(Some((message.offset, data).into_pyobject(py)?.into_any()))
+            }
+            Taken::Empty => Ok(None),
+            Taken::Closed if iterates => Err(PyStopAsyncIteration::new_err(())),
+            Taken::Closed => Err(closed()),
+        }
+    }
+}
+
+fn closed() -> PyErr {
+    PyRuntimeError::new_err("the subscription is closed")
+}
+
+#[pymethods]
+impl Subscription {
+    /// Waits for the next message: `(offset, str or bytes)`; `None` when `timeout` (seconds) passed.
+    ///
+    /// Raises `RuntimeError` once the subscription is closed and nothing is left.
+    #[pyo3(signature = (timeout=None))]
+    fn receive<'py>(&self, py: Python<'py>, timeout: Option<f64>) -> PyResult<Option<Bound<'py, PyAny>>> {
+        if let Some(message) = self.take(py, false)? {
+            return Ok(Some(message));
+        }
+        let limit = Limit::new(timeout.map(seconds).transpose()?);
+        let subscriber = &self.subscriber;
+        loop {
+            let mut taken = false;
+            let mut ask = |token| {
+                let waiting = subscriber.wait(token);
+                taken = waiting == Waiting::Taken;
+                waiting != Waiting::Registered
+            };
+            let in_time = match &self.waiter {
+                Waiter::Threads => py.detach(|| self.engine.wait_on_thread(limit.left(), ask)),
+                hub => hub.wait(py, limit, &mut ask, |_| true, |token| subscriber.forget(token))?,
+            };
+            if taken {
+                return Err(Self::taken());
+            }
+            match self.take(py, false)? {
+                Some(message) => return Ok(Some(message)),
+                None if !in_time => return Ok(None),
+                None => {}
+            }
+        }
+    }
+
+    /// The next message if one is there, else `None`.
+    fn receive_nowait<'py>(&self, py: Python<'py>) -> PyResult<Option<Bound<'py, PyAny>>> {
+        self.take(py, false)
+    }
+
+    /// `receive` for a coroutine of the worker's asyncio loop: an awaitable. `iterates`: the end is that of an iteration.
+    #[pyo3(signature = (timeout=None, iterates=false))]
+    fn receive_async(slf: Py<Self>, timeout: Option<f64>, iterates: bool) -> Awaiting {
+        let work = Work::Take {
+            subscription: slf,
+            iterates,
+        };
+        Awaiting::new(work, timeout)
+    }
+
+    /// Ends the membership. What has come can still be taken.
+    fn close(&self, py: Python<'_>) {
+        py.detach(|| self.subscriber.close());
+    }
+
+    /// Ends the membership and forgets what has come.
+    fn discard(&self, py: Python<'_>) {
+        py.detach(|| self.subscriber.discard());
+    }
+
+    /// The channel.
+    #[getter]
+    fn name(&self) -> &str {
+        self.subscriber.name()
+    }
+
+    /// Messages that it did not get since it began: it was full, or they were overwritten.
+    #[getter]
+    fn missed(&self) -> u64 {
+        self.subscriber.missed()
+    }
+
+    /// Messages that lie between the `since` it asked for and its first one, and are lost; `None`: nobody knows.
+    #[getter]
+    fn missed_before(&self) -> Option<u64> {
+        count(self.missed_before)
+    }
+
+    /// `close` was called; what has come can still be taken.
+    #[getter]
+    fn is_closed(&self) -> bool {
+        self.subscriber.is_closed()
+    }
+
+    /// Messages that wait.
+    #[getter]
+    fn queued(&self) -> usize {
+        self.subscriber.queued()
+    }
+}
+
+/// `None`: unknown.
+pub(crate) fn count(missed: Missed) -> Option<u64> {
+    match missed {
+        Missed::Nothing => Some(0),
+        Missed::Messages(count) => Some(count),
+        Missed::Unknown => None,
+    }
+}
+
+pub(crate) fn slow_consumer(policy: &str) -> PyResult<SlowConsumer> {
+    match policy {
+        "close" => Ok(SlowConsumer::Close),
+        "drop-newest" => Ok(SlowConsumer::DropNewest),
+        "drop-oldest" => Ok(SlowConsumer::DropOldest),
+        other => Err(PyValueError::new_err(format!(
+            "slow_consumer is \"close\", \"drop-newest\" or \"drop-oldest\", not {other:?}"
+        ))),
+    }
+}
+
+fn message_kind(kind: Kind) -> MessageKind {
+    match kind {
+        Kind::Text => MessageKind::Text,
+        Kind::Binary => MessageKind::Binary,
+    }
+}
+
+/// A call that cannot be right is a `ValueError`; the rest is `fairlead.ChannelsError`.
+pub(crate) fn channel_error(py: Python<'_>, error: &ChannelError) -> PyErr {
+    static CLASS: PyOnceLock<Py<PyType>> = PyOnceLock::new();
+    match error {
+        ChannelError::Name(_) | ChannelError::TooLong { .. } => PyValueError::new_err(error.to_string()),
+        _ => match CLASS.import(py, "fairlead.errors", "ChannelsError") {
+            Ok(class) => PyErr::from_type(class.clone(), error.to_string()),
+            Err(error) => error,
+        },
+    }
+}
+
+pub(crate) fn join_error(py: Python<'_>, error: &JoinError) -> PyErr {
+    match error {
+        JoinError::Channel(error) => channel_error(py, error),
+        JoinError::Closed => PyRuntimeError::new_err("the connection is closed"),
+        JoinError::NoChannels => PyRuntimeError::new_err("this engine was started without channels"),
+    }
+}

@@ -1,0 +1,125 @@
+//! What can go wrong, and what to do about it.
+
+use std::fmt;
+use std::io;
+
+use crate::layout::LONGEST_NAME;
+use crate::region::{LARGEST_REGION, SMALLEST_REGION};
+
+/// Why there is no region.
+#[derive(Debug)]
+pub enum RegionError {
+    /// A size in bytes that no region has.
+    Size(usize),
+    /// A folder, a device or a pipe.
+    NotAFile,
+    /// Not made by us, or not completely.
+    NotARegion,
+    /// Made by another release.
+    #[allow(missing_docs)]
+    OtherVersion { found: u64, ours: u64 },
+    /// It belongs to somebody else.
+    #[allow(missing_docs)]
+    OtherOwner { owner: u32, user: u32 },
+    /// The system's.
+    System(io::Error),
+}
+
+impl fmt::Display for RegionError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        const MIB: usize = 1 << 20;
+        match self {
+            Self::Size(bytes) => write!(
+                f,
+                "{bytes} bytes are no size for channels; choose {} MiB to {} MiB",
+                SMALLEST_REGION / MIB,
+                LARGEST_REGION / MIB
+            ),
+            Self::NotAFile => f.write_str("it is no regular file; name one, or a path where none is"),
+            Self::NotARegion => f.write_str(
+                "it is no file of channels, or its making was interrupted; remove it if it is not used otherwise",
+            ),
+            Self::OtherVersion { found, ours } => write!(
+                f,
+                "it has version {found} of the format and this release uses version {ours}; stop all instances that \
+                 share it and remove it"
+            ),
+            Self::OtherOwner { owner, user } => write!(
+                f,
+                "it belongs to user {owner} and this process runs as user {user}; start all instances that share it as \
+                 the same user"
+            ),
+            Self::System(error) => error.fmt(f),
+        }
+    }
+}
+
+impl std::error::Error for RegionError {}
+
+impl From<io::Error> for RegionError {
+    fn from(error: io::Error) -> Self {
+        Self::System(error)
+    }
+}
+
+/// Why a channel cannot be used so. Nothing was changed.
+#[derive(Debug)]
+pub enum ChannelError {
+    /// Empty, longer than [`LONGEST_NAME`] bytes, or with a control character.
+    Name(String),
+    /// The message is longer than allowed.
+    #[allow(missing_docs)]
+    TooLong { length: usize, longest: usize },
+    /// All entries of the directory are channels with members.
+    #[allow(missing_docs)]
+    DirectoryFull { channels: usize },
+    /// All places are taken by living processes.
+    #[allow(missing_docs)]
+    TooManyWorkers { workers: usize },
+    /// A process that holds the lock does not move.
+    Busy,
+    /// The system's.
+    System(io::Error),
+}
+
+impl fmt::Display for ChannelError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Name(name) if name.is_empty() => f.write_str("a channel's name is not empty"),
+            Self::Name(name) if name.len() > LONGEST_NAME => write!(
+                f,
+                "a channel's name has at most {LONGEST_NAME} bytes of UTF-8; this one has {}",
+                name.len()
+            ),
+            Self::Name(name) => write!(f, "a channel's name has no control characters: {name:?}"),
+            Self::TooLong { length, longest } => write!(
+                f,
+                "the message has {length} bytes, and {longest} are allowed; send less at a time, or raise \
+                 --channels-max-message (and --channels-memory to at least five times that)"
+            ),
+            Self::DirectoryFull { channels } => write!(
+                f,
+                "all {channels} channels have members, and there is no room for another; raise --channels-memory"
+            ),
+            Self::TooManyWorkers { workers } => {
+                write!(f, "{workers} processes share these channels already, which is all that can")
+            }
+            Self::Busy => f.write_str(
+                "another process has held the channels' lock for 5 s: it is stopped or the machine is overloaded",
+            ),
+            Self::System(error) => error.fmt(f),
+        }
+    }
+}
+
+impl std::error::Error for ChannelError {}
+
+impl From<io::Error> for ChannelError {
+    fn from(error: io::Error) -> Self {
+        if error.kind() == io::ErrorKind::TimedOut {
+            Self::Busy
+        } else {
+            Self::System(error)
+        }
+    }
+}

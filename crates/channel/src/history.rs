@@ -1,0 +1,41 @@
+//! What was published before, and whether that is everything.
+
+use crate::channels::Joined;
+use crate::log::Record;
+
+/// What somebody who comes back has missed for good.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Missed {
+    /// Nothing.
+    Nothing,
+    /// So many messages, which the log no longer has.
+    Messages(u64),
+    /// The offset is not one of this log's: from before a restart, or from another channel. Nobody can say.
+    Unknown,
+}
+
+/// The answer to a look back.
+#[derive(Debug)]
+pub struct History {
+    /// Oldest first, without a hole.
+    pub records: Vec<Record>,
+    /// What lies between the given offset and the first of them.
+    pub missed: Missed,
+}
+
+impl Missed {
+    /// `oldest`: the first record after `since` that is still there. Offset 0 is before everything.
+    pub(crate) fn between(since: u64, joined: &Joined, oldest: Option<&Record>) -> Missed {
+        if since == 0 || since == joined.offset {
+            return Missed::Nothing;
+        }
+        if since < joined.base || since > joined.offset {
+            return Missed::Unknown;
+        }
+        let next = oldest.map_or(joined.offset + 1, |record| record.offset);
+        match next - since - 1 {
+            0 => Missed::Nothing,
+            count => Missed::Messages(count),
+        }
+    }
+}

@@ -1,0 +1,191 @@
+//! One process's loop as a reader of the log: its place among the workers, and its cursor.
+
+use std::sync::Arc;
+
+use crate::channels::{Channels, Joined};
+use crate::directory::ChannelId;
+use crate::error::ChannelError;
+use crate::layout::{worker, Layout, WORKERS};
+use crate::log::{Look, Record};
+use crate::region::this_process;
+use crate::{sleep, wake};
+
+/// A place among the workers of a region. Dropping it takes the worker's members along.
+pub struct Place {
+    channels: Arc<Channels>,
+    index: usize,
+}
+
+/// What a reader found.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Next {
+    /// Nothing new.
+    Nothing,
+    /// The next record.
+    Record(Record),
+    /// Records were overwritten before they were read; reading goes on with the oldest there is.
+    Overtaken,
+}
+
+/// How far a loop has read.
+#[derive(Debug)]
+pub struct Cursor(u64);
+
+impl Place {
+    /// Takes a free place; those of processes that have died are free.
+    ///
+    /// # Errors
+    /// None is free; the system's.
+    pub fn claim(channels: Arc<Channels>) -> Result<Place, ChannelError> {
+        channels.forget_dead()?;
+        let held = channels.region.lock()?;
+        let words = channels.region.words();
+        for index in 0..WORKERS {
+            let at = Layout::worker(index) + worker::PROCESS;
+            if words.get(at) == 0 && channels.region.hold_place(index)? {
+                words.put(at, this_process());
+                words.put(
+                    Layout::worker(index) + worker::CURSOR,
+                    channels.region.log().tail(),
+                );
+                drop(held);
+                return Ok(Place { channels, index });
+            }
+        }
+        Err(ChannelError::TooManyWorkers { workers: WORKERS })
+    }
+
+    /// The channels it is a place in.
+    pub fn channels(&self) -> &Arc<Channels> {
+        &self.channels
+    }
+
+    /// `ring` ends the loop's sleep when this process publishes something for itself.
+    pub fn ring_with(&self, ring: impl Fn() + Send + Sync + 'static) {
+        self.channels.set_own(self.index, Box::new(ring));
+    }
+
+    /// One member more; its messages are those after the offset in the answer.
+    ///
+    /// # Errors
+    /// A bad name, a full directory, a lock that is not to be had: nothing was changed.
+    pub fn join(&self, name: &str) -> Result<Joined, ChannelError> {
+        self.channels.join(self.index, name)
+    }
+
+    /// One member less.
+    ///
+    /// # Errors
+    /// A lock that is not to be had; the member is counted until the worker ends.
+    pub fn leave(&self, id: ChannelId) -> Result<(), ChannelError> {
+        Ok(self.channels.leave(self.index, id)?)
+    }
+
+    /// A cursor behind the newest record.
+    pub fn cursor(&self) -> Cursor {
+        Cursor(self.channels.region.log().tail())
+    }
+
+    /// Leaves out what is there: the loop has no member.
+    pub fn skip(&self, cursor: &mut Cursor) {
+        cursor.0 = self.channels.region.log().tail();
+        self.tell(cursor);
+    }
+
+    /// The next record.
+    #[inline]
+    pub fn next(&self, cursor: &mut Cursor) -> Next {
+        match self.channels.region.log().look(cursor.0) {
+            Look::Nothing => Next::Nothing,
+            Look::Record(record) => {
+                cursor.0 = record.next;
+                Next::Record(record)
+            }
+            Look::Overtaken(head) => {
+                cursor.0 = head;
+                self.count(worker::OVERTAKEN, 1);
+                Next::Overtaken
+            }
+        }
+    }
+
+    /// True if there is something to read.
+    #[inline]
+    pub fn has_news(&self, cursor: &Cursor) -> bool {
+        self.channels.region.log().tail() > cursor.0
+    }
+
+    /// Appends a record's payload; false if it was overwritten.
+    #[inline]
+    pub fn payload(&self, record: &Record, into: &mut Vec<u8>) -> bool {
+        self.channels.region.log().payload(record, into)
+    }
+
+    /// The record at a position that was one, with its payload; `None` if it was overwritten.
+    pub fn read_at(&self, position: u64, into: &mut Vec<u8>) -> Option<Record> {
+        let log = self.channels.region.log();
+        let record = log.record(position)?;
+        log.payload(&record, into).then_some(record)
+    }
+
+    /// Says for all to see how far it has read.
+    pub fn tell(&self, cursor: &Cursor) {
+        let at = Layout::worker(self.index) + worker::CURSOR;
+        self.channels.region.words().put(at, cursor.0);
+    }
+
+    /// Counts deliveries, and messages that slow members missed.
+    pub fn count_deliveries(&self, delivered: u64, dropped: u64) {
+        if delivered > 0 {
+            self.count(worker::DELIVERED, delivered);
+        }
+        if dropped > 0 {
+            self.count(worker::DROPPED, dropped);
+        }
+    }
+
+    fn count(&self, what: usize, more: u64) {
+        self.channels
+            .region
+            .words()
+            .add(Layout::worker(self.index) + what, more);
+    }
+
+    /// The loop wants to sleep, and be woken for its channels. False if there is something to read: then it must not.
+    #[inline]
+    pub fn fall_asleep(&self, cursor: &Cursor) -> bool {
+        sleep::fall_asleep(self.channels.region.log(), self.index, cursor.0)
+    }
+
+    /// The loop is awake: nobody need call it.
+    #[inline]
+    pub fn wake_up(&self) {
+        sleep::wake_up(self.channels.region.words(), self.index);
+    }
+
+    /// Blocks until somebody calls, or has called since the call with the number `seen`. Answers the newest call's number.
+    /// For a thread that does nothing else, because no poller can wait for this.
+    pub fn wait_for_call(&self, seen: u32) -> u32 {
+        wake::wait(self.channels.region.calls(self.index), seen)
+    }
+
+    /// The number of the newest call.
+    pub fn calls(&self) -> u32 {
+        wake::newest(self.channels.region.calls(self.index))
+    }
+
+    /// Calls the thread that waits here.
+    pub fn call_self(&self) {
+        self.channels.call(self.index);
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        // Without the lock the members stay until somebody finds this process dead.
+        if let Ok(_held) = self.channels.region.lock() {
+            self.channels.region.directory().clear_worker(self.index);
+            self.channels.region.let_go_of_place(self.index);
+        }
+    }
+}

@@ -1,0 +1,304 @@
+//! The region: memory that several processes map, a file in memory or one with a name.
+//!
+//! This is the only file that knows pages, descriptors and file locks. The rest of the crate sees words ([`Region::words`])
+//! and the lock ([`Region::lock`]).
+#![allow(unsafe_code)]
+
+use std::fs::{File, OpenOptions};
+use std::io;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
+use std::path::Path;
+use std::ptr::NonNull;
+use std::sync::atomic::{AtomicU32, AtomicU64};
+use std::time::{Duration, SystemTime};
+
+use memmap2::{MmapOptions, MmapRaw};
+use rustix::fs::{FlockOperation, MemfdFlags, OFlags, SealFlags};
+
+use crate::directory::Directory;
+use crate::error::RegionError;
+use crate::layout::{header, worker, Layout, MAGIC, VERSION};
+use crate::lock::{Held, RobustLock};
+use crate::log::{Log, Writer};
+use crate::words::Words;
+
+/// Below this a region has no room for a directory and a log worth the name.
+pub const SMALLEST_REGION: usize = 1 << 20;
+/// Beyond this a record's size would not fit its field, and nobody wants it.
+pub const LARGEST_REGION: usize = 16 << 30;
+
+/// For how long a writer waits for another one. An append takes a microsecond: who has the lock for so long is stopped.
+const PATIENCE: Duration = Duration::from_secs(5);
+
+/// Places of workers are locked at these bytes of the file, far behind its end: the system lets go when a process dies.
+const PLACES: i64 = 1 << 40;
+
+/// Mapped shared memory.
+pub(crate) struct Region {
+    map: MmapRaw,
+    file: File,
+    layout: Layout,
+    lock: RobustLock,
+}
+
+impl Region {
+    /// New memory without a name; other processes get it by inheriting the descriptor.
+    pub(crate) fn in_memory(size: usize) -> Result<Region, RegionError> {
+        check_size(size)?;
+        let flags = MemfdFlags::CLOEXEC | MemfdFlags::ALLOW_SEALING;
+        let file = File::from(rustix::fs::memfd_create("fairlead-channels", flags).map_err(io::Error::from)?);
+        file.set_len(size as u64)?;
+        // Nobody can make it shorter: touching what is no longer there would kill every process that maps it.
+        let seals = SealFlags::SHRINK | SealFlags::GROW | SealFlags::SEAL;
+        rustix::fs::fcntl_add_seals(&file, seals).map_err(io::Error::from)?;
+        Region::initialise(file, size)
+    }
+
+    /// The file of this name, which is made if there is none; one that is there keeps its own size.
+    pub(crate) fn in_file(path: &Path, size: usize) -> Result<Region, RegionError> {
+        check_size(size)?;
+        let file = OpenOptions::new()
+            .read(true)
+            .write(true)
+            .create(true)
+            .truncate(false)
+            .mode(0o600)
+            .custom_flags((OFlags::NOFOLLOW | OFlags::CLOEXEC).bits() as i32)
+            .open(path)?;
+        let facts = file.metadata()?;
+        if !facts.is_file() {
+            return Err(RegionError::NotAFile);
+        }
+        // Who may write it may make us read anything: only our own, and root's.
+        let user = rustix::process::geteuid().as_raw();
+        if facts.uid() != user && facts.uid() != 0 {
+            return Err(RegionError::OtherOwner {
+                owner: facts.uid(),
+                user,
+            });
+        }
+        // Two instances that start at once: one makes it, the other finds it made.
+        rustix::fs::flock(&file, FlockOperation::LockExclusive).map_err(io::Error::from)?;
+        let length = file.metadata()?.len() as usize;
+        let region = if length == 0 {
+            file.set_len(size as u64)?;
+            Region::initialise(file, size)
+        } else {
+            Region::map(file).and_then(|region| {
+                region.renew_lock_after_reboot()?;
+                Ok(region)
+            })
+        }?;
+        let _ = rustix::fs::flock(&region.file, FlockOperation::Unlock);
+        Ok(region)
+    }
+
+    /// What another process has made.
+    pub(crate) fn inherited(descriptor: OwnedFd) -> Result<Region, RegionError> {
+        Region::map(File::from(descriptor))
+    }
+
+    fn initialise(file: File, size: usize) -> Result<Region, RegionError> {
+        let map = MmapOptions::new().len(size).map_raw(&file)?;
+        // SAFETY: the memory is new and ours alone; it has room for the lock and lives as long as the region.
+        unsafe { RobustLock::initialise(lock_in(&map)?)? };
+        let layout = Layout::for_size(size);
+        let region = Region::with(map, file, layout)?;
+        let words = region.words();
+        words.put(header::VERSION, version());
+        words.put(header::SIZE, size as u64);
+        words.put(header::CHANNELS, layout.channels as u64);
+        words.put(header::CAPACITY, layout.capacity as u64);
+        let since_1970 = SystemTime::now()
+            .duration_since(SystemTime::UNIX_EPOCH)
+            .unwrap_or_default();
+        words.put(header::EPOCH, since_1970.as_micros() as u64);
+        words.put(header::BOOT, boot_id());
+        // Last: without it the region is none.
+        words.put_release(header::MAGIC, MAGIC);
+        Ok(region)
+    }
+
+    fn map(file: File) -> Result<Region, RegionError> {
+        let length = file.metadata()?.len() as usize;
+        if length < SMALLEST_REGION {
+            return Err(RegionError::NotARegion);
+        }
+        let map = MmapOptions::new().len(length).map_raw(&file)?;
+        let region = Region::with(map, file, Layout::for_size(length))?;
+        let words = region.words();
+        if words.get_acquire(header::MAGIC) != MAGIC {
+            return Err(RegionError::NotARegion);
+        }
+        let found = words.get(header::VERSION);
+        if found != version() {
+            return Err(RegionError::OtherVersion {
+                found: found & 0xffff_ffff,
+                ours: VERSION,
+            });
+        }
+        let layout = region.layout;
+        let told = [header::SIZE, header::CHANNELS, header::CAPACITY].map(|at| words.get(at));
+        if told != [length, layout.channels, layout.capacity].map(|fact| fact as u64) {
+            return Err(RegionError::NotARegion);
+        }
+        Ok(region)
+    }
+
+    fn with(map: MmapRaw, file: File, layout: Layout) -> io::Result<Region> {
+        let memory = lock_in(&map)?;
+        Ok(Region {
+            // SAFETY: whoever made the region has made the lock (`initialise`); it is mapped as long as we are.
+            lock: unsafe { RobustLock::at(memory) },
+            map,
+            file,
+            layout,
+        })
+    }
+
+    /// A lock that was held when the machine went down is held by nobody, and the system cannot know.
+    fn renew_lock_after_reboot(&self) -> Result<(), RegionError> {
+        let words = self.words();
+        if words.get(header::BOOT) == boot_id() {
+            return Ok(());
+        }
+        // SAFETY: no process of this run of the machine has used it: each looks here first, under the file's lock.
+        unsafe { RobustLock::initialise(lock_in(&self.map)?)? };
+        for place in 0..crate::layout::WORKERS {
+            self.directory().clear_worker(place);
+        }
+        self.put_in_order();
+        words.put(header::BOOT, boot_id());
+        Ok(())
+    }
+
+    pub(crate) fn words(&self) -> Words<'_> {
+        let words = self.map.len() / 8;
+        // SAFETY: the map is page-aligned, so many words long, and lives as long as `self`; atomics may be shared with other
+        // processes, and the lock's words are touched by nobody through this slice.
+        Words::new(unsafe { std::slice::from_raw_parts(self.map.as_ptr().cast::<AtomicU64>(), words) })
+    }
+
+    /// The word that a worker's waiting thread sleeps on.
+    pub(crate) fn calls(&self, place: usize) -> &AtomicU32 {
+        let word = self.words().atomic(Layout::worker(place) + worker::CALLS);
+        // SAFETY: half of a word that is never used as a whole.
+        unsafe { AtomicU32::from_ptr(word.as_ptr().cast::<u32>()) }
+    }
+
+    pub(crate) fn layout(&self) -> Layout {
+        self.layout
+    }
+
+    pub(crate) fn log(&self) -> Log<'_> {
+        Log {
+            words: self.words(),
+            layout: self.layout,
+        }
+    }
+
+    /// Only for who has the lock, or is alone.
+    pub(crate) fn directory(&self) -> Directory<'_> {
+        Directory {
+            words: self.words(),
+            layout: self.layout,
+        }
+    }
+
+    /// Takes the lock; what a holder that died has left is in order again.
+    #[inline]
+    pub(crate) fn lock(&self) -> io::Result<Held<'_>> {
+        let held = self.lock.lock(PATIENCE)?;
+        if held.was_abandoned {
+            self.put_in_order();
+        }
+        Ok(held)
+    }
+
+    pub(crate) fn writer(&self, _held: &Held<'_>) -> Writer<'_> {
+        Writer::new(self.log())
+    }
+
+    fn put_in_order(&self) {
+        self.directory().repair();
+        Writer::new(self.log()).enter_last();
+    }
+
+    pub(crate) fn descriptor(&self) -> BorrowedFd<'_> {
+        self.file.as_fd()
+    }
+
+    /// Marks a worker's place as this process's, until it ends; false if another process has it.
+    ///
+    /// A record lock: it belongs to the process, not to the descriptor that its children inherit, and it ends with the
+    /// process whatever ends that. No process may close another descriptor of the same file, or it lets go too.
+    pub(crate) fn hold_place(&self, place: usize) -> io::Result<bool> {
+        match self.record_lock(place, libc::F_SETLK, libc::F_WRLCK) {
+            Ok(_) => Ok(true),
+            Err(error) if matches!(error.raw_os_error(), Some(libc::EACCES | libc::EAGAIN)) => Ok(false),
+            Err(error) => Err(error),
+        }
+    }
+
+    pub(crate) fn let_go_of_place(&self, place: usize) {
+        let _ = self.record_lock(place, libc::F_SETLK, libc::F_UNLCK);
+    }
+
+    /// Whether another process holds the place.
+    pub(crate) fn is_held_elsewhere(&self, place: usize) -> bool {
+        // When it cannot be known it is better to let a dead one count than to drop a living one.
+        self.record_lock(place, libc::F_GETLK, libc::F_WRLCK)
+            .map_or(true, |kind| kind != libc::F_UNLCK)
+    }
+
+    fn record_lock(&self, place: usize, command: i32, kind: i32) -> io::Result<i32> {
+        let mut lock = libc::flock {
+            l_type: kind as libc::c_short,
+            l_whence: libc::SEEK_SET as libc::c_short,
+            l_start: PLACES + place as i64,
+            l_len: 1,
+            l_pid: 0,
+        };
+        // SAFETY: the descriptor is ours and open; the structure is complete and outlives the call.
+        let status = unsafe { libc::fcntl(self.file.as_raw_fd(), command, &mut lock) };
+        if status < 0 {
+            return Err(io::Error::last_os_error());
+        }
+        Ok(i32::from(lock.l_type))
+    }
+}
+
+fn check_size(size: usize) -> Result<(), RegionError> {
+    if !(SMALLEST_REGION..=LARGEST_REGION).contains(&size) {
+        return Err(RegionError::Size(size));
+    }
+    Ok(())
+}
+
+fn lock_in(map: &MmapRaw) -> io::Result<NonNull<libc::pthread_mutex_t>> {
+    const { assert!(size_of::<libc::pthread_mutex_t>() <= 64) };
+    // SAFETY: every region is larger than its header.
+    let at = unsafe { map.as_mut_ptr().add(header::LOCK * 8) };
+    NonNull::new(at.cast()).ok_or_else(|| io::Error::other("the region is mapped at address zero"))
+}
+
+/// The layout's version and what else two processes must have in common: the lock's size and the order of bytes.
+fn version() -> u64 {
+    let order = u64::from(cfg!(target_endian = "big"));
+    VERSION | order << 32 | (size_of::<libc::pthread_mutex_t>() as u64) << 40
+}
+
+/// A number for this run of the machine; zero where it cannot be known.
+fn boot_id() -> u64 {
+    std::fs::read_to_string("/proc/sys/kernel/random/boot_id")
+        .unwrap_or_default()
+        .bytes()
+        .filter_map(|digit| char::from(digit).to_digit(16))
+        .fold(0, |number, digit| number.rotate_left(4) ^ u64::from(digit))
+}
+
+/// Names this process in the region.
+pub(crate) fn this_process() -> u64 {
+    u64::from(std::process::id())
+}

@@ -1,0 +1,84 @@
+//! A loop that sleeps is called for its channels, and for no others.
+
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use super::{another, channels, publish, read};
+use crate::reader::Place;
+
+#[test]
+fn only_members_that_sleep_are_called() {
+    let channels = channels();
+    let place = Place::claim(another(&channels)).unwrap();
+    let mut cursor = place.cursor();
+    let calls = place.calls();
+    assert!(place.fall_asleep(&cursor));
+    publish(&channels, "room", b"x");
+    assert_eq!(place.calls(), calls, "it has no member");
+    place.skip(&mut cursor);
+    let joined = place.join("room").unwrap();
+    assert!(place.fall_asleep(&cursor));
+    publish(&channels, "room", b"x");
+    publish(&channels, "room", b"x");
+    assert_eq!(place.calls(), calls + 1, "once for each sleep");
+    assert_eq!(read(&place, &mut cursor).len(), 2);
+    publish(&channels, "room", b"x");
+    assert_eq!(place.calls(), calls + 1, "it is awake");
+    assert!(!place.fall_asleep(&cursor), "there is something to read");
+    read(&place, &mut cursor);
+    place.leave(joined.id).unwrap();
+    assert!(place.fall_asleep(&cursor));
+    publish(&channels, "room", b"x");
+    assert_eq!(place.calls(), calls + 1);
+}
+
+#[test]
+fn the_own_loop_is_rung_without_a_call() {
+    let channels = channels();
+    let place = Place::claim(Arc::clone(&channels)).unwrap();
+    let rung = Arc::new(AtomicUsize::new(0));
+    let ring = Arc::clone(&rung);
+    place.ring_with(move || {
+        ring.fetch_add(1, Ordering::SeqCst);
+    });
+    place.join("room").unwrap();
+    assert!(place.fall_asleep(&place.cursor()));
+    let calls = place.calls();
+    publish(&channels, "room", b"x");
+    assert_eq!((rung.load(Ordering::SeqCst), place.calls()), (1, calls));
+}
+
+#[test]
+fn no_wake_up_is_lost() {
+    let channels = channels();
+    let place = Place::claim(another(&channels)).unwrap();
+    place.join("room").unwrap();
+    let mut cursor = place.cursor();
+    let seen = Arc::new(AtomicUsize::new(0));
+    let count = Arc::clone(&seen);
+    let sleeper = std::thread::spawn(move || {
+        while count.load(Ordering::SeqCst) < 5_000 {
+            let calls = place.calls();
+            if place.fall_asleep(&cursor) {
+                let begun = Instant::now();
+                place.wait_for_call(calls);
+                assert!(
+                    begun.elapsed() < Duration::from_secs(10),
+                    "slept through a message"
+                );
+            }
+            place.wake_up();
+            count.fetch_add(read(&place, &mut cursor).len(), Ordering::SeqCst);
+        }
+    });
+    // One at a time, so that each finds the sleeper asleep, or about to be: none can make up for one that was lost.
+    for sent in 1..=5_000 {
+        publish(&channels, "room", b"x");
+        while seen.load(Ordering::SeqCst) < sent {
+            assert!(!sleeper.is_finished(), "it has slept through a message");
+            std::hint::spin_loop();
+        }
+    }
+    sleeper.join().unwrap();
+}

@@ -1,0 +1,156 @@
+//! What a member of channels has not got yet: names of records, not their bytes.
+//!
+//! A client that keeps up never has a backlog: its messages go into its socket, or its outbox, as they come. One that is
+//! behind, or that asked for history, has a list of positions in the log, which keeps the messages anyway; they are read
+//! when there is room. So a slow client costs a few bytes for each message, and a record that was overwritten before it
+//! came to it is counted.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+use fairlead_channel::{Kind, Place, Record};
+use fairlead_protocol::{append_message, MessageKind};
+
+/// What a client sees of a channel's message.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Style {
+    /// The payload.
+    #[default]
+    Plain,
+    /// `\x1e`, offset, space, channel, newline, payload: so that the client can say where it stopped. The first byte, ASCII's
+    /// record separator, tells such a message from one that the app sends.
+    Numbered,
+}
+
+/// What becomes of a member that takes its messages more slowly than they come, once `backlog` bytes wait for it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum SlowConsumer {
+    /// It is closed with 1013 and a reason, and may come back for what it missed.
+    #[default]
+    Close,
+    /// It does not get what comes while it is full.
+    DropNewest,
+    /// It does not get what waits for longest.
+    DropOldest,
+}
+
+/// A frame's first bytes for [`Style::Numbered`].
+pub(crate) const MARK: u8 = 0x1e;
+
+/// Appends the message's frame as a member with this style gets it.
+pub(crate) fn append_frame(
+    style: Style,
+    name: &str,
+    record: &Record,
+    payload: &[u8],
+    scratch: &mut Vec<u8>,
+    out: &mut Vec<u8>,
+) {
+    let kind = match record.kind {
+        Kind::Text => MessageKind::Text,
+        Kind::Binary => MessageKind::Binary,
+    };
+    scratch.clear();
+    if style == Style::Numbered {
+        use std::io::Write;
+        scratch.push(MARK);
+        // Writing to memory cannot fail.
+        let _ = writeln!(scratch, "{} {name}", record.offset);
+    }
+    append_message(kind, scratch, payload, out);
+}
+
+/// One message to come.
+#[derive(Clone, Debug)]
+struct Waiting {
+    position: u64,
+    length: usize,
+    /// It came while the client was behind; what a replay brings was asked for and fills nothing.
+    counts: bool,
+    style: Style,
+    name: Arc<str>,
+}
+
+/// The messages that one connection is behind.
+#[derive(Default)]
+pub(crate) struct Backlog {
+    waiting: VecDeque<Waiting>,
+    bytes: usize,
+}
+
+impl Backlog {
+    pub(crate) fn is_empty(&self) -> bool {
+        self.waiting.is_empty()
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.waiting.len()
+    }
+
+    /// Takes in what the client asked for.
+    pub(crate) fn replay(&mut self, record: &Record, style: Style, name: &Arc<str>) {
+        self.add(record, style, name, false);
+    }
+
+    /// Takes in what comes while the client is behind.
+    pub(crate) fn push(&mut self, record: &Record, style: Style, name: &Arc<str>) {
+        self.bytes += record.length;
+        self.add(record, style, name, true);
+    }
+
+    fn add(&mut self, record: &Record, style: Style, name: &Arc<str>, counts: bool) {
+        self.waiting.push_back(Waiting {
+            position: record.position,
+            length: record.length,
+            counts,
+            style,
+            name: Arc::clone(name),
+        });
+    }
+
+    /// Payload bytes that have come while the client was behind.
+    pub(crate) fn bytes(&self) -> usize {
+        self.bytes
+    }
+
+    pub(crate) fn drop_oldest(&mut self) -> bool {
+        self.pop().is_some()
+    }
+
+    /// Drops what waits of one channel.
+    pub(crate) fn forget(&mut self, name: &str) {
+        self.waiting.retain(|waiting| &*waiting.name != name);
+        let counting = self.waiting.iter().filter(|waiting| waiting.counts);
+        self.bytes = counting.map(|waiting| waiting.length).sum();
+    }
+
+    fn pop(&mut self) -> Option<Waiting> {
+        let oldest = self.waiting.pop_front()?;
+        if oldest.counts {
+            self.bytes -= oldest.length;
+        }
+        Some(oldest)
+    }
+
+    /// Moves messages into `out` until that has `room` bytes more. Answers how many were moved, and how many are lost.
+    pub(crate) fn feed(&mut self, place: &Place, room: usize, out: &mut Vec<u8>) -> (u64, u64) {
+        let full = out.len() + room;
+        let (mut moved, mut lost) = (0, 0);
+        let (mut payload, mut scratch) = (Vec::new(), Vec::new());
+        while out.len() < full {
+            let Some(next) = self.pop() else { break };
+            payload.clear();
+            match place.read_at(next.position, &mut payload) {
+                None => lost += 1,
+                Some(record) => {
+                    append_frame(next.style, &next.name, &record, &payload, &mut scratch, out);
+                    moved += 1;
+                }
+            }
+        }
+        if self.waiting.is_empty() {
+            self.waiting = VecDeque::new();
+        }
+        (moved, lost)
+    }
+}

@@ -1,0 +1,252 @@
+//! A unit of the app as a member of a channel: it takes messages when it likes, in order, and waits for the next.
+
+use std::collections::VecDeque;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
+
+use fairlead_channel::{Kind, Place, Record};
+
+use crate::connection::Waiting;
+use crate::inbox::{lock, Event, Shared};
+use crate::subscriptions::{JoinAnswer, JoinError, Membership};
+use crate::Token;
+
+/// A member of a channel that reads by itself, until it is dropped; see [`crate::Worker::subscribe`].
+pub struct Subscriber {
+    shared: Arc<Shared>,
+    subscription: Arc<Subscription>,
+    membership: Mutex<Option<Membership>>,
+}
+
+impl Subscriber {
+    pub(crate) fn start(
+        shared: &Arc<Shared>,
+        name: &str,
+        since: Option<u64>,
+        limit: usize,
+        drops: Drops,
+    ) -> Result<(Subscriber, JoinAnswer), JoinError> {
+        let subscriptions = shared.subscriptions.as_ref().ok_or(JoinError::NoChannels)?;
+        let (subscription, membership, answer) =
+            subscriptions.subscribe(shared, name, since, limit, drops)?;
+        let subscriber = Subscriber {
+            shared: Arc::clone(shared),
+            subscription,
+            membership: Mutex::new(Some(membership)),
+        };
+        Ok((subscriber, answer))
+    }
+
+    /// Takes the next message. If there is none and a token is given, that unit is woken once there is.
+    pub fn receive(&self, waiter: Option<Token>) -> Taken {
+        match &self.shared.subscriptions {
+            Some(subscriptions) => self.subscription.receive(subscriptions.place(), waiter),
+            None => Taken::Closed,
+        }
+    }
+
+    /// Asks that the unit be woken when there is something.
+    pub fn wait(&self, token: Token) -> Waiting {
+        self.subscription.wait(token)
+    }
+
+    /// The unit no longer waits.
+    pub fn forget(&self, token: Token) {
+        self.subscription.forget(token);
+    }
+
+    /// The channel.
+    pub fn name(&self) -> &str {
+        &self.subscription.name
+    }
+
+    /// Messages that it did not get: it was full, or they were overwritten before it took them.
+    pub fn missed(&self) -> u64 {
+        self.subscription.missed.load(Ordering::Relaxed)
+    }
+
+    /// Messages that wait.
+    pub fn queued(&self) -> usize {
+        lock(&self.subscription.queue).positions.len()
+    }
+
+    /// [`Subscriber::close`] was called.
+    pub fn is_closed(&self) -> bool {
+        lock(&self.subscription.queue).is_closed
+    }
+
+    /// Ends the membership. What has come can still be taken.
+    pub fn close(&self) {
+        let membership = lock(&self.membership).take();
+        if let (Some(membership), Some(subscriptions)) = (membership, &self.shared.subscriptions) {
+            subscriptions.leave_all(vec![membership]);
+        }
+        self.subscription.close(&self.shared);
+        self.shared.ring();
+    }
+
+    /// Ends the membership and forgets what has come.
+    pub fn discard(&self) {
+        self.close();
+        lock(&self.subscription.queue).positions.clear();
+    }
+}
+
+impl Drop for Subscriber {
+    fn drop(&mut self) {
+        self.close();
+    }
+}
+
+/// What the driver knows of it.
+pub(crate) struct Subscription {
+    name: Arc<str>,
+    queue: Mutex<Queue>,
+    /// The most messages that wait.
+    limit: usize,
+    drops: Drops,
+    missed: AtomicU64,
+}
+
+/// Which message is left out when a subscription is full.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Drops {
+    /// The one that comes.
+    Newest,
+    /// The one that waits for longest.
+    Oldest,
+}
+
+#[derive(Default)]
+struct Queue {
+    positions: VecDeque<u64>,
+    waiter: Option<Token>,
+    is_closed: bool,
+}
+
+/// A message that a subscription has taken.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Message {
+    /// Text or binary.
+    pub kind: Kind,
+    /// Its number in the channel.
+    pub offset: u64,
+    /// What was published.
+    pub payload: Vec<u8>,
+}
+
+/// What [`Subscriber::receive`] found.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Taken {
+    /// The next message.
+    Message(Message),
+    /// None is there; the given unit will be woken.
+    Empty,
+    /// It was closed.
+    Closed,
+}
+
+impl Subscription {
+    pub(crate) fn new(name: Arc<str>, limit: usize, drops: Drops) -> Subscription {
+        Subscription {
+            name,
+            queue: Mutex::default(),
+            limit: limit.max(1),
+            drops,
+            missed: AtomicU64::new(0),
+        }
+    }
+
+    /// Takes the next message. If there is none and a token is given, that unit is woken once there is.
+    pub(crate) fn receive(&self, place: &Place, waiter: Option<Token>) -> Taken {
+        loop {
+            let position = {
+                let mut queue = lock(&self.queue);
+                match queue.positions.pop_front() {
+                    Some(position) => position,
+                    None if queue.is_closed => return Taken::Closed,
+                    None => {
+                        if waiter.is_some() {
+                            queue.waiter = waiter;
+                        }
+                        return Taken::Empty;
+                    }
+                }
+            };
+            let mut payload = Vec::new();
+            match place.read_at(position, &mut payload) {
+                Some(record) => {
+                    return Taken::Message(Message {
+                        kind: record.kind,
+                        offset: record.offset,
+                        payload,
+                    })
+                }
+                None => self.miss(1),
+            }
+        }
+    }
+
+    /// Asks that the unit be woken when there is something.
+    fn wait(&self, token: Token) -> Waiting {
+        let mut queue = lock(&self.queue);
+        if !queue.positions.is_empty() || queue.is_closed {
+            return Waiting::Ready;
+        }
+        if queue.waiter.is_some_and(|other| other != token) {
+            return Waiting::Taken;
+        }
+        queue.waiter = Some(token);
+        Waiting::Registered
+    }
+
+    /// The unit no longer waits.
+    fn forget(&self, token: Token) {
+        let mut queue = lock(&self.queue);
+        if queue.waiter == Some(token) {
+            queue.waiter = None;
+        }
+    }
+
+    /// Lets messages of the past in, before any other.
+    pub(crate) fn begin_with(&self, records: &[Record]) {
+        lock(&self.queue)
+            .positions
+            .extend(records.iter().map(|record| record.position));
+    }
+
+    /// Takes records in. Answers how many messages it misses for that.
+    pub(crate) fn deliver(&self, shared: &Shared, positions: impl Iterator<Item = u64>) -> u64 {
+        let mut missed = 0;
+        let mut queue = lock(&self.queue);
+        for position in positions {
+            if queue.positions.len() >= self.limit {
+                missed += 1;
+                match self.drops {
+                    Drops::Newest => continue,
+                    Drops::Oldest => queue.positions.pop_front(),
+                };
+            }
+            queue.positions.push_back(position);
+        }
+        if let Some(token) = queue.waiter.take() {
+            shared.report(Event::Wake(token));
+        }
+        drop(queue);
+        self.miss(missed);
+        missed
+    }
+
+    pub(crate) fn miss(&self, count: u64) {
+        self.missed.fetch_add(count, Ordering::Relaxed);
+    }
+
+    /// Nothing comes any more; what is there can still be taken.
+    pub(crate) fn close(&self, shared: &Shared) {
+        let mut queue = lock(&self.queue);
+        queue.is_closed = true;
+        if let Some(token) = queue.waiter.take() {
+            shared.report(Event::Wake(token));
+        }
+    }
+}
