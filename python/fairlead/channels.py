@@ -12,15 +12,19 @@ business, in shared memory; this file is its face for applications. A client bec
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Awaitable, Iterator
+from pathlib import Path
 from types import TracebackType
 from typing import Callable, NamedTuple, Union
 
 from fairlead._native import Channels as NativeChannels
 from fairlead._native import Subscription as NativeSubscription
 
-__all__ = ["Message", "Subscription", "configure", "history", "members", "publish", "serve", "subscribe"]
+__all__ = ["CLIENT_JS", "Message", "Subscription", "configure", "history", "members", "publish", "serve", "subscribe"]
 
 Data = Union[str, bytes]
+
+#: The path of the client for browsers, a JavaScript module: serve it, or copy it (docs/channels.md).
+CLIENT_JS = str(Path(__file__).with_name("static") / "channels.js")
 
 #: `(name, since, limit, drops)`: a membership for units of the running host.
 Subscribe = Callable[[str, Union[int, None], int, str], NativeSubscription]
