@@ -16,7 +16,6 @@ use fairlead_protocol::{CloseCode, ClosedBy, Time};
 use crate::connection::{Connection, Fate, Reader, Socket, State};
 use crate::inbox::{Arrival, Shared};
 use crate::poller::Readiness;
-use crate::subscriptions::Membership;
 use crate::timers::{Due, Timers};
 use crate::watch::WATCH_BIT;
 use crate::Event;
@@ -38,8 +37,6 @@ pub(crate) struct Reactor {
     scan_at: Option<Time>,
     /// What the poller's alarm is set to.
     alarm: Option<Time>,
-    /// Memberships of connections that were retired, until no connection is locked.
-    departed: Vec<Membership>,
     /// All connections were told to close: what joins now is closed too.
     closing: Option<(CloseCode, String)>,
 }
@@ -61,7 +58,6 @@ impl Reactor {
             buffer: vec![0; READ_BUFFER].into_boxed_slice(),
             scan_at: None,
             alarm: None,
-            departed: Vec::new(),
             closing: None,
         }
     }
@@ -118,10 +114,7 @@ impl Reactor {
     /// What channels have for members here, and what became dirty of that or before. True if channels have more.
     fn deliver(&mut self, shared: &Shared, now: Time) -> bool {
         let more = match &shared.subscriptions {
-            Some(subscriptions) => {
-                subscriptions.leave_all(std::mem::take(&mut self.departed));
-                subscriptions.serve(shared)
-            }
+            Some(subscriptions) => subscriptions.serve(shared),
             None => false,
         };
         self.flush_dirty(shared, now);
@@ -324,7 +317,10 @@ impl Reactor {
             return;
         }
         state.retire(shared);
-        self.departed.extend(state.take_memberships());
+        let memberships = state.take_memberships();
+        if let Some(subscriptions) = &shared.subscriptions {
+            subscriptions.depart(memberships);
+        }
         connection.joined.notify_all();
         let index = key as u32;
         if self

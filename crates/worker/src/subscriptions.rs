@@ -90,6 +90,8 @@ pub(crate) struct Subscriptions {
     /// The thread that waits for calls; made for the first member.
     caller: Mutex<Option<JoinHandle<()>>>,
     is_stopped: AtomicBool,
+    /// Memberships of connections that are over: the driver, which has found that, has them locked and must not come here.
+    departed: Mutex<Vec<Membership>>,
 }
 
 struct Table {
@@ -133,6 +135,7 @@ impl Subscriptions {
             is_live: AtomicBool::new(false),
             caller: Mutex::default(),
             is_stopped: AtomicBool::new(false),
+            departed: Mutex::default(),
         })
     }
 
@@ -251,6 +254,8 @@ impl Subscriptions {
     /// Ends a connection's membership; false if it is no member.
     pub(crate) fn leave(&self, connection: &Arc<Connection>, name: &str) -> bool {
         let mut table = lock(&self.table);
+        // An app that sees a connection end, leaves and counts who is left, counts without it.
+        self.let_go(&mut table);
         let membership = {
             let mut state = connection.lock();
             let found = state
@@ -272,6 +277,21 @@ impl Subscriptions {
         let mut table = lock(&self.table);
         for membership in memberships {
             self.leave_one(&mut table, membership);
+        }
+    }
+
+    /// Notes memberships of a connection that is over, and locked; `serve` and `leave` end them.
+    pub(crate) fn depart(&self, memberships: Vec<Membership>) {
+        if !memberships.is_empty() {
+            lock(&self.departed).extend(memberships);
+        }
+    }
+
+    /// Ends the memberships of connections that are over.
+    fn let_go(&self, table: &mut Table) {
+        let departed = std::mem::take(&mut *lock(&self.departed));
+        for membership in departed {
+            self.leave_one(table, membership);
         }
     }
 
@@ -327,6 +347,7 @@ impl Subscriptions {
         }
         let mut table = lock(&self.table);
         let table = &mut *table;
+        self.let_go(table);
         if !self.place.has_news(&table.cursor) {
             return false;
         }

@@ -134,6 +134,22 @@ fn who_has_left_or_gone_gets_nothing_and_is_not_counted() {
 }
 
 #[test]
+fn who_leaves_for_a_connection_that_is_over_counts_without_it() {
+    let channels = channels();
+    let bench = bench(&channels);
+    let (one, one_client) = bench.join();
+    let (two, _two_client) = bench.join();
+    join(&one, "room");
+    join(&two, "room");
+    drop(one_client);
+    bench.turn();
+    one.leave_channel("room");
+    assert_eq!(channels.members("room").unwrap(), 1, "in the same turn");
+    bench.turn();
+    assert_eq!(channels.members("room").unwrap(), 1);
+}
+
+#[test]
 fn joining_twice_is_joining_once() {
     let channels = channels();
     let bench = bench(&channels);
