@@ -1,131 +1,119 @@
-"""A chat room in one file: plain WSGI, one WebSocket for each person, and a page.
+"""A chat with rooms, over any number of processes: plain WSGI, one WebSocket for each person, and a page.
 
-    fairlead --http 127.0.0.1:8080 --wsgi-file examples/chat.py --async 1000 --greenlet
-    fairlead --http 127.0.0.1:8080 --wsgi-file examples/chat.py --threads 64
+    fairlead --http :8080 --wsgi-file examples/chat.py --async 1000 --greenlet --processes 2
+    fairlead --http :8080 --wsgi-file examples/chat.py --threads 64
 
-Open http://127.0.0.1:8080/ in two windows. Both commands run the same code; under threads a person takes a thread, so
-`--threads` is the number of people the room holds.
+Open http://127.0.0.1:8080/ in two windows, or http://127.0.0.1:8080/?room=kitchen for another room. Both commands run
+the same code; under threads a person takes a thread, so `--threads` is the number of people that a process holds.
 
-The room lives in this process: keep `--processes` at 1. Channels, which carry messages to the people of all processes
-and replay what somebody missed, come in a later version; `Room.tell` is what they will replace.
+A room is a channel: what one person says is published, and the engine takes it to the people of all processes, so this
+file has no list of them. Who comes in sees the last lines; who was away for a moment sees what was missed. The page
+counts on `channels.js` for that, which comes with Fairlead.
 """
 
 import json
-import threading
-from collections import deque
+import os
+from pathlib import Path
+from urllib.parse import parse_qs
 
-from fairlead import ConnectionClosed, websocket
+from fairlead import ConnectionClosed, channels, websocket
 
 LONGEST_NAME = 24
 LONGEST_TEXT = 2000
-#: Lines that may wait for somebody whose connection is slow, before that person is dropped.
-PATIENCE_LINES = 200
+LONGEST_ID = 40
+#: Lines that somebody who comes in is shown.
+SHOWN_LINES = 50
+#: How long somebody is silent before we look whether the room still knows how many are there.
+SILENCE_S = 5.0
 
-
-class Person:
-    """Somebody in the room: a name, a WebSocket, and the lines that are still to be sent to it."""
-
-    def __init__(self, name, ws):
-        self.name = name
-        self.ws = ws
-        self.waiting = deque()
-        self.is_being_served = False
-
-
-class Room:
-    """Everybody who is here.
-
-    Two rules keep one bad connection from hurting the others. Lines are put down for all people first, under the lock,
-    so everybody sees them in the same order. Then they are sent, without the lock, by whoever comes along; if somebody
-    else is just serving a person (and perhaps waits there for a slow network), nobody stands in line behind it.
-    """
-
-    def __init__(self):
-        self._people = {}
-        self._lock = threading.Lock()  # never held while something is sent
-
-    def enter(self, wanted, ws):
-        """Let somebody in, under the wanted name or the next free one."""
-        with self._lock:
-            name, number = wanted, 2
-            while name in self._people:
-                name, number = f"{wanted} {number}", number + 1
-            person = self._people[name] = Person(name, ws)
-            person.waiting.append(json.dumps({"kind": "welcome", "name": name}))
-        self.tell(kind="joined", name=name)
-        return person
-
-    def leave(self, person):
-        with self._lock:
-            del self._people[person.name]
-        self.tell(kind="left", name=person.name)
-
-    def tell(self, **line):
-        """Send a line to everybody."""
-        with self._lock:
-            text = json.dumps({**line, "people": len(self._people)})
-            people = list(self._people.values())
-            for person in people:
-                person.waiting.append(text)
-        for person in people:
-            self._serve(person)
-
-    def _serve(self, person):
-        with self._lock:
-            if person.is_being_served:
-                if len(person.waiting) > PATIENCE_LINES:
-                    person.waiting.clear()
-                    person.ws.close(1008, "your connection is too slow for this room")
-                return
-            person.is_being_served = True
-        while True:
-            with self._lock:
-                if not person.waiting:
-                    person.is_being_served = False
-                    return
-                text = person.waiting.popleft()
-            try:
-                person.ws.send(text)  # waits while the connection is slow, at most --socket-timeout
-            except ConnectionClosed:
-                with self._lock:
-                    person.waiting.clear()  # gone; its own unit sees that too, and leaves the room
-
-
-room = Room()
+CLIENT = Path(channels.CLIENT_JS).read_bytes()
 
 
 def application(environ, start_response):
     if "HTTP_SEC_WEBSOCKET_KEY" in environ:
         return talk(environ)
-    if environ["PATH_INFO"] != "/":
+    kind, body = {"/": ("text/html", PAGE), "/channels.js": ("text/javascript", CLIENT)}.get(
+        environ["PATH_INFO"], ("text/plain", None)
+    )
+    if body is None:
         start_response("404 Not Found", [("Content-Type", "text/plain")])
-        return [b"There is only one room, at /\n"]
-    start_response("200 OK", [("Content-Type", "text/html; charset=utf-8"), ("Cache-Control", "no-cache")])
-    return [PAGE]
+        return [b"All rooms are at /\n"]
+    start_response("200 OK", [("Content-Type", f"{kind}; charset=utf-8"), ("Cache-Control", "no-cache")])
+    return [body]
 
 
 def talk(environ):
-    """One person's life in the room."""
+    """One person's life in a room."""
+    query = {key: values[0] for key, values in parse_qs(environ["QUERY_STRING"]).items()}
+    room = "chat/" + (clean(query.get("room", ""), LONGEST_NAME).replace("/", "") or "lobby")
+    since = query.get("since", "")[:19]
+    is_back = since.isdecimal()
+    page = query.get("id", "")[:LONGEST_ID]
     with websocket(environ) as ws:
         try:
-            messages = iter(ws)
-            name = clean(next(messages, ""), LONGEST_NAME) or "someone"
-            person = room.enter(name, ws)
+            name = take_name(ws, room, clean(query.get("name", ""), LONGEST_NAME) or "someone")
+            ws.send(json.dumps({"kind": "welcome", "name": name, "process": os.getpid()}))
+            ws.join(room, int(since) if is_back else last_lines(room), offsets=True)
             try:
-                for message in messages:
-                    text = clean(message, LONGEST_TEXT)
-                    if text:
-                        room.tell(kind="said", name=person.name, text=text)
+                tell(room, kind="returned" if is_back else "joined", name=name, id=page)
+                listen(ws, room, name)
             finally:
-                room.leave(person)
+                ws.leave(room)
+                tell(room, kind="left", name=name)
         except ConnectionClosed:
-            pass  # vanished without a word: a phone in a tunnel, a closed lid
+            pass  # the usual end, or vanished without a word: a phone in a tunnel, a closed lid
     return []
 
 
-def clean(message, longest):
-    """What we let in: text, of a decent length. The page shows it as text, never as HTML."""
-    return message.strip()[:longest] if isinstance(message, str) else ""
+def take_name(ws, room, wanted):
+    """The wanted name or the next free one. A name is a channel too, and is free if we are its only member."""
+    name, number = wanted, 2
+    while True:
+        ws.join(f"{room}/{name}")
+        if channels.members(f"{room}/{name}") == 1:
+            return name
+        ws.leave(f"{room}/{name}")
+        name, number = f"{wanted} {number}", number + 1
+
+
+def last_lines(room):
+    """The offset to begin behind for the last lines, with which to join."""
+    lines = channels.history(room, limit=SHOWN_LINES)
+    return lines[0].offset - 1 if lines else None
+
+
+def listen(ws, room, name):
+    """Publish what a person says. The page gives each line an id, by which it knows one that it had to send twice."""
+    while True:
+        message = ws.receive(SILENCE_S)
+        if message is None:
+            correct_count(room)
+        elif isinstance(message, str):
+            number, _, text = message.partition(" ")
+            if text.strip():
+                tell(room, kind="said", name=name, id=number[:LONGEST_ID], text=text.strip()[:LONGEST_TEXT])
+
+
+def tell(room, **line):
+    """Publish a line. Each says how many people are here. The newest is right: who finds it wrong publishes."""
+    while True:
+        people = channels.members(room)
+        channels.publish(room, json.dumps({**line, "people": people}))
+        if channels.members(room) == people:
+            return
+        line = {"kind": "counted"}
+
+
+def correct_count(room):
+    """People of a process that was killed leave without a line."""
+    newest = channels.history(room, limit=1)
+    if newest and json.loads(newest[0].data)["people"] != channels.members(room):
+        tell(room, kind="counted")
+
+
+def clean(text, longest):
+    """What we let in as a name: one line of decent length. The page shows it as text, never as HTML."""
+    return "".join(letter for letter in text if letter.isprintable()).strip()[:longest]
 
 
 PAGE = r"""<!doctype html>
@@ -157,6 +145,7 @@ PAGE = r"""<!doctype html>
   header { display: flex; align-items: center; gap: .75rem; padding-block: .9rem; }
   h1 { font-size: 1.1rem; margin: 0; display: flex; align-items: center; gap: .55rem; }
   h1::before { content: ""; width: 1.05rem; height: 1.05rem; border: .3rem solid var(--accent); border-radius: 50%; }
+  #room { color: var(--faint); font-size: .875rem; }
   #state { margin-left: auto; display: flex; align-items: center; gap: .45rem; font-size: .875rem; color: var(--faint) }
   #state::before { content: ""; width: .55rem; height: .55rem; border-radius: 50%; background: var(--line); }
   #state.off::before { background: var(--bad); }
@@ -198,7 +187,7 @@ PAGE = r"""<!doctype html>
   :focus-visible { outline: 2px solid var(--accent); outline-offset: 1px; }
 </style>
 
-<header><h1>Fairlead chat</h1><div id="state" role="status">not connected</div></header>
+<header><h1>Fairlead chat</h1><span id="room"></span><div id="state" role="status">not connected</div></header>
 <main><ol id="lines" aria-live="polite"></ol></main>
 <footer>
   <form autocomplete="off">
@@ -207,48 +196,73 @@ PAGE = r"""<!doctype html>
   </form>
 </footer>
 
-<script>
-"use strict";
+<script type="module">
+import { ChannelSocket } from "./channels.js";
+
 const lines = document.querySelector("#lines"), entry = document.querySelector("#entry");
 const go = document.querySelector("#go"), state = document.querySelector("#state");
-const FIRST_WAIT_MS = 500, LONGEST_WAIT_MS = 15000, KEPT_LINES = 500;
+const room = new URLSearchParams(location.search).get("room") ?? "lobby";
+const KEPT_LINES = 500;
 
-let wanted = "", name = "", socket = null, wait = FIRST_WAIT_MS, lastSpeaker = "";
+let name = "", socket = null, lastSpeaker = "", sent = 0;
+const me = Math.random().toString(36).slice(2);
+const unheard = new Map();           // what we said and have not heard yet, by its id
+const heard = new Set();             // ids of what is shown
 
-function connect() {
-  state.textContent = "connecting …";
-  socket = new WebSocket(location.href.replace(/^http/, "ws").replace(/#.*/, ""));
-  socket.onopen = () => socket.send(wanted);
-  socket.onmessage = (event) => hear(JSON.parse(event.data));
-  socket.onclose = (event) => {
-    const wasIn = state.classList.contains("on");
-    ready(false);
-    document.body.dataset.closeCode = event.code;
-    if (wasIn) note(event.code === 1012 ? "The server is being updated." : `Disconnected (${event.code}).`);
-    // Back off, and not in step with everybody else: a server that comes back should not be run over.
-    const pause = wait * (0.5 + Math.random() / 2);
-    state.textContent = "reconnecting …";
-    wait = Math.min(wait * 2, LONGEST_WAIT_MS);
-    setTimeout(connect, pause);
+document.querySelector("#room").textContent = room;
+
+function connect(wanted) {
+  const address = (offsets) => {
+    const query = new URLSearchParams({ room, name: name || wanted, id: me });
+    for (const offset of Object.values(offsets)) query.set("since", offset);     // there is one channel
+    return `?${query}`;
   };
+  socket = new ChannelSocket(address, {
+    onown: (text) => welcome(JSON.parse(text)),
+    onmessage: (text) => hear(JSON.parse(text)),
+    ongap: (missed) => note(missed ? `${missed} lines are missing here.` : "Lines may be missing here."),
+    onstate: follow,
+  });
+}
+
+function follow(is, event) {
+  if (is === "connecting") state.textContent = "connecting …";
+  if (is !== "waiting" && is !== "over") return;
+  const wasIn = state.classList.contains("on");
+  ready(false);
+  document.body.dataset.closeCode = event.code;
+  if (wasIn) note(event.code === 1012 ? "The server is being updated." : `Disconnected (${event.code}).`);
+  state.textContent = is === "over" ? "closed" : "reconnecting …";
+}
+
+function welcome(line) {
+  name = line.name;
+  document.body.dataset.process = line.process;
+  state.title = `served by process ${line.process}`;
+  ready(true);
+  // The line may have got lost, or only its echo. All pages know it by its id, so it may be said twice.
+  for (const [id, text] of unheard) socket.send(`${id} ${text}`);
 }
 
 function hear(line) {
-  if (line.kind === "welcome") {
-    name = line.name;
-    wait = FIRST_WAIT_MS;
-    ready(true);
-    return;
-  }
   state.textContent = line.people === 1 ? "only you" : `${line.people} people`;
-  if (line.kind === "said") said(line.name, line.text);
-  else if (line.name !== name) note(`${line.name} ${line.kind}`);
-  else if (line.kind === "joined") note(`You joined as ${name}`);
+  if (line.kind === "said") {
+    const id = `${line.name} ${line.id}`;
+    if (line.id.startsWith(me)) unheard.delete(line.id);
+    if (heard.has(id)) return;
+    heard.add(id);
+    if (heard.size > 2 * KEPT_LINES) heard.delete(heard.values().next().value);
+    said(line.name, line.text, line.id.startsWith(me));
+  } else if (line.kind === "returned") {
+    note(line.id === me ? "You are back" : `${line.name} is back`);
+  } else if (line.kind !== "counted") {
+    note(line.id === me ? `You joined as ${line.name}` : `${line.name} ${line.kind}`);
+  }
 }
 
-function said(who, text) {
+function said(who, text, isMine) {
   const item = document.createElement("li"), label = document.createElement("b"), body = document.createElement("span");
-  item.className = "said" + (who === name ? " mine" : "") + (who === lastSpeaker ? " again" : "");
+  item.className = "said" + (isMine ? " mine" : "") + (who === lastSpeaker ? " again" : "");
   label.textContent = who;          // textContent, so that nobody can speak HTML
   label.style.setProperty("--hue", color(who));
   body.textContent = text;
@@ -288,15 +302,16 @@ document.querySelector("form").onsubmit = (event) => {
   event.preventDefault();
   const text = entry.value.trim();
   if (!text) return;
-  if (!wanted) {
-    wanted = text;
+  if (!socket) {
     entry.maxLength = 2000;
     entry.placeholder = "Say something";
     entry.setAttribute("aria-label", "Message");
     go.textContent = "Send";
-    connect();
-  } else if (socket.readyState === WebSocket.OPEN && name) {
-    socket.send(text);
+    connect(text);
+  } else if (socket.isOpen && name) {
+    const id = `${me}-${++sent}`;
+    unheard.set(id, text);
+    socket.send(`${id} ${text}`);
   } else {
     return;                          // what was typed stays until we are back
   }

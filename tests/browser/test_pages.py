@@ -35,12 +35,6 @@ def say(browser: webdriver.Chrome, words: str) -> None:
     browser.find_element(By.TAG_NAME, "input").send_keys(words, Keys.ENTER)
 
 
-def join(browser: webdriver.Chrome, server: Server, name: str) -> None:
-    browser.get(server.url("/", "http"))
-    say(browser, name)
-    wait_for_text(browser, "#lines", f"You joined as {name}")
-
-
 def complaints(browser: webdriver.Chrome) -> list[str]:
     """Errors on the console since the last look."""
     return [entry["message"] for entry in browser.get_log("browser") if entry["level"] == "SEVERE"]
@@ -105,59 +99,3 @@ def test_a_page_of_another_origin_connects_when_it_is_allowed(browser, start, ev
     origin = "*" if everybody else page.url("", "http")
     target = start(EXAMPLES / "echo.py", "--websockets-origin", origin)
     assert connect_from_another_page(browser, page, target) == "echoed from elsewhere"
-
-
-# -- the chat
-
-
-def test_two_windows_chat(browser, start):
-    server = start(EXAMPLES / "chat.py")
-    complaints(browser)
-    join(browser, server, "Ada")
-    assert text(browser, "#state") == "only you"
-    ada = browser.current_window_handle
-    browser.switch_to.new_window("window")
-    grace = browser.current_window_handle
-    join(browser, server, "Grace")
-    assert text(browser, "#state") == "2 people"
-    say(browser, "hello Ada")
-    wait_for_text(browser, ".said.mine", "hello Ada")
-
-    browser.switch_to.window(ada)
-    wait_for_text(browser, "#lines", "Grace joined")
-    wait_for_text(browser, ".said:not(.mine)", "hello Ada")
-    say(browser, "<img src=x onerror=alert(1)><b>not bold</b>")
-
-    browser.switch_to.window(grace)
-    wait_for_text(browser, "#lines", "<img src=x onerror=alert(1)><b>not bold</b>")
-    assert browser.find_elements(By.CSS_SELECTOR, "#lines img") == []
-    browser.close()
-
-    browser.switch_to.window(ada)
-    wait_for_text(browser, "#lines", "Grace left")
-    wait_for_text(browser, "#state", "only you")
-    assert complaints(browser) == []
-
-
-def test_the_same_name_twice_gets_a_number(browser, start):
-    server = start(EXAMPLES / "chat.py")
-    join(browser, server, "Ada")
-    browser.switch_to.new_window("window")
-    browser.get(server.url("/", "http"))
-    say(browser, "Ada")
-    wait_for_text(browser, "#lines", "You joined as Ada 2")
-
-
-def test_the_chat_page_comes_back_after_a_restart(browser, start):
-    server = start(EXAMPLES / "chat.py")
-    join(browser, server, "Ada")
-    server.signal(signal.SIGTERM)
-    wait_for_text(browser, "#lines", "Disconnected (1001).")
-    wait_for_text(browser, "#state", "reconnecting")
-    assert browser.find_element(By.ID, "go").get_property("disabled")
-    assert server.wait_for_end() == 0
-    start(EXAMPLES / "chat.py", listen=("--http", server.host_header))
-    wait_for(browser, lambda: text(browser, "#lines").count("You joined as Ada") == 2, "Ada is back")
-    wait_for_text(browser, "#state", "only you")
-    say(browser, "back again")
-    wait_for_text(browser, ".said.mine", "back again")
