@@ -249,7 +249,7 @@ impl Awaiting {
             Err(pending) => Ok(Some(pending)),
             // The end of an iterator without an exception: the result None.
             Ok(result) if result.is_none() => Ok(None),
-            Ok(result) => Err(PyStopIteration::new_err(result.unbind())),
+            Ok(result) => Err(PyStopIteration::new_err((result.unbind(),))),
         }
     }
 
@@ -258,7 +258,7 @@ impl Awaiting {
         drop(value); // what a task sends is always None
         match self.advance(py)? {
             Err(pending) => Ok(pending),
-            Ok(result) => Err(PyStopIteration::new_err(result.unbind())),
+            Ok(result) => Err(PyStopIteration::new_err((result.unbind(),))),
         }
     }
 
