@@ -120,8 +120,8 @@ PAGE = r"""<!doctype html>
 import { ChannelSocket } from "./channels.js";
 
 const canvas = document.querySelector("canvas"), pen = canvas.getContext("2d"), told = document.querySelector("output");
-const players = new Map();           // by number: where, where it was drawn last, when we heard of it
-const GONE_MS = 3000, TICK_MS = 1000 / 60;
+const players = new Map();           // by number: where, and when we heard of it
+const GONE_MS = 3000, TRAIL_MS = 700, TICK_MS = 1000 / 60;
 let me = 0, messages = 0, missed = 0;
 
 const socket = new ChannelSocket("", {
@@ -134,11 +134,11 @@ const socket = new ChannelSocket("", {
     messages++;
     const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
     for (let at = 0; at < view.byteLength; at += 8) {
-      const number = view.getUint32(at), player = players.get(number) ?? {};
-      player.x = view.getUint16(at + 4) / 65535;
-      player.y = view.getUint16(at + 6) / 65535;
-      player.heard = performance.now();
-      players.set(number, player);
+      const number = view.getUint32(at), point = [view.getUint16(at + 4) / 65535, view.getUint16(at + 6) / 65535];
+      if (!players.has(number)) players.set(number, { trail: [] });
+      const { trail } = players.get(number);
+      trail.push([...point, performance.now()]);
+      if (trail.length > 120) trail.shift();       // a window that is not shown draws nothing, and clears nothing up
     }
   },
   ongap: (count) => { missed += count ?? 0; },     // old positions: not worth asking for
@@ -160,25 +160,28 @@ onresize = () => { canvas.width = innerWidth; canvas.height = innerHeight; };
 onresize();
 
 function draw(now) {
-  pen.fillStyle = "#10181c12";                     // what was drawn before fades
-  pen.fillRect(0, 0, canvas.width, canvas.height);
-  for (const [number, player] of players) {
-    if (now - player.heard > GONE_MS) {
+  pen.clearRect(0, 0, canvas.width, canvas.height);
+  pen.lineCap = "round";
+  for (const [number, { trail }] of players) {
+    const [x, y, heard] = trail.at(-1);
+    if (now - heard > GONE_MS) {
       players.delete(number);
       continue;
     }
-    const x = player.x * canvas.width, y = player.y * canvas.height;
+    while (trail.length > 1 && now - trail[0][2] > TRAIL_MS) trail.shift();
     pen.strokeStyle = pen.fillStyle = `hsl(${(number * 137.5) % 360} 80% 65%)`;
-    pen.lineWidth = 4;
-    pen.lineCap = "round";
+    for (let at = 1; at < trail.length; at++) {
+      pen.globalAlpha = Math.max(0, 1 - (now - trail[at][2]) / TRAIL_MS);
+      pen.lineWidth = 10 * pen.globalAlpha;
+      pen.beginPath();
+      pen.moveTo(trail[at - 1][0] * canvas.width, trail[at - 1][1] * canvas.height);
+      pen.lineTo(trail[at][0] * canvas.width, trail[at][1] * canvas.height);
+      pen.stroke();
+    }
+    pen.globalAlpha = 1;
     pen.beginPath();
-    pen.moveTo(player.drawnX ?? x, player.drawnY ?? y);
-    pen.lineTo(x, y);
-    pen.stroke();
-    pen.beginPath();
-    pen.arc(x, y, number === me ? 4 : 7, 0, 7);
+    pen.arc(x * canvas.width, y * canvas.height, number === me ? 4 : 7, 0, 7);
     pen.fill();
-    [player.drawnX, player.drawnY] = [x, y];
   }
   requestAnimationFrame(draw);
 }

@@ -209,7 +209,7 @@ def test_a_line_that_was_said_again_is_shown_once(browser, start, upgrade):
 
 # -- the cursors
 
-#: The brightest of the pixels around a point of the canvas: the ground has 28 at most.
+#: The brightest of the pixels around a point of the canvas, which is transparent where nothing is drawn.
 BRIGHTEST = """
 const [x, y] = arguments, canvas = document.querySelector("canvas");
 const { data } = canvas.getContext("2d").getImageData(x * canvas.width - 3, y * canvas.height - 3, 6, 6);
