@@ -21,7 +21,7 @@ from support.raw_client import TEXT, Frame, RawClient, frame, handshake_request
 from support.redis_server import RedisServer
 from support.server import READY, Server
 
-PAGES = ("concurrency.md", "coming-from-uwsgi.md")
+PAGES = ("channels.md", "concurrency.md", "coming-from-uwsgi.md")
 COMMANDS = [command for page in PAGES for command in commands(page)]
 REFUSALS = [refusal for page in PAGES for refusal in refusals(page)]
 
@@ -37,13 +37,15 @@ def test_an_example_echoes_to_several_clients(command: Command, tmp_path: Path, 
         server.wait_until_ready()
         clients = [stack.enter_context(RawClient.upgrade(server)) for _ in range(3)]
         is_room = around.is_room(command)
-        if is_room:
+        if is_channel(command):
+            settle(clients)
+        elif is_room:
             around.wait_for_listeners(3 if {"room.py", "room_async.py"} & set(command.words) else processes(command))
         # The last one first: a handler that holds up the others would not answer.
         for number, client in reversed(list(enumerate(clients))):
             client.send_text(f"message {number}")
             for one in clients if is_room else [client]:
-                assert one.read_data() == Frame(TEXT, f"message {number}".encode())
+                assert heard(one) == Frame(TEXT, f"message {number}".encode())
         for client in clients:
             client.close_in_order()
 
@@ -78,6 +80,38 @@ def test_options_that_cannot_be_are_answered_as_the_page_says(refusal: Refusal, 
     assert server.lines == [f"fairlead: {refusal.answer}"]
 
 
+def is_channel(command: Command) -> bool:
+    """Whether the example's clients are members of a channel."""
+    return any("import channels" in body or ", channels" in body for body in shown(command))
+
+
+def shown(command: Command) -> list[str]:
+    """The page's files that the command names."""
+    return [command.files[word] for word in command.words if word in command.files]
+
+
+def settle(clients: list[RawClient]) -> None:
+    """Wait until all have joined: who hears itself has, and then so has everybody who hears the last one."""
+    for number, client in enumerate(clients):
+        client.send_text(f"here is {number}")
+        while heard(client).payload != f"here is {number}".encode():
+            pass
+    clients[0].send_text("all are here")
+    for client in clients:
+        while heard(client).payload != b"all are here":
+            pass
+
+
+def heard(client: RawClient) -> Frame:
+    """The next message of the application or of a channel, without what a numbered one begins with."""
+    while True:
+        found = client.read_data()
+        if not found.payload.startswith(b"\x1e"):
+            return found
+        if not found.payload.startswith(b"\x1ejoined "):
+            return found._replace(payload=found.payload.partition(b"\n")[2])
+
+
 def processes(command: Command) -> int:
     words = command.words
     return int(words[words.index("--processes") + 1]) if "--processes" in words else 1
@@ -101,7 +135,7 @@ class Around:
     @staticmethod
     def is_room(command: Command) -> bool:
         """Whether the example sends a message to all its clients."""
-        return any("redis" in command.files.get(word, "") for word in command.words)
+        return is_channel(command) or any("redis" in body for body in shown(command))
 
     def wait_for_listeners(self, count: int) -> None:
         wait_until(lambda: self._redis.client.pubsub_numsub("room")[0][1] == count, f"{count} listen to the room")
