@@ -5,12 +5,15 @@ Every wait is for something on a page.
 
 from __future__ import annotations
 
+import itertools
 import os
 import signal
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from documentation.pages import commands
+from faults.machine import wait_until
 from selenium import webdriver
 from selenium.webdriver.common.action_chains import ActionChains
 from selenium.webdriver.common.by import By
@@ -205,6 +208,39 @@ def test_a_line_that_was_said_again_is_shown_once(browser, start, upgrade):
     grace.send_text("g-3 that was all")
     wait_for(browser, lambda: "that was all" in said(browser), "the last line")
     assert said(browser) == ["hello", "hello", "that was all"]
+
+
+# -- the page of docs/channels.md
+
+
+def test_the_page_that_the_documentation_shows_resumes_after_a_kill(browser, start, upgrade, tmp_path):
+    app = tmp_path / "news.py"
+    app.write_text(next(one for one in commands("channels.md") if app.name in one.words).files[app.name])
+    server = start(app, "--processes", "2")
+    complaints(browser)
+    browser.get(server.url("/", "http"))
+    # Until the page has joined, what is said is not for it.
+    said_first = itertools.count()
+    reporter = upgrade(server)
+
+    def page_hears() -> bool:
+        reporter.send_text(f"ready {next(said_first)}")
+        return "ready" in text(browser, "ul")
+
+    wait_for(browser, page_hears, "the page has joined")
+    workers = server.worker_pids()
+    for worker in workers:
+        os.kill(worker, signal.SIGKILL)
+    wait_until(lambda: len(set(server.worker_pids()) - set(workers)) == 2, "two new workers")
+    reporter = upgrade(server)
+    for number in range(3):
+        reporter.send_text(f"news {number}")
+    wait_for_text(browser, "ul", "news 2")
+    items = browser.execute_script("return [...document.querySelectorAll('li')].map((one) => one.textContent)")
+    assert items[-3:] == [f"news {number}" for number in range(3)]
+    assert "missing" not in text(browser, "ul")
+    assert len(set(items)) == len(items)
+    assert complaints(browser) == []
 
 
 # -- the cursors
