@@ -244,7 +244,20 @@ impl Subscription {
                 waiting != Waiting::Registered
             };
             let in_time = match &self.waiter {
-                Waiter::Threads => py.detach(|| self.engine.wait_on_thread(limit.left(), ask)),
+                Waiter::Threads => {
+                    let mut registered = None;
+                    let in_time = py.detach(|| {
+                        self.engine.wait_on_thread(limit.left(), |token| {
+                            registered = Some(token);
+                            ask(token)
+                        })
+                    });
+                    // Each wait has a token of its own: one that stayed would pass for another unit that waits.
+                    if let Some(token) = registered {
+                        subscriber.forget(token);
+                    }
+                    in_time
+                }
                 hub => hub.wait(py, limit, &mut ask, |_| true, |token| subscriber.forget(token))?,
             };
             if taken {
