@@ -1,4 +1,4 @@
-"""An application as a member of channels, under every host: a unit takes messages itself, and waits as its host does."""
+"""An application as a member of channels, under every host: a unit takes messages, and waits as its host does."""
 
 from __future__ import annotations
 

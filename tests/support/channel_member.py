@@ -1,4 +1,4 @@
-"""A client of `/talks` of apps/channel_pages.py: it gives commands, and keeps what channels bring apart from answers."""
+"""A client of `/talks` of apps/channel_pages.py: it commands, and keeps what channels bring apart from answers."""
 
 from __future__ import annotations
 
