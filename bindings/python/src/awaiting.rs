@@ -13,7 +13,7 @@ use fairlead_engine as fl;
 use fl::Token;
 use pyo3::exceptions::{PyRuntimeError, PyRuntimeWarning, PyStopIteration};
 use pyo3::prelude::*;
-use pyo3::types::{PyBool, PyTraceback, PyType};
+use pyo3::types::{PyBool, PyTraceback, PyTuple, PyType};
 
 use crate::channels::Subscription;
 use crate::hub::HubCore;
@@ -249,7 +249,7 @@ impl Awaiting {
             Err(pending) => Ok(Some(pending)),
             // The end of an iterator without an exception: the result None.
             Ok(result) if result.is_none() => Ok(None),
-            Ok(result) => Err(PyStopIteration::new_err((result.unbind(),))),
+            Ok(result) => Err(returned(result)),
         }
     }
 
@@ -258,7 +258,7 @@ impl Awaiting {
         drop(value); // what a task sends is always None
         match self.advance(py)? {
             Err(pending) => Ok(pending),
-            Ok(result) => Err(PyStopIteration::new_err((result.unbind(),))),
+            Ok(result) => Err(returned(result)),
         }
     }
 
@@ -308,6 +308,15 @@ impl Drop for Awaiting {
             });
         }
     }
+}
+
+/// A coroutine's result, as the exception that carries it. A tuple would pass for the exception's arguments, of which only
+/// the first is the result.
+fn returned(result: Bound<'_, PyAny>) -> PyErr {
+    if result.is_instance_of::<PyTuple>() {
+        return PyStopIteration::new_err((result.unbind(),));
+    }
+    PyStopIteration::new_err(result.unbind())
 }
 
 /// `async for message in ws`.
