@@ -32,7 +32,6 @@ SAME = {
 #: What differs: in uWSGI, and here.
 DIFFERENT = {
     "http": ("a router process in front of the workers; keep-alive off", "each worker serves HTTP; keep-alive on"),
-    "channel": ("in the development versions of January 2013 only", "declares a channel for the module `uwsgi`"),
     "http-socket": ("closes after each response", "keeps HTTP/1.1 connections open"),
     "virtualenv": ("any Python home", "a virtual environment of the Python that runs Fairlead"),
     "mount": (
@@ -63,6 +62,10 @@ DIFFERENT = {
     ),
     "websockets-pong-freq": ("in no release", "unasked pongs, midway between two pings by default; 0 turns them off"),
     "websockets-max-size": ("one frame", "one message, all its fragments together; Close 1009"),
+    "channel": (
+        "in no release (for a month of 2013 only)",
+        "declares a channel for `uwsgi.channel_join` and its like; `fairlead.channels` needs no declaration",
+    ),
     "die-on-term": ("SIGTERM stops instead of reloading", "SIGTERM always stops"),
     "reload-mercy": ("for reloads and stops", "for stops; 10 s by default"),
     "worker-reload-mercy": (
@@ -91,12 +94,12 @@ NEW = [
     "websockets-idle-timeout",
     "websockets-close-timeout",
     "websocket-text-lenient",
-    "channel-queue",
     "channels-memory",
     "channels-file",
     "channels-max-message",
     "channels-backlog",
     "channels-slow-consumer",
+    "channel-queue",
 ]
 
 #: What to use instead of a subsystem that is missing.

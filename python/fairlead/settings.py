@@ -24,6 +24,7 @@ from fairlead.settings_kinds import (
     USER,
     Address,
     AddressKind,
+    ChannelName,
     Choice,
     Flag,
     Header,
@@ -290,7 +291,7 @@ class Settings:
 
     # Channels
     channel: tuple[str, ...] = settings(
-        "channel", Text("NAME", "a name"),
+        "channel", ChannelName(),
         "declare a channel for the calls of the module `uwsgi`; fairlead.channels needs no declaration",
     )  # fmt: skip
     channels_memory: int = setting(

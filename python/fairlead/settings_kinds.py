@@ -23,6 +23,9 @@ CLEARING = frozenset({"false", "off", "no", "0"})
 #: RFC 9110 §5.6.2: what a header name is made of.
 _HEADER_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 
+#: Unicode's control characters; and halves of pairs, which stand for bytes of an option that are no UTF-8.
+_NO_NAME = re.compile("[\\x00-\\x1f\\x7f-\\x9f\\ud800-\\udfff]")
+
 
 class Kind(Generic[T]):
     """What a back end of the parser must supply: `needs` (for errors), `metavar` (for help) and `parse`."""
@@ -61,6 +64,18 @@ class Text(Kind[str]):
 
     def parse(self, text: str) -> str:
         if not text:
+            raise ValueError
+        return text
+
+
+class ChannelName(Kind[str]):
+    """A name that the engine takes for a channel."""
+
+    metavar = "NAME"
+    needs = "1 to 255 bytes of UTF-8 without control characters"
+
+    def parse(self, text: str) -> str:
+        if _NO_NAME.search(text) or not 1 <= len(text.encode()) <= 255:
             raise ValueError
         return text
 

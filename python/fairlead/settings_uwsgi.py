@@ -103,7 +103,6 @@ LATER: tuple[tuple[str, str], ...] = (
      "socket uwsgi-socket protocol socket-protocol suwsgi-socket fastcgi-socket scgi-socket"),
     ("proxying to other servers", "http-to http-var http-enable-proxy-protocol enable-proxy-protocol"),
     ("internal routing", "route error-route response-route final-route"),
-    ("declared channels", "channel"),
     ("static files", "static check-static"),
     ("the statistics server", "stats"),
     ("a choice of what harakiri does and counts", "harakiri no-harakiri"),

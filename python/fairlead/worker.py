@@ -199,6 +199,8 @@ class Worker:
             model=settings.host,
             locks=settings.locks + 1,
             magic=dict(settings.magic),
+            channels=frozenset(settings.channel),
+            channel_queue=settings.channel_queue,
             mode=settings.mode or None,
             pidfile=settings.pidfile or None,
             loop=settings.host if settings.host in ("gevent", "asyncio") else None,

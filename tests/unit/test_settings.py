@@ -49,6 +49,17 @@ def test_the_last_value_wins_and_lists_accumulate():
     assert settings.env == (("A", "1"), ("B", "x=y"))
 
 
+@pytest.mark.parametrize("name", ["room:7", "grüße", "n" * 255, "two words"])
+def test_a_channel_has_a_name_that_the_engine_takes(name):
+    assert made(("channel", "first"), ("channel", name)).channel == ("first", name)
+
+
+@pytest.mark.parametrize("name", ["", "n" * 256, "é" * 128, "two\nlines", "nul\0", "\x7f", "\x85", "\udcff"])
+def test_other_names_of_channels_are_refused(name):
+    found = refusal(("channel", name))
+    assert "--channel was given" in found and "1 to 255 bytes of UTF-8 without control characters" in found
+
+
 @pytest.mark.parametrize("text, is_set", [("true", True), ("", True), ("1", True), ("Off", False), ("NO", False)])
 def test_a_flag_in_a_file_is_cleared_by_four_words_only(text, is_set):
     assert made(("disable-logging", text)).disable_logging is is_set

@@ -110,7 +110,7 @@ def test_what_is_always_on_is_accepted_in_silence_but_cannot_be_turned_off():
         ("tornado", "not in this version yet"), ("https", "TLS"),
         ("socket", "uwsgi protocol"),
         ("route-run", "routing"), ("static-map", "static"), ("pypy-home", "PyPy"), ("stats", "statistics"),
-        ("harakiri-no-arh", "harakiri"), ("channel", "channels"), ("fiber", "Ruby"), ("daemonize", "background"),
+        ("harakiri-no-arh", "harakiri"), ("fiber", "Ruby"), ("daemonize", "background"),
     ],
 )  # fmt: skip
 def test_a_missing_subsystem_is_named(name, part):

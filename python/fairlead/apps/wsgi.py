@@ -209,8 +209,16 @@ class WsgiCaller:
         finally:
             if core is not None and self._cores is not None:
                 self._cores.append(core)
-            # Last: from here on another unit may start.
+            # From here on another unit may start.
             unit.request.complete()
+            # Behind it: who joins in a thread of the unit's looks afterwards whether the request still goes on.
+            if unit.memberships is not None:
+                self._leave(unit)
+
+    def _leave(self, unit: Unit) -> None:
+        joined, unit.memberships = unit.memberships or {}, None
+        for membership in list(joined.values()):
+            membership.close()
 
     def _environ(self, request: Request, core: int | None) -> dict[str, Any]:
         environ = request.environ(self._base)

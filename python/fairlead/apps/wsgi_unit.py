@@ -30,6 +30,8 @@ class Unit:
     #: What the application adds to that line, and to the request for whatever looks at it afterwards.
     log_variables: dict[bytes, bytes] | None = None
     variables: dict[bytes, bytes] | None = None
+    #: What the application has joined, by name; each has a `close`.
+    memberships: dict[str, Any] | None = None
 
     def __init__(
         self, request: Request, start_response: Callable[..., Any], core: int, requests_before: int, started: float

@@ -5,7 +5,7 @@ Names, types, texts and after-close behaviour are uWSGI's; what goes over the wi
 Fairlead does not have are absent, so that `hasattr` tells the truth (spec §8). Errors of the WebSocket calls are plain
 `OSError` with uWSGI's text alone; the typed reason is their `__cause__`.
 
-The WebSocket calls stand here; connections, process information and process control in the files beside it.
+The WebSocket calls stand here; channels, connections, process information and process control in the files beside it.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from typing import Any, Callable
 from fairlead import ConnectionClosed, HandshakeRefused, current_session
 from fairlead.compat import uwsgi_bodies
 from fairlead.compat.uwsgi_arguments import MISSING, NO_REQUEST, RequestContext, Text, request_of, text
+from fairlead.compat.uwsgi_channels import channel_calls
 from fairlead.compat.uwsgi_connections import connection_calls
 from fairlead.compat.uwsgi_contract import Process, Services
 from fairlead.compat.uwsgi_control import control_calls
@@ -40,7 +41,7 @@ def make(process: Process) -> ModuleType:
     module = ModuleType("uwsgi", "uWSGI's API, by Fairlead")
     names: dict[str, Any] = {"RequestContext": RequestContext}
     names.update(facts(process))
-    for calls in (_websocket_calls, connection_calls, information_calls, control_calls):
+    for calls in (_websocket_calls, channel_calls, connection_calls, information_calls, control_calls):
         names.update(calls(process))
     names.update(process.async_calls.names())
     names.update(uwsgi_bodies.names())

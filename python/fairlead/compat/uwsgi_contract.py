@@ -32,6 +32,8 @@ class Unit(Protocol):
     log_variables: dict[bytes, bytes] | None
     #: What `add_var` keeps, for routes that run after the application.
     variables: dict[bytes, bytes] | None
+    #: What the application has joined, by name; closed when the unit is over.
+    memberships: dict[str, Any] | None
 
 
 class Services(Protocol):
@@ -95,6 +97,9 @@ class Process:
     locks: int = 1
     #: One-letter placeholders of the configuration and their values.
     magic: dict[str, str] = field(default_factory=dict)
+    #: Channels that the calls know, and how many messages wait for `channel_recv` at most.
+    channels: frozenset[str] = frozenset()
+    channel_queue: int = 10_000
     mode: str | None = None
     pidfile: str | None = None
     loop: str | None = None
