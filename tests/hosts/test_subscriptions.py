@@ -7,7 +7,7 @@ import select
 from collections.abc import Callable
 
 import pytest
-from support.channel_member import Connect, soon
+from support.channel_member import Connect, Member, soon
 from support.hosts import Host
 from support.raw_client import TEXT, Frame, RawClient
 from support.server import TIMEOUT_S, Server
@@ -113,6 +113,20 @@ def test_subscriptions_in_threads_that_a_request_has_started_get_everything_each
     publisher.ask("publish", token, "second")
     client.send_text("now collect")
     assert server.note(token)["found"] == {str(number): ["first", "second", None] for number in range(3)}
+
+
+def test_subscriptions_in_threads_that_are_greenlets_wait_in_gevents_way(
+    upgrade: Callable[..., RawClient], token: str
+) -> None:
+    with Server.start("channel_pages.py", "--gevent", "20", "--gevent-monkey-patch") as server:
+        client, publisher = upgrade(server, f"/threads_take?{token}&{token}"), Member(upgrade(server, "/talks"))
+        assert client.read_data() == Frame(TEXT, b"subscribed")
+        publisher.ask("publish", token, "first")
+        publisher.ask("publish", token, "second")
+        client.send_text("now collect")
+        assert server.note(token)["found"] == {str(number): ["first", "second", None] for number in range(3)}
+        client.close()
+        publisher.client.close()
 
 
 def test_two_units_cannot_wait_for_one_subscription(server: Server, connect: Connect, token: str) -> None:

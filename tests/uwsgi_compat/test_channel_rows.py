@@ -338,6 +338,16 @@ def test_row_1_6_the_end_of_a_client_leaves(server: Server, connect: Connect, ro
     has_members(watcher, f"{room}2", 0)
 
 
+def test_row_1_6_a_join_after_the_clients_end_raises_nothing_and_the_next_recv_does(
+    server: Server, upgrade: Callable[..., RawClient], connect: Connect, room: str, token: str
+) -> None:
+    upgrade(server, f"/after_the_end?{token}&{room}").close_in_order()
+    found = server.note(token)
+    assert found["joined"] == found["received"] == found["left"] == NONE
+    assert is_oserror(found["recv"], "unable to receive websocket message")
+    has_members(connect(server), room, 0)
+
+
 def test_row_1_6_the_calls_and_fairleads_own_reach_the_same_channels(
     server: Server, upgrade: Callable[..., RawClient], room: str, token: str
 ) -> None:

@@ -5,12 +5,14 @@ with `=` and JSON, so that an answer differs from what a channel brings. Bytes s
 other pages show one behaviour each.
 """
 
+import contextlib
 import json
 import os
+import queue
 import threading
 import time
 
-from fairlead import channels, websocket
+from fairlead import ConnectionClosed, channels, websocket
 from notes import argument, note, outcome
 
 #: Sessions and subscriptions by the name that a test gave them, for other requests of the worker.
@@ -72,6 +74,24 @@ def keep(ws, key):
     KEPT[key] = ws
 
 
+def hand_over(ws, channel):
+    """The thread of the import subscribes to it, and publishes an answer to the first message."""
+    HANDED_OVER.put(channel)
+
+
+HANDED_OVER = queue.Queue()
+
+
+def answer():
+    while True:
+        channel = HANDED_OVER.get()
+        with channels.subscribe(channel) as subscription:
+            channels.publish(f"{channel}-answer", subscription.receive().data.upper())
+
+
+threading.Thread(target=answer, daemon=True).start()
+
+
 COMMANDS = {
     "pid": lambda ws: os.getpid(),
     "join": lambda ws, *a, **k: ws.join(*a, **k)._asdict(),
@@ -89,6 +109,7 @@ COMMANDS = {
     "take": take,
     "end": end,
     "keep": keep,
+    "hand_over": hand_over,
 }
 
 
@@ -140,6 +161,15 @@ def threads_take(environ, start_response):
         note(environ, found=found)
 
 
+def joins_late(environ, start_response):
+    channel = argument(environ)
+    with websocket(environ) as ws:
+        ws.close()
+        with contextlib.suppress(ConnectionClosed):
+            ws.receive()
+        note(environ, join=outcome(ws.join, channel), leave=ws.leave(channel), members=channels.members(channel))
+
+
 def outside(environ, start_response):
     """A thread that belongs to no request publishes."""
     from concurrent.futures import ThreadPoolExecutor
@@ -151,4 +181,4 @@ def outside(environ, start_response):
     return [b"."]
 
 
-PAGES = {function.__name__: function for function in (talks, relays, waits, threads_take, outside)}
+PAGES = {function.__name__: function for function in (talks, relays, waits, threads_take, joins_late, outside)}

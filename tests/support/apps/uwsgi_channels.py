@@ -197,6 +197,17 @@ def generator(environ, start_response):
 
 
 @page
+def after_the_end(environ, start_response):
+    """Its client has gone: as under uWSGI a join does not look, the next WebSocket call tells."""
+    channel = argument(environ)
+    uwsgi.websocket_handshake()
+    outcome(uwsgi.websocket_recv)
+    joined = outcome(uwsgi.websocket_channel_join, channel)
+    note(environ, joined=joined, received=outcome(uwsgi.channel_recv, channel, 1),
+         left=outcome(uwsgi.channel_leave, channel), recv=outcome(uwsgi.websocket_recv))  # fmt: skip
+
+
+@page
 def mixed(environ, start_response):
     """One client: Fairlead's face and uWSGI's calls."""
     channel = argument(environ)
