@@ -7,6 +7,7 @@ uWSGI had them for a month in 2013. Here a client's messages come while the appl
 from __future__ import annotations
 
 import json
+import socket
 import time
 from collections.abc import Callable
 from typing import Any
@@ -14,7 +15,7 @@ from typing import Any
 import pytest
 from end_to_end.http_wire import get
 from support.hosts import Host
-from support.raw_client import BINARY, TEXT, Frame, RawClient
+from support.raw_client import BINARY, TEXT, Frame, RawClient, handshake_request
 from support.server import TIMEOUT_S, Server
 
 NO_CHANNEL = "unable to find channel"
@@ -254,6 +255,34 @@ def test_row_1_6_leaving_discards_what_is_pending(server: Server, connect: Conne
     client.does("channel_join", room)
     client.does("channel_send", room, "for it")
     assert client.takes(room, 20) == "b'for it'"
+
+
+def test_row_1_6_a_client_that_does_not_read_misses_messages_and_stays(
+    serve: Callable[..., Server], connect: Connect
+) -> None:
+    """Whatever --channels-slow-consumer says, which is to close it."""
+    server = serve("uwsgi_channels.py", "--channel", "room", "--channels-backlog", "128")
+    with socket.socket() as connection:
+        connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 65536)
+        connection.settimeout(TIMEOUT_S)
+        connection.connect(server.address)
+        slow, quick = Client(RawClient(connection)), connect(server)
+        slow.client.send_bytes(handshake_request(server.host_header, "/talks"))
+        assert slow.client.read_response().status == 101
+        slow.does("websocket_channel_join", "room")
+        quick.does("websocket_channel_join", "room")
+        count = 200
+        for number in range(count):
+            quick.does("channel_send", "room", f"{number} ".ljust(60_000, "."))
+            assert int(quick.read().payload.split()[0]) == number
+        # Two of those fill what may wait for it, and this one fits besides.
+        quick.does("channel_send", "room", f"{count} the last")
+        got = []
+        while (number := int(slow.read().payload.split()[0])) != count:
+            got.append(number)
+        assert got == list(range(len(got))) and 0 < len(got) < count, "what came while it was full is missing"
+        slow.does("channel_send", "room", f"{count + 1} it keeps up again")
+        assert slow.read() == Frame(TEXT, b"201 it keeps up again")
 
 
 def test_row_1_6_timeouts(serve: Callable[..., Server], connect: Connect, host: Host) -> None:
