@@ -21,6 +21,8 @@ use crate::waiting::{seconds, Limit, Waiter};
 type ChannelRow = (String, u64, u64, u64, u64);
 /// Process, lag in bytes, times overtaken, delivered, dropped.
 type WorkerRow = (u64, u64, u64, u64, u64);
+/// Newest offset, missed, whether that is all; offsets with `str` or `bytes`.
+type Page<'py> = (u64, Option<u64>, bool, Vec<(u64, Bound<'py, PyAny>)>);
 
 /// The channels of one instance, in this process.
 #[pyclass(frozen, module = "fairlead._engine")]
@@ -89,6 +91,46 @@ impl Channels {
             .map_err(|error| channel_error(py, &error))
     }
 
+    /// `publish`, for a process whose other threads are to go on while the lock is not to be had.
+    fn publish_detached(&self, py: Python<'_>, name: &str, data: &Bound<'_, PyAny>) -> PyResult<u64> {
+        let payload = Payload::of(data)?;
+        let kind = match payload.kind() {
+            MessageKind::Text => Kind::Text,
+            MessageKind::Binary => Kind::Binary,
+        };
+        let bytes = payload.bytes();
+        py.detach(|| self.channels.publish(name, kind, bytes))
+            .map_err(|error| channel_error(py, &error))
+    }
+
+    /// `(offset, missed, is_all, [(offset, str or bytes)])`: the messages after `since`, at most `limit` and about `bytes` of
+    /// payload; the newest offset of the channel; what is lost before the first (`None`: nobody knows); whether that is all.
+    /// A channel that does not exist has the offset 0.
+    #[pyo3(signature = (name, since, limit, bytes))]
+    fn page<'py>(
+        &self,
+        py: Python<'py>,
+        name: &str,
+        since: Option<u64>,
+        limit: usize,
+        bytes: usize,
+    ) -> PyResult<Page<'py>> {
+        let found = py.detach(|| self.channels.page(name, since, limit, bytes));
+        let Some(page) = found.map_err(|error| channel_error(py, &error))? else {
+            return Ok((
+                0,
+                if since.unwrap_or(0) == 0 { Some(0) } else { None },
+                true,
+                Vec::new(),
+            ));
+        };
+        let typed = |(record, payload): &(fl::Record, Vec<u8>)| {
+            Ok((record.offset, typed(py, message_kind(record.kind), payload)?))
+        };
+        let messages = page.messages.iter().map(typed).collect::<PyResult<_>>()?;
+        Ok((page.offset, count(page.missed), page.is_all, messages))
+    }
+
     /// `[(offset, str or bytes)]`, oldest first: the first `limit` after `since`, or without `since` the newest `limit`.
     #[pyo3(signature = (name, since=None, limit=None))]
     fn history<'py>(
@@ -108,8 +150,7 @@ impl Channels {
 
     /// How many members a channel has in all processes.
     fn members(&self, py: Python<'_>, name: &str) -> PyResult<u64> {
-        self.channels
-            .members(name)
+        py.detach(|| self.channels.members(name))
             .map_err(|error| channel_error(py, &error))
     }
 

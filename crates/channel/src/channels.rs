@@ -18,6 +18,9 @@ use crate::{sleep, wake};
 /// The longest message if nobody says otherwise: as much as a client may send at once.
 pub const USUAL_LONGEST_MESSAGE: usize = 1 << 20;
 
+/// What a message counts for in a page besides its payload, in bytes, so that empty ones are bounded too.
+const PAGE_EACH: usize = 64;
+
 /// The channels of one instance, or of several that share a region.
 pub struct Channels {
     pub(crate) region: Region,
@@ -54,6 +57,19 @@ pub struct ChannelFacts {
     pub bytes: u64,
     /// The number of the newest message.
     pub offset: u64,
+}
+
+/// Some messages of a channel, one behind the other.
+#[derive(Debug)]
+pub struct Page {
+    /// Oldest first.
+    pub messages: Vec<(Record, Vec<u8>)>,
+    /// The number of the newest message there is, in the page or behind it.
+    pub offset: u64,
+    /// What lies between `since` and the first of them.
+    pub missed: Missed,
+    /// Nothing that was asked for is left behind the page.
+    pub is_all: bool,
 }
 
 /// One process that reads the log.
@@ -237,6 +253,54 @@ impl Channels {
             }
         }
         Ok(messages)
+    }
+
+    /// What came after `since`, oldest first, until there are `limit` messages or `bytes` of them, each with 64 bytes
+    /// more than its payload (one always fits); without `since` the newest `limit`. For readers outside, who come back
+    /// for the next page by themselves.
+    /// `None`: no such channel, so far.
+    ///
+    /// # Errors
+    /// A bad name; a lock that is not to be had.
+    pub fn page(
+        &self,
+        name: &str,
+        since: Option<u64>,
+        limit: usize,
+        bytes: usize,
+    ) -> Result<Option<Page>, ChannelError> {
+        self.known(name)?;
+        let joined = {
+            let _held = self.region.lock()?;
+            self.region.directory().find(name).map(|id| self.facts_of(id))
+        };
+        let Some(joined) = joined else {
+            return Ok(None);
+        };
+        let most = if since.is_some() { usize::MAX } else { limit };
+        let found = self.look_back(&joined, since.unwrap_or(0), most);
+        let (mut messages, mut used, mut is_all) = (Vec::new(), 0, true);
+        for record in found.records {
+            let mut payload = Vec::new();
+            if !messages.is_empty() && used + record.length + PAGE_EACH > bytes || messages.len() == limit {
+                is_all = false;
+                break;
+            }
+            if self.region.log().payload(&record, &mut payload) {
+                used += payload.len() + PAGE_EACH;
+                messages.push((record, payload));
+            } else {
+                // Overwritten since, and all that is older with it.
+                (messages, used) = (Vec::new(), 0);
+            }
+        }
+        let first = messages.first().map(|(record, _)| record);
+        Ok(Some(Page {
+            missed: since.map_or(Missed::Nothing, |since| Missed::between(since, &joined, first)),
+            offset: joined.offset,
+            messages,
+            is_all,
+        }))
     }
 
     /// The records of a channel after `since` up to the moment of the join, at most the newest `most`.

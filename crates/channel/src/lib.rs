@@ -57,7 +57,7 @@ pub use log::{Kind, Record};
 
 #[cfg(not(loom))]
 pub use self::{
-    channels::{check_name, ChannelFacts, Channels, Joined, WorkerFacts, USUAL_LONGEST_MESSAGE},
+    channels::{check_name, ChannelFacts, Channels, Joined, Page, WorkerFacts, USUAL_LONGEST_MESSAGE},
     error::{ChannelError, RegionError},
     history::{History, Missed},
     reader::{Cursor, Next, Place},

@@ -2,6 +2,7 @@
 
 mod crashes;
 mod log;
+mod pages;
 mod readers;
 mod wakes;
 
