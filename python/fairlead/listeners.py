@@ -28,7 +28,8 @@ _SOCK_DIAG, _BY_FAMILY, _SHOW_QUEUE, _QUEUE = 4, 20, 0x10, 4
 
 @dataclass
 class Listener:
-    """One bound socket. `kind` is the option it came from, "http" or "http-socket"."""
+    """One bound socket. `kind` is the option it came from: "http", "http-socket", "channels-socket",
+    "channels-http"."""
 
     kind: str
     address: Address
@@ -72,7 +73,8 @@ def bind_all(settings: Settings) -> list[Listener]:
     wanted += [("http-socket", address) for address in settings.http_socket]
     try:
         for kind, address in wanted:
-            listeners.append(_bind(kind, address, settings))
+            mode, owner = settings.chmod_socket, settings.chown_socket
+            listeners.append(bind(kind, address, settings.listen, mode, owner))
     except BaseException:
         for listener in listeners:
             listener.close()
@@ -90,7 +92,11 @@ def _check_queue(length: int) -> None:
             )
 
 
-def _bind(kind: str, address: Address, settings: Settings) -> Listener:
+def bind(
+    kind: str, address: Address, queue: int, mode: int | None = None, owner: tuple[int, int] | None = None
+) -> Listener:
+    """Bind one address of the option `kind`; `mode` and `owner` are for the file of a UNIX socket, which nobody can
+    connect to before it has them. Raises MasterError."""
     what = f"--{kind} {address.text}"
     try:
         bound = _bound_tcp(address) if address.family == "tcp" else _bound_unix(address)
@@ -102,11 +108,11 @@ def _bind(kind: str, address: Address, settings: Settings) -> Listener:
     try:
         if address.family == "unix":
             listener.file_id = _file_id(address.name)
-            if settings.chmod_socket is not None:
-                os.chmod(address.name, settings.chmod_socket)
-            if settings.chown_socket is not None:
-                os.chown(address.name, *settings.chown_socket)
-        listener.socket.listen(settings.listen)
+            if mode is not None:
+                os.chmod(address.name, mode)
+            if owner is not None:
+                os.chown(address.name, *owner)
+        listener.socket.listen(queue)
     except OSError as error:
         listener.close()
         raise MasterError(f"{what}: {_why(error, address)}.") from None

@@ -30,7 +30,9 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from fairlead.channels_region import ChannelsRegion
+from fairlead._native import Channels
+from fairlead.channels_door import Door
+from fairlead.channels_ground import bind_door, forget_members, make_channels
 from fairlead.errors import FairleadError, LoadError, MasterError
 from fairlead.figures import Figures
 from fairlead.harakiri import Harakiri
@@ -95,6 +97,7 @@ class Master:
         self._clock = clock
         self._selector = selectors.DefaultSelector()
         self._listeners: list[Listener] = []
+        self._door_listeners: list[Listener] = []
         self._tally: Tally | None = None
         self._arrivals: list[_Arrival] = []
         self._serving: dict[int, WorkerProcess] = {}
@@ -104,7 +107,8 @@ class Master:
         self._figures = Figures(self._worker_ids)
         self._harakiri = Harakiri(log, clock)
         self._locks_fd = -1
-        self._region: ChannelsRegion | None = None
+        self._channels: Channels | None = None
+        self._door: Door | None = None
         self._generation = 0
         self._is_announced = False
         self._is_stopping = False
@@ -145,6 +149,8 @@ class Master:
         if settings.umask is not None:
             os.umask(settings.umask)
         self._listeners = bind_all(settings)
+        door_listeners, token = bind_door(settings)
+        self._door_listeners = door_listeners
         if settings.processes > 1:
             self._tally = Tally()
         if settings.pidfile:
@@ -153,7 +159,12 @@ class Master:
             redirect_output(settings.logto)
         _drop_privileges(settings.uid, settings.gid)
         self._locks_fd = make_lock_file()  # now, so that it belongs to whom the workers run as
-        self._region = ChannelsRegion(settings)
+        self._channels = make_channels(settings)
+        if door_listeners or settings.channels_file:
+            self._door = Door(self._channels, self._log, door_listeners, token, sweeps=bool(settings.channels_file))
+            self._door.start()
+            for listener in door_listeners:
+                self._log.info(f"--{listener.kind} at {listener.bound}")
         now = self._clock()
         if settings.touch_reload:
             self._touched = Watch(settings.touch_reload, TOUCH_EVERY_S, now)
@@ -165,6 +176,10 @@ class Master:
         for worker in self._workers():
             worker.kill()
         for listener in self._listeners:
+            listener.close()
+        if self._door is not None:
+            self._door.close()
+        for listener in self._door_listeners:
             listener.close()
         if self._tally is not None:
             self._tally.close()
@@ -251,6 +266,8 @@ class Master:
         # a queue.
         for listener in self._listeners:
             listener.close()
+        if self._door is not None:
+            self._door.refuse()
 
     def _arrive(self, reason: str, worker_ids: Sequence[int]) -> None:
         """Start one worker for each id."""
@@ -271,8 +288,8 @@ class Master:
             {"fd": listener.socket.fileno(), "kind": listener.kind, "address": listener.bound}
             for listener in self._listeners
         ]
-        assert self._region is not None  # made before the first worker
-        fds = [self._locks_fd, self._region.fd, *(listener.socket.fileno() for listener in self._listeners)]
+        assert self._channels is not None  # made before the first worker
+        fds = [self._locks_fd, self._channels.fileno(), *(listener.socket.fileno() for listener in self._listeners)]
         tally = None
         if self._tally is not None:
             fds.append(self._tally.fd)
@@ -282,7 +299,7 @@ class Master:
             "settings": self._settings.as_plain(),
             "listeners": listeners,
             "locks_fd": self._locks_fd,
-            "channels_fd": self._region.fd,
+            "channels_fd": self._channels.fileno(),
             "tally": tally,
             "worker_id": worker_id,
             "master_pid": os.getpid(),
@@ -418,8 +435,8 @@ class Master:
         self._figures.ended(worker)
         if self._tally is not None and worker.cell is not None:
             self._tally.clear(worker.cell)
-        if self._region is not None:
-            self._region.forget_members(self._log)
+        if self._channels is not None:
+            forget_members(self._channels, self._log)
         arrival = self._arrival_of(worker)
         if arrival is not None:
             self._arrival_failed(arrival, f"{worker.label} {how} before it was ready; see its output above.")

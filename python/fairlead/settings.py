@@ -35,6 +35,7 @@ from fairlead.settings_kinds import (
     Owner,
     Pair,
     Seconds,
+    SocketPath,
     Text,
     Whole,
 )
@@ -315,6 +316,21 @@ class Settings:
         "channels-slow-consumer", Choice("close", "drop-newest", "drop-oldest"), "close",
         "close a slow consumer with 1013, or drop messages for it",
     )  # fmt: skip
+    channels_socket: Address | None = setting(  # noqa: RUF009
+        "channels-socket", SocketPath(), None,
+        "let other programs publish and listen over this UNIX socket", default_text="none",
+    )  # fmt: skip
+    channels_socket_mode: int = setting(
+        "channels-socket-mode", Mode(), 0o600, "file mode of that socket", default_text="600"
+    )
+    channels_http: Address | None = setting(  # noqa: RUF009
+        "channels-http", AddressKind(), None,
+        "let other programs publish and look back by HTTP here, with a token", default_text="none",
+    )  # fmt: skip
+    channels_http_token_file: str = setting(
+        "channels-http-token-file", Text("FILE", "a file"), "", "the file with the token for --channels-http",
+        default_text="none",
+    )  # fmt: skip
     channel_queue: int = setting(
         "channel-queue", Whole(1), 10_000,
         "messages that wait for `uwsgi.channel_recv`; further ones are dropped for that member",
@@ -502,6 +518,12 @@ def _check_combination(it: Settings) -> None:
         raise SettingsError("there is no application to serve; add --wsgi-file app.py or --module package.module.")
     if not (it.http or it.http_socket):
         raise SettingsError("there is no address to serve at; add --http :8080.")
+    if it.channels_http and not it.channels_http_token_file:
+        raise SettingsError(
+            f"--channels-http {it.channels_http.text} would let everybody publish; add --channels-http-token-file FILE."
+        )
+    if it.channels_http_token_file and not it.channels_http:
+        raise SettingsError("--channels-http-token-file has no use without --channels-http; add that, or leave it out.")
     points = [point for point, _ in it.mount]
     twice = next((point for point in points if points.count(point) > 1), None)
     if twice is not None:

@@ -272,3 +272,18 @@ class AddressKind(Kind[Address]):
 
     def of_plain(self, plain: Any) -> Address:
         return self.parse(plain)
+
+
+class SocketPath(AddressKind):
+    """The path of a UNIX socket. Not an abstract one: that has no owner and no mode, so everybody could connect."""
+
+    metavar = "PATH"
+    needs = "the path of a UNIX socket"
+
+    def parse(self, text: str) -> Address:
+        address = super().parse(text)
+        if address.family != "unix":
+            raise ValueError
+        if len(address.name.encode("utf-8", "surrogateescape")) > 107:  # unix(7): sun_path ends with a NUL
+            raise ValueError("the path of a UNIX socket has at most 107 bytes")
+        return address

@@ -1,0 +1,93 @@
+"""What the channels of an instance stand on: the region in memory, and the addresses of the door with its token.
+
+Made once by the master, before the first worker; here is what can go wrong with it. Every failure is one sentence
+with the option, the value and the way out.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import pwd
+import re
+
+from fairlead._native import Channels
+from fairlead.errors import ChannelsError, MasterError
+from fairlead.listeners import Listener, bind
+from fairlead.logs import Log
+from fairlead.settings import Settings
+
+#: Connections that wait to be accepted, and the longest token.
+_QUEUE = 64
+_LONGEST_TOKEN = 1024
+
+
+def make_channels(settings: Settings) -> Channels:
+    """The region that all workers share. Raises MasterError when it cannot be had."""
+    size, longest = settings.channels_memory, settings.channels_max_message
+    path = settings.channels_file
+    option = f"--channels-file {path}" if path else f"--channels-memory {size >> 20}"
+    try:
+        if path:
+            return Channels.in_file(path, size, longest)
+        return Channels.in_memory(size, longest)
+    except ValueError as error:
+        raise MasterError(f"{option}: {error}.") from None
+    except OSError as error:
+        # The engine's text has the number behind it, which helps nobody.
+        why = os.strerror(error.errno) if error.errno else str(error)
+        raise MasterError(f"{option}: {why.lower()}.") from None
+
+
+def forget_members(channels: Channels, log: Log) -> None:
+    """A worker has ended, in whatever way: its members are none any more."""
+    try:
+        channels.forget_dead()
+    except ChannelsError as error:
+        log.warning(f"the members of a worker that has ended are still counted: {error}")
+
+
+def bind_door(settings: Settings) -> tuple[list[Listener], bytes]:
+    """Bind --channels-socket and --channels-http, and read the token. Raises MasterError.
+
+    It comes before privileges are dropped: a folder such as /run and the token's file may be root's. The files belong
+    to whom the workers run as.
+    """
+    token = _token(settings.channels_http_token_file) if settings.channels_http is not None else b""
+    owner = None
+    if settings.uid is not None or settings.gid is not None:
+        owner = (-1 if settings.uid is None else settings.uid, _group(settings))
+    wanted = (("channels-socket", settings.channels_socket), ("channels-http", settings.channels_http))
+    listeners: list[Listener] = []
+    try:
+        for kind, address in wanted:
+            if address is not None:
+                listeners.append(bind(kind, address, _QUEUE, settings.channels_socket_mode, owner))
+    except BaseException:
+        for listener in listeners:
+            listener.close()
+        raise
+    return listeners, token
+
+
+def _group(settings: Settings) -> int:
+    """--gid, or the group that comes with --uid; -1 leaves it (chown(2))."""
+    if settings.gid is not None or settings.uid is None:
+        return -1 if settings.gid is None else settings.gid
+    with contextlib.suppress(KeyError):
+        return pwd.getpwuid(settings.uid).pw_gid
+    return -1
+
+
+def _token(path: str) -> bytes:
+    what = f"--channels-http-token-file {path}"
+    try:
+        with open(path, "rb") as file:
+            token = file.read(_LONGEST_TOKEN + 1).strip()
+    except OSError as error:
+        raise MasterError(f"{what} cannot be read: {(error.strerror or '').lower()}.") from None
+    if not token:
+        raise MasterError(f"{what} is empty; write a long random text into it.")
+    if len(token) > _LONGEST_TOKEN or not re.fullmatch(rb"[!-~]+", token):
+        raise MasterError(f"{what} holds no token: one word of at most {_LONGEST_TOKEN} visible ASCII characters.")
+    return token
