@@ -7,6 +7,7 @@
 A channel is made when it is first named. Each of its messages has an *offset*, one more than the one before, so that a
 member which comes back can say where it stopped (`since=`), and a gap is never silent. Delivery is the engine's
 business, in shared memory; this file is its face for applications. A client becomes a member by `WebSocket.join`.
+Programs that are no worker use `connect` (channels_remote.py).
 """
 
 from __future__ import annotations
@@ -14,12 +15,27 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Awaitable, Iterator
 from pathlib import Path
 from types import TracebackType
-from typing import Callable, NamedTuple, Union
+from typing import Callable, Union
 
 from fairlead._native import Channels as NativeChannels
 from fairlead._native import Subscription as NativeSubscription
+from fairlead.channels_lines import Message
+from fairlead.channels_remote import RemoteChannels, RemoteSubscription, connect
 
-__all__ = ["CLIENT_JS", "Message", "Subscription", "configure", "history", "members", "publish", "serve", "subscribe"]
+__all__ = [
+    "CLIENT_JS",
+    "Message",
+    "RemoteChannels",
+    "RemoteSubscription",
+    "Subscription",
+    "configure",
+    "connect",
+    "history",
+    "members",
+    "publish",
+    "serve",
+    "subscribe",
+]
 
 Data = Union[str, bytes]
 
@@ -48,13 +64,6 @@ def serve(subscribe: Subscribe) -> None:
     """Take the host's way of waiting; the worker calls it once, when it has one."""
     global _subscribe
     _subscribe = subscribe
-
-
-class Message(NamedTuple):
-    """One message of a channel: `data` is str for text, bytes for binary."""
-
-    offset: int
-    data: Data
 
 
 def publish(name: str, data: Data) -> int:
