@@ -1,6 +1,7 @@
 """The `fairlead` command: read the settings, check them against this machine, run the master.
 
-No option is known here by name except those that print something; parsing is settings_sources.py. The
+No option is known here by name except those that print something; parsing is settings_sources.py. The first word
+`publish` or `channels` is a command for a running instance (channels_commands.py); everything else starts one. The
 invariant: a bad option, file, module or callable ends in one sentence on standard error and status 2, and
 whatever can be told without running the app's code is told before any worker starts. `--help` is generated
 from the settings' own objects.
@@ -16,6 +17,7 @@ import sys
 import textwrap
 from collections.abc import Iterable, Sequence
 
+from fairlead.channels_commands import COMMANDS
 from fairlead.errors import FairleadError, LoadError, SettingsError
 from fairlead.loading import compile_source, packages_of, python_folders, read_source, split_callable
 from fairlead.logs import Log
@@ -45,6 +47,8 @@ def _run(arguments: Sequence[str]) -> int:
     if not arguments:
         print("usage: fairlead --http :8080 --wsgi-file app.py   (--help lists all options)", file=sys.stderr)
         return BAD_START
+    if arguments[0] in COMMANDS:
+        return COMMANDS[arguments[0]](arguments[1:])
     reading = read_sources(arguments, os.environ)
     if "help" in reading.asked:
         print(help_text(shutil.get_terminal_size((100, 24)).columns))
@@ -136,6 +140,10 @@ def help_text(width: int) -> str:
         "",
         "Options have uWSGI's names; they act in order, the last one wins, and those marked * accumulate.",
         "The same names work in configuration files and, as FAIRLEAD_<OPTION>, in the environment.",
+        "",
+        "  fairlead publish --to SOCKET CHANNEL MESSAGE   and   fairlead channels --to SOCKET [--watch]",
+        "",
+        "talk to a running instance with --channels-socket SOCKET; each has a --help of its own.",
     ]
     first = {name: title for title, name in GROUPS}
     for about in SETTINGS:
