@@ -29,7 +29,7 @@ from fairlead.os_threads import Latch, allocate_lock, start_thread
 
 Session = Union[LineSession, HttpSession]
 
-#: Clients at a time, of both kinds together.
+#: Clients at a time of each kind: strangers at the HTTP address must not take the places of the socket's clients.
 MOST_CLIENTS = 256
 LOOK_EVERY_S = 0.05
 #: How often members of dead processes are looked for when other instances share the file.
@@ -52,8 +52,9 @@ _SENDS = 64
 class _Client:
     """One connection."""
 
-    def __init__(self, connection: socket.socket, session: Session, now: float) -> None:
+    def __init__(self, connection: socket.socket, kind: str, session: Session, now: float) -> None:
         self.socket = connection
+        self.kind = kind
         self.session = session
         self.events = selectors.EVENT_READ
         #: When something came, since when it takes nothing of what waits, when the present request began.
@@ -187,7 +188,7 @@ class Door:
             self._accepts_at = now + _TICK_S
             return
         connection.setblocking(False)
-        if len(self._clients) >= self._most_clients:
+        if sum(client.kind == listener.kind for client in self._clients) >= self._most_clients:
             text = f"{self._most_clients} clients are connected already, which is all that can be"
             answer = line({"error": "too-many-clients", "message": text})
             if listener.kind == "channels-http":
@@ -200,7 +201,7 @@ class Door:
             session: Session = HttpSession(self._channels, self._token)
         else:
             session = LineSession(self._channels)
-        client = _Client(connection, session, now)
+        client = _Client(connection, listener.kind, session, now)
         self._clients.add(client)
         self._selector.register(connection, client.events, client)
         self._flush(client, now)
@@ -276,10 +277,12 @@ class Door:
         if self._sweep_at is not None and self._sweep_at <= now:
             self._sweep()
             self._sweep_at = now + SWEEP_EVERY_S
+        is_readable = True
         for client in list(self._clients):
             session = client.session
             if session.is_subscribed:
-                session.pump()
+                # Who holds the lock and does not move costs seconds; one client that waits for it is enough.
+                is_readable = is_readable and session.pump()
                 self._flush(client, now)
             if client not in self._clients:
                 continue

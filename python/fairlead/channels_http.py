@@ -128,8 +128,9 @@ class HttpSession:
                 self._head = None
                 self._put(error.status, {"error": str(error)}, error.ends, error.headers)
 
-    def pump(self) -> None:
+    def pump(self) -> bool:
         """Nothing is sent unasked."""
+        return True
 
     def end_slow(self, waited_s: float) -> None:
         """Give up a client that takes nothing: HTTP has no place for a reason inside an answer."""

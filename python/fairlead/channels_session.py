@@ -110,25 +110,27 @@ class LineSession:
         except BadLine as error:
             self._refuse("bad-request", str(error))
 
-    def pump(self) -> None:
-        """Send a subscriber what is new, as far as it takes it."""
+    def pump(self) -> bool:
+        """Send a subscriber what is new, as far as it takes it. False: the log cannot be read at present."""
         if not self.is_subscribed:
-            return
+            return True
         if self.outbox.size >= HIGH:
             self._is_behind = True  # to go on as soon as there is room
-            return
+            return True
         try:
             offset, missed, is_all, messages = self._channels.page(self._subscribed, self._cursor, _MOST, HIGH)
         except ChannelsError:
-            return  # the lock is not to be had at present; the next round tries again
+            self._is_behind = False  # the next round tries again
+            return False
         self._is_behind = not is_all
         if offset == 0:  # not made yet, or forgotten while nobody was a member: the next message makes it
-            return
+            return True
         if missed != 0 and (messages or offset != self._cursor):
             self.outbox.put(line({"missed": missed}))
         for number, data in messages:
             self.outbox.put(message_unit(number, data))
         self._cursor = messages[-1][0] if messages else offset
+        return True
 
     def end_slow(self, waited_s: float) -> None:
         """Give up a client that takes nothing. What it has in part is completed, so that it can read the reason."""

@@ -340,11 +340,11 @@ def test_http_publishes_and_looks_back_with_the_token_only(start, tmp_path, join
     server = start("--channels-http", "127.0.0.1:0", "--channels-http-token-file", str(tmp_path / "token"))
     base = "http://" + server.wait_for_line(r"--channels-http at (\S+)")[1]
     client = join(server, "r")
-    status, answer = http(f"{base}/channels/r", data="grün".encode())
+    status, published = http(f"{base}/channels/r", data="grün".encode())
     assert status == 200 and client.read_data().payload == "grün".encode()
     assert http(f"{base}/channels/r", data=b"\xff", kind="application/octet-stream")[0] == 200
     assert client.read_data() == (BINARY, b"\xff", True)
-    status, found = http(f"{base}/channels/r?since={answer['offset'] - 1}")
+    status, found = http(f"{base}/channels/r?since={published['offset'] - 1}")
     assert [one.get("text", one.get("binary")) for one in found["messages"]] == ["grün", "/w=="]
     assert http(f"{base}/channels/r", token="wrong", data=b"x") == (
         401,
@@ -353,7 +353,8 @@ def test_http_publishes_and_looks_back_with_the_token_only(start, tmp_path, join
     assert http(f"{base}/channels/r", data=b"x" * (2**20 + 1))[0] == 413
     assert http(f"{base}/elsewhere")[0] == 404
     # The same paths at the application's own address are the application's.
-    assert urllib.request.urlopen(server.url("/channels/r", "http"), timeout=TIMEOUT_S).read() == b"0"
+    with urllib.request.urlopen(server.url("/channels/r", "http"), timeout=TIMEOUT_S) as answer:
+        assert answer.read() == b"0"
 
 
 # -- two instances
@@ -399,6 +400,21 @@ def test_instances_that_share_a_file_share_their_channels_whatever_becomes_of_on
         again.stop()
         assert two.members("r") == 1 and two.publish("r", "alone") == offsets[1] + 4
         assert there.read_data().payload == b"alone"
+
+
+def test_the_members_of_a_dead_instance_are_forgotten_without_a_socket_as_well(start, tmp_path, join):
+    file = str(tmp_path / "shared")
+    first, second = start("--channels-file", file), start("--channels-file", file)
+    join(first, "r")
+    join(second, "r")
+
+    def members() -> bytes:
+        with urllib.request.urlopen(second.url("/r", "http"), timeout=TIMEOUT_S) as answer:
+            return answer.read()
+
+    assert members() == b"2"
+    kill_instance(first)
+    eventually(lambda: members() == b"1")
 
 
 def test_an_instance_killed_while_it_publishes_stops_nobody(start, tmp_path, join):

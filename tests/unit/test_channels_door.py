@@ -131,6 +131,17 @@ def test_clients_are_counted_and_the_place_of_one_that_leaves_is_free(open_door,
     eventually(lambda: is_reached(path))
 
 
+def test_strangers_at_the_http_address_take_no_place_of_the_socket_s_clients(open_door):
+    _, path, address, _ = open_door(http=True, most_clients=1)
+    with socket.create_connection(address, TIMEOUT_S) as stranger:
+        with socket.create_connection(address, TIMEOUT_S) as another:
+            assert another.recv(1000).startswith(b"HTTP/1.1 503 ")
+        with faces.connect(path) as remote:
+            assert remote.members("a") == 0
+        stranger.sendall(b"GET / HTTP/1.1\r\n\r\n")
+        assert stranger.recv(1000).startswith(b"HTTP/1.1 401 ")
+
+
 def test_a_slow_http_client_holds_up_nobody(open_door):
     _, path, address, _ = open_door(http=True, request_s=0.5)
     with socket.create_connection(address, TIMEOUT_S) as slow, faces.connect(path) as remote:

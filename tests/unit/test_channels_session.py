@@ -8,6 +8,7 @@ import pytest
 from fairlead._native import Channels
 from fairlead.channels_lines import Reader, line
 from fairlead.channels_session import HIGH, LineSession
+from fairlead.errors import ChannelsError
 
 LONGEST = 64 * 1024
 
@@ -241,6 +242,35 @@ def test_a_subscriber_that_the_log_overtakes_is_told_exactly_what_it_missed(chan
             assert header["offset"] == expected
             expected += 1
     assert missed > 0 and expected == last + 1
+
+
+class Unreadable:
+    """Channels whose lock somebody holds who does not move."""
+
+    longest_message = LONGEST
+
+    def __init__(self, channels: Channels) -> None:
+        self._channels = channels
+        self.is_held = False
+
+    def page(self, *arguments):
+        if self.is_held:
+            raise ChannelsError("another process has held the lock")
+        return self._channels.page(*arguments)
+
+
+def test_a_log_that_cannot_be_read_for_a_while_costs_a_subscriber_nothing(channels):
+    unreadable = Unreadable(channels)
+    client = Client(unreadable)
+    client.ask(do="subscribe", channel="a")
+    offset = channels.publish("a", "x")
+    unreadable.is_held = True
+    assert not client.session.pump() and client.read() == []
+    ((answer, _),) = Client(unreadable).ask(do="history", channel="a")
+    assert answer == {"error": "unavailable", "message": "another process has held the lock"}
+    unreadable.is_held = False
+    assert client.session.pump()
+    assert [header["offset"] for header, _ in client.read()] == [offset]
 
 
 def test_a_subscription_takes_no_further_request(channels):
