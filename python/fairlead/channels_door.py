@@ -32,6 +32,9 @@ Session = Union[LineSession, HttpSession]
 #: Clients at a time of each kind: strangers at the HTTP address must not take the places of the socket's clients.
 MOST_CLIENTS = 256
 LOOK_EVERY_S = 0.05
+#: After something was said to the door it looks sooner, but not more often than this: each look takes the log's lock
+#: once for each subscriber.
+LOOK_SOON_S = 0.002
 #: How often members of dead processes are looked for when other instances share the file.
 SWEEP_EVERY_S = 3.0
 #: How long a client may take nothing while something waits for it, and leave a request incomplete.
@@ -91,6 +94,7 @@ class Door:
         self._selector = selectors.DefaultSelector()
         self._clients: set[_Client] = set()
         self._accepts_at: float | None = None
+        self._looked_at = self._look_at = 0.0
         self._lock = allocate_lock()
         self._refuses = self._ends = False
         self._ended = Latch()
@@ -163,12 +167,13 @@ class Door:
                     self._accept(key.data, now)
             elif key.data in self._clients:
                 self._serve(key.data, mask, now)
+                self._look_at = min(self._look_at, self._looked_at + LOOK_SOON_S)
         self._on_time(now)
 
     def _wait_s(self) -> float | None:
-        if any(client.session.is_subscribed for client in self._clients):
-            return LOOK_EVERY_S
         now = time.monotonic()
+        if any(client.session.is_subscribed for client in self._clients):
+            return max(0.0, self._look_at - now)
         waits = [] if self._sweep_at is None else [max(0.0, self._sweep_at - now)]
         if self._clients or self._accepts_at is not None:
             waits.append(_TICK_S)
@@ -277,10 +282,12 @@ class Door:
         if self._sweep_at is not None and self._sweep_at <= now:
             self._sweep()
             self._sweep_at = now + SWEEP_EVERY_S
-        is_readable = True
+        looks, is_readable = self._look_at <= now, True
+        if looks:
+            self._looked_at, self._look_at = now, now + LOOK_EVERY_S
         for client in list(self._clients):
             session = client.session
-            if session.is_subscribed:
+            if looks and session.is_subscribed:
                 # Who holds the lock and does not move costs seconds; one client that waits for it is enough.
                 is_readable = is_readable and session.pump()
                 self._flush(client, now)
