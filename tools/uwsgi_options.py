@@ -99,6 +99,10 @@ NEW = [
     "channels-max-message",
     "channels-backlog",
     "channels-slow-consumer",
+    "channels-socket",
+    "channels-socket-mode",
+    "channels-http",
+    "channels-http-token-file",
     "channel-queue",
 ]
 

@@ -12,6 +12,7 @@ import pwd
 import re
 
 from fairlead._native import Channels
+from fairlead.channels_door import Door
 from fairlead.errors import ChannelsError, MasterError
 from fairlead.listeners import Listener, bind
 from fairlead.logs import Log
@@ -20,6 +21,56 @@ from fairlead.settings import Settings
 #: Connections that wait to be accepted, and the longest token.
 _QUEUE = 64
 _LONGEST_TOKEN = 1024
+
+
+class ChannelsGround:
+    """The channels as the master has them: first `bind`, then privileges are dropped, then `make`. Both raise MasterError.
+
+    `fd` is the region that the workers inherit, -1 before it is made.
+    """
+
+    def __init__(self, settings: Settings, log: Log) -> None:
+        self.fd = -1
+        self._settings = settings
+        self._log = log
+        self._channels: Channels | None = None
+        self._door: Door | None = None
+        self._listeners: list[Listener] = []
+        self._token = b""
+
+    def bind(self) -> None:
+        """Bind the addresses of the door, and read its token."""
+        self._listeners, self._token = bind_door(self._settings)
+
+    def make(self) -> None:
+        """Make the region, and open the door to programs outside, if there is one."""
+        self._channels = make_channels(self._settings)
+        self.fd = self._channels.fileno()
+        is_shared = bool(self._settings.channels_file)
+        if self._listeners or is_shared:
+            self._door = Door(self._channels, self._log, self._listeners, self._token, sweeps=is_shared)
+            self._door.start()
+        for listener in self._listeners:
+            self._log.info(f"--{listener.kind} at {listener.bound}")
+
+    def forget_members(self) -> None:
+        """A worker has ended, in whatever way: its members are none any more."""
+        try:
+            if self._channels is not None:
+                self._channels.forget_dead()
+        except ChannelsError as error:
+            self._log.warning(f"the members of a worker that has ended are still counted: {error}")
+
+    def refuse(self) -> None:
+        """Take no new clients at the door; its addresses are free from now on."""
+        if self._door is not None:
+            self._door.refuse()
+
+    def close(self) -> None:
+        if self._door is not None:
+            self._door.close()
+        for listener in self._listeners:
+            listener.close()
 
 
 def make_channels(settings: Settings) -> Channels:
@@ -37,14 +88,6 @@ def make_channels(settings: Settings) -> Channels:
         # The engine's text has the number behind it, which helps nobody.
         why = os.strerror(error.errno) if error.errno else str(error)
         raise MasterError(f"{option}: {why.lower()}.") from None
-
-
-def forget_members(channels: Channels, log: Log) -> None:
-    """A worker has ended, in whatever way: its members are none any more."""
-    try:
-        channels.forget_dead()
-    except ChannelsError as error:
-        log.warning(f"the members of a worker that has ended are still counted: {error}")
 
 
 def bind_door(settings: Settings) -> tuple[list[Listener], bytes]:

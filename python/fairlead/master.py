@@ -30,9 +30,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from fairlead._native import Channels
-from fairlead.channels_door import Door
-from fairlead.channels_ground import bind_door, forget_members, make_channels
+from fairlead.channels_ground import ChannelsGround
 from fairlead.errors import FairleadError, LoadError, MasterError
 from fairlead.figures import Figures
 from fairlead.harakiri import Harakiri
@@ -97,7 +95,6 @@ class Master:
         self._clock = clock
         self._selector = selectors.DefaultSelector()
         self._listeners: list[Listener] = []
-        self._door_listeners: list[Listener] = []
         self._tally: Tally | None = None
         self._arrivals: list[_Arrival] = []
         self._serving: dict[int, WorkerProcess] = {}
@@ -107,8 +104,7 @@ class Master:
         self._figures = Figures(self._worker_ids)
         self._harakiri = Harakiri(log, clock)
         self._locks_fd = -1
-        self._channels: Channels | None = None
-        self._door: Door | None = None
+        self._channels = ChannelsGround(settings, log)
         self._generation = 0
         self._is_announced = False
         self._is_stopping = False
@@ -149,8 +145,7 @@ class Master:
         if settings.umask is not None:
             os.umask(settings.umask)
         self._listeners = bind_all(settings)
-        door_listeners, token = bind_door(settings)
-        self._door_listeners = door_listeners
+        self._channels.bind()
         if settings.processes > 1:
             self._tally = Tally()
         if settings.pidfile:
@@ -159,12 +154,7 @@ class Master:
             redirect_output(settings.logto)
         _drop_privileges(settings.uid, settings.gid)
         self._locks_fd = make_lock_file()  # now, so that it belongs to whom the workers run as
-        self._channels = make_channels(settings)
-        if door_listeners or settings.channels_file:
-            self._door = Door(self._channels, self._log, door_listeners, token, sweeps=bool(settings.channels_file))
-            self._door.start()
-            for listener in door_listeners:
-                self._log.info(f"--{listener.kind} at {listener.bound}")
+        self._channels.make()
         now = self._clock()
         if settings.touch_reload:
             self._touched = Watch(settings.touch_reload, TOUCH_EVERY_S, now)
@@ -177,10 +167,7 @@ class Master:
             worker.kill()
         for listener in self._listeners:
             listener.close()
-        if self._door is not None:
-            self._door.close()
-        for listener in self._door_listeners:
-            listener.close()
+        self._channels.close()
         if self._tally is not None:
             self._tally.close()
         if self._settings.pidfile:
@@ -266,8 +253,7 @@ class Master:
         # a queue.
         for listener in self._listeners:
             listener.close()
-        if self._door is not None:
-            self._door.refuse()
+        self._channels.refuse()
 
     def _arrive(self, reason: str, worker_ids: Sequence[int]) -> None:
         """Start one worker for each id."""
@@ -288,8 +274,7 @@ class Master:
             {"fd": listener.socket.fileno(), "kind": listener.kind, "address": listener.bound}
             for listener in self._listeners
         ]
-        assert self._channels is not None  # made before the first worker
-        fds = [self._locks_fd, self._channels.fileno(), *(listener.socket.fileno() for listener in self._listeners)]
+        fds = [self._locks_fd, self._channels.fd, *(listener.socket.fileno() for listener in self._listeners)]
         tally = None
         if self._tally is not None:
             fds.append(self._tally.fd)
@@ -299,7 +284,7 @@ class Master:
             "settings": self._settings.as_plain(),
             "listeners": listeners,
             "locks_fd": self._locks_fd,
-            "channels_fd": self._channels.fileno(),
+            "channels_fd": self._channels.fd,
             "tally": tally,
             "worker_id": worker_id,
             "master_pid": os.getpid(),
@@ -435,8 +420,7 @@ class Master:
         self._figures.ended(worker)
         if self._tally is not None and worker.cell is not None:
             self._tally.clear(worker.cell)
-        if self._channels is not None:
-            forget_members(self._channels, self._log)
+        self._channels.forget_members()
         arrival = self._arrival_of(worker)
         if arrival is not None:
             self._arrival_failed(arrival, f"{worker.label} {how} before it was ready; see its output above.")
