@@ -174,6 +174,14 @@ def test_a_unit_that_something_else_switches_to_goes_on_waiting() -> None:
     assert order == ["meddled", "slept"]
 
 
+def test_a_sleep_beyond_what_the_clock_can_name_ends_with_a_kill() -> None:
+    def work(hub: Hub, request: Request) -> None:
+        hub.kill()
+        hub.sleep(1e19)
+
+    assert [type(error) for error in serve(work)] == [greenlet.GreenletExit]
+
+
 def serve_one_after_the_other(work: Callable[[], None]) -> list[int]:
     """Five requests on one connection, in units that rest. Returns the identities of their greenlets."""
     with hub_on_a_port() as (engine, hub, port):

@@ -21,7 +21,7 @@ use crate::payload::Payload;
 use crate::pending::{Outcome, Pending};
 use crate::request::Request;
 use crate::session::Session;
-use crate::waiting::{seconds, Limit, Waiter};
+use crate::waiting::{Limit, Waiter};
 
 /// What is awaited.
 pub(crate) enum Work {
@@ -163,7 +163,7 @@ impl Awaiting {
         // The way of a busy connection.
         match self.work.attempt(py, false)? {
             Some(result) => Ok(Ok(result)),
-            None => self.suspend(py, Limit::new(self.limit.map(seconds).transpose()?)),
+            None => self.suspend(py, Limit::seconds(self.limit)?),
         }
     }
 
@@ -201,9 +201,7 @@ impl Awaiting {
             let token = hub.prepare_callback(pending.clone_ref(py).into_any());
             match self.work.register(token) {
                 Ok(true) => {
-                    if let Some(left) = limit.left() {
-                        hub.limit(token, left);
-                    }
+                    hub.limit(token, limit);
                     *self.wait() = Some(Wait {
                         limit,
                         token,

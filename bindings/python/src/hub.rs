@@ -15,7 +15,7 @@
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use fairlead_engine as fl;
 use fl::{Event, Token};
@@ -28,11 +28,11 @@ use crate::channels::Subscription;
 use crate::descriptors;
 use crate::engine::Engine;
 use crate::greenlet;
-use crate::parked::{Due, Parked, Unit};
+use crate::parked::{Due, Parked, Unit, Woken};
 use crate::pending::Pending;
 use crate::request::Request;
 use crate::session::Session;
-use crate::waiting::Waiter;
+use crate::waiting::{Limit, Waiter};
 
 /// Greenlets that may rest at once. Each keeps its data stack; more would seldom be needed at the same time.
 const RESTING: usize = 256;
@@ -60,15 +60,6 @@ pub(crate) struct HubCore {
     killing: AtomicBool,
     /// `start(request)` is called on the hub and returns soon, instead of being a greenlet's life.
     starts_itself: bool,
-}
-
-/// Why a parked unit runs again.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Woken {
-    /// Its event came (or something else switched to it): ask again.
-    Event,
-    /// Its deadline passed.
-    Deadline,
 }
 
 impl HubCore {
@@ -116,14 +107,17 @@ impl HubCore {
     }
 
     /// Who waits under the token waits no longer than that.
-    pub(crate) fn limit(&self, token: Token, limit: Duration) {
-        if let Some(after) = self.parked.limit(token, limit) {
-            self.engine.wake_at(after, Parked::timer_of(token));
+    pub(crate) fn limit(&self, token: Token, limit: Limit) {
+        if let Some(deadline) = limit.deadline() {
+            if self.parked.limit(token, deadline) {
+                let left = deadline.saturating_duration_since(Instant::now());
+                self.engine.wake_at(left, Parked::timer_of(token));
+            }
         }
     }
 
     /// Switches to the hub until the token's event or the limit.
-    pub(crate) fn park(&self, py: Python<'_>, token: Token, limit: Option<Duration>) -> PyResult<Woken> {
+    pub(crate) fn park(&self, py: Python<'_>, token: Token, limit: Limit) -> PyResult<Woken> {
         let hub = self.greenlet.get(py).map(|hub| hub.bind(py).clone());
         let unit = greenlet::current(py)?;
         let Some(hub) = hub.filter(|hub| !hub.is(&unit)) else {
@@ -136,18 +130,11 @@ impl HubCore {
             }));
         };
         drop(unit); // held here it would look kept by others
-        if let Some(limit) = limit {
-            self.limit(token, limit);
-        }
+        self.limit(token, limit);
         let outcome = greenlet::switch(&hub, None);
-        // Whoever switched here may not have been the hub (a kill, or the app's own switch).
-        self.cancel(token);
+        let woken = self.parked.leave(token);
         outcome?;
-        Ok(if self.parked.deadline_passed(token) {
-            Woken::Deadline
-        } else {
-            Woken::Event
-        })
+        Ok(woken)
     }
 
     fn handle(
@@ -415,7 +402,7 @@ impl Hub {
         session: Option<&Bound<'_, Session>>,
         timeout: Option<f64>,
     ) -> PyResult<Option<i32>> {
-        let limit = timeout.map(crate::waiting::seconds).transpose()?;
+        let limit = Limit::seconds(timeout)?;
         let core = &self.core;
         if core.is_elsewhere() {
             return Err(PyRuntimeError::new_err(
@@ -495,12 +482,10 @@ impl Hub {
 
     /// Parks the calling unit for `seconds`.
     fn sleep(&self, py: Python<'_>, seconds: f64) -> PyResult<()> {
-        let limit = crate::waiting::seconds(seconds)?;
-        let deadline = std::time::Instant::now() + limit;
+        let limit = Limit::seconds(Some(seconds))?;
         loop {
-            let left = deadline.saturating_duration_since(std::time::Instant::now());
             let token = self.core.prepare(py)?;
-            if self.core.park(py, token, Some(left))? == Woken::Deadline || left.is_zero() {
+            if self.core.park(py, token, limit)? == Woken::Deadline || limit.has_passed() {
                 return Ok(());
             }
         }

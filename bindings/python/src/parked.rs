@@ -20,6 +20,15 @@ pub(crate) enum Unit {
     Callback(Py<PyAny>),
 }
 
+/// Why a parked unit runs again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Woken {
+    /// Its event came (or something else switched to it): ask again.
+    Event,
+    /// Its deadline passed.
+    Deadline,
+}
+
 #[derive(Default)]
 pub(crate) struct Parked {
     table: Mutex<Table>,
@@ -80,17 +89,18 @@ impl Parked {
         Some(unit)
     }
 
-    /// The unit waits for at most `limit`. Answers for how long a timer has to be set with [`Parked::timer_of`]'s token.
-    pub(crate) fn limit(&self, token: Token, limit: Duration) -> Option<Duration> {
+    /// The unit waits until `deadline` at most. True if a timer has to be set for then, with [`Parked::timer_of`]'s token.
+    pub(crate) fn limit(&self, token: Token, deadline: Instant) -> bool {
         let mut table = self.lock();
-        let slot = table.slot(token)?;
-        let deadline = Instant::now().checked_add(limit)?;
+        let Some(slot) = table.slot(token) else {
+            return false;
+        };
         slot.deadline = Some(deadline);
         if slot.timer.is_some_and(|timer| timer <= deadline) {
-            return None;
+            return false;
         }
         slot.timer = Some(deadline);
-        Some(limit)
+        true
     }
 
     /// The token of the timers of this token's slot.
@@ -119,9 +129,24 @@ impl Parked {
         unit.map_or(Due::Nothing, Due::Over)
     }
 
-    /// How the last wait under this token ended. Asked before anyone else waits in the slot.
-    pub(crate) fn deadline_passed(&self, token: Token) -> bool {
-        self.lock().slot(token).is_some_and(|slot| slot.deadline_passed)
+    /// The unit runs again. Asked before anyone else waits in the slot.
+    pub(crate) fn leave(&self, token: Token) -> Woken {
+        let mut table = self.lock();
+        let Some(slot) = table.slot(token) else {
+            return Woken::Event;
+        };
+        let woken = if slot.deadline_passed {
+            Woken::Deadline
+        } else {
+            Woken::Event
+        };
+        // Whoever switched here may not have been the hub (a kill, or the app's own switch).
+        let unit = slot.unit.take();
+        if unit.is_some() {
+            table.free.push(token as u32);
+        }
+        drop(table); // before the unit, whose last reference this could be
+        woken
     }
 
     /// Takes all greenlets. Callbacks are their makers' affair.

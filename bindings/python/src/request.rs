@@ -59,7 +59,7 @@ impl Request {
         timeout: f64,
         read: impl Fn(&fl::Request) -> BodyRead,
     ) -> PyResult<Bound<'py, PyBytes>> {
-        let limit = Limit::new(Some(seconds(timeout)?));
+        let limit = Limit::seconds(Some(timeout))?;
         let request = &self.request;
         loop {
             match read(request) {
@@ -75,7 +75,7 @@ impl Request {
                 |left| request.wait_body_blocking(left.unwrap_or_default()),
                 |_| {},
             )?;
-            if !in_time && limit.left().is_some_and(|left| left == Duration::ZERO) {
+            if !in_time && limit.has_passed() {
                 return Err(too_slow(py, timeout));
             }
         }
@@ -129,7 +129,7 @@ impl Request {
     ///
     /// Raises `OSError` when the client has gone, `TimeoutError` when it took nothing in time.
     fn write(&self, py: Python<'_>, piece: &[u8], timeout: f64) -> PyResult<()> {
-        let limit = Limit::new(Some(seconds(timeout)?));
+        let limit = Limit::seconds(Some(timeout))?;
         if !self.wait_room(py, limit)? {
             return Err(PyTimeoutError::new_err(format!(
                 "the client took nothing for {timeout} seconds"
@@ -150,7 +150,7 @@ impl Request {
         length: u64,
         timeout: f64,
     ) -> PyResult<()> {
-        let limit = Limit::new(Some(seconds(timeout)?));
+        let limit = Limit::seconds(Some(timeout))?;
         let file = descriptors::duplicate(descriptor)?;
         if !self.wait_room(py, limit)? {
             return Err(PyTimeoutError::new_err(format!(
@@ -250,7 +250,7 @@ impl Request {
                 |left| request.wait_more_blocking(left.unwrap_or(Duration::MAX), seen),
                 |_| {},
             )?;
-            if !in_time && limit_at.left() == Some(Duration::ZERO) && request.received() == seen {
+            if !in_time && limit_at.has_passed() && request.received() == seen {
                 return Err(too_slow(py, timeout.unwrap_or_default()));
             }
         }

@@ -13,7 +13,7 @@ use pyo3::types::{PyBytes, PyType};
 use crate::awaiting::{Awaiting, Messages, Work};
 use crate::channels;
 use crate::payload::{typed, Payload};
-use crate::waiting::{seconds, Limit, Waiter};
+use crate::waiting::{Limit, Waiter};
 
 /// One WebSocket, RFC 6455. Usable from any unit of its worker; one at a time may receive.
 #[pyclass(frozen, module = "fairlead._engine")]
@@ -65,7 +65,7 @@ impl Session {
             Received::Closed(closure) => return Err(connection_closed(py, &closure)),
             Received::Empty => {}
         }
-        let limit = Limit::new(limit.map(seconds).transpose()?);
+        let limit = Limit::seconds(limit)?;
         let connection = &self.connection;
         loop {
             let mut taken = false;
@@ -195,7 +195,7 @@ impl Session {
         timeout: Option<f64>,
         register: impl FnOnce(fl::Token) -> PyResult<bool>,
     ) -> PyResult<Option<u64>> {
-        let limit = timeout.map(seconds).transpose()?;
+        let limit = Limit::seconds(timeout)?;
         let Waiter::Hub(hub) = &self.waiter else {
             return Err(PyRuntimeError::new_err(
                 "threads have no loop that could call back",
@@ -207,9 +207,7 @@ impl Session {
             hub.cancel(token);
             return registered.map(|_| None);
         }
-        if let Some(limit) = limit {
-            hub.limit(token, limit);
-        }
+        hub.limit(token, limit);
         Ok(Some(token))
     }
 

@@ -9,7 +9,8 @@ use fairlead_engine::Token;
 use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
 
-use crate::hub::{HubCore, Woken};
+use crate::hub::HubCore;
+use crate::parked::Woken;
 
 /// A host's way of waiting.
 #[derive(Clone)]
@@ -30,8 +31,24 @@ impl Limit {
         Self(limit.and_then(|limit| Instant::now().checked_add(limit)))
     }
 
+    /// From Python; `None` is no limit.
+    ///
+    /// # Errors
+    /// `ValueError` if it is negative or not a number.
+    pub(crate) fn seconds(value: Option<f64>) -> PyResult<Self> {
+        value.map(seconds).transpose().map(Self::new)
+    }
+
+    pub(crate) fn deadline(self) -> Option<Instant> {
+        self.0
+    }
+
     pub(crate) fn left(self) -> Option<Duration> {
         self.0.map(|at| at.saturating_duration_since(Instant::now()))
+    }
+
+    pub(crate) fn has_passed(self) -> bool {
+        self.left() == Some(Duration::ZERO)
     }
 }
 
@@ -68,7 +85,7 @@ impl Waiter {
                     hub.cancel(token);
                     return Ok(true);
                 }
-                match hub.park(py, token, limit.left()) {
+                match hub.park(py, token, limit) {
                     Ok(Woken::Event) => Ok(true),
                     Ok(Woken::Deadline) => {
                         forget(token);
