@@ -10,13 +10,15 @@ from __future__ import annotations
 import gc
 import socket
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 
 import greenlet
 import pytest
-from fairlead._native import Engine, Hub, Request
+from fairlead._native import Engine, Hub, Request, Session
+from support.raw_client import RawClient, handshake_request
 
 GREENLETS = 10_000
 
@@ -48,7 +50,17 @@ def hub_on_a_port() -> Iterator[tuple[Engine, Hub, int]]:
         engine.stop(0.0)
 
 
-def serve(work: Callable[[Hub, Request], None], requests: int = 1) -> list[BaseException]:
+def ask(port: int) -> None:
+    """A client that wants a plain response."""
+    with socket.create_connection(("127.0.0.1", port), timeout=60) as client:
+        client.sendall(b"GET / HTTP/1.1\r\nHost: test\r\nConnection: close\r\n\r\n")
+        while client.recv(65536):
+            pass
+
+
+def serve(
+    work: Callable[[Hub, Request], None], requests: int = 1, ask: Callable[[int], None] = ask
+) -> list[BaseException]:
     """Run `work` as the unit of each of some requests, until the hub has ended by itself. Returns what units raised."""
     raised: list[BaseException] = []
     with hub_on_a_port() as (engine, hub, port):
@@ -57,11 +69,13 @@ def serve(work: Callable[[Hub, Request], None], requests: int = 1) -> list[BaseE
         def start(request: Request) -> None:
             try:
                 work(hub, request)
-                request.respond(200, None, [], b"done")
+                if request.session is None:
+                    request.respond(200, None, [], b"done")
             except BaseException as error:
                 raised.append(error)
                 raise
             finally:
+                request.release(1000, "")
                 request.complete()
                 left[0] -= 1
                 if not left[0]:
@@ -70,10 +84,7 @@ def serve(work: Callable[[Hub, Request], None], requests: int = 1) -> list[BaseE
 
         def clients() -> None:
             for _ in range(requests):
-                with socket.create_connection(("127.0.0.1", port), timeout=60) as client:
-                    client.sendall(b"GET / HTTP/1.1\r\nHost: test\r\nConnection: close\r\n\r\n")
-                    while client.recv(65536):
-                        pass
+                ask(port)
 
         thread = threading.Thread(target=clients)
         thread.start()
@@ -180,6 +191,36 @@ def test_a_sleep_beyond_what_the_clock_can_name_ends_with_a_kill() -> None:
         hub.sleep(1e19)
 
     assert [type(error) for error in serve(work)] == [greenlet.GreenletExit]
+
+
+def serve_websocket(work: Callable[[Hub, Session], None]) -> list[BaseException]:
+    """The same for a WebSocket, whose client sends back what it gets, and a Close for "close"."""
+
+    def echo(port: int) -> None:
+        with RawClient(socket.create_connection(("127.0.0.1", port), timeout=60)) as client:
+            client.send_bytes(handshake_request("test", "/"))
+            assert client.read_response().status == 101
+            while (text := client.read_data().payload) != b"close":
+                client.send_text(text)
+            client.send_close()
+
+    return serve(lambda hub, request: work(hub, request.accept()), ask=echo)
+
+
+@pytest.mark.parametrize("verb", ["receive"])
+def test_a_unit_that_waits_for_a_message_goes_on_waiting_if_something_else_switches_to_it(verb: str) -> None:
+    took: list[float] = []
+
+    def work(hub: Hub, session: Session) -> None:
+        unit = greenlet.getcurrent()
+        hub.spawn(lambda: unit.switch())
+        began = time.monotonic()
+        assert not getattr(session, verb)(0.1)
+        took.append(time.monotonic() - began)
+        session.send("close")
+
+    assert serve_websocket(work) == []
+    assert took[0] >= 0.09
 
 
 def serve_one_after_the_other(work: Callable[[], None]) -> list[int]:

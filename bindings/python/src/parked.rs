@@ -23,10 +23,12 @@ pub(crate) enum Unit {
 /// Why a parked unit runs again.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Woken {
-    /// Its event came (or something else switched to it): ask again.
+    /// Its event came: ask again.
     Event,
     /// Its deadline passed.
     Deadline,
+    /// It was not the hub that switched to it, but the app: what it waits for still has its token.
+    Other,
 }
 
 #[derive(Default)]
@@ -135,18 +137,17 @@ impl Parked {
         let Some(slot) = table.slot(token) else {
             return Woken::Event;
         };
-        let woken = if slot.deadline_passed {
-            Woken::Deadline
-        } else {
-            Woken::Event
-        };
-        // Whoever switched here may not have been the hub (a kill, or the app's own switch).
         let unit = slot.unit.take();
-        if unit.is_some() {
-            table.free.push(token as u32);
+        if unit.is_none() {
+            return if slot.deadline_passed {
+                Woken::Deadline
+            } else {
+                Woken::Event
+            };
         }
+        table.free.push(token as u32);
         drop(table); // before the unit, whose last reference this could be
-        woken
+        Woken::Other
     }
 
     /// Takes all greenlets. Callbacks are their makers' affair.

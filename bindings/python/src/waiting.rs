@@ -91,6 +91,10 @@ impl Waiter {
                         forget(token);
                         Ok(false)
                     }
+                    Ok(Woken::Other) => {
+                        forget(token);
+                        Ok(true)
+                    }
                     Err(error) => {
                         forget(token);
                         Err(error)
