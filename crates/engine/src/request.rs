@@ -79,7 +79,7 @@ pub struct Request {
     /// the handshake needed.
     exchange: Mutex<Option<Arc<Exchange>>>,
     hall: Arc<Hall>,
-    doorbell: Mutex<Option<Box<Doorbell>>>,
+    doorbell: Mutex<Option<Doorbell>>,
     connection: OnceLock<Arc<Connection>>,
     handshake: Mutex<Option<Result<Handshake, HandshakeError>>>,
     refusal: Mutex<Option<Refusal>>,
@@ -340,7 +340,7 @@ impl Request {
         }
         let mut doorbell = self.lock_doorbell();
         if doorbell.is_none() {
-            *doorbell = Some(Box::new(Doorbell::new()?));
+            *doorbell = Some(Doorbell::new()?);
         }
         Ok(doorbell.as_ref().map_or(-1, |bell| bell.descriptor()))
     }
@@ -464,7 +464,7 @@ impl Request {
         head
     }
 
-    fn lock_doorbell(&self) -> std::sync::MutexGuard<'_, Option<Box<Doorbell>>> {
+    fn lock_doorbell(&self) -> std::sync::MutexGuard<'_, Option<Doorbell>> {
         self.doorbell.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

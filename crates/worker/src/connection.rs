@@ -73,7 +73,7 @@ impl Connection {
     pub(crate) fn new(
         shared: Arc<Shared>,
         label: Box<str>,
-        doorbell: Option<Box<Doorbell>>,
+        doorbell: Option<Doorbell>,
         reader: Reader,
     ) -> Self {
         let now = shared.poller.now();
@@ -286,7 +286,7 @@ impl Connection {
     pub fn notify_descriptor(&self) -> std::io::Result<RawFd> {
         let mut state = self.lock();
         if state.doorbell.is_none() {
-            state.doorbell = Some(Box::new(Doorbell::new()?));
+            state.doorbell = Some(Doorbell::new()?);
         }
         state.ring_doorbell();
         Ok(state.doorbell.as_ref().map_or(-1, |bell| bell.descriptor()))

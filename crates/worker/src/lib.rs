@@ -140,7 +140,7 @@ impl Worker {
     /// Makes the connection of a session whose socket is still on its way; the session's time begins now. Messages
     /// can be sent at once, they wait for the socket. `label`: peer and path, for the log; `doorbell`: one that the
     /// app was given before.
-    pub fn connection(&self, label: Box<str>, doorbell: Option<Box<Doorbell>>) -> Arc<Connection> {
+    pub fn connection(&self, label: Box<str>, doorbell: Option<Doorbell>) -> Arc<Connection> {
         let reader = if self.shared.settings.threads_read {
             connection::Reader::Thread
         } else {

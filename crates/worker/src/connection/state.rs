@@ -75,7 +75,8 @@ pub(crate) struct State {
     pub(super) senders: Vec<Token>,
     /// The earliest entry in the timers.
     pub(crate) timer_at: Option<Time>,
-    pub(super) doorbell: Option<Box<Doorbell>>,
+    /// In place: it is asked for each message, and a pointer to it would save four bytes.
+    pub(super) doorbell: Option<Doorbell>,
     /// A unit was told of the message; the doorbell is rung with the next turn if it lies there still.
     doorbell_is_late: bool,
     /// The app has let go of it.
@@ -87,7 +88,7 @@ pub(crate) struct State {
 }
 
 impl State {
-    pub(super) fn new(session: Session, doorbell: Option<Box<Doorbell>>, reader: Reader) -> Self {
+    pub(super) fn new(session: Session, doorbell: Option<Doorbell>, reader: Reader) -> Self {
         Self {
             socket: None,
             key: 0,
