@@ -7,7 +7,6 @@ verbs wait by themselves. The invariant: after a handshake no body byte leaves, 
 
 from __future__ import annotations
 
-import functools
 import sys
 import time
 from collections import deque
@@ -306,14 +305,14 @@ class WsgiCaller:
     def _iterate(self, request: Request, response: Response, environ: dict[str, Any], items: Iterable[Any]) -> None:
         if self._before_items is not None:
             self._before_items()
-        after_item = None if self._after_item is None else functools.partial(self._after_item, environ)
+        after_item = self._after_item
         if request.session is None:
-            response.pieces(items, lambda: request.session is not None, after_item)
+            response.pieces(items, environ, after_item)
         elif after_item is None:
             deque(items, maxlen=0)
         else:
             for _ in items:
-                after_item()
+                after_item(environ)
         request.release(response.close_code, "")
 
     def _failed(self, unit: Unit, response: Response, error: BaseException) -> None:

@@ -135,15 +135,18 @@ class Response:
             raise OSError("write error") from error
 
     def pieces(
-        self, result: Iterable[Any], is_websocket: Callable[[], bool], after_item: Callable[[], object] | None
+        self,
+        result: Iterable[Any],
+        environ: dict[str, Any],
+        after_item: Callable[[dict[str, Any]], object] | None,
     ) -> None:
-        """The result is iterated, with `after_item()` after each item.
+        """The result is iterated, with `after_item(environ)` after each item.
 
         The handshake may happen in it; from then on its items are dropped.
         """
         items = iter(result)
         for item in items:
-            if is_websocket():
+            if self._request.session is not None:
                 break
             if isinstance(item, bytes):
                 if item:
@@ -151,13 +154,13 @@ class Response:
             elif item is not None:
                 self._complain_about(item)
             if after_item is not None:
-                after_item()
-        if is_websocket():
+                after_item(environ)
+        if self._request.session is not None:
             # A WebSocket as a generator: this loop is its life, a round for each message.
             if after_item is not None:
-                after_item()
+                after_item(environ)
                 for _ in items:
-                    after_item()
+                    after_item(environ)
             else:
                 deque(items, maxlen=0)
             return
