@@ -17,6 +17,7 @@ from contextvars import ContextVar
 
 import greenlet
 import pytest
+from fairlead import ConnectionClosed
 from fairlead._native import Engine, Hub, Request, Session
 from support.raw_client import RawClient, handshake_request
 
@@ -207,7 +208,23 @@ def serve_websocket(work: Callable[[Hub, Session], None]) -> list[BaseException]
     return serve(lambda hub, request: work(hub, request.accept()), ask=echo)
 
 
-@pytest.mark.parametrize("verb", ["receive"])
+def test_a_wait_for_a_websocket_takes_nothing_and_says_how_it_ended() -> None:
+    found: list[object] = []
+
+    def work(hub: Hub, session: Session) -> None:
+        found.append(session.wait(0.05))
+        session.send("one")
+        found.extend([session.wait(30), session.wait(0), session.receive_nowait(), session.wait(0)])
+        session.send("close")
+        found.extend([session.wait(), session.wait(0)])
+        with pytest.raises(ConnectionClosed):
+            session.receive_nowait()
+
+    assert serve_websocket(work) == []
+    assert found == [False, True, True, "one", False, True, True]
+
+
+@pytest.mark.parametrize("verb", ["receive", "wait"])
 def test_a_unit_that_waits_for_a_message_goes_on_waiting_if_something_else_switches_to_it(verb: str) -> None:
     took: list[float] = []
 
@@ -221,6 +238,27 @@ def test_a_unit_that_waits_for_a_message_goes_on_waiting_if_something_else_switc
 
     assert serve_websocket(work) == []
     assert took[0] >= 0.09
+
+
+def test_one_unit_or_thread_at_a_time_waits_for_a_websocket() -> None:
+    found: list[object] = []
+
+    def work(hub: Hub, session: Session) -> None:
+        def other() -> None:
+            with pytest.raises(RuntimeError, match="another unit is waiting"):
+                session.wait(30)
+            session.send("one")
+
+        hub.spawn(other)
+        found.extend([session.wait(30), session.receive_nowait()])
+        thread = threading.Thread(target=lambda: found.append(session.wait(30)))
+        thread.start()
+        session.send("close")
+        while thread.is_alive():
+            hub.sleep(0.005)
+
+    assert serve_websocket(work) == []
+    assert found == [True, "one", True]
 
 
 def serve_one_after_the_other(work: Callable[[], None]) -> list[int]:

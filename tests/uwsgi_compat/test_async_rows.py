@@ -73,6 +73,11 @@ def test_a_suspended_unit_goes_on_when_its_descriptor_is_ready(server: Server, t
         assert [one.result().body for one in waiting] == [b"True woken True"] * 10
 
 
+def test_what_was_refused_is_not_waited_for(server: Server, token: str) -> None:
+    get(server, f"/refused?{token}")
+    assert server.note(token) == {"went_on": True}
+
+
 @where_units_suspend
 def test_the_first_timeout_counts_and_ends_all_registrations(server: Server, token: str) -> None:
     get(server, f"/times_out?{token}")
@@ -124,6 +129,19 @@ def test_a_generator_is_told_of_a_timeout(server: Server, upgrade: Callable[...,
     assert client.read_data() == Frame(TEXT, b"nothing for a second, None")
     client.send_text("now")
     assert client.read_data() == Frame(TEXT, b"now")
+
+
+@where_units_suspend
+def test_a_generator_that_waits_for_its_websocket_alone_is_told_how_each_wait_ended(
+    server: Server, upgrade: Callable[..., RawClient], token: str
+) -> None:
+    client = upgrade(server, f"/generator_alone?{token}&{token}")
+    assert client.read_data() == Frame(TEXT, b"True False False")
+    client.send_text("one")
+    assert [client.read_data(), client.read_data()] == [Frame(TEXT, b"None True True"), Frame(TEXT, b"one")]
+    assert client.read_data() == Frame(TEXT, b"True False False"), "the time-out counts for each wait anew"
+    client.close_in_order()
+    assert server.note(token) == {"over": True}
 
 
 @where_units_suspend

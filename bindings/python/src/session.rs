@@ -66,30 +66,36 @@ impl Session {
             Received::Empty => {}
         }
         let limit = Limit::seconds(limit)?;
-        let connection = &self.connection;
         loop {
-            let mut taken = false;
-            let in_time = self.waiter.wait(
-                py,
-                limit,
-                |token| {
-                    let waiting = connection.wait_receive(token);
-                    taken = waiting == Waiting::Taken;
-                    waiting != Waiting::Registered
-                },
-                |left| connection.wait_message(left),
-                |token| connection.forget(token),
-            )?;
-            if taken {
-                return Err(Self::taken());
-            }
-            match connection.receive(None, &take) {
+            let in_time = self.wait_something(py, limit)?;
+            match self.connection.receive(None, &take) {
                 Received::Message(message) => return message.map(Some),
                 Received::Closed(closure) => return Err(connection_closed(py, &closure)),
                 Received::Empty if !in_time => return Ok(None),
                 Received::Empty => {}
             }
         }
+    }
+
+    /// Waits for a message or the end; false when the limit passed. A hint: the caller looks.
+    fn wait_something(&self, py: Python<'_>, limit: Limit) -> PyResult<bool> {
+        let connection = &self.connection;
+        let mut taken = false;
+        let in_time = self.waiter.wait(
+            py,
+            limit,
+            |token| {
+                let waiting = connection.wait_receive(token);
+                taken = waiting == Waiting::Taken;
+                waiting != Waiting::Registered
+            },
+            |left| connection.wait_message(left),
+            |token| connection.forget(token),
+        )?;
+        if taken {
+            return Err(Self::taken());
+        }
+        Ok(in_time)
     }
 
     fn next_nowait<'py>(
@@ -352,6 +358,20 @@ impl Session {
     /// Drops the TCP connection at once, without a Close.
     fn disconnect(&self) {
         self.connection.abandon(Lost::Dropped);
+    }
+
+    /// Waits until `receive_nowait` would give a message, or raise because the connection is over, and takes nothing. False
+    /// when `timeout` (seconds) passed first.
+    #[pyo3(signature = (timeout=None))]
+    fn wait(&self, py: Python<'_>, timeout: Option<f64>) -> PyResult<bool> {
+        let limit = Limit::seconds(timeout)?;
+        loop {
+            let in_time = self.wait_something(py, limit)?;
+            let found = self.connection.has_something();
+            if found || !in_time {
+                return Ok(found);
+            }
+        }
     }
 
     /// Has `callback(late)` called once on the hub's loop: when `receive_nowait` has something, or, with True, after

@@ -33,26 +33,19 @@ class AsyncHost(Protocol):
 class _Noted:
     """What one unit will wait for next, and how its last wait ended."""
 
-    __slots__ = (
-        "anything", "connection_fd", "for_session", "readable", "ready_fd", "session", "timed_out", "timeout_s",
-        "writable",
-    )  # fmt: skip
+    __slots__ = ("connection_fd", "for_session", "others", "ready_fd", "session", "timed_out", "timeout_s")
 
     def __init__(self) -> None:
         request = current_request()
         self.connection_fd = request.fileno()
         self.session = request.session
-        self.ready_fd = -1
-        self.timed_out = False
-        self.forget()
-
-    def forget(self) -> None:
-        self.anything = False
-        self.readable: list[int] = []
-        self.writable: list[int] = []
         #: The unit's own WebSocket: waited for without a descriptor.
         self.for_session = False
+        #: Descriptors besides it, to read from and to write to.
+        self.others: tuple[list[int], list[int]] | None = None
         self.timeout_s = 0
+        self.ready_fd = -1
+        self.timed_out = False
 
 
 _noted: ContextVar[_Noted | None] = ContextVar("fairlead.uwsgi.noted", default=None)
@@ -80,19 +73,23 @@ class AsyncCalls:
 
     def wait_fd_read(self, fd: int, timeout: int = 0, /) -> bytes:
         """Note that the next suspension is to end when `fd` is readable, or after `timeout` seconds (0: none)."""
-        noted = self._note(fd, timeout)
+        noted = _noted.get()
+        if noted is None or type(fd) is not int or type(timeout) is not int:
+            noted = self._checked(fd, timeout)
         if fd == noted.connection_fd:
             noted.for_session = True
         else:
-            _check(fd)
-            noted.readable.append(fd)
+            _others(noted, fd)[0].append(fd)
+        if timeout > 0 and not noted.timeout_s:
+            noted.timeout_s = timeout
         return b""
 
     def wait_fd_write(self, fd: int, timeout: int = 0, /) -> bytes:
         """The same for a writable `fd`."""
-        noted = self._note(fd, timeout)
-        _check(fd)
-        noted.writable.append(fd)
+        noted = self._checked(fd, timeout)
+        _others(noted, fd)[1].append(fd)
+        if timeout > 0 and not noted.timeout_s:
+            noted.timeout_s = timeout
         return b""
 
     def async_sleep(self, seconds: float, /) -> bytes:
@@ -100,7 +97,6 @@ class AsyncCalls:
         whole = int(seconds)
         if whole >= 1 and self._wait is not None:
             noted = _noted.get() or _begin()
-            noted.anything = True
             noted.timeout_s = noted.timeout_s or whole
         return b""
 
@@ -134,24 +130,7 @@ class AsyncCalls:
 
     def suspend(self) -> bool:
         """Let others run until something noted happens; at once the caller's turn again if nothing is noted."""
-        noted = _noted.get()
-        if noted is None or not noted.anything or self._wait is None:
-            if self._pause is not None:
-                self._pause()
-            return True
-        session, readable, writable = None, noted.readable, noted.writable
-        if noted.for_session:
-            if noted.session is None:
-                noted.session = current_request().session
-            session = noted.session
-            if session is None:
-                readable.append(noted.connection_fd)  # no handshake yet
-        timeout_s = noted.timeout_s or None
-        # Before the wait: an exception that ends it must not leave the next one something to wait for.
-        noted.forget()
-        found = self._wait(readable, writable, session, timeout_s)
-        noted.timed_out = found is None
-        noted.ready_fd = -1 if found is None else noted.connection_fd if found == -1 else found
+        self._suspend(_noted.get())
         return True
 
     def ready_fd(self) -> int:
@@ -169,11 +148,38 @@ class AsyncCalls:
 
     def suspend_for(self, environ: dict[str, Any]) -> None:
         """What a `yield` of the application means: a suspension, told in its environ (spec §3.1)."""
-        self.suspend()
         noted = _noted.get()
+        self._suspend(noted)
         if noted is not None:
             environ["x-wsgiorg.fdevent.timeout"] = True if noted.timed_out else None
             environ["uwsgi.ready_fd"] = None if noted.ready_fd == -1 else noted.ready_fd
+
+    def _suspend(self, noted: _Noted | None) -> None:
+        # The frequent case, a unit's own WebSocket alone, has a way of its own: generators come here for each message.
+        if noted is not None and noted.for_session and noted.session is not None and noted.others is None:
+            timeout_s = noted.timeout_s
+            noted.for_session, noted.timeout_s = False, 0
+            in_time = noted.session.wait(timeout_s or None)
+            noted.timed_out, noted.ready_fd = not in_time, noted.connection_fd if in_time else -1
+        elif noted is None or self._wait is None or not (noted.for_session or noted.others or noted.timeout_s):
+            if self._pause is not None:
+                self._pause()
+        else:
+            self._wait_for_all(noted, self._wait)
+
+    def _wait_for_all(self, noted: _Noted, wait: WaitDescriptors) -> None:
+        readable, writable = noted.others or ([], [])
+        session = None
+        if noted.for_session:
+            session = noted.session = noted.session or current_request().session
+            if session is None:
+                readable.append(noted.connection_fd)  # no handshake yet
+        timeout_s = noted.timeout_s or None
+        # Before the wait: an exception that ends it must not leave the next one something to wait for.
+        noted.for_session, noted.others, noted.timeout_s = False, None, 0
+        found = wait(readable, writable, session, timeout_s)
+        noted.timed_out = found is None
+        noted.ready_fd = -1 if found is None else noted.connection_fd if found == -1 else found
 
     def environ(self) -> dict[str, Any]:
         """The keys that async modes add to each environ."""
@@ -183,7 +189,8 @@ class AsyncCalls:
             "x-wsgiorg.fdevent.timeout": None,
         }
 
-    def _note(self, fd: int, timeout: int) -> _Noted:
+    def _checked(self, fd: int, timeout: int) -> _Noted:
+        """What the running unit has noted so far; raises for what cannot be added to it."""
         if not isinstance(fd, int):
             raise TypeError(f"an integer is required (got type {type(fd).__name__})")
         if not isinstance(timeout, int):
@@ -191,11 +198,7 @@ class AsyncCalls:
         if self._wait is None:
             self._log("ASYNC call without async mode !!!")
             _refuse(fd)
-        noted = _noted.get() or _begin()
-        noted.anything = True
-        if timeout > 0 and not noted.timeout_s:
-            noted.timeout_s = timeout
-        return noted
+        return _noted.get() or _begin()
 
 
 _NAMES = ("wait_fd_read", "wait_fd_write", "async_sleep", "async_connect", "suspend", "ready_fd")
@@ -210,7 +213,8 @@ def _begin() -> _Noted:
     return noted
 
 
-def _check(fd: int) -> None:
+def _others(noted: _Noted, fd: int) -> tuple[list[int], list[int]]:
+    """Where `fd` is to be noted. Raises OSError for one that cannot be polled."""
     try:
         mode = os.fstat(fd).st_mode
     except (OSError, OverflowError):
@@ -218,6 +222,9 @@ def _check(fd: int) -> None:
     if stat.S_ISREG(mode) or stat.S_ISDIR(mode):
         # Always ready, and so refused by the system's poller.
         _refuse(fd)
+    if noted.others is None:
+        noted.others = [], []
+    return noted.others
 
 
 def _refuse(fd: int) -> NoReturn:

@@ -62,6 +62,14 @@ def names(environ, start_response):
 
 
 @page
+def refused(environ, start_response):
+    outcome(uwsgi.wait_fd_read, -1)
+    uwsgi.suspend()
+    note(environ, went_on=True)
+    return plain(start_response)
+
+
+@page
 def waits(environ, start_response):
     """Waits for a socket whose other end `wakes` writes to, in plain code."""
     ours, ENDS[argument(environ)] = socket.socketpair()
@@ -178,6 +186,22 @@ def generator_echo(environ, start_response):
                         uwsgi.websocket_send(message)
         except OSError:
             note(environ, over=True)
+
+
+@page
+def generator_alone(environ, start_response):
+    """Waits for its WebSocket and nothing else, and tells the client how each wait ended."""
+    uwsgi.websocket_handshake()
+    mine = uwsgi.connection_fd()
+    try:
+        while True:
+            yield uwsgi.wait_fd_read(mine, 1)
+            timed_out = environ["x-wsgiorg.fdevent.timeout"]
+            uwsgi.websocket_send(f"{timed_out} {environ['uwsgi.ready_fd'] == mine} {uwsgi.ready_fd() == mine}")
+            while message := uwsgi.websocket_recv_nb():
+                uwsgi.websocket_send(message)
+    except OSError:
+        note(environ, over=True)
 
 
 @page
