@@ -212,6 +212,20 @@ def test_what_was_overwritten_is_counted_and_an_offset_of_another_run_is_unknown
     assert subscriber.ask("take", token)[0][0] == kept[0][0]
 
 
+@pytest.mark.parametrize("since", [-1, 2**64, -(2**70)])
+def test_an_offset_that_none_can_be_is_one_of_another_run(
+    server: Server, connect: Connect, token: str, since: int
+) -> None:
+    """Applications pass on what a client says."""
+    client = connect(server)
+    offset = client.ask("publish", token, "one")
+    kept = [[offset, "one"]] if since < 0 else []
+    assert client.ask("history", token, since) == kept
+    assert client.joins(token, since) == {"offset": offset - len(kept), "replayed": len(kept), "missed": None}
+    assert client.ask("subscribe", token, token, since) == [token, offset - len(kept), None]
+    client.ask("end", token)
+
+
 # -- mistakes
 
 

@@ -8,7 +8,7 @@ use fairlead_engine as fl;
 use fl::{
     ChannelError, Drops, JoinError, Kind, MessageKind, Missed, RegionError, SlowConsumer, Taken, Waiting,
 };
-use pyo3::exceptions::{PyRuntimeError, PyStopAsyncIteration, PyValueError};
+use pyo3::exceptions::{PyOverflowError, PyRuntimeError, PyStopAsyncIteration, PyValueError};
 use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
 use pyo3::types::{PyString, PyType};
@@ -137,7 +137,7 @@ impl Channels {
         &self,
         py: Python<'py>,
         name: &str,
-        since: Option<u64>,
+        #[pyo3(from_py_with = offset)] since: Option<u64>,
         limit: Option<usize>,
     ) -> PyResult<Vec<(u64, Bound<'py, PyAny>)>> {
         let found = py.detach(|| self.channels.history(name, since, limit.unwrap_or(usize::MAX)));
@@ -365,6 +365,21 @@ impl Subscription {
     #[getter]
     fn queued(&self) -> usize {
         self.subscriber.queued()
+    }
+}
+
+/// The offset to begin behind. It may be a client's own word, so any whole number will do: one that no offset can be is of
+/// another run.
+pub(crate) fn offset(value: &Bound<'_, PyAny>) -> PyResult<Option<u64>> {
+    if value.is_none() {
+        return Ok(None);
+    }
+    match value.extract::<u64>() {
+        Err(error) if error.is_instance_of::<PyOverflowError>(value.py()) => {
+            // 0 is before everything.
+            Ok(Some(if value.lt(0)? { 1 } else { u64::MAX }))
+        }
+        found => found.map(Some),
     }
 }
 

@@ -14,7 +14,7 @@ use pyo3::exceptions::PyRuntimeError;
 use pyo3::prelude::*;
 use pyo3::types::PyDict;
 
-use crate::channels::{Channels, Subscription};
+use crate::channels::{offset, Channels, Subscription};
 use crate::request::Request;
 use crate::waiting::{seconds, Waiter};
 
@@ -156,7 +156,7 @@ impl Engine {
         &self,
         py: Python<'_>,
         name: &str,
-        since: Option<u64>,
+        #[pyo3(from_py_with = offset)] since: Option<u64>,
         limit: usize,
         drops: &str,
     ) -> PyResult<Subscription> {

@@ -24,7 +24,7 @@ use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
 use pyo3::types::PyTuple;
 
-use crate::channels::Subscription;
+use crate::channels::{offset, Subscription};
 use crate::descriptors;
 use crate::engine::Engine;
 use crate::greenlet;
@@ -290,7 +290,7 @@ impl Hub {
         &self,
         py: Python<'_>,
         name: &str,
-        since: Option<u64>,
+        #[pyo3(from_py_with = offset)] since: Option<u64>,
         limit: usize,
         drops: &str,
     ) -> PyResult<Subscription> {

@@ -324,7 +324,7 @@ impl Session {
         &self,
         py: Python<'_>,
         name: &str,
-        since: Option<u64>,
+        #[pyo3(from_py_with = channels::offset)] since: Option<u64>,
         numbered: bool,
         slow_consumer: Option<&str>,
     ) -> PyResult<(u64, usize, Option<u64>)> {
