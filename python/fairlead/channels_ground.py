@@ -24,7 +24,7 @@ _LONGEST_TOKEN = 1024
 
 
 class ChannelsGround:
-    """The channels as the master has them: first `bind`, then privileges are dropped, then `make`. Both raise MasterError.
+    """The channels as the master has them: `bind`, then privileges are dropped, then `make`. Both raise MasterError.
 
     `fd` is the region that the workers inherit, -1 before it is made.
     """
