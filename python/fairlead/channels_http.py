@@ -197,7 +197,7 @@ class HttpSession:
                 data = body.decode()
             except UnicodeDecodeError:
                 raise _Refused(400, "a text is UTF-8; send other bytes as application/octet-stream") from None
-        return {"offset": self._channels.publish_detached(name, data)}
+        return {"offset": self._channels.publish(name, data)}
 
     def _history(self, name: str, query: str) -> dict[str, Any]:
         asked: dict[str, int] = {}

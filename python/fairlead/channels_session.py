@@ -183,7 +183,7 @@ class LineSession:
             longest = self._channels.longest_message
             text = f"the message has {request['length']} bytes, and {longest} are allowed (--channels-max-message)"
             raise _Refused("too-long", text)
-        offset = self._channels.publish_detached(_name(request), data_of(kind, payload))
+        offset = self._channels.publish(_name(request), data_of(kind, payload))
         self.outbox.put(line({"ok": True, "offset": offset}))
 
     def _history(self, request: dict[str, Any], payload: bytes | None) -> None:

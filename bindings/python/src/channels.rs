@@ -86,21 +86,14 @@ impl Channels {
             MessageKind::Text => Kind::Text,
             MessageKind::Binary => Kind::Binary,
         };
-        self.channels
-            .publish(name.to_str()?, kind, payload.bytes())
-            .map_err(|error| channel_error(py, &error))
-    }
-
-    /// `publish`, for a process whose other threads are to go on while the lock is not to be had.
-    fn publish_detached(&self, py: Python<'_>, name: &str, data: &Bound<'_, PyAny>) -> PyResult<u64> {
-        let payload = Payload::of(data)?;
-        let kind = match payload.kind() {
-            MessageKind::Text => Kind::Text,
-            MessageKind::Binary => Kind::Binary,
+        let (name, bytes) = (name.to_str()?, payload.bytes());
+        let published = match self.channels.try_publish(name, kind, bytes) {
+            // Whoever has the lock may be a process that does not move: the other threads go on meanwhile.
+            Ok(None) => py.detach(|| self.channels.publish(name, kind, bytes)),
+            Ok(Some(offset)) => Ok(offset),
+            Err(error) => Err(error),
         };
-        let bytes = payload.bytes();
-        py.detach(|| self.channels.publish(name, kind, bytes))
-            .map_err(|error| channel_error(py, &error))
+        published.map_err(|error| channel_error(py, &error))
     }
 
     /// `(offset, missed, is_all, [(offset, str or bytes)])`: the messages after `since`, at most `limit` and about `bytes` of

@@ -11,6 +11,7 @@ use crate::directory::ChannelId;
 use crate::error::ChannelError;
 use crate::history::{History, Missed};
 use crate::layout::{channel, header, worker, Layout, LONGEST_NAME, WORKERS};
+use crate::lock::Held;
 use crate::log::{Kind, Record};
 use crate::region::{this_process, Region};
 use crate::{sleep, wake};
@@ -108,16 +109,46 @@ impl Channels {
     ///
     /// # Errors
     /// A bad name, a message that is too long, a full directory, a lock that is not to be had: nothing was published.
-    #[inline]
     pub fn publish(&self, name: &str, kind: Kind, payload: &[u8]) -> Result<u64, ChannelError> {
+        let known = self.check(name, payload)?;
+        let held = self.region.lock()?;
+        self.append(held, name, known, kind, payload)
+    }
+
+    /// [`Channels::publish`] without waiting; `None` if somebody has the lock, for callers who have something to let go of
+    /// first.
+    ///
+    /// # Errors
+    /// As there.
+    #[inline]
+    pub fn try_publish(&self, name: &str, kind: Kind, payload: &[u8]) -> Result<Option<u64>, ChannelError> {
+        let known = self.check(name, payload)?;
+        match self.region.try_lock()? {
+            None => Ok(None),
+            Some(held) => self.append(held, name, known, kind, payload).map(Some),
+        }
+    }
+
+    #[inline]
+    fn check(&self, name: &str, payload: &[u8]) -> Result<Option<ChannelId>, ChannelError> {
         if payload.len() > self.longest {
             return Err(ChannelError::TooLong {
                 length: payload.len(),
                 longest: self.longest,
             });
         }
-        let known = self.known(name)?;
-        let held = self.region.lock()?;
+        self.known(name)
+    }
+
+    #[inline]
+    fn append(
+        &self,
+        held: Held<'_>,
+        name: &str,
+        known: Option<ChannelId>,
+        kind: Kind,
+        payload: &[u8],
+    ) -> Result<u64, ChannelError> {
         let id = self.current(name, known)?;
         let offset = self.region.writer(&held).append(id.index(), kind, payload);
         let mask = self.mask(id);

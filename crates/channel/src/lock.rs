@@ -58,20 +58,35 @@ impl RobustLock {
     ///
     /// # Errors
     /// `TimedOut` when its holder has it for so long, which is a stopped process; the system's else.
-    #[inline]
     pub(crate) fn lock(&self, patience: Duration) -> io::Result<Held<'_>> {
-        // SAFETY: the mutex is made and mapped, see `at`.
-        let mut status = unsafe { libc::pthread_mutex_trylock(self.0.as_ptr()) };
-        if status == libc::EBUSY {
-            let until = SystemTime::now() + patience;
-            let since_1970 = until.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
-            let until = libc::timespec {
-                tv_sec: since_1970.as_secs() as libc::time_t,
-                tv_nsec: since_1970.subsec_nanos() as libc::c_long,
-            };
-            // SAFETY: as above.
-            status = unsafe { libc::pthread_mutex_timedlock(self.0.as_ptr(), &until) };
+        if let Some(held) = self.try_lock()? {
+            return Ok(held);
         }
+        let until = SystemTime::now() + patience;
+        let since_1970 = until.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+        let until = libc::timespec {
+            tv_sec: since_1970.as_secs() as libc::time_t,
+            tv_nsec: since_1970.subsec_nanos() as libc::c_long,
+        };
+        // SAFETY: the mutex is made and mapped, see `at`.
+        let status = unsafe { libc::pthread_mutex_timedlock(self.0.as_ptr(), &until) };
+        self.taken(status)
+    }
+
+    /// Takes the lock if nobody has it.
+    #[inline]
+    pub(crate) fn try_lock(&self) -> io::Result<Option<Held<'_>>> {
+        // SAFETY: the mutex is made and mapped, see `at`.
+        let status = unsafe { libc::pthread_mutex_trylock(self.0.as_ptr()) };
+        if status == libc::EBUSY {
+            return Ok(None);
+        }
+        self.taken(status).map(Some)
+    }
+
+    /// What one of the calls has answered.
+    #[inline]
+    fn taken(&self, status: i32) -> io::Result<Held<'_>> {
         let was_abandoned = status == libc::EOWNERDEAD;
         if was_abandoned {
             // Now, not when all is in order: if we die before, the next one is told as well.

@@ -209,11 +209,22 @@ impl Region {
     /// Takes the lock; what a holder that died has left is in order again.
     #[inline]
     pub(crate) fn lock(&self) -> io::Result<Held<'_>> {
-        let held = self.lock.lock(PATIENCE)?;
+        self.lock.lock(PATIENCE).map(|held| self.in_order(held))
+    }
+
+    /// The same if nobody has it.
+    #[inline]
+    pub(crate) fn try_lock(&self) -> io::Result<Option<Held<'_>>> {
+        let held = self.lock.try_lock()?;
+        Ok(held.map(|held| self.in_order(held)))
+    }
+
+    #[inline]
+    fn in_order<'a>(&'a self, held: Held<'a>) -> Held<'a> {
         if held.was_abandoned {
             self.put_in_order();
         }
-        Ok(held)
+        held
     }
 
     pub(crate) fn writer(&self, _held: &Held<'_>) -> Writer<'_> {

@@ -266,3 +266,14 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn who_does_not_want_to_wait_for_the_lock_is_told_that_it_is_taken() {
+    let channels = channels();
+    let other = another(&channels);
+    let held = other.region.lock().unwrap();
+    assert_eq!(channels.try_publish("room", Kind::Text, b"x").unwrap(), None);
+    drop(held);
+    let offset = channels.try_publish("room", Kind::Text, b"x").unwrap().unwrap();
+    assert_eq!(channels.history("room", None, 9).unwrap()[0].0.offset, offset);
+}
