@@ -62,7 +62,10 @@ class Clients:
         if workload.mode == "http":
             self._check_http(server)
             return self._wrk(workload, server)
-        self._check_echo(server)
+        if workload.mode == "fanout":
+            self._check_fanout(server)
+        else:
+            self._check_echo(server)
         return self._load(workload, server)
 
     def _load(self, workload: Workload, server: Running) -> Sample:
@@ -98,6 +101,14 @@ class Clients:
         result = self._run_load(server, "--seconds=0.1", "--warmup=0", "--size=1000", "--verify")
         if result["messages"] == 0 or result["errors"] or result["bad_messages"]:
             raise ServerFailed(f"the server does not echo correctly: {result}\n{server.log_tail()}")
+
+    def _check_fanout(self, server: Running) -> None:
+        """The same for what one publishes and a few get."""
+        result = self._run_load(
+            server, "--mode=fanout", "--connections=3", "--seconds=0.1", "--warmup=0", "--size=1000", "--verify"
+        )
+        if result["messages"] == 0 or result["errors"] or result["bad_messages"] or result["lost_messages"]:
+            raise ServerFailed(f"the server does not fan out correctly: {result}\n{server.log_tail()}")
 
     def _run_load(self, server: Running, *options: str) -> dict[str, float]:
         pids = ",".join(map(str, server.pids()))

@@ -7,6 +7,7 @@ installed is left out, never an error.
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -22,9 +23,10 @@ PROGRAMS = BUILD / "bench" / "release"
 PEERS_VENV = BUILD / "peers-venv"
 ECHO_APP = str(APPS / "echo_uwsgi.py")
 HELLO_APP = str(APPS / "hello.py")
+WITH_REDIS = str(APPS / "with_redis.py")
 
 #: uWSGI comes last: it is compiled against greenlet's headers.
-PACKAGES = ("greenlet", "granian", "picows", "uvloop")
+PACKAGES = ("greenlet", "gevent", "granian", "picows", "redis", "uvicorn", "uvloop", "websockets")
 INSTALL_S = 900
 
 
@@ -56,7 +58,15 @@ def fairlead(workload: Workload, interpreter: str) -> Recipe:
 def installed_peers(names: tuple[str, ...]) -> list[Recipe]:
     """The recipes of those peers that can run."""
     recipes = (_peer(name) for name in names)
-    return [recipe for recipe in recipes if Path(recipe.command[0]).exists()]
+    return [recipe for recipe in recipes if _can_run(recipe)]
+
+
+def _can_run(recipe: Recipe) -> bool:
+    words = recipe.command
+    if WITH_REDIS in words and not shutil.which("redis-server"):
+        return False
+    program = words[words.index(WITH_REDIS) + 1] if WITH_REDIS in words else words[0]
+    return Path(program).exists()
 
 
 def install() -> None:
@@ -66,11 +76,11 @@ def install() -> None:
         _install_step(sys.executable, "-m", "venv", str(PEERS_VENV))
     _install_step(python, "-m", "pip", "install", "--quiet", *PACKAGES)
     if not (PEERS_VENV / "bin" / "uwsgi").exists():
-        # The wheel that pip builds by default lacks the greenlet plugin.
+        # The wheel that pip builds by default lacks these plugins.
         script = "import greenlet, pathlib; print(pathlib.Path(greenlet.__file__).parents[1])"
         headers = subprocess.run([python, "-c", script], capture_output=True, text=True, check=True, timeout=60)
         include = headers.stdout.strip()
-        build = {"UWSGI_EMBED_PLUGINS": "greenlet", "CFLAGS": f"-I{include} -I{include}/greenlet"}
+        build = {"UWSGI_EMBED_PLUGINS": "greenlet,gevent", "CFLAGS": f"-I{include} -I{include}/greenlet"}
         source = ("--no-binary", "uwsgi", "--no-cache-dir")
         _install_step(python, "-m", "pip", "install", "--quiet", *source, "uwsgi", environment=build)
 
@@ -79,7 +89,7 @@ def versions() -> dict[str, str]:
     """The installed versions of the peers."""
     script = (
         "import importlib.metadata as m\n"
-        "for name in ('granian', 'picows', 'uwsgi', 'uvloop', 'greenlet'):\n"
+        "for name in ('granian', 'picows', 'uwsgi', 'uvicorn', 'redis', 'uvloop', 'greenlet', 'gevent'):\n"
         "    try: print(name, m.version(name))\n"
         "    except m.PackageNotFoundError: pass"
     )
@@ -105,7 +115,12 @@ def _peer(name: str) -> Recipe:
         address = ("--host", "127.0.0.1", "--port", "{port}")
         command = (str(programs / "granian"), "--interface", "wsgi", *address, *one_core, "hello:application")
         return Recipe(name, "granian", command, {"PYTHONPATH": str(APPS)})
+    if name == "uvicorn-redis":
+        options = ("--port", "{port}", "--ws", "websockets-sansio", "--no-access-log", "--log-level", "warning")
+        uvicorn = (str(programs / "uvicorn"), "--app-dir", str(APPS), *options, "fanout_asgi_redis:application")
+        return Recipe(name, "uvicorn + Redis", (str(programs / "python"), WITH_REDIS, *uvicorn))
     app, options = {
+        "uwsgi-redis": (str(APPS / "fanout_uwsgi_redis.py"), ("--gevent", "1000", "--gevent-monkey-patch")),
         "uwsgi-greenlet": (ECHO_APP, GREENLETS),
         "uwsgi-greenlet-idle": (ECHO_APP, GREENLETS_FOR_IDLE),
         "uwsgi-threads": (ECHO_APP, THREADS),
@@ -114,6 +129,8 @@ def _peer(name: str) -> Recipe:
     listen = ("--http-socket", "127.0.0.1:{port}", "--listen", str(_listen_queue()))
     quiet = ("--disable-logging", "--die-on-term", "--need-app")
     uwsgi = (str(programs / "uwsgi"), "--master", *listen, *quiet, "--wsgi-file", app, *options)
+    if name == "uwsgi-redis":
+        return Recipe(name, "uWSGI gevent + Redis", (str(programs / "python"), WITH_REDIS, *uwsgi))
     return Recipe(name, f"uWSGI {' '.join(options) or '--http-socket'}", uwsgi)
 
 

@@ -89,6 +89,7 @@ def _ratio_row(outcome: Outcome) -> list[str]:
     bars = outcome.workload.bars
     rate = outcome.ratio("fairlead", "limit", RATE)
     cpu = outcome.ratio("fairlead", "limit", CPU)
+    late = outcome.ratio("fairlead", "limit", P99)
     absolute = p99 = "no limit"
     if outcome.has("limit"):
         absolute = f"{_median(outcome, 'limit', RATE):,.0f}/s, {_median(outcome, 'limit', CPU):.2f} µs"
@@ -100,8 +101,15 @@ def _ratio_row(outcome: Outcome) -> list[str]:
         _bar("≥", bars.rate_at_least),
         _spread(cpu),
         _bar("≤", bars.cpu_at_most),
-        p99,
-        _verdict(outcome, [(bars.rate_at_least, rate, _at_least), (bars.cpu_at_most, cpu, _at_most)]),
+        p99 + (f", bar {_bar('≤', bars.p99_at_most)}" if bars.p99_at_most is not None else ""),
+        _verdict(
+            outcome,
+            [
+                (bars.rate_at_least, rate, _at_least),
+                (bars.cpu_at_most, cpu, _at_most),
+                (bars.p99_at_most, late, _at_most),
+            ],
+        ),
     ]
 
 

@@ -1,4 +1,4 @@
-"""The rows of the bench and the bars they have to reach. The bars come from the project's issues 2 and 3,
+"""The rows of the bench and the bars they have to reach. The bars come from the project's issues 2 to 4,
 "Speed and memory to reach"; they are ratios to the limit server in the same run, because absolute
 figures hold for one machine only. To add a row, add it to `WORKLOADS`: nothing else lists them.
 """
@@ -17,6 +17,8 @@ class Bars:
     rate_at_least: float | None = None
     cpu_at_most: float | None = None
     kib_per_connection_at_most: float | None = None
+    #: The 99th percentile of the time on the way, against the limit's.
+    p99_at_most: float | None = None
     #: Plain HTTP is compared with other servers instead of the limit.
     best_peer_at_least: float | None = None
 
@@ -27,7 +29,7 @@ class Workload:
 
     name: str
     title: str
-    #: echo, connect and idle are modes of `load`; http is wrk.
+    #: echo, connect, idle and fanout are modes of `load`; http is wrk.
     mode: str
     #: Which of Fairlead's hosts is measured, and its size.
     host_options: tuple[str, ...]
@@ -60,6 +62,7 @@ LOADS = (
 )
 
 ECHO_PEERS = ("picows", "uwsgi-greenlet")
+FANOUT_PEERS = ("uwsgi-redis", "uvicorn-redis")
 HTTP_PEERS = ("granian", "uwsgi-http")
 
 WORKLOADS = (
@@ -148,6 +151,36 @@ WORKLOADS = (
         ("--threads", "4"),
         Bars(best_peer_at_least=1.0),
         peers=HTTP_PEERS,
+    ),
+    # One client publishes, and a message goes when the one before has reached everybody: a delivery is a message here.
+    Workload(
+        "fanout-500",
+        "channel: 64 B from 1 publisher to 500 subscribers, 1 process",
+        "fanout",
+        GREENLETS,
+        Bars(0.95, 1.15, p99_at_most=1.2),
+        connections=500,
+        app="fanout.py",
+        peers=FANOUT_PEERS,
+    ),
+    Workload(
+        "fanout-5000",
+        "channel: the same to 5,000 subscribers",
+        "fanout",
+        ("--async", "6000", "--greenlet"),
+        Bars(cpu_at_most=1.15),
+        connections=5000,
+        app="fanout.py",
+    ),
+    # On one CPU, as all rows: what a second process costs, not what it gains. 1.15 of the row with one process.
+    Workload(
+        "fanout-two",
+        "channel: the same to 500 subscribers of 2 processes",
+        "fanout",
+        (*GREENLETS, "--processes", "2"),
+        Bars(cpu_at_most=1.32),
+        connections=500,
+        app="fanout.py",
     ),
     *(
         Workload(
