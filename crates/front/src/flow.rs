@@ -1,8 +1,8 @@
 //! Bodies on their way through the front: what lies between hyper and the application, in each direction.
 //!
 //! Plain data without a lock or a wake-up of its own; [`State`](crate::exchange::State) holds one of each. Invariant: what
-//! a stranger sends never takes more memory than the high water and one read of the socket, however small the pieces are
-//! that it comes in.
+//! a stranger sends never takes more memory than the high water, or twice a chunk that is awaited whole, and one read of the
+//! socket, however small the pieces are that it comes in.
 
 use std::collections::VecDeque;
 use std::fs::File;
@@ -71,7 +71,10 @@ impl Incoming {
 
     /// No more should be read from the client for now.
     pub(crate) fn is_full(&self, high_water: usize) -> bool {
-        self.bytes + self.pieces.len() * PIECE_COST >= high_water.max(self.goal)
+        let cost = self.pieces.len() * PIECE_COST;
+        // Somebody waits for a whole chunk: not before that is here, whatever its pieces cost; they have a bound of their own.
+        let lacks_goal = self.bytes < self.goal && cost < self.goal.max(high_water);
+        self.bytes + cost >= high_water && !lacks_goal
     }
 
     /// Up to `max` bytes, as they lie there.
@@ -223,6 +226,34 @@ mod tests {
         incoming.push(Bytes::from_static(b"g"), true);
         assert_eq!(chunks(&mut incoming, 100), ["fg"]);
         assert!(incoming.is_empty());
+    }
+
+    #[test]
+    fn what_the_pieces_cost_does_not_cut_a_chunk() {
+        let mut incoming = Incoming::default();
+        for left in (0..HIGH / 4096).rev() {
+            assert_eq!(incoming.take_chunk(HIGH, HIGH), None);
+            assert!(!incoming.is_full(HIGH), "{left} pieces are still to come");
+            incoming.push(Bytes::from(vec![b'x'; 4096]), left == 0);
+        }
+        assert_eq!(
+            chunks(&mut incoming, HIGH)
+                .iter()
+                .map(Bytes::len)
+                .collect::<Vec<_>>(),
+            [HIGH]
+        );
+    }
+
+    #[test]
+    fn a_chunk_in_countless_pieces_is_cut_where_they_cost_too_much() {
+        let mut incoming = Incoming::default();
+        let mut pieces = 0;
+        while incoming.take_chunk(HIGH, HIGH).is_none() {
+            incoming.push(Bytes::from_static(b"x"), false);
+            pieces += 1;
+        }
+        assert!(pieces <= HIGH / PIECE_COST + 1, "{pieces} pieces");
     }
 
     #[test]
