@@ -263,7 +263,8 @@ impl State {
             && self.outbox.len() < shared.settings.outbox_high;
         Interest {
             read,
-            write: self.blocked && !self.outbox.is_empty(),
+            // Whoever empties the outbox, the loop comes for what waits behind it.
+            write: self.blocked && !self.outbox.is_empty() || self.has_backlog(),
         }
     }
 
