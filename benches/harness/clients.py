@@ -105,7 +105,7 @@ class Clients:
     def _check_fanout(self, server: Running) -> None:
         """The same for what one publishes and a few get."""
         result = self._run_load(
-            server, "--mode=fanout", "--connections=3", "--seconds=0.1", "--warmup=0", "--size=1000", "--verify"
+            server, "--mode=fanout", "--connections=3", "--seconds=0.5", "--warmup=0.2", "--size=1000", "--verify"
         )
         if result["messages"] == 0 or result["errors"] or result["bad_messages"] or result["lost_messages"]:
             raise ServerFailed(f"the server does not fan out correctly: {result}\n{server.log_tail()}")
