@@ -17,7 +17,7 @@ from pathlib import Path
 
 RESULTS = Path(__file__).resolve().parent / "results"
 #: The results that the documentation shows; a row that several have is that of the last.
-SHOWN = ("2026-11-22-1ed3fd1.json", "2026-11-22-82482ab-models.json")
+SHOWN = ("2026-11-22-a5f3cca.json", "2026-11-22-84de8c2-generators.json", "2026-11-22-d56f1ca-channels.json")
 
 LABEL, SCALE, ROW, TOP = 330, 130.0, 26, 58
 
