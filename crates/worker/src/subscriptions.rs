@@ -254,19 +254,21 @@ impl Subscriptions {
     /// Ends a connection's membership; false if it is no member.
     pub(crate) fn leave(&self, connection: &Arc<Connection>, name: &str) -> bool {
         let mut table = lock(&self.table);
-        // An app that sees a connection end, leaves and counts who is left, counts without it.
-        self.let_go(&mut table);
-        let membership = {
+        let found = {
             let mut state = connection.lock();
-            let found = state
+            let place = state
                 .memberships()
                 .iter()
                 .position(|one| table.name_of(one).is_some_and(|other| &**other == name));
-            let Some(found) = found else { return false };
-            state.leave_channel(found, name)
+            place.map(|index| state.leave_channel(index, name))
         };
-        self.leave_one(&mut table, membership);
-        true
+        if let Some(membership) = found {
+            self.leave_one(&mut table, membership);
+        }
+        // An app that sees a connection end, leaves and counts who is left, counts without it. The driver may have taken
+        // the membership from the connection up to the moment in which we looked, so this comes behind.
+        self.let_go(&mut table);
+        found.is_some()
     }
 
     /// Ends memberships of a connection that is over.

@@ -150,6 +150,30 @@ fn who_leaves_for_a_connection_that_is_over_counts_without_it() {
 }
 
 #[test]
+fn who_leaves_while_its_connection_is_retired_counts_without_it() {
+    let channels = channels();
+    let bench = bench(&channels);
+    for round in 0..4000 {
+        let (one, client) = bench.join();
+        join(&one, "room");
+        drop(client);
+        std::thread::scope(|scope| {
+            let app = scope.spawn(|| {
+                // A varying moment before, within and after the turn that finds the end.
+                for _ in 0..round % 500 {
+                    std::hint::spin_loop();
+                }
+                one.leave_channel("room");
+                channels.members("room").unwrap()
+            });
+            bench.turn();
+            assert_eq!(app.join().unwrap(), 0, "round {round}");
+        });
+        bench.turn();
+    }
+}
+
+#[test]
 fn joining_twice_is_joining_once() {
     let channels = channels();
     let bench = bench(&channels);
