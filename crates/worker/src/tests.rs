@@ -2,6 +2,7 @@
 
 mod channels;
 mod connections;
+mod memberships;
 mod outside;
 mod subscriptions;
 mod support;

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use fairlead_channel::{Channels, Kind, Missed};
-use fairlead_protocol::{CloseCode, MessageKind};
+use fairlead_protocol::MessageKind;
 
 use super::support::*;
 use crate::inbox::WorkerSettings;
@@ -40,11 +40,11 @@ pub(super) fn bench(channels: &Channels) -> Bench {
     bench_on(channels, 64 * KIB, SlowConsumer::Close)
 }
 
-fn join(connection: &Arc<Connection>, name: &str) {
+pub(super) fn join(connection: &Arc<Connection>, name: &str) {
     connection.join(name, JoinOptions::default()).unwrap();
 }
 
-fn numbered(since: Option<u64>) -> JoinOptions {
+pub(super) fn numbered(since: Option<u64>) -> JoinOptions {
     JoinOptions {
         since,
         style: Style::Numbered,
@@ -57,7 +57,7 @@ pub(super) fn publish(channels: &Channels, name: &str, text: &str) -> u64 {
 }
 
 /// A server's frames: first byte and payload.
-fn frames(mut bytes: &[u8]) -> Vec<(u8, Vec<u8>)> {
+pub(super) fn frames(mut bytes: &[u8]) -> Vec<(u8, Vec<u8>)> {
     let mut all = Vec::new();
     while !bytes.is_empty() {
         let (length, header) = match bytes[1] {
@@ -71,7 +71,7 @@ fn frames(mut bytes: &[u8]) -> Vec<(u8, Vec<u8>)> {
     all
 }
 
-fn texts(client: &mut UnixStream) -> Vec<String> {
+pub(super) fn texts(client: &mut UnixStream) -> Vec<String> {
     frames(&received(client))
         .into_iter()
         .map(|(first, payload)| {
@@ -101,76 +101,6 @@ fn members_get_it_and_nobody_else_does() {
     }
     assert!(received(&mut two_client).is_empty());
     assert_eq!(one.counters().messages_out, 2);
-}
-
-#[test]
-fn who_has_left_or_gone_gets_nothing_and_is_not_counted() {
-    let channels = channels();
-    let bench = bench(&channels);
-    let (one, mut one_client) = bench.join();
-    let (two, mut two_client) = bench.join();
-    let (three, three_client) = bench.join();
-    for connection in [&one, &two, &three] {
-        join(connection, "room");
-    }
-    assert_eq!(channels.members("room").unwrap(), 3);
-    publish(&channels, "room", "first");
-    assert!(one.leave_channel("room"));
-    assert!(!one.leave_channel("room"));
-    drop(three_client);
-    bench.turn();
-    bench.turn();
-    assert_eq!(channels.members("room").unwrap(), 1);
-    assert!(texts(&mut one_client).is_empty());
-    assert_eq!(texts(&mut two_client), ["first"]);
-    two.release(CloseCode::NORMAL, "");
-    assert_eq!(channels.members("room").unwrap(), 0);
-    publish(&channels, "room", "second");
-    bench.turn();
-    let left = frames(&received(&mut two_client));
-    assert_eq!(left.len(), 1);
-    assert_eq!(left[0].0, 0x88, "nothing follows the Close");
-    assert!(matches!(two.join("room", numbered(None)), Err(JoinError::Closed)));
-}
-
-#[test]
-fn who_leaves_for_a_connection_that_is_over_counts_without_it() {
-    let channels = channels();
-    let bench = bench(&channels);
-    let (one, one_client) = bench.join();
-    let (two, _two_client) = bench.join();
-    join(&one, "room");
-    join(&two, "room");
-    drop(one_client);
-    bench.turn();
-    one.leave_channel("room");
-    assert_eq!(channels.members("room").unwrap(), 1, "in the same turn");
-    bench.turn();
-    assert_eq!(channels.members("room").unwrap(), 1);
-}
-
-#[test]
-fn who_leaves_while_its_connection_is_retired_counts_without_it() {
-    let channels = channels();
-    let bench = bench(&channels);
-    for round in 0..4000 {
-        let (one, client) = bench.join();
-        join(&one, "room");
-        drop(client);
-        std::thread::scope(|scope| {
-            let app = scope.spawn(|| {
-                // A varying moment before, within and after the turn that finds the end.
-                for _ in 0..round % 500 {
-                    std::hint::spin_loop();
-                }
-                one.leave_channel("room");
-                channels.members("room").unwrap()
-            });
-            bench.turn();
-            assert_eq!(app.join().unwrap(), 0, "round {round}");
-        });
-        bench.turn();
-    }
 }
 
 #[test]
