@@ -68,7 +68,7 @@ class CurrentSession:
 class Engine:
     def __init__(
         self,
-        listeners: list[int],
+        listeners: list[tuple[int, str]],
         *,
         slots: int,
         threads: bool,

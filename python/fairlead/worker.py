@@ -136,7 +136,7 @@ class Worker:
         headers_s = settings.http_headers_timeout_s
         tally = self._start.get("tally")
         return Engine(
-            [listener["fd"] for listener in self._start["listeners"]],
+            [(listener["fd"], listener["kind"]) for listener in self._start["listeners"]],
             slots=settings.slots,
             threads=settings.host == "threads",
             header_bytes=settings.buffer_size,

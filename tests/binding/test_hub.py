@@ -29,7 +29,7 @@ def hub_on_a_port() -> Iterator[tuple[Engine, Hub, int]]:
     with socket.create_server(("127.0.0.1", 0)) as listener:
         port = listener.getsockname()[1]
         engine = Engine(
-            [listener.detach()],
+            [(listener.detach(), "http")],
             slots=100,
             threads=False,
             header_bytes=32768,

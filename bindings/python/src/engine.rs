@@ -7,8 +7,8 @@ use std::time::Duration;
 
 use fairlead_engine as fl;
 use fl::{
-    Absence, ChannelSettings, CloseCode, Delivery, FrontSettings, Limits, Listener, LogLevel, OriginPolicy,
-    SessionSettings, Tally, Timing,
+    Absence, ChannelSettings, CloseCode, Delivery, Entrance, FrontSettings, Limits, Listener, LogLevel,
+    Manner, OriginPolicy, SessionSettings, Tally, Timing,
 };
 use pyo3::exceptions::PyRuntimeError;
 use pyo3::prelude::*;
@@ -44,7 +44,7 @@ impl Engine {
 
 #[pymethods]
 impl Engine {
-    /// Starts the engine on inherited listeners. See `fairlead.settings` for what each number means; times are seconds,
+    /// Starts the engine on inherited listeners: descriptor, and the option that it comes from. See `fairlead.settings` for what each number means; times are seconds,
     /// sizes bytes. `tally`: the descriptor and our cell of it, if other processes have the same listeners.
     #[new]
     #[pyo3(signature = (listeners, *, slots, threads, header_bytes, header_timeout, keep_alive_timeout, stall_timeout,
@@ -53,7 +53,7 @@ impl Engine {
     #[allow(clippy::too_many_arguments)] // named on the Python side
     fn new(
         py: Python<'_>,
-        listeners: Vec<i32>,
+        listeners: Vec<(i32, String)>,
         slots: usize,
         threads: bool,
         header_bytes: usize,
@@ -124,11 +124,15 @@ impl Engine {
         };
         let listeners = listeners
             .into_iter()
-            .map(|descriptor| {
+            .map(|(descriptor, kind)| {
                 // SAFETY: the worker's start message gives each inherited descriptor to the engine, once.
-                Listener::from_fd(unsafe { OwnedFd::from_raw_fd(descriptor) })
+                let listener = Listener::from_fd(unsafe { OwnedFd::from_raw_fd(descriptor) })?;
+                Ok(Entrance {
+                    listener,
+                    manner: manner(&kind)?,
+                })
             })
-            .collect::<Result<Vec<_>, _>>()?;
+            .collect::<PyResult<Vec<_>>>()?;
         let engine = fl::Engine::start(settings, listeners)?;
         Ok(Self {
             engine: Arc::new(engine),
@@ -267,5 +271,15 @@ fn level_name(level: LogLevel) -> &'static str {
         LogLevel::Info => "info",
         LogLevel::Warning => "warning",
         LogLevel::Error => "error",
+    }
+}
+
+/// How connections of a listener are treated, by the option that it comes from (`fairlead.listeners.Listener.kind`).
+fn manner(kind: &str) -> PyResult<Manner> {
+    match kind {
+        "http" | "http-socket" => Ok(Manner::default()),
+        other => Err(pyo3::exceptions::PyValueError::new_err(format!(
+            "there are no listeners of the kind {other:?}"
+        ))),
     }
 }

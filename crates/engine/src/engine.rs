@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError, Weak};
 use std::time::Duration;
 
-use fairlead_front::{Exchange, Front, FrontStatistics, Handoff, Listener, LogLevel};
+use fairlead_front::{Entrance, Exchange, Front, FrontStatistics, Handoff, LogLevel};
 use fairlead_protocol::{CloseCode, ClosedBy, Closure, Lost, OriginPolicy, Request as Head};
 use fairlead_worker::{
     Connection, Drops, Interest, JoinAnswer, JoinError, Subscriber, Token, Watch, Worker, WorkerSettings,
@@ -70,7 +70,7 @@ impl Engine {
     ///
     /// # Errors
     /// The system's, when a thread or a descriptor cannot be had.
-    pub fn start(settings: Settings, listeners: Vec<Listener>) -> std::io::Result<Self> {
+    pub fn start(settings: Settings, listeners: Vec<impl Into<Entrance>>) -> std::io::Result<Self> {
         let log = Arc::clone(&settings.log);
         let front: Arc<OnceLock<Weak<Front>>> = Arc::default();
         let held = Arc::clone(&front);

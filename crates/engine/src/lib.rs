@@ -21,7 +21,9 @@ pub use fairlead_channel::{
     check_name, ChannelError, ChannelFacts, Channels, Kind, Missed, Place, Record, RegionError, WorkerFacts,
     LONGEST_NAME, USUAL_LONGEST_MESSAGE,
 };
-pub use fairlead_front::{BodyError, BodyRead, FrontSettings, Listener, LogLevel, Tally};
+pub use fairlead_front::{
+    BodyError, BodyRead, Entrance, FrontSettings, Listener, LogLevel, Manner, Protocol, Tally,
+};
 pub use fairlead_protocol::{
     is_utf8, Address, CloseCode, ClosedBy, Closure, Counters, HandshakeError, Limits, Lost, MessageKind,
     OriginPolicy, Request as Head, ResponseHead, Scheme, SessionSettings, Timing, UsageError, Version,

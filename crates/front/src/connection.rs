@@ -32,6 +32,7 @@ use crate::framing::Framing;
 use crate::front::House;
 use crate::handoff::{Handoff, LogLevel};
 use crate::http::Service;
+use crate::listen::Manner;
 use crate::peer::{Peer, Socket};
 use crate::settings::FrontSettings;
 use crate::upgrade;
@@ -47,6 +48,7 @@ const NEVER: u64 = u64::MAX;
 pub(crate) struct Connection {
     pub(crate) peer: Address,
     pub(crate) local: Address,
+    pub(crate) manner: Arc<Manner>,
     house: Arc<House>,
     task: OnceLock<Waker>,
     deadline_ms: AtomicU64,
@@ -87,7 +89,7 @@ enum Ending {
 }
 
 impl Connection {
-    pub(crate) fn new(house: Arc<House>, peer: Address, local: Address) -> Connection {
+    pub(crate) fn new(house: Arc<House>, manner: Arc<Manner>, peer: Address, local: Address) -> Connection {
         let now = house.now_ms();
         let desk = Desk {
             framing: Framing::default(),
@@ -103,6 +105,7 @@ impl Connection {
         Connection {
             peer,
             local,
+            manner,
             house,
             task: OnceLock::new(),
             deadline_ms: AtomicU64::new(NEVER),

@@ -19,7 +19,7 @@ use crate::bell::Bell;
 use crate::drain::Drain;
 use crate::handoff::Handoff;
 use crate::http;
-use crate::listen::{self, Door, Gate, Listener};
+use crate::listen::{self, Door, Entrance, Gate};
 use crate::settings::FrontSettings;
 use crate::tally::{Share, Standing};
 
@@ -49,7 +49,7 @@ pub struct FrontStatistics {
 impl Front {
     /// Starts the thread `fairlead-front` and accepts from `listeners`.
     pub fn start(
-        listeners: Vec<Listener>,
+        listeners: Vec<impl Into<Entrance>>,
         settings: FrontSettings,
         handoff: Arc<dyn Handoff>,
     ) -> io::Result<Front> {
@@ -68,7 +68,7 @@ impl Front {
         let inside = runtime.enter();
         let doors = listeners
             .into_iter()
-            .map(Door::new)
+            .map(|entrance| Door::new(entrance.into()))
             .collect::<io::Result<Vec<_>>>()?;
         drop(inside);
         let shared = Arc::clone(&house);

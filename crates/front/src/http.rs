@@ -7,7 +7,7 @@
 
 use std::sync::Arc;
 
-use fairlead_protocol::{Handshake, Request, Scheme, Version};
+use fairlead_protocol::{Handshake, Request, Version};
 use hyper::body::{Body, Incoming};
 use hyper::http::request::Parts;
 use hyper::server::conn::http1;
@@ -202,7 +202,7 @@ fn convert(head: &Parts, connection: &Connection) -> Request {
         request = request.header(name.as_str().as_bytes(), value.as_bytes());
     }
     request
-        .scheme(Scheme::Http)
+        .scheme(connection.manner.scheme)
         .peer(connection.peer.clone())
         .local(connection.local.clone())
         .finish()

@@ -39,6 +39,6 @@ pub use error::{BodyError, Gone};
 pub use exchange::{BodyRead, Exchange};
 pub use front::{Front, FrontStatistics};
 pub use handoff::{Handoff, LogLevel};
-pub use listen::Listener;
+pub use listen::{Entrance, Listener, Manner, Protocol};
 pub use settings::FrontSettings;
 pub use tally::Tally;

@@ -14,7 +14,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use fairlead_protocol::Address;
+use fairlead_protocol::{Address, Scheme};
 use socket2::{Domain, SockAddr, Socket as RawSocket, Type};
 use tokio::io::Interest;
 use tokio::net::{TcpStream, UnixStream};
@@ -43,6 +43,52 @@ pub enum Listener {
     Tcp(std::net::TcpListener),
     /// A path, an abstract name, or an inherited socket of that family.
     Unix(std::os::unix::net::UnixListener),
+}
+
+/// What is spoken at a listener.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Protocol {
+    /// HTTP, by whoever connects.
+    #[default]
+    Http,
+}
+
+/// How connections of one listener are treated.
+#[derive(Clone, Debug)]
+pub struct Manner {
+    /// What their clients speak.
+    pub protocol: Protocol,
+    /// With or without TLS, from the clients' point of view.
+    pub scheme: Scheme,
+}
+
+impl Default for Manner {
+    fn default() -> Manner {
+        Manner {
+            protocol: Protocol::Http,
+            scheme: Scheme::Http,
+        }
+    }
+}
+
+/// A listener and the manner of its connections.
+#[derive(Debug)]
+pub struct Entrance {
+    /// Where they come from.
+    pub listener: Listener,
+    /// How they are treated.
+    pub manner: Manner,
+}
+
+impl From<Listener> for Entrance {
+    /// Plain HTTP.
+    fn from(listener: Listener) -> Entrance {
+        Entrance {
+            listener,
+            manner: Manner::default(),
+        }
+    }
 }
 
 impl Listener {
@@ -195,11 +241,13 @@ pub(crate) struct Door {
     /// listener only by an accept, and before the accept there are questions to ask.
     readiness: TcpStream,
     address: Address,
+    manner: Arc<Manner>,
 }
 
 impl Door {
     /// Must be called inside the runtime.
-    pub(crate) fn new(listener: Listener) -> io::Result<Door> {
+    pub(crate) fn new(entrance: Entrance) -> io::Result<Door> {
+        let Entrance { listener, manner } = entrance;
         let address = listener.local_address();
         let twin = match &listener {
             Listener::Tcp(listener) => {
@@ -217,6 +265,7 @@ impl Door {
             listener,
             readiness: TcpStream::from_std(twin.into())?,
             address,
+            manner: Arc::new(manner),
         })
     }
 
@@ -275,7 +324,7 @@ pub(crate) async fn accept(door: Door, house: Arc<House>) {
         for _ in 0..BATCH {
             match door.accept(&mut courtesy, &house).await {
                 Ok((socket, peer)) => {
-                    admit(socket, peer, &door.address, &house);
+                    admit(socket, peer, &door, &house);
                     house.share.tell(|| house.standing());
                 }
                 Err(error) if is_of_one_connection(&error) => {}
@@ -293,12 +342,15 @@ pub(crate) async fn accept(door: Door, house: Arc<House>) {
     }
 }
 
-fn admit(socket: Socket, peer: Address, listening: &Address, house: &Arc<House>) {
+fn admit(socket: Socket, peer: Address, door: &Door, house: &Arc<House>) {
     house.counters.accepted();
-    let local = socket.local_address(listening);
-    let connection = Arc::new(Connection::new(Arc::clone(house), peer, local));
+    let local = socket.local_address(&door.address);
+    let manner = Arc::clone(&door.manner);
+    let connection = Arc::new(Connection::new(Arc::clone(house), manner, peer, local));
     let seat = Seat::take(house, connection);
-    tokio::spawn(connection::serve(seat, socket));
+    match door.manner.protocol {
+        Protocol::Http => tokio::spawn(connection::serve(seat, socket)),
+    };
 }
 
 /// accept(2): the client left while it was queued, or its network failed. The next one may be fine.

@@ -275,7 +275,7 @@ fn a_header_that_cannot_be_sent_stops_the_start() {
         }
         fn log(&self, _: fairlead_front::LogLevel, _: &str) {}
     }
-    let error =
-        fairlead_front::Front::start(vec![], settings, std::sync::Arc::new(Nobody)).expect_err("a line end");
+    let error = fairlead_front::Front::start(Vec::<Listener>::new(), settings, std::sync::Arc::new(Nobody))
+        .expect_err("a line end");
     assert!(error.to_string().contains("\"a\\nb\""), "{error}");
 }
