@@ -309,7 +309,10 @@ def test_channels_prints_channels_with_rates_and_workers(start, door, join):
 def test_watch_goes_on_until_ctrl_c(start, door):
     start("--channels-socket", door)
     process = subprocess.Popen(
-        [sys.executable, "-m", "fairlead", "channels", "--to", door, "--watch"], stdout=subprocess.PIPE
+        [sys.executable, "-m", "fairlead", "channels", "--to", door, "--watch"],
+        stdout=subprocess.PIPE,
+        # As a terminal starts it: who runs the tests in the background has SIGINT ignored, and that is inherited.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )
     assert process.stdout is not None
     seen = 0

@@ -125,13 +125,16 @@ def test_a_view_whose_visitor_leaves_ends_in_silence(site: Server, visitor: Visi
 
 
 @pytest.mark.parametrize("view", VIEWS)
-def test_a_view_that_fails_closes_with_1011(visitor: Visitor, view: str) -> None:
+def test_a_view_that_fails_closes_with_1011(site: Server, visitor: Visitor, view: str) -> None:
+    since = site.mark()
     with visitor.dial(view) as ws:
         ws.recv(TIMEOUT_S)
         ws.send("fail")
         with pytest.raises(ConnectionClosed) as end:
             ws.recv(TIMEOUT_S)
     assert end.value.rcvd is not None and end.value.rcvd.code == 1011
+    # Its traceback comes before this line, and not into the next test.
+    site.wait_for_line(rf'session: .* "{view}" 101.* closed 1011', since)
     assert visitor.load().status_code == 200
 
 
