@@ -50,6 +50,12 @@ DIFFERENT = {
     ),
     "buffer-size": ("4096; longer heads are cut off", "32768; longer heads get 431"),
     "http-timeout": ("ends silent WebSockets behind the router too", "HTTP only"),
+    "route": (
+        "regular expressions of PCRE; a WebSocket needs `--offload-threads`; `uwsgi:` needs both modifiers",
+        "no look-around and no back-references; WebSockets pass by themselves; missing modifiers are 0; a server that "
+        "is not there is a 502; `setheader` too; `--route-…` and `--response-route-…` as well",
+    ),
+    "http-connect-timeout": ("of the router, to the workers", "of routes, to other servers"),
     "http-keepalive": ("off", "on, 60 s; 0 turns it off"),
     "chunked-input-limit": ("a larger chunk is an error", "a larger chunk comes in pieces"),
     "websockets-ping-freq": (
@@ -123,7 +129,7 @@ INSTEAD = {
     "TLS": "a proxy in front",
     "the uwsgi protocol": "`--http-socket`, and HTTP in the proxy",
     "static files": "the proxy in front, or the application",
-    "internal routing": "the proxy in front, `--mount`, or the application",
+    "routes of the tables for errors and for the end of a request": "`--response-route`, or the application",
     "proxying to other servers": "a proxy in front",
     "running in the background (use your service manager)": "the service manager",
     "log formats": "the log as it is",

@@ -34,6 +34,7 @@ from fairlead.settings_kinds import (
     Mount,
     Owner,
     Pair,
+    RouteRule,
     Seconds,
     SocketPath,
     Text,
@@ -88,7 +89,7 @@ class Setting:
         if text is None:
             raise SettingsError(f"--{given.name} ({given.where}) has no value; it needs {self.kind.needs}.")
         try:
-            return self.kind.parse(text)
+            return self.kind.parse_as(given.name, text)
         except ValueError as error:
             why = str(error) or f"it needs {self.kind.needs}"
             raise SettingsError(f"--{given.name} was given {text!r} ({given.where}); {why}.") from None
@@ -126,6 +127,16 @@ def settings(
         aliases = (*aliases, name.replace("websockets-", "websocket-", 1))
     about = Setting(name, kind, help, (), default_text, aliases, short, many=True)
     return cast("tuple[T, ...]", field(default=(), metadata={"setting": about}))
+
+
+#: The options beside `route` whose rules stand in one table with it, in the order given, and those of the table of
+#: responses (spec §5.1).
+_SUBJECTS = "host uri qs remote-addr user-agent remote-user referer if if-not run label"
+ROUTE_TABLES = (
+    *(f"route-{subject}" for subject in _SUBJECTS.split()),
+    "response-route",
+    *(f"response-route-{subject}" for subject in f"{_SUBJECTS} status".split()),
+)
 
 
 @dataclass(frozen=True)
@@ -257,6 +268,18 @@ class Settings:
         "bytes that `uwsgi.chunked_read` returns at most; a larger chunk comes in pieces",
     )  # fmt: skip
     add_header: tuple[tuple[str, str], ...] = settings("add-header", Header(), "add a header to each response")
+
+    # Routing
+    route: tuple[tuple[str, str], ...] = settings(
+        "route", RouteRule(), "a rule: where the path matches, do something with the request", aliases=ROUTE_TABLES
+    )
+    http_connect_timeout_s: float | None = setting(
+        "http-connect-timeout",
+        Seconds(),
+        None,
+        "how long a server that a route leads to may take to accept",
+        default_text="http-timeout",
+    )
 
     # WebSocket
     websockets_ping_freq_s: float = setting(
@@ -536,6 +559,7 @@ GROUPS: tuple[tuple[str, str], ...] = (
     ("Application", "wsgi_file"),
     ("Concurrency", "processes"),
     ("HTTP", "buffer_size"),
+    ("Routing", "route"),
     ("WebSocket", "websockets_ping_freq_s"),
     ("Channels", "channel"),
     ("Process", "mode"),

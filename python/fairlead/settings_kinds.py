@@ -36,6 +36,10 @@ class Kind(Generic[T]):
     def parse(self, text: str) -> T:
         raise NotImplementedError
 
+    def parse_as(self, name: str, text: str) -> T:
+        """For kinds that go by the option's name, which may be an alias."""
+        return self.parse(text)
+
     def to_plain(self, value: T) -> object:
         """A value that `json` can carry."""
         return value
@@ -66,6 +70,22 @@ class Text(Kind[str]):
         if not text:
             raise ValueError
         return text
+
+
+class RouteRule(Kind["tuple[str, str]"]):
+    """A rule of uWSGI's internal routing: the option that it was given by, and its text (spec §5.1). The engine
+    compiles it, because what can be matched is decided there."""
+
+    metavar = "RULE"
+    needs = "REGEX ACTION:ARGUMENT"
+
+    def parse_as(self, name: str, text: str) -> tuple[str, str]:
+        if not text:
+            raise ValueError
+        return name, text
+
+    def of_plain(self, plain: Any) -> tuple[str, str]:
+        return plain[0], plain[1]
 
 
 class ChannelName(Kind[str]):

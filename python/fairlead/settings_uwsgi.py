@@ -53,7 +53,7 @@ _IGNORED: tuple[tuple[str, str, str], ...] = (
     (VALUE, "each request gets a fresh environ", "wsgi-env-behaviour wsgi-env-behavior"),
     (VALUE, "the HTTP front is part of each worker",
      "http-processes http-workers http-modifier1 http-modifier2 http-socket-modifier1 http-socket-modifier2 "
-     "http-gracetime http-connect-timeout http-events http-buffer-size http-uid http-gid"),
+     "http-gracetime http-events http-buffer-size http-uid http-gid"),
     (VALUE, "the engine relays in the background by itself", "offload-threads offload-thread"),
     (VALUE, "nothing has to be loaded", "plugin plugins need-plugin need-plugins plugin-dir plugins-dir"),
     (VALUE, "greenlets have no stack of their own to size",
@@ -102,7 +102,7 @@ LATER: tuple[tuple[str, str], ...] = (
     ("the uwsgi protocol",
      "socket uwsgi-socket protocol socket-protocol suwsgi-socket fastcgi-socket scgi-socket"),
     ("proxying to other servers", "http-to http-var http-enable-proxy-protocol enable-proxy-protocol"),
-    ("internal routing", "route error-route response-route final-route"),
+    ("routes of the tables for errors and for the end of a request", "error-route final-route"),
     ("static files", "static check-static"),
     ("the statistics server", "stats"),
     ("a choice of what harakiri does and counts", "harakiri no-harakiri"),

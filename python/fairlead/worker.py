@@ -17,14 +17,14 @@ import time
 from typing import Any
 
 from fairlead import channels, hosts
-from fairlead._native import Channels, Engine
+from fairlead._native import Channels, Engine, Routes
 from fairlead.absences import AbsenceLog
 from fairlead.apps.wsgi import FileWrapper, WsgiCaller
 from fairlead.compat import uwsgi as uwsgi_compat
 from fairlead.compat import uwsgi_bodies
 from fairlead.compat.uwsgi_async import AsyncCalls
 from fairlead.current import inherit_from
-from fairlead.errors import LoadError
+from fairlead.errors import LoadError, SettingsError
 from fairlead.figures import REPORT_EVERY_S
 from fairlead.hosts.contract import Host
 from fairlead.loading import load_application
@@ -97,6 +97,7 @@ class Worker:
             after_item=None if settings.host == "threads" else self._async_calls.suspend_for,
             watch=self._services.deadlines,
             after_request=self._after_request,
+            has_routes=bool(settings.route),
         )
         # Before the engine accepts: a hook that takes its time must hold up nobody whom another worker could serve.
         _call_hook(uwsgi, "post_fork_hook", self._log)
@@ -105,6 +106,9 @@ class Worker:
             host = factory(engine, caller.run, settings.slots)
         except OSError as error:
             self._control.tell(event="failed", message=f"the engine cannot start: {error}.")
+            return 2
+        except SettingsError as error:
+            self._control.tell(event="failed", message=str(error))
             return 2
         caller.start_task = host.start_task
         inherit_from(host.ancestors)
@@ -134,6 +138,11 @@ class Worker:
     def _start_engine(self, native: Channels) -> Engine:
         settings = self._settings
         headers_s = settings.http_headers_timeout_s
+        connect_s = settings.http_connect_timeout_s
+        try:
+            routes = Routes(list(settings.route)) if settings.route else None
+        except ValueError as error:
+            raise SettingsError(str(error)) from None
         tally = self._start.get("tally")
         return Engine(
             [(listener["fd"], listener["kind"]) for listener in self._start["listeners"]],
@@ -155,6 +164,8 @@ class Worker:
             channels=native,
             channels_backlog=settings.channels_backlog,
             slow_consumer=settings.channels_slow_consumer,
+            routes=routes,
+            connect_timeout=settings.http_timeout_s if connect_s is None else connect_s,
         )
 
     def _base_environ(self) -> dict[str, Any]:

@@ -42,6 +42,23 @@ impl Engine {
     }
 }
 
+/// The rules of `--route` and its kin, compiled: `[(option, value), …]`. Raises ValueError with one sentence.
+#[pyclass(frozen, module = "fairlead._engine")]
+pub(crate) struct Routes {
+    compiled: Arc<fl::Routes>,
+}
+
+#[pymethods]
+impl Routes {
+    #[new]
+    fn new(rules: Vec<(String, String)>) -> PyResult<Self> {
+        let compiled = fl::Routes::compile(&rules).map_err(pyo3::exceptions::PyValueError::new_err)?;
+        Ok(Self {
+            compiled: Arc::new(compiled),
+        })
+    }
+}
+
 #[pymethods]
 impl Engine {
     /// Starts the engine on inherited listeners: descriptor, and the option that it comes from. See `fairlead.settings` for what each number means; times are seconds,
@@ -49,7 +66,7 @@ impl Engine {
     #[new]
     #[pyo3(signature = (listeners, *, slots, threads, header_bytes, header_timeout, keep_alive_timeout, stall_timeout,
         max_message, ping_every, pong_tolerance, pong_every, idle_timeout, close_timeout, origins, extra_headers, tally=None,
-        channels=None, channels_backlog=1 << 20, slow_consumer="close"))]
+        channels=None, channels_backlog=1 << 20, slow_consumer="close", routes=None, connect_timeout=60.0))]
     #[allow(clippy::too_many_arguments)] // named on the Python side
     fn new(
         py: Python<'_>,
@@ -72,6 +89,8 @@ impl Engine {
         channels: Option<Bound<'_, Channels>>,
         channels_backlog: usize,
         slow_consumer: &str,
+        routes: Option<Bound<'_, Routes>>,
+        connect_timeout: f64,
     ) -> PyResult<Self> {
         let slow_consumer = crate::channels::slow_consumer(slow_consumer)?;
         let (write, read) = sync_channel(LOG_LINES);
@@ -96,6 +115,10 @@ impl Engine {
                     // SAFETY: as for the listeners: inherited for the engine alone, given once.
                     Tally::new(unsafe { OwnedFd::from_raw_fd(descriptor) }, cell)
                 }),
+                routes: routes
+                    .map(|routes| Arc::clone(&routes.get().compiled))
+                    .unwrap_or_default(),
+                connect_timeout: seconds(connect_timeout)?,
                 ..FrontSettings::default()
             },
             origin: origin_policy(origins),

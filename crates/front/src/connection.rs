@@ -292,6 +292,7 @@ impl Connection {
             None => state.incoming.end = End::Complete,
         }
         let token = state.incoming.token.take();
+        let core = Arc::clone(&pump.core);
         state.incoming.awaited_since_ms = None;
         let ended = state.incoming.end != End::Open;
         let failed = matches!(state.incoming.end, End::Failed(_));
@@ -302,7 +303,7 @@ impl Connection {
         }
         drop(desk);
         if let Some(token) = token {
-            self.handoff().wake(token);
+            core.wake(token);
         }
         true
     }

@@ -151,7 +151,7 @@ impl Drop for Seat {
         drop(roster);
         if let Some(exchange) = self.connection.take_upgrade() {
             let why = "the connection was lost before the 101 response had left";
-            self.connection.handoff().upgrade_lost(&exchange, why.into());
+            exchange.core().upgrade_lost(&exchange, why.into());
         }
         if is_last && self.house.drain.is_draining() {
             self.house.drain.left.notify_one();

@@ -17,6 +17,7 @@ use crate::connection::Connection;
 use crate::error::{BodyError, Gone};
 use crate::flow::{End, FilePart, Incoming, Outgoing};
 use crate::handoff::LogLevel;
+use crate::relay::{Errand, Routing};
 
 /// What [`Exchange::read_body`] and its siblings found.
 #[derive(Debug, PartialEq, Eq)]
@@ -46,6 +47,10 @@ impl Exchange {
             core,
             attachment: OnceLock::new(),
         }
+    }
+
+    pub(crate) fn core(&self) -> &Core {
+        &self.core
     }
 
     /// Sends a whole response. Its `Content-Length` is added unless the head carries one.
@@ -315,6 +320,9 @@ impl Drop for Exchange {
 pub(crate) struct Core {
     pub(crate) connection: Arc<Connection>,
     pub(crate) upgrade_requested: bool,
+    /// Who is told of changes instead of the handoff.
+    errand: OnceLock<Arc<Errand>>,
+    routing: OnceLock<Box<Routing>>,
     state: Mutex<State>,
 }
 
@@ -338,7 +346,42 @@ impl Core {
         Core {
             connection,
             upgrade_requested,
+            errand: OnceLock::new(),
+            routing: OnceLock::new(),
             state: Mutex::new(state),
+        }
+    }
+
+    /// The request goes to another server: from now on `errand` stands where the application's side does.
+    pub(crate) fn send_to(&self, errand: Arc<Errand>) {
+        let _ = self.errand.set(errand);
+    }
+
+    pub(crate) fn errand(&self) -> Option<&Arc<Errand>> {
+        self.errand.get()
+    }
+
+    pub(crate) fn set_routing(&self, routing: Routing) {
+        let _ = self.routing.set(Box::new(routing));
+    }
+
+    pub(crate) fn routing(&self) -> Option<&Routing> {
+        self.routing.get().map(Box::as_ref)
+    }
+
+    /// What the unit with this token waits for has changed.
+    pub(crate) fn wake(&self, token: u64) {
+        match self.errand.get() {
+            Some(errand) => errand.wake(token),
+            None => self.connection.handoff().wake(token),
+        }
+    }
+
+    /// The upgrade of `exchange`, which is ours, did not come to its end.
+    pub(crate) fn upgrade_lost(&self, exchange: &Arc<Exchange>, why: String) {
+        match self.errand.get() {
+            Some(errand) => errand.upgrade_lost(),
+            None => self.connection.handoff().upgrade_lost(exchange, why),
         }
     }
 
@@ -382,12 +425,10 @@ impl Core {
         let answer = std::mem::replace(&mut state.answer, last);
         drop(state);
         if let Answer::Upgrade(_, exchange) = answer {
-            self.connection
-                .handoff()
-                .upgrade_lost(&exchange, "the client left before the 101 response".into());
+            self.upgrade_lost(&exchange, "the client left before the 101 response".into());
         }
         for token in waiting.into_iter().flatten() {
-            self.connection.handoff().wake(token);
+            self.wake(token);
         }
     }
 }

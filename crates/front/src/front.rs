@@ -5,7 +5,7 @@
 //! work, because a process serves one application and HTTP is not its bottleneck; more processes give more fronts.
 
 use std::io;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::mpsc;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
@@ -169,6 +169,7 @@ pub(crate) struct House {
     pub(crate) drain: Drain,
     pub(crate) share: Share,
     pub(crate) counters: Counters,
+    pub(crate) tunnels: Tunnels,
     started: Instant,
     stop: Mutex<Option<Instant>>,
     stop_asked: Notify,
@@ -193,6 +194,7 @@ impl House {
             gate: Gate::default(),
             drain: Drain::default(),
             counters: Counters::default(),
+            tunnels: Tunnels::default(),
             started: Instant::now(),
             stop: Mutex::new(None),
             stop_asked: Notify::new(),
@@ -215,8 +217,14 @@ impl House {
         if self.drain.is_draining() || self.gate.is_shut() {
             return Standing::ABSENT;
         }
-        let connections = self.drain.active() + self.handoff.connections();
+        let connections = self.drain.active() + self.handoff.connections() + self.tunnels.count();
         Standing::new(connections, self.handoff.is_held_up())
+    }
+
+    /// May one more connection be accepted? What a route sends elsewhere needs none of the application's room, and nobody
+    /// knows before the head is read.
+    pub(crate) fn has_room(&self) -> bool {
+        self.settings.routes.relays() || self.handoff.has_room()
     }
 
     fn stop_after(&self, deadline: Duration) {
@@ -243,6 +251,30 @@ impl House {
         if let Some(deadline) = deadline {
             let _ = tokio::time::timeout_at(deadline.into(), self.drain.wait_empty()).await;
         }
+    }
+}
+
+/// Upgraded connections that are relayed to another server.
+#[derive(Default)]
+pub(crate) struct Tunnels(AtomicUsize);
+
+/// One of them, for as long as it lives.
+pub(crate) struct Tunnel<'a>(&'a AtomicUsize);
+
+impl Tunnels {
+    pub(crate) fn one_more(&self) -> Tunnel<'_> {
+        self.0.fetch_add(1, Ordering::Relaxed);
+        Tunnel(&self.0)
+    }
+
+    fn count(&self) -> usize {
+        self.0.load(Ordering::Relaxed)
+    }
+}
+
+impl Drop for Tunnel<'_> {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
     }
 }
 

@@ -17,6 +17,7 @@ use crate::connection::Connection;
 use crate::error::Refusal;
 use crate::exchange::{BodyPlan, Core, Exchange};
 use crate::handoff::LogLevel;
+use crate::relay;
 use crate::response::{Answering, ResponseBody};
 use crate::settings::FrontSettings;
 
@@ -72,7 +73,7 @@ impl Service {
             connection.begin_body(body, Arc::clone(&core));
         }
         let exchange = Arc::new(Exchange::new(Arc::clone(&core)));
-        connection.handoff().request(request, exchange);
+        relay::enter(connection, request, exchange);
         Answering::new(core, head.headers, head.method == Method::HEAD)
     }
 

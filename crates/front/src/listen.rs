@@ -207,7 +207,7 @@ impl Gate {
 
     /// True if there was none at first.
     async fn wait_for_room(&self, house: &House) -> bool {
-        if house.handoff.has_room() {
+        if house.has_room() {
             return false;
         }
         self.waiting.fetch_add(1, Ordering::Relaxed);
@@ -223,11 +223,11 @@ impl Gate {
             opened.as_mut().enable();
             // Announced before the second question: who makes room after it sees the announcement.
             self.is_waiting.store(true, Ordering::SeqCst);
-            if house.handoff.has_room() {
+            if house.has_room() {
                 return;
             }
             opened.await;
-            if house.handoff.has_room() {
+            if house.has_room() {
                 return;
             }
         }

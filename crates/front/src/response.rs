@@ -23,6 +23,8 @@ use crate::exchange::{Answer, Core};
 use crate::file::{Block, Data, BLOCK};
 use crate::flow::{End, Part};
 use crate::handoff::LogLevel;
+use crate::relay::Routing;
+use crate::route::Effects;
 
 /// The error that makes hyper close a connection in the middle of a response.
 #[derive(Debug)]
@@ -269,6 +271,9 @@ fn compose(head: ResponseHead, mut headers: HeaderMap, core: &Core) -> Result<Co
         }
         headers.append(key, value);
     }
+    if let Some(routing) = core.routing() {
+        route(routing, code, &mut headers, core)?;
+    }
     if let Some(server) = &core.connection.house().server_header {
         headers.entry(header::SERVER).or_insert_with(|| server.clone());
     }
@@ -278,6 +283,40 @@ fn compose(head: ResponseHead, mut headers: HeaderMap, core: &Core) -> Result<Co
         headers,
         length,
     })
+}
+
+/// What the routes want of the response's headers.
+fn route(routing: &Routing, status: u16, headers: &mut HeaderMap, core: &Core) -> Result<(), String> {
+    let mut effects = Effects::default();
+    if let Some(request) = &routing.request {
+        core.connection
+            .settings()
+            .routes
+            .respond(request, status, &mut effects);
+    }
+    for line in &effects.log {
+        core.connection.log(LogLevel::Info, format_args!("{line}"));
+    }
+    for change in routing.changes.iter().chain(&effects.headers) {
+        let bad = |what| {
+            format!(
+                "a route gives the response header {:?} a {what} that is not valid",
+                change.name
+            )
+        };
+        let key = HeaderName::from_bytes(change.name.as_bytes()).map_err(|_| bad("name"))?;
+        // What delimits a body is not for routes to change.
+        if key == header::CONTENT_LENGTH || key == header::TRANSFER_ENCODING {
+            continue;
+        }
+        if change.removes {
+            headers.remove(&key);
+        }
+        if let Some(value) = &change.value {
+            headers.append(key, HeaderValue::from_bytes(value).map_err(|_| bad("value"))?);
+        }
+    }
+    Ok(())
 }
 
 /// The body of an answer.
@@ -353,7 +392,7 @@ impl Body for ResponseBody {
                     *left = left.saturating_sub(data.remaining() as u64);
                 }
                 if let Some(token) = token {
-                    core.connection.handoff().wake(token);
+                    core.wake(token);
                 }
                 Poll::Ready(Some(Ok(Frame::data(data))))
             }

@@ -3,8 +3,10 @@
 //! Nothing here parses text or reads the environment; whoever starts the front passes a finished value. A limit exists
 //! for every thing that a stranger can make grow: the head, its number of lines, the waiting time, the buffered bytes.
 
+use std::sync::Arc;
 use std::time::Duration;
 
+use crate::route::Routes;
 use crate::tally::Tally;
 
 /// What the front allows a client, and how long.
@@ -44,6 +46,10 @@ pub struct FrontSettings {
     /// What this process and others that share its listeners tell each other, so that connections spread evenly. Default
     /// `None`: a process alone takes every connection.
     pub tally: Option<Tally>,
+    /// Rules that look at each request before the application gets it. Default: none.
+    pub routes: Arc<Routes>,
+    /// How long another server, to which a route leads, may take to accept a connection. Default 60 s, as `stall_timeout`.
+    pub connect_timeout: Duration,
 }
 
 impl Default for FrontSettings {
@@ -60,6 +66,8 @@ impl Default for FrontSettings {
             server_header: None,
             shutdown_grace: Duration::from_secs(5),
             tally: None,
+            routes: Arc::default(),
+            connect_timeout: Duration::from_secs(60),
         }
     }
 }

@@ -15,6 +15,10 @@ use crate::peer::Socket;
 
 /// Hands the socket over.
 pub(crate) fn leave(connection: &Connection, exchange: &Arc<Exchange>, socket: Socket, read_ahead: Bytes) {
+    if let Some(errand) = exchange.core().errand() {
+        connection.house().counters.upgraded();
+        return errand.upgraded(socket, read_ahead);
+    }
     match socket.into_fd() {
         Ok(socket) => {
             connection.house().counters.upgraded();

@@ -17,6 +17,23 @@ impl Request {
     /// joined. Left out are names with an underscore, which could shadow one with a dash, and `Proxy`, because
     /// HTTP libraries take `HTTP_PROXY` for a setting (CVE-2016-5385).
     pub fn for_each_cgi_variable(&self, mut f: impl FnMut(&str, &[u8])) {
+        if self.amendments().next().is_none() {
+            return self.client_variables(f);
+        }
+        self.client_variables(|name, value| {
+            if !self.amendments().any(|(other, _)| other == name.as_bytes()) {
+                f(name, value);
+            }
+        });
+        let all: Vec<_> = self.amendments().collect();
+        for (index, (name, value)) in all.iter().enumerate() {
+            if !all[index + 1..].iter().any(|(later, _)| later == name) {
+                f(&String::from_utf8_lossy(name), value);
+            }
+        }
+    }
+
+    fn client_variables(&self, mut f: impl FnMut(&str, &[u8])) {
         let mut scratch = Vec::with_capacity(256);
         f("REQUEST_METHOD", self.method());
         f("REQUEST_URI", self.target());
@@ -225,6 +242,28 @@ mod tests {
             ("", "443")
         );
         assert!(!all.contains_key("REMOTE_PORT"));
+    }
+
+    #[test]
+    fn what_is_amended_replaces_what_came() {
+        let mut request = Request::builder(b"GET", b"/a?b", Version::Http11)
+            .header(b"Host", b"example.org")
+            .finish();
+        for (name, value) in [
+            ("PATH_INFO", "/x"),
+            ("NEW", "1"),
+            ("NEW", "2"),
+            ("REQUEST_SCHEME", "https"),
+        ] {
+            request.amend(name, value.as_bytes());
+        }
+        let all = variables(&request);
+        assert_eq!((all["PATH_INFO"].as_str(), all["NEW"].as_str()), ("/x", "2"));
+        assert_eq!(
+            (all["QUERY_STRING"].as_str(), all["REQUEST_URI"].as_str()),
+            ("b", "/a?b")
+        );
+        assert_eq!(request.scheme(), Scheme::Https);
     }
 
     #[test]

@@ -58,6 +58,8 @@ pub struct Request {
     scheme: Scheme,
     peer: Address,
     local: Address,
+    /// CGI variables that somebody has set on the way, in order.
+    amendments: Vec<Field>,
 }
 
 impl Request {
@@ -80,7 +82,30 @@ impl Request {
             scheme: Scheme::Http,
             peer: Address::Unknown,
             local: Address::Unknown,
+            amendments: Vec::new(),
         })
+    }
+
+    /// Sets a CGI variable, whatever the client has sent; the last one of a name counts. `REQUEST_SCHEME` also changes
+    /// [`Request::scheme`].
+    pub fn amend(&mut self, name: &str, value: &[u8]) {
+        if name == "REQUEST_SCHEME" {
+            self.scheme = if value == b"https" {
+                Scheme::Https
+            } else {
+                Scheme::Http
+            };
+        }
+        let name = append(&mut self.arena, name.as_bytes());
+        let value = append(&mut self.arena, value);
+        self.amendments.push(Field { name, value });
+    }
+
+    /// What [`Request::amend`] has set, the first one first.
+    pub(crate) fn amendments(&self) -> impl DoubleEndedIterator<Item = (&[u8], &[u8])> + Clone {
+        self.amendments
+            .iter()
+            .map(|field| (self.bytes(field.name), self.bytes(field.value)))
     }
 
     /// The method, as it was sent.

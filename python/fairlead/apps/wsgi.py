@@ -121,6 +121,7 @@ class WsgiCaller:
         before_items: Callable[[], object] | None = None,
         after_item: Callable[[dict[str, Any]], object] | None = None,
         after_request: Callable[[], object] | None = None,
+        has_routes: bool = False,
     ) -> None:
         """`base_environ` holds the keys that do not change; `cores` is the number of units at a time (the size of
         `uwsgi.core`); requests on `router_ports` look as behind uWSGI's router, the others as on its workers' own
@@ -140,6 +141,7 @@ class WsgiCaller:
         self._after_item = after_item
         self._watch = watch
         self._after_request = after_request
+        self._has_routes = has_routes
         # uWSGI's core numbers: apps use them as client ids, so a number in use is never given twice.
         self._cores: deque[int] | None = deque(range(cores)) if cores > 1 else None
         self.tally = Tally(cores)
@@ -162,7 +164,9 @@ class WsgiCaller:
             self._watch.begin(unit)
         rest = None
         try:
-            unit.environ = self._environ(request, core)
+            unit.environ = environ = self._environ(request, core)
+            if self._has_routes:
+                _take_notes(unit, environ)
             rest = self._serve(unit, response)
         except (Exception, SystemExit, KeyboardInterrupt) as error:
             # An application that calls sys.exit() means its request. A worker serves many: it must not end, and under
@@ -201,7 +205,7 @@ class WsgiCaller:
             self.tally.add(unit, response.sent_bytes if session is None else session.counters[3], took_s)
             if self._after_request is not None:
                 self._run_hook(self._after_request)
-            if self._access.enabled or unit.is_logged:
+            if (self._access.enabled and not unit.is_unlogged) or unit.is_logged:
                 self._write_access(unit, response, took_s)
             # A greenlet that rests until its next request keeps its context, and with it the unit; not so all this.
             unit.environ = _OVER
@@ -375,6 +379,15 @@ class WsgiCaller:
         code, _, by = session.closed or (1006, "", "lost")
         received, sent = (messages_in, bytes_in), (messages_out, bytes_out)
         self._access.session(peer, path, duration_s, received, sent, code, by, variables, unit.is_logged)
+
+
+def _take_notes(unit: Unit, environ: dict[str, Any]) -> None:
+    """What routes want of the line in the log; the engine leaves it among the variables."""
+    unit.is_unlogged = environ.pop("fairlead.donotlog", None) is not None
+    for key in [key for key in environ if key.startswith("fairlead.logvar.")]:
+        name = key[len("fairlead.logvar.") :]
+        unit.log_variables = unit.log_variables or {}
+        unit.log_variables[name.encode("latin-1")] = environ.pop(key).encode("latin-1")
 
 
 def _ended_from_outside(request: Request, response: Response) -> None:

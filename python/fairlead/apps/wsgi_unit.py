@@ -25,6 +25,8 @@ class Unit:
     is_cut = False
     #: A line in the log is wanted whatever the settings say.
     is_logged = False
+    #: None is wanted: a route said `donotlog:`.
+    is_unlogged = False
     #: A deadline is set somewhere, and wants to hear of the end.
     is_watched = False
     #: What the application adds to that line, and to the request for whatever looks at it afterwards.

@@ -1,0 +1,384 @@
+//! Relaying: a request that a route sends to another server instead of the app.
+//!
+//! The relay stands where the application's side stands: it reads the request's body and writes the response through the same
+//! [`Exchange`], so it works for every kind of connection that has one. It lives on the front's thread and takes no slot of
+//! the app. hyper's client speaks to the other server (`backend`), in HTTP or behind the packet of the uwsgi protocol. After a 101 both
+//! sockets leave hyper and their bytes are copied both ways until both have ended (`tunnel`), without any limit but the peers'
+//! own. A backend that cannot be reached is a 502, one that says nothing for `stall_timeout` a 504; a response that breaks
+//! off is cut, so that the client does not take it for whole.
+
+mod backend;
+mod tunnel;
+
+use std::fmt;
+use std::future::poll_fn;
+use std::pin::Pin;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::task::{Context, Poll, Waker};
+use std::time::Duration;
+
+use bytes::Bytes;
+use fairlead_protocol::{Handshake, Request, ResponseHead};
+use hyper::body::{Body, Frame, Incoming};
+use hyper::client::conn::http1;
+use tokio::sync::oneshot;
+use tokio::time::{timeout, Instant};
+
+use crate::connection::Connection;
+use crate::exchange::{BodyRead, Exchange};
+use crate::handoff::LogLevel;
+use crate::peer::Socket;
+use crate::route::{HeaderChange, Verdict};
+use backend::Link;
+
+pub(crate) use backend::{Backend, Style};
+
+/// How much of a body is taken at once.
+const PIECE: usize = 64 * 1024;
+
+/// What stands between a relay and its exchange: who waits for what.
+#[derive(Default)]
+pub(crate) struct Errand {
+    body: Slot,
+    room: Slot,
+    /// Gets the client's socket once its 101 is out.
+    socket: Mutex<Option<oneshot::Sender<(Socket, Bytes)>>>,
+}
+
+const BODY: u64 = 0;
+const ROOM: u64 = 1;
+
+/// One waiter.
+#[derive(Default)]
+struct Slot(Mutex<Option<Waker>>);
+
+impl Slot {
+    fn set(&self, context: &Context<'_>) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(context.waker().clone());
+    }
+
+    fn wake(&self) {
+        let waker = self.0.lock().unwrap_or_else(PoisonError::into_inner).take();
+        if let Some(waker) = waker {
+            waker.wake();
+        }
+    }
+}
+
+impl Errand {
+    /// What `token` stands for has changed.
+    pub(crate) fn wake(&self, token: u64) {
+        if token == BODY {
+            self.body.wake();
+        } else {
+            self.room.wake();
+        }
+    }
+
+    /// The client's socket has left hyper.
+    pub(crate) fn upgraded(&self, socket: Socket, read_ahead: Bytes) {
+        let taker = self.socket.lock().unwrap_or_else(PoisonError::into_inner).take();
+        if let Some(taker) = taker {
+            let _ = taker.send((socket, read_ahead));
+        }
+    }
+
+    /// It was lost before.
+    pub(crate) fn upgrade_lost(&self) {
+        drop(self.socket.lock().unwrap_or_else(PoisonError::into_inner).take());
+    }
+}
+
+/// What the routes want of a request's response.
+pub(crate) struct Routing {
+    pub(crate) changes: Vec<HeaderChange>,
+    /// For the table of responses, if there is one.
+    pub(crate) request: Option<Request>,
+}
+
+/// A request has come: the routes see it, then the app or another server.
+pub(crate) fn enter(connection: &Arc<Connection>, mut request: Request, exchange: Arc<Exchange>) {
+    let routes = &connection.settings().routes;
+    if routes.is_empty() {
+        return connection.handoff().request(request, exchange);
+    }
+    let (verdict, effects) = routes.decide(&mut request);
+    for line in &effects.log {
+        connection.log(LogLevel::Info, format_args!("{line}"));
+    }
+    for (name, value) in &effects.log_variables {
+        request.amend(&format!("fairlead.logvar.{name}"), value);
+    }
+    if effects.no_log_line {
+        request.amend("fairlead.donotlog", b"1");
+    }
+    if !effects.headers.is_empty() || routes.sees_responses() {
+        exchange.core().set_routing(Routing {
+            changes: effects.headers,
+            request: routes.sees_responses().then(|| request.clone()),
+        });
+    }
+    match verdict {
+        Verdict::Run => connection.handoff().request(request, exchange),
+        Verdict::Answer(head, body) => {
+            let _ = exchange.respond(head, body);
+        }
+        Verdict::Cut => exchange.abort("a route said break:"),
+        Verdict::Relay(backend) => {
+            let errand = Arc::new(Errand::default());
+            exchange.core().send_to(Arc::clone(&errand));
+            tokio::spawn(carry(Arc::clone(connection), errand, request, exchange, backend));
+        }
+    }
+}
+
+/// Why a relay failed.
+struct Failure {
+    status: u16,
+    why: String,
+}
+
+fn failure(status: u16, why: impl fmt::Display) -> Failure {
+    Failure {
+        status,
+        why: why.to_string(),
+    }
+}
+
+/// One request, to the other server and back.
+async fn carry(
+    connection: Arc<Connection>,
+    errand: Arc<Errand>,
+    request: Request,
+    exchange: Arc<Exchange>,
+    backend: Backend,
+) {
+    let Err(failure) = relay(&connection, &errand, &request, &exchange, &backend).await else {
+        return;
+    };
+    let line = format!("{}: {}", backend.label(), failure.why);
+    connection.log(LogLevel::Error, format_args!("{line}"));
+    let text = format!("{} the server behind this one does not answer\n", failure.status);
+    let kind = vec![("Content-Type".to_owned(), b"text/plain; charset=utf-8".to_vec())];
+    let answered = ResponseHead::new(failure.status, kind)
+        .map(|head| exchange.respond(head, text))
+        .is_ok_and(|done| done.is_ok());
+    if !answered {
+        // The head is out: what follows is missing, and the client must see that.
+        exchange.abort("the server behind this one broke off");
+    }
+}
+
+async fn relay(
+    connection: &Arc<Connection>,
+    errand: &Arc<Errand>,
+    request: &Request,
+    exchange: &Arc<Exchange>,
+    backend: &Backend,
+) -> Result<(), Failure> {
+    let patience = connection.settings().stall_timeout;
+    let is_upgrade = exchange.core().upgrade_requested && Handshake::is_requested(request);
+    // The uwsgi protocol has no chunks: a body whose length nobody told has to be here before the packet can be written.
+    let whole = if backend.needs_length() && request.header("transfer-encoding").is_some() {
+        Some(whole_body(exchange, errand, connection.settings().body_high_water).await?)
+    } else {
+        None
+    };
+    let (packet, head) = backend.head(request, is_upgrade, whole.as_ref().map(Vec::len))?;
+    let link = match timeout(connection.settings().connect_timeout, backend.connect()).await {
+        Ok(Ok(stream)) => Link::new(stream, packet),
+        Ok(Err(error)) => return Err(failure(502, format_args!("cannot be reached: {error}"))),
+        Err(_) => return Err(failure(504, "does not accept the connection in time")),
+    };
+    let body = Outward {
+        exchange: Arc::clone(exchange),
+        errand: Arc::clone(errand),
+        whole: whole.map(Bytes::from),
+        has_body: request.has_body(),
+        moved: Arc::new(Mutex::new(Instant::now())),
+    };
+    let moved = Arc::clone(&body.moved);
+    let (mut sender, talk) = http1::handshake(link)
+        .await
+        .map_err(|error| failure(502, format_args!("cannot be spoken to: {error}")))?;
+    let talk = tokio::spawn(talk.without_shutdown());
+    let cut_off = talk.abort_handle();
+    let answer = while_it_moves(patience, &moved, sender.send_request(head.map(|()| body))).await;
+    let result = match answer {
+        Some(Ok(response)) if response.status().as_u16() == 101 => {
+            if !is_upgrade {
+                cut_off.abort();
+                return Err(failure(502, "answers with 101 where no upgrade was asked for"));
+            }
+            let (taker, given) = oneshot::channel();
+            *errand.socket.lock().unwrap_or_else(PoisonError::into_inner) = Some(taker);
+            let head = backend::response_head(response.status().as_u16(), response.headers(), true)?;
+            let Ok(Ok(parts)) = talk.await else {
+                return Err(failure(502, "broke off behind its 101"));
+            };
+            if exchange.accept_upgrade(head).is_err() {
+                return Ok(()); // the client has left
+            }
+            let Ok((client, read_ahead)) = given.await else {
+                return Ok(());
+            };
+            let _counted = connection.house().tunnels.one_more();
+            tunnel::join(client, read_ahead, parts.io.into_stream(), parts.read_buf).await;
+            return Ok(());
+        }
+        Some(Ok(response)) => forward(exchange, errand, response, patience, &moved).await,
+        Some(Err(error)) => Err(failure(502, format_args!("gave no valid response: {error}"))),
+        None => Err(failure(
+            504,
+            format_args!("said nothing for {} s", patience.as_secs_f32()),
+        )),
+    };
+    cut_off.abort();
+    result
+}
+
+/// The response, piece by piece, as fast as the client takes it.
+async fn forward(
+    exchange: &Exchange,
+    errand: &Errand,
+    response: hyper::Response<Incoming>,
+    patience: Duration,
+    moved: &Mutex<Instant>,
+) -> Result<(), Failure> {
+    let (head, mut body) = response.into_parts();
+    let mut to_client = backend::response_head(head.status.as_u16(), &head.headers, false)?;
+    to_client.reason = head
+        .extensions
+        .get::<hyper::ext::ReasonPhrase>()
+        .map(|reason| String::from_utf8_lossy(reason.as_bytes()).into_owned());
+    if exchange.start_response(to_client).is_err() {
+        return Ok(()); // the client has left
+    }
+    loop {
+        poll_fn(|context| {
+            errand.room.set(context);
+            if exchange.wait_writable(ROOM) {
+                Poll::Ready(())
+            } else {
+                Poll::Pending
+            }
+        })
+        .await;
+        let next = poll_fn(|context| Pin::new(&mut body).poll_frame(context));
+        match while_it_moves(patience, moved, next).await {
+            Some(None) => {
+                exchange.finish();
+                return Ok(());
+            }
+            Some(Some(Ok(frame))) => {
+                let Ok(data) = frame.into_data() else { continue };
+                if exchange.write(data).is_err() {
+                    return Ok(());
+                }
+            }
+            Some(Some(Err(error))) => {
+                return Err(failure(
+                    502,
+                    format_args!("broke off in the middle of its response: {error}"),
+                ))
+            }
+            None => return Err(failure(504, "stopped in the middle of its response")),
+        }
+    }
+}
+
+/// `None` if nothing moved for `patience`, in either direction.
+async fn while_it_moves<T>(
+    patience: Duration,
+    moved: &Mutex<Instant>,
+    future: impl std::future::Future<Output = T>,
+) -> Option<T> {
+    let mut future = std::pin::pin!(future);
+    let began = Instant::now();
+    loop {
+        let last = (*moved.lock().unwrap_or_else(PoisonError::into_inner)).max(began);
+        let left = (last + patience).saturating_duration_since(Instant::now());
+        if left.is_zero() {
+            return None;
+        }
+        if let Ok(done) = timeout(left, future.as_mut()).await {
+            return Some(done);
+        }
+    }
+}
+
+/// A body of which nobody told the length.
+async fn whole_body(exchange: &Exchange, errand: &Errand, limit: usize) -> Result<Vec<u8>, Failure> {
+    let mut whole = Vec::new();
+    loop {
+        match next_piece(exchange, errand).await {
+            Ok(Some(piece)) if whole.len() + piece.len() > limit => {
+                let size = format!("a request body without Content-Length has more than {limit} bytes");
+                return Err(failure(413, size));
+            }
+            Ok(Some(piece)) => whole.extend_from_slice(&piece),
+            Ok(None) => return Ok(whole),
+            Err(why) => return Err(failure(400, why)),
+        }
+    }
+}
+
+async fn next_piece(exchange: &Exchange, errand: &Errand) -> Result<Option<Bytes>, String> {
+    poll_fn(|context| poll_piece(exchange, errand, context)).await
+}
+
+fn poll_piece(
+    exchange: &Exchange,
+    errand: &Errand,
+    context: &Context<'_>,
+) -> Poll<Result<Option<Bytes>, String>> {
+    errand.body.set(context);
+    loop {
+        return Poll::Ready(match exchange.read_body(PIECE) {
+            BodyRead::Data(piece) => Ok(Some(piece)),
+            BodyRead::End => Ok(None),
+            BodyRead::Failed(why) => Err(why.to_string()),
+            BodyRead::Pending if exchange.wait_body(BODY) => continue,
+            BodyRead::Pending => return Poll::Pending,
+        });
+    }
+}
+
+/// The request's body on its way out.
+struct Outward {
+    exchange: Arc<Exchange>,
+    errand: Arc<Errand>,
+    whole: Option<Bytes>,
+    has_body: bool,
+    moved: Arc<Mutex<Instant>>,
+}
+
+impl Body for Outward {
+    type Data = Bytes;
+    type Error = std::io::Error;
+
+    fn poll_frame(
+        self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, std::io::Error>>> {
+        let body = self.get_mut();
+        if let Some(whole) = body.whole.take() {
+            body.has_body = false;
+            return Poll::Ready(Some(Ok(Frame::data(whole))));
+        }
+        if !body.has_body {
+            return Poll::Ready(None);
+        }
+        let piece = std::task::ready!(poll_piece(&body.exchange, &body.errand, context));
+        *body.moved.lock().unwrap_or_else(PoisonError::into_inner) = Instant::now();
+        Poll::Ready(match piece {
+            Ok(Some(piece)) => Some(Ok(Frame::data(piece))),
+            Ok(None) => None,
+            Err(why) => Some(Err(std::io::Error::other(why))),
+        })
+    }
+
+    fn is_end_stream(&self) -> bool {
+        !self.has_body
+    }
+}

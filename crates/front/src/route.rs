@@ -1,0 +1,263 @@
+//! Internal routes (spec §5): rules that look at a request before the app does, and at its response.
+//!
+//! Two tables keep the order in which the rules were given: `route…` for requests, `response-route…` for responses. A rule is a
+//! test and an action; actions change what the app sees, answer the request here, or send it to another server
+//! ([`crate::relay`]). Everything is compiled when the rules are read, so a mistake is found before the server serves, and the
+//! regular expressions are of the kind that takes linear time, whatever a client sends. Pure: no IO but conditions on files.
+
+mod action;
+mod case;
+mod condition;
+mod template;
+
+use fairlead_protocol::{Request, ResponseHead};
+use regex::bytes::Regex;
+
+use crate::relay::Backend;
+use action::{Action, Next};
+use case::Case;
+use condition::Condition;
+
+pub(crate) use action::Effects;
+
+/// The compiled rules of one server.
+#[derive(Debug, Default)]
+pub struct Routes {
+    request: Table,
+    response: Table,
+}
+
+#[derive(Debug, Default)]
+struct Table(Vec<Rule>);
+
+#[derive(Debug)]
+enum Rule {
+    Label(String),
+    Act(Test, Action),
+}
+
+#[derive(Debug)]
+enum Test {
+    Always,
+    Matches(Subject, Regex),
+    If { condition: Condition, expected: bool },
+}
+
+#[derive(Clone, Copy, Debug)]
+enum Subject {
+    Variable(&'static str),
+    Status,
+}
+
+/// A change of the response's headers.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct HeaderChange {
+    pub(crate) name: String,
+    /// All headers of the name go first.
+    pub(crate) removes: bool,
+    /// Then this one comes.
+    pub(crate) value: Option<Vec<u8>>,
+}
+
+/// What becomes of a request.
+#[derive(Debug)]
+pub(crate) enum Verdict {
+    /// The app gets it.
+    Run,
+    /// It is answered here.
+    Answer(ResponseHead, Vec<u8>),
+    /// The connection closes without an answer.
+    Cut,
+    /// Another server gets it.
+    Relay(Backend),
+}
+
+impl Routes {
+    /// Compiles rules: the option that each comes from (`route`, `route-if`, `response-route-run`, …) and its value.
+    ///
+    /// # Errors
+    /// One sentence with the option and its value.
+    pub fn compile(rules: &[(String, String)]) -> Result<Routes, String> {
+        let mut routes = Routes::default();
+        for (option, value) in rules {
+            let (table, kind) = match option.strip_prefix("response-") {
+                Some(kind) => (&mut routes.response, kind),
+                None => (&mut routes.request, option.as_str()),
+            };
+            let is_response = kind.len() != option.len();
+            let rule =
+                rule(kind, value, is_response).map_err(|why| format!("--{option} {value:?}: {why}."))?;
+            table.0.push(rule);
+        }
+        routes.request.check("route")?;
+        routes.response.check("response-route")?;
+        Ok(routes)
+    }
+
+    /// No rule at all.
+    pub fn is_empty(&self) -> bool {
+        self.request.0.is_empty() && self.response.0.is_empty()
+    }
+
+    /// Whether any rule may send a request to another server.
+    pub(crate) fn relays(&self) -> bool {
+        self.request
+            .0
+            .iter()
+            .any(|rule| matches!(rule, Rule::Act(_, Action::Relay(to)) if to.address.is_some()))
+    }
+
+    /// Takes a request through its table. What the rules set is set in the request.
+    pub(crate) fn decide(&self, request: &mut Request) -> (Verdict, Effects) {
+        let mut effects = Effects::default();
+        if self.request.0.is_empty() {
+            return (Verdict::Run, effects);
+        }
+        let mut case = Case::new(request, None);
+        let verdict = match self.request.walk(&mut case, &mut effects) {
+            Next::Answer(head, body) => Verdict::Answer(head, body),
+            Next::Cut => Verdict::Cut,
+            Next::Relay(backend) => Verdict::Relay(backend),
+            Next::Rule | Next::Run | Next::Label(_) => Verdict::Run,
+        };
+        for (name, value) in case.into_changes() {
+            request.amend(&name, &value);
+        }
+        (verdict, effects)
+    }
+
+    /// Whether responses have to be shown to [`Routes::respond`].
+    pub(crate) fn sees_responses(&self) -> bool {
+        !self.response.0.is_empty()
+    }
+
+    /// Takes a response through its table.
+    pub(crate) fn respond(&self, request: &Request, status: u16, effects: &mut Effects) {
+        let mut case = Case::new(request, Some(status));
+        let _ = self.response.walk(&mut case, effects);
+    }
+}
+
+impl Table {
+    fn walk(&self, case: &mut Case<'_>, effects: &mut Effects) -> Next {
+        let mut rules = self.0.iter();
+        while let Some(rule) = rules.next() {
+            let Rule::Act(test, action) = rule else { continue };
+            if !test.holds(case) {
+                continue;
+            }
+            match action.run(case, effects) {
+                Next::Rule => {}
+                // Forward only (spec §5.1), so a table always ends.
+                Next::Label(label) => {
+                    let _ = rules.find(|rule| matches!(rule, Rule::Label(other) if *other == label));
+                }
+                end => return end,
+            }
+        }
+        Next::Run
+    }
+
+    /// Every `goto` has its label behind it.
+    fn check(&self, option: &str) -> Result<(), String> {
+        for (index, rule) in self.0.iter().enumerate() {
+            let Rule::Act(_, Action::Goto(label)) = rule else {
+                continue;
+            };
+            let is_behind = self.0[index..]
+                .iter()
+                .any(|rule| matches!(rule, Rule::Label(other) if other == label));
+            if !is_behind {
+                return Err(format!(
+                    "--{option}: goto:{label} has no --{option}-label {label} behind it."
+                ));
+            }
+        }
+        Ok(())
+    }
+}
+
+impl Test {
+    fn holds(&self, case: &mut Case<'_>) -> bool {
+        match self {
+            Test::Always => true,
+            Test::If { condition, expected } => condition.holds(case) == *expected,
+            Test::Matches(subject, regex) => {
+                let status;
+                let subject = match subject {
+                    Subject::Variable(name) => case.variable(name),
+                    Subject::Status => {
+                        status = case.status().unwrap_or_default().to_string();
+                        status.as_bytes()
+                    }
+                };
+                let Some(found) = regex.captures(subject) else {
+                    return false;
+                };
+                let groups = found
+                    .iter()
+                    .map(|group| group.map_or(Vec::new(), |group| group.as_bytes().to_vec()))
+                    .collect();
+                case.set_groups(groups);
+                true
+            }
+        }
+    }
+}
+
+fn rule(kind: &str, value: &str, is_response: bool) -> Result<Rule, String> {
+    let subject = match kind {
+        "route-label" => return Ok(Rule::Label(value.to_owned())),
+        "route" => Some(Subject::Variable("PATH_INFO")),
+        "route-host" => Some(Subject::Variable("HTTP_HOST")),
+        "route-uri" => Some(Subject::Variable("REQUEST_URI")),
+        "route-qs" => Some(Subject::Variable("QUERY_STRING")),
+        "route-remote-addr" => Some(Subject::Variable("REMOTE_ADDR")),
+        "route-user-agent" => Some(Subject::Variable("HTTP_USER_AGENT")),
+        "route-remote-user" => Some(Subject::Variable("REMOTE_USER")),
+        "route-referer" => Some(Subject::Variable("HTTP_REFERER")),
+        "route-status" if is_response => Some(Subject::Status),
+        "route-if" | "route-if-not" | "route-run" => None,
+        _ => return Err("there is no such table of routes".into()),
+    };
+    let (test, action) = match (kind, subject) {
+        ("route-run", _) => (Test::Always, value),
+        (_, Some(subject)) => {
+            let (pattern, action) = parted(value, "REGEX ACTION:ARGUMENT")?;
+            (Test::Matches(subject, regex(pattern)?), action)
+        }
+        (_, None) => {
+            let (condition, action) = parted(value, "CONDITION:OPERANDS ACTION:ARGUMENT")?;
+            let condition = Condition::compile(condition)?;
+            let expected = kind == "route-if";
+            (Test::If { condition, expected }, action)
+        }
+    };
+    let action = Action::compile(action)?;
+    if is_response && !action.fits_a_response() {
+        return Err("this action has no meaning once there is a response".into());
+    }
+    Ok(Rule::Act(test, action))
+}
+
+fn parted<'a>(value: &'a str, form: &str) -> Result<(&'a str, &'a str), String> {
+    match value.split_once(' ') {
+        Some((test, action)) if !test.is_empty() => Ok((test, action.trim_start())),
+        _ => Err(format!("write {form}, with a blank between them")),
+    }
+}
+
+fn regex(pattern: &str) -> Result<Regex, String> {
+    Regex::new(pattern).map_err(|error| {
+        let text = error.to_string();
+        let why = text
+            .lines()
+            .last()
+            .unwrap_or_default()
+            .trim_start_matches("error: ");
+        format!("the regular expression {pattern:?} cannot be used: {why}")
+    })
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,361 @@
+//! What a rule does: the actions of spec §5.2 and §5.4 that a WebSocket deployment uses.
+//!
+//! An action is compiled once; [`Action::run`] changes the case or ends the table. Nothing here does IO.
+
+use fairlead_protocol::ResponseHead;
+
+use super::case::Case;
+use super::template::Template;
+use super::HeaderChange;
+use crate::relay::{Backend, Style};
+
+/// A compiled action.
+#[derive(Debug)]
+pub(super) enum Action {
+    /// `last:`, `continue:`
+    Run,
+    /// `break:`, with a status or without an answer.
+    Break(Option<Template>),
+    /// `return:CODE`
+    Return(u16),
+    /// `redirect:URL`
+    Redirect(u16, Template),
+    /// `addheader:`, `delheader:`, `setheader:`
+    Header(HeaderKind, Template),
+    /// `addvar:NAME=VALUE`
+    Variable(String, Template),
+    /// `setscheme:` and others that set one known variable.
+    Set(&'static str, Template),
+    /// `rewrite:PATH[?QUERY]`
+    Rewrite(Template),
+    /// `goto:LABEL`
+    Goto(String),
+    /// `log:TEXT`
+    Log(Template),
+    /// `logvar:NAME=VALUE`
+    LogVariable(String, Template),
+    /// `donotlog:`
+    NoLogLine,
+    /// `donotoffload:`: there is nothing to switch off.
+    Nothing,
+    /// `uwsgi:`, `http:` and their kin.
+    Relay(Box<RelayTo>),
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum HeaderKind {
+    Add,
+    Remove,
+    Set,
+}
+
+/// Where a request goes instead of the app.
+#[derive(Debug)]
+pub(super) struct RelayTo {
+    /// `None`: the request stays here, with another modifier.
+    pub(super) address: Option<Template>,
+    pub(super) style: Style,
+    /// Replaces `Host`.
+    pub(super) host: Option<Template>,
+    /// Replaces the request target.
+    pub(super) target: Option<Template>,
+}
+
+/// What comes after an action.
+#[derive(Debug)]
+pub(super) enum Next {
+    Rule,
+    Label(String),
+    Run,
+    /// Close without a response.
+    Cut,
+    Answer(ResponseHead, Vec<u8>),
+    Relay(Backend),
+}
+
+/// What an action does besides changing the case.
+#[derive(Default, Debug)]
+pub(crate) struct Effects {
+    pub(crate) headers: Vec<HeaderChange>,
+    pub(crate) log: Vec<String>,
+    pub(crate) log_variables: Vec<(String, Vec<u8>)>,
+    pub(crate) no_log_line: bool,
+}
+
+const NAMES: &str = "last, continue, break, return, redirect, redirect-permanent, addheader, delheader, setheader, addvar, \
+                     setscheme, setremoteaddr, setuser, setscriptname, setpathinfo, setmethod, seturi, rewrite, goto, log, \
+                     logvar, donotlog, uwsgi, proxyuwsgi, http, proxyhttp and httpdumb";
+
+impl Action {
+    /// `text`: `NAME:ARGUMENT`. The colon stands even where there is no argument.
+    pub(super) fn compile(text: &str) -> Result<Action, String> {
+        let (name, argument) = text.split_once(':').ok_or_else(|| {
+            format!("the action {text:?} has no colon; write NAME:ARGUMENT, or NAME: without one")
+        })?;
+        let template = || Template::compile(argument);
+        let action = match name {
+            "last" | "continue" => Action::Run,
+            "break" if argument.is_empty() => Action::Break(None),
+            "break" => {
+                status(argument)?;
+                Action::Break(Some(template()?))
+            }
+            "return" | "break-with-status" => Action::Return(status(argument)?),
+            "redirect" | "redirect-302" => Action::Redirect(302, filled(name, template()?)?),
+            "redirect-permanent" | "redirect-301" => Action::Redirect(301, filled(name, template()?)?),
+            "addheader" => Action::Header(HeaderKind::Add, header(argument)?),
+            "setheader" => Action::Header(HeaderKind::Set, header(argument)?),
+            "delheader" | "remheader" => Action::Header(HeaderKind::Remove, filled(name, template()?)?),
+            "addvar" => {
+                let (variable, value) = pair(name, argument)?;
+                Action::Variable(variable, value)
+            }
+            "logvar" => {
+                let (variable, value) = pair(name, argument)?;
+                Action::LogVariable(variable, value)
+            }
+            "setscheme" => Action::Set("REQUEST_SCHEME", template()?),
+            "setremoteaddr" => Action::Set("REMOTE_ADDR", template()?),
+            "setuser" => Action::Set("REMOTE_USER", template()?),
+            "setscriptname" => Action::Set("SCRIPT_NAME", template()?),
+            "setpathinfo" => Action::Set("PATH_INFO", template()?),
+            "setmethod" => Action::Set("REQUEST_METHOD", template()?),
+            "seturi" => Action::Set("REQUEST_URI", template()?),
+            "rewrite" => Action::Rewrite(filled(name, template()?)?),
+            "goto" if !argument.is_empty() => Action::Goto(argument.to_owned()),
+            "log" => Action::Log(template()?),
+            "donotlog" => Action::NoLogLine,
+            "donotoffload" => Action::Nothing,
+            "uwsgi" | "proxyuwsgi" => uwsgi(argument)?,
+            "http" | "proxyhttp" => http(argument, Style::Http)?,
+            "httpdumb" | "proxyhttpdumb" => http(argument, Style::HttpDumb)?,
+            "goto" => return Err("goto needs a label: goto:LABEL".into()),
+            _ => return Err(format!("there is no action {name:?}; there are {NAMES}")),
+        };
+        Ok(action)
+    }
+
+    /// Whether it has a meaning once the response is there.
+    pub(super) fn fits_a_response(&self) -> bool {
+        !matches!(
+            self,
+            Action::Break(_)
+                | Action::Return(_)
+                | Action::Redirect(..)
+                | Action::Set(..)
+                | Action::Rewrite(_)
+                | Action::Relay(_)
+        )
+    }
+
+    pub(super) fn run(&self, case: &mut Case<'_>, effects: &mut Effects) -> Next {
+        match self {
+            Action::Run => return Next::Run,
+            Action::Break(None) => return Next::Cut,
+            Action::Break(Some(text)) => return answer_with(&text.fill(case), Vec::new()),
+            Action::Return(code) => {
+                let reason = reason(*code);
+                return answer(*code, None, Vec::new(), reason.into());
+            }
+            Action::Redirect(code, url) => {
+                let location = vec![("Location".to_owned(), clean(url.fill(case)))];
+                return answer(*code, None, location, Vec::new());
+            }
+            Action::Header(kind, text) => effects.headers.push(header_change(*kind, &text.fill(case))),
+            Action::Variable(name, value) => {
+                let value = value.fill(case);
+                case.set_variable(name, value);
+            }
+            Action::Set(name, value) => {
+                let value = value.fill(case);
+                case.set_variable(name, value);
+            }
+            Action::Rewrite(target) => {
+                let target = target.fill(case);
+                let at = target.iter().position(|byte| *byte == b'?');
+                let path = &target[..at.unwrap_or(target.len())];
+                case.set_variable("PATH_INFO", path.to_vec());
+                if let Some(at) = at {
+                    case.set_variable("QUERY_STRING", target[at + 1..].to_vec());
+                }
+            }
+            Action::Goto(label) => return Next::Label(label.clone()),
+            Action::Log(text) => effects
+                .log
+                .push(String::from_utf8_lossy(&text.fill(case)).into_owned()),
+            Action::LogVariable(name, value) => effects.log_variables.push((name.clone(), value.fill(case))),
+            Action::NoLogLine => effects.no_log_line = true,
+            Action::Nothing => {}
+            Action::Relay(to) => return relay(to, case),
+        }
+        Next::Rule
+    }
+}
+
+fn relay(to: &RelayTo, case: &mut Case<'_>) -> Next {
+    let Some(address) = &to.address else {
+        if let Style::Uwsgi { modifier1: 30, .. } = to.style {
+            strip_script_name(case);
+        }
+        return Next::Run;
+    };
+    Next::Relay(Backend {
+        address: String::from_utf8_lossy(&address.fill(case)).into_owned(),
+        style: to.style,
+        host: to.host.as_ref().map(|host| clean(host.fill(case))),
+        target: to.target.as_ref().map(|target| clean(target.fill(case))),
+    })
+}
+
+/// uWSGI's modifier 30.
+fn strip_script_name(case: &mut Case<'_>) {
+    let script = case.variable("SCRIPT_NAME").to_vec();
+    if script.is_empty() {
+        return;
+    }
+    if let Some(rest) = case.variable("PATH_INFO").strip_prefix(script.as_slice()) {
+        let rest = rest.to_vec();
+        case.set_variable("PATH_INFO", rest);
+    }
+}
+
+fn answer(code: u16, reason: Option<String>, headers: Vec<(String, Vec<u8>)>, body: Vec<u8>) -> Next {
+    let mut headers = headers;
+    headers.push(("Content-Type".to_owned(), b"text/plain".to_vec()));
+    match ResponseHead::new(code, headers) {
+        Ok(mut head) => {
+            head.reason = reason;
+            Next::Answer(head, body)
+        }
+        // A header with a control byte, out of a variable that a client has sent.
+        Err(_) => Next::Cut,
+    }
+}
+
+/// `break:404 Not Found`
+fn answer_with(text: &[u8], body: Vec<u8>) -> Next {
+    let text = String::from_utf8_lossy(text);
+    let (code, reason) = text.trim().split_once(' ').unwrap_or((text.trim(), ""));
+    match code.parse() {
+        Ok(code @ 200..=999) => {
+            let reason = Some(reason.to_owned()).filter(|reason| !reason.is_empty());
+            answer(code, reason, Vec::new(), body)
+        }
+        _ => Next::Cut,
+    }
+}
+
+fn status(text: &str) -> Result<u16, String> {
+    let code = text.split(' ').next().unwrap_or_default();
+    code.parse()
+        .ok()
+        .filter(|code| (200..=999).contains(code))
+        .ok_or_else(|| format!("{text:?} begins with no status from 200 to 999"))
+}
+
+fn reason(code: u16) -> String {
+    hyper::StatusCode::from_u16(code)
+        .ok()
+        .and_then(|status| status.canonical_reason())
+        .unwrap_or_default()
+        .to_owned()
+}
+
+fn filled(name: &str, template: Template) -> Result<Template, String> {
+    if template.is_empty() {
+        return Err(format!("{name} needs an argument"));
+    }
+    Ok(template)
+}
+
+fn header(argument: &str) -> Result<Template, String> {
+    let name = argument.split_once(':').map(|(name, _)| name.trim());
+    match name {
+        // With a hole in it the name is known only later.
+        Some(name) if !name.is_empty() && (name.contains('$') || is_token(name)) => {
+            Template::compile(argument)
+        }
+        _ => Err(format!("{argument:?} is no header; write NAME: VALUE")),
+    }
+}
+
+fn is_token(name: &str) -> bool {
+    ResponseHead::new(200, vec![(name.to_owned(), Vec::new())]).is_ok()
+}
+
+fn header_change(kind: HeaderKind, text: &[u8]) -> HeaderChange {
+    let at = text.iter().position(|byte| *byte == b':');
+    let name = String::from_utf8_lossy(&text[..at.unwrap_or(text.len())])
+        .trim()
+        .to_owned();
+    let value = at.map_or(Vec::new(), |at| clean(text[at + 1..].trim_ascii().to_vec()));
+    HeaderChange {
+        removes: kind != HeaderKind::Add,
+        value: (kind != HeaderKind::Remove && is_token(&name)).then_some(value),
+        name,
+    }
+}
+
+/// What a client has sent cannot end a line.
+fn clean(mut value: Vec<u8>) -> Vec<u8> {
+    value.retain(|byte| *byte >= b' ' && *byte != 0x7f || *byte == b'\t');
+    value
+}
+
+fn pair(action: &str, argument: &str) -> Result<(String, Template), String> {
+    match argument.split_once('=') {
+        Some((name, value)) if !name.is_empty() => Ok((name.to_owned(), Template::compile(value)?)),
+        _ => Err(format!("{action} needs NAME=VALUE, not {argument:?}")),
+    }
+}
+
+/// `addr[,modifier1[,modifier2[,appid]]]`; without modifiers both are 0, where uWSGI would not start.
+fn uwsgi(argument: &str) -> Result<Action, String> {
+    let mut parts = argument.split(',');
+    let address = parts.next().unwrap_or_default();
+    let mut modifier = |name: &str| -> Result<u8, String> {
+        let text = parts.next().unwrap_or_default().trim();
+        if text.is_empty() {
+            return Ok(0);
+        }
+        text.parse()
+            .map_err(|_| format!("{name} of uwsgi:{argument} is {text:?}; it is a number from 0 to 255"))
+    };
+    let (modifier1, modifier2) = (modifier("modifier1")?, modifier("modifier2")?);
+    Ok(Action::Relay(Box::new(RelayTo {
+        address: destination(address)?,
+        style: Style::Uwsgi { modifier1, modifier2 },
+        host: None,
+        target: None,
+    })))
+}
+
+/// `addr[,host[,uri]]`
+fn http(argument: &str, style: Style) -> Result<Action, String> {
+    let mut parts = argument.splitn(3, ',');
+    let address = parts.next().unwrap_or_default();
+    if address.is_empty() {
+        return Err("http needs the address of the other server: http:HOST:PORT or http:/PATH".into());
+    }
+    let mut optional = || match parts.next() {
+        Some(text) if !text.is_empty() => Template::compile(text).map(Some),
+        _ => Ok(None),
+    };
+    Ok(Action::Relay(Box::new(RelayTo {
+        address: destination(address)?,
+        style,
+        host: optional()?,
+        target: optional()?,
+    })))
+}
+
+fn destination(address: &str) -> Result<Option<Template>, String> {
+    if address.is_empty() {
+        return Ok(None);
+    }
+    let template = Template::compile(address)?;
+    if let Some(constant) = template.constant() {
+        Backend::check(&String::from_utf8_lossy(constant))?;
+    }
+    Ok(Some(template))
+}

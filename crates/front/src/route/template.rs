@@ -1,0 +1,202 @@
+//! Arguments of actions and conditions: text with holes for what a rule has matched and what is known of a request.
+//!
+//! Compiled once, when the rules are read; filling one copies bytes and cannot fail. What is not there is empty (spec §5.1).
+//! `$1` … `$9` are groups of the rule's regular expression, `${NAME}` a CGI variable, `${function[argument]}` one of
+//! [`Hole`]'s others.
+
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use base64::engine::general_purpose::STANDARD;
+use base64::Engine as _;
+
+use super::case::Case;
+
+/// A compiled argument.
+#[derive(Debug)]
+pub(super) struct Template(Vec<Part>);
+
+#[derive(Debug)]
+enum Part {
+    Text(Vec<u8>),
+    Hole(Hole),
+}
+
+#[derive(Debug)]
+enum Hole {
+    /// `$n`
+    Group(usize),
+    /// `${NAME}`
+    Variable(String),
+    /// `${cookie[name]}`
+    Cookie(String),
+    /// `${qs[name]}`: as it was sent, not decoded.
+    Query(String),
+    /// `${time[unix]}`: seconds.
+    Time,
+    /// `${base64[NAME]}`: a variable's value, encoded.
+    Base64(String),
+    /// `${uwsgi[pid]}`
+    Pid,
+    /// `${uwsgi[status]}`
+    Status,
+}
+
+impl Template {
+    /// # Errors
+    /// One sentence about a hole that is not closed or not known.
+    pub(super) fn compile(text: &str) -> Result<Template, String> {
+        let mut parts = Vec::new();
+        let mut literal = Vec::new();
+        let mut rest = text;
+        while let Some(at) = rest.find('$') {
+            literal.extend_from_slice(&rest.as_bytes()[..at]);
+            let after = &rest[at + 1..];
+            let (hole, length) = match after.as_bytes() {
+                [digit @ b'0'..=b'9', ..] => (Hole::Group(usize::from(digit - b'0')), 1),
+                [b'{', ..] => {
+                    let end = after
+                        .find('}')
+                        .ok_or_else(|| format!("{text:?} has a ${{ without its }}"))?;
+                    (hole(&after[1..end])?, end + 1)
+                }
+                _ => {
+                    literal.push(b'$');
+                    rest = after;
+                    continue;
+                }
+            };
+            if !literal.is_empty() {
+                parts.push(Part::Text(std::mem::take(&mut literal)));
+            }
+            parts.push(Part::Hole(hole));
+            rest = &after[length..];
+        }
+        literal.extend_from_slice(rest.as_bytes());
+        if !literal.is_empty() {
+            parts.push(Part::Text(literal));
+        }
+        Ok(Template(parts))
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// The text, if it has no holes.
+    pub(super) fn constant(&self) -> Option<&[u8]> {
+        match self.0.as_slice() {
+            [] => Some(b""),
+            [Part::Text(text)] => Some(text),
+            _ => None,
+        }
+    }
+
+    pub(super) fn fill(&self, case: &Case<'_>) -> Vec<u8> {
+        let mut filled = Vec::new();
+        for part in &self.0 {
+            match part {
+                Part::Text(text) => filled.extend_from_slice(text),
+                Part::Hole(hole) => fill(hole, case, &mut filled),
+            }
+        }
+        filled
+    }
+}
+
+fn hole(name: &str) -> Result<Hole, String> {
+    let Some((function, argument)) = name.split_once('[') else {
+        return if name.is_empty() {
+            Err("${} names no variable".into())
+        } else {
+            Ok(Hole::Variable(name.to_owned()))
+        };
+    };
+    let argument = argument
+        .strip_suffix(']')
+        .ok_or_else(|| format!("${{{name}}} has a [ without its ]"))?;
+    match (function, argument) {
+        ("cookie", name) => Ok(Hole::Cookie(name.to_owned())),
+        ("qs", name) => Ok(Hole::Query(name.to_owned())),
+        ("base64", name) => Ok(Hole::Base64(name.to_owned())),
+        ("time", "unix") => Ok(Hole::Time),
+        ("uwsgi", "pid") => Ok(Hole::Pid),
+        ("uwsgi", "status") => Ok(Hole::Status),
+        _ => Err(format!(
+            "${{{name}}} is not known; there are a variable's name, cookie[NAME], qs[NAME], base64[VARIABLE], time[unix], \
+             uwsgi[pid] and uwsgi[status]"
+        )),
+    }
+}
+
+fn fill(hole: &Hole, case: &Case<'_>, filled: &mut Vec<u8>) {
+    match hole {
+        Hole::Group(number) => filled.extend_from_slice(case.group(*number)),
+        Hole::Variable(name) => filled.extend_from_slice(case.variable(name)),
+        Hole::Cookie(name) => {
+            let pairs = case.variable("HTTP_COOKIE").split(|byte| *byte == b';');
+            filled.extend_from_slice(named(pairs, name));
+        }
+        Hole::Query(name) => {
+            let pairs = case.variable("QUERY_STRING").split(|byte| *byte == b'&');
+            filled.extend_from_slice(named(pairs, name));
+        }
+        Hole::Time => {
+            let now = SystemTime::now().duration_since(UNIX_EPOCH);
+            filled.extend_from_slice(now.map_or(0, |since| since.as_secs()).to_string().as_bytes());
+        }
+        Hole::Base64(name) => filled.extend_from_slice(STANDARD.encode(case.variable(name)).as_bytes()),
+        Hole::Pid => filled.extend_from_slice(std::process::id().to_string().as_bytes()),
+        Hole::Status => {
+            if let Some(status) = case.status() {
+                filled.extend_from_slice(status.to_string().as_bytes());
+            }
+        }
+    }
+}
+
+fn named<'a>(pairs: impl Iterator<Item = &'a [u8]>, name: &str) -> &'a [u8] {
+    pairs
+        .filter_map(|pair| {
+            let pair = pair.trim_ascii();
+            let at = pair.iter().position(|byte| *byte == b'=')?;
+            (pair[..at] == *name.as_bytes()).then_some(&pair[at + 1..])
+        })
+        .next()
+        .unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use fairlead_protocol::{Request, Version};
+
+    use super::*;
+
+    fn filled(text: &str) -> String {
+        let request = Request::builder(b"GET", b"/a/b?x=1&y=%20", Version::Http11)
+            .header(b"Host", b"example.org")
+            .header(b"Cookie", b"one=1; two=zwei")
+            .finish();
+        let mut case = Case::new(&request, None);
+        case.set_groups(vec![b"all".to_vec(), b"first".to_vec()]);
+        String::from_utf8(Template::compile(text).expect(text).fill(&case)).expect("text")
+    }
+
+    #[test]
+    fn holes_are_filled_with_what_is_known() {
+        assert_eq!(filled("/x$1/$0$7."), "/xfirst/all.");
+        assert_eq!(filled("${HTTP_HOST}${PATH_INFO}${NOTHING}"), "example.org/a/b");
+        assert_eq!(filled("${cookie[two]}-${cookie[three]}"), "zwei-");
+        assert_eq!(filled("${qs[y]}${qs[x]}"), "%201");
+        assert_eq!(filled("${base64[REQUEST_METHOD]}"), "R0VU");
+        assert_eq!(filled("${uwsgi[pid]}"), std::process::id().to_string());
+        assert!(filled("${time[unix]}").parse::<u64>().expect("seconds") > 1_700_000_000);
+        assert_eq!(filled("a $ sign, $x and $"), "a $ sign, $x and $");
+    }
+
+    #[test]
+    fn holes_that_nobody_knows_are_refused() {
+        for bad in ["${HOST", "${}", "${nosuch[x]}", "${cookie[x}", "${time[moon]}"] {
+            Template::compile(bad).expect_err(bad);
+        }
+    }
+}

@@ -1,0 +1,304 @@
+//! The tables, from the text of a rule to what becomes of a request.
+
+use fairlead_protocol::{Request, Version};
+
+use super::*;
+
+fn request(target: &str) -> Request {
+    Request::builder(b"GET", target.as_bytes(), Version::Http11)
+        .header(b"Host", b"example.org")
+        .header(b"User-Agent", b"Mozilla/5.0")
+        .finish()
+}
+
+fn routes(rules: &[(&str, &str)]) -> Routes {
+    let rules: Vec<_> = rules
+        .iter()
+        .map(|(option, value)| ((*option).to_owned(), (*value).to_owned()))
+        .collect();
+    Routes::compile(&rules).expect("rules")
+}
+
+fn refused(option: &str, value: &str) -> String {
+    Routes::compile(&[(option.to_owned(), value.to_owned())]).expect_err(value)
+}
+
+/// A verdict in short, and the variables that came of it.
+fn decided(rules: &[(&str, &str)], target: &str) -> (String, Request, Effects) {
+    let mut request = request(target);
+    let (verdict, effects) = routes(rules).decide(&mut request);
+    let verdict = match verdict {
+        Verdict::Run => "run".to_owned(),
+        Verdict::Cut => "cut".to_owned(),
+        Verdict::Answer(head, body) => format!(
+            "{}{} {:?} {}",
+            head.status,
+            head.reason.map_or(String::new(), |reason| format!(" {reason}")),
+            head.headers
+                .iter()
+                .find(|(name, _)| name == "Location")
+                .map(|(_, value)| String::from_utf8_lossy(value).into_owned()),
+            String::from_utf8_lossy(&body)
+        ),
+        Verdict::Relay(backend) => format!(
+            "{:?} {} {:?} {:?}",
+            backend.style,
+            backend.address,
+            backend
+                .host
+                .map(|host| String::from_utf8_lossy(&host).into_owned()),
+            backend
+                .target
+                .map(|target| String::from_utf8_lossy(&target).into_owned())
+        ),
+    };
+    (verdict, request, effects)
+}
+
+fn verdict(rules: &[(&str, &str)], target: &str) -> String {
+    decided(rules, target).0
+}
+
+fn variable(request: &Request, wanted: &str) -> Option<String> {
+    let mut found = None;
+    request.for_each_cgi_variable(|name, value| {
+        if name == wanted {
+            found = Some(String::from_utf8_lossy(value).into_owned());
+        }
+    });
+    found
+}
+
+#[test]
+fn the_first_end_counts_and_no_match_runs_the_app() {
+    let rules = [
+        ("route", "^/stop return:403"),
+        ("route", "^/st last:"),
+        ("route-run", "return:404"),
+    ];
+    assert_eq!(verdict(&rules, "/stop"), "403 None Forbidden");
+    assert_eq!(verdict(&rules, "/start"), "run");
+    assert_eq!(verdict(&rules, "/"), "404 None Not Found");
+    assert_eq!(verdict(&[], "/"), "run");
+}
+
+#[test]
+fn a_search_is_not_anchored_and_minds_case() {
+    assert_eq!(
+        verdict(&[("route", "b return:403")], "/abc"),
+        "403 None Forbidden"
+    );
+    assert_eq!(verdict(&[("route", "B return:403")], "/abc"), "run");
+    assert_eq!(verdict(&[("route", "^/a%20b$ return:403")], "/a%20b"), "run");
+    assert_eq!(
+        verdict(&[("route-uri", "^/a%20b\\? return:403")], "/a%20b?"),
+        "403 None Forbidden"
+    );
+}
+
+#[test]
+fn the_seed_s_route_leads_to_the_other_server_with_and_without_modifiers() {
+    for (value, modifiers) in [
+        ("^/websocket uwsgi:127.0.0.1:3032", (0, 0)),
+        ("^/websocket uwsgi:127.0.0.1:3032,0,0", (0, 0)),
+        ("^/websocket proxyuwsgi:127.0.0.1:3032,30,1,app", (30, 1)),
+    ] {
+        let (one, two) = modifiers;
+        assert_eq!(
+            verdict(&[("route", value)], "/websocket/x"),
+            format!("Uwsgi {{ modifier1: {one}, modifier2: {two} }} 127.0.0.1:3032 None None")
+        );
+    }
+    assert_eq!(
+        verdict(&[("route", "^/(.*) http:/run/$1.sock,inner,/x/$1")], "/app"),
+        "Http /run/app.sock Some(\"inner\") Some(\"/x/app\")"
+    );
+    assert_eq!(
+        verdict(&[("route", "^/ httpdumb:@name")], "/"),
+        "HttpDumb @name None None"
+    );
+}
+
+#[test]
+fn an_empty_address_only_changes_the_modifier() {
+    let rules = [
+        ("route-run", "setscriptname:/app"),
+        ("route-run", "uwsgi:,30,0"),
+        ("route-run", "return:404"),
+    ];
+    let (verdict, request, _) = decided(&rules, "/app/page");
+    assert_eq!(verdict, "run");
+    assert_eq!(variable(&request, "PATH_INFO").as_deref(), Some("/page"));
+    assert_eq!(variable(&request, "SCRIPT_NAME").as_deref(), Some("/app"));
+}
+
+#[test]
+fn answers_carry_their_status_reason_and_place() {
+    assert_eq!(verdict(&[("route-run", "break:")], "/"), "cut");
+    assert_eq!(
+        verdict(&[("route-run", "break:418 I am a teapot")], "/"),
+        "418 I am a teapot None "
+    );
+    assert_eq!(
+        verdict(&[("route", "^/(.+) redirect:https://${HTTP_HOST}/new/$1")], "/a"),
+        "302 Some(\"https://example.org/new/a\") "
+    );
+    assert_eq!(
+        verdict(&[("route-run", "redirect-permanent:/")], "/"),
+        "301 Some(\"/\") "
+    );
+}
+
+#[test]
+fn what_a_client_sent_cannot_split_a_header() {
+    let mut request = Request::builder(b"GET", b"/%0d%0aSet-Cookie:x", Version::Http11).finish();
+    let rules = routes(&[
+        ("route", "^(.*)$ redirect:$1"),
+        ("route-run", "redirect:${PATH_INFO}"),
+    ]);
+    let (Verdict::Answer(head, _), _) = rules.decide(&mut request) else {
+        panic!("no answer");
+    };
+    assert_eq!(
+        head.headers[0],
+        ("Location".to_owned(), b"/Set-Cookie:x".to_vec())
+    );
+}
+
+#[test]
+fn actions_change_what_the_app_sees_and_later_rules_see_it() {
+    let rules = [
+        ("route", "^/old/(.*) rewrite:/new/$1?from=old"),
+        ("route", "^/new addvar:SEEN=$0 ${PATH_INFO}"),
+        ("route-run", "setremoteaddr:10.0.0.1"),
+        ("route-run", "setscheme:https"),
+        ("route-run", "setuser:somebody"),
+    ];
+    let (verdict, request, _) = decided(&rules, "/old/page");
+    assert_eq!(verdict, "run");
+    for (name, value) in [
+        ("PATH_INFO", "/new/page"),
+        ("QUERY_STRING", "from=old"),
+        ("SEEN", "/new /new/page"),
+        ("REMOTE_ADDR", "10.0.0.1"),
+        ("REMOTE_USER", "somebody"),
+        ("REQUEST_URI", "/old/page"),
+    ] {
+        assert_eq!(variable(&request, name).as_deref(), Some(value), "{name}");
+    }
+    assert_eq!(request.scheme(), fairlead_protocol::Scheme::Https);
+}
+
+#[test]
+fn subjects_and_conditions_choose() {
+    assert_eq!(
+        verdict(&[("route-host", "^example return:403")], "/"),
+        "403 None Forbidden"
+    );
+    assert_eq!(
+        verdict(&[("route-qs", "x=1 return:403")], "/?x=1"),
+        "403 None Forbidden"
+    );
+    assert_eq!(
+        verdict(&[("route-user-agent", "Mozilla return:403")], "/"),
+        "403 None Forbidden"
+    );
+    assert_eq!(
+        verdict(&[("route-if", "equal:${PATH_INFO};/x return:403")], "/x"),
+        "403 None Forbidden"
+    );
+    assert_eq!(
+        verdict(&[("route-if-not", "equal:${PATH_INFO};/x return:403")], "/x"),
+        "run"
+    );
+}
+
+#[test]
+fn goto_jumps_forward_over_rules() {
+    let rules = [
+        ("route", "^/a goto:end"),
+        ("route-run", "return:403"),
+        ("route-label", "end"),
+        ("route-run", "return:404"),
+    ];
+    assert_eq!(verdict(&rules, "/a"), "404 None Not Found");
+    assert_eq!(verdict(&rules, "/b"), "403 None Forbidden");
+}
+
+#[test]
+fn headers_logs_and_log_variables_are_effects() {
+    let rules = [
+        ("route-run", "addheader:X-Path: ${PATH_INFO}"),
+        ("route-run", "delheader:Server"),
+        ("route-run", "setheader:Vary: *"),
+        ("route-run", "log:came to ${PATH_INFO}"),
+        ("route-run", "logvar:kind=$0page"),
+        ("route-run", "donotlog:"),
+    ];
+    let (_, _, effects) = decided(&rules, "/x");
+    let change = |name: &str, removes, value: Option<&str>| HeaderChange {
+        name: name.into(),
+        removes,
+        value: value.map(Into::into),
+    };
+    assert_eq!(
+        effects.headers,
+        [
+            change("X-Path", false, Some("/x")),
+            change("Server", true, None),
+            change("Vary", true, Some("*"))
+        ]
+    );
+    assert_eq!(effects.log, ["came to /x"]);
+    assert_eq!(effects.log_variables, [("kind".to_owned(), b"page".to_vec())]);
+    assert!(effects.no_log_line);
+}
+
+#[test]
+fn the_table_of_responses_sees_the_status() {
+    let routes = routes(&[
+        ("response-route-status", "^4 addheader:X-Error: ${uwsgi[status]}"),
+        ("response-route", "^/api addheader:X-Api: yes"),
+    ]);
+    assert!(routes.sees_responses() && !routes.relays());
+    let mut effects = Effects::default();
+    routes.respond(&request("/api"), 404, &mut effects);
+    let names: Vec<_> = effects
+        .headers
+        .iter()
+        .map(|change| change.name.as_str())
+        .collect();
+    assert_eq!(names, ["X-Error", "X-Api"]);
+    let mut effects = Effects::default();
+    routes.respond(&request("/"), 200, &mut effects);
+    assert_eq!(effects.headers, []);
+}
+
+#[test]
+fn rules_that_cannot_be_are_refused_with_option_and_value() {
+    for (option, value, why) in [
+        ("route", "^/x", "with a blank between"),
+        ("route", "( last:", "regular expression"),
+        ("route", "(?=x) last:", "regular expression"),
+        ("route", "^/ last", "no colon"),
+        ("route", "^/ nosuch:", "there is no action \"nosuch\""),
+        ("route", "^/ return:99", "no status"),
+        ("route", "^/ uwsgi:127.0.0.1", "is no address of a server"),
+        ("route", "^/ uwsgi:127.0.0.1:80,256", "modifier1"),
+        ("route", "^/ http:", "needs the address"),
+        ("route", "^/ addvar:X", "NAME=VALUE"),
+        ("route", "^/ addheader:X", "is no header"),
+        ("route", "^/ goto:nowhere", "no --route-label nowhere behind it"),
+        ("route-if", "nosuch:x last:", "there is no condition"),
+        ("route-status", "4 last:", "no such table"),
+        (
+            "response-route-run",
+            "redirect:/",
+            "no meaning once there is a response",
+        ),
+    ] {
+        let error = refused(option, value);
+        assert!(error.contains(why), "{error}");
+        assert!(error.starts_with("--"), "{error}");
+    }
+}
