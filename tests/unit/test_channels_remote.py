@@ -98,11 +98,12 @@ def test_a_question_is_repeated_once(play):
     def dies_while_it_is_asked(peer: Peer) -> None:
         assert peer.read()["do"] == "members"
 
-    def answers(peer: Peer) -> None:
+    def answers_and_dies_at_the_next(peer: Peer) -> None:
         assert peer.read()["do"] == "members"
         peer.socket.sendall(line({"ok": True, "members": 3}))
+        assert peer.read()["do"] == "members"
 
-    path = play(dies_while_it_is_asked, answers, dies_while_it_is_asked, dies_while_it_is_asked)
+    path = play(dies_while_it_is_asked, answers_and_dies_at_the_next, dies_while_it_is_asked)
     with channels.connect(path) as remote:
         assert remote.members("a") == 3
         with pytest.raises(ChannelsError, match="ended the connection again"):
