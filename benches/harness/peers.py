@@ -76,11 +76,11 @@ def install() -> None:
         _install_step(sys.executable, "-m", "venv", str(PEERS_VENV))
     _install_step(python, "-m", "pip", "install", "--quiet", *PACKAGES)
     if not (PEERS_VENV / "bin" / "uwsgi").exists():
-        # The wheel that pip builds by default lacks these plugins.
+        # What pip builds by default has the plugin for gevent, and lacks the one for greenlets.
         script = "import greenlet, pathlib; print(pathlib.Path(greenlet.__file__).parents[1])"
         headers = subprocess.run([python, "-c", script], capture_output=True, text=True, check=True, timeout=60)
         include = headers.stdout.strip()
-        build = {"UWSGI_EMBED_PLUGINS": "greenlet,gevent", "CFLAGS": f"-I{include} -I{include}/greenlet"}
+        build = {"UWSGI_EMBED_PLUGINS": "greenlet", "CFLAGS": f"-I{include} -I{include}/greenlet"}
         source = ("--no-binary", "uwsgi", "--no-cache-dir")
         _install_step(python, "-m", "pip", "install", "--quiet", *source, "uwsgi", environment=build)
 
