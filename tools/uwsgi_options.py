@@ -26,7 +26,7 @@ SAME = {
     *("pythonpath", "env", "chdir", "chdir2", "wsgi-strict", "wsgi-disable-file-wrapper", "processes", "threads"),
     *("async", "greenlet", "gevent", "http-headers-timeout", "socket-timeout", "chunked-input-timeout", "add-header"),
     *("mode", "locks", "uid", "gid", "umask", "pidfile", "touch-reload", "py-autoreload", "disable-logging", "set"),
-    *("set-placeholder", "strict", "help", "version"),
+    *("set-placeholder", "strict", "help", "version", "static-index"),
 }
 
 #: What differs: in uWSGI, and here.
@@ -54,6 +54,10 @@ DIFFERENT = {
         "regular expressions of PCRE; a WebSocket needs `--offload-threads`; `uwsgi:` needs both modifiers",
         "no look-around and no back-references; WebSockets pass by themselves; missing modifiers are 0; a server that "
         "is not there is a 502; `setheader` too; `--route-…` and `--response-route-…` as well",
+    ),
+    "static-map": (
+        "looked at before the routes; a link may lead out of the folder with `--static-safe`",
+        "looked at after the routes; nothing leads out of the folder; GET and HEAD, one range",
     ),
     "http-connect-timeout": ("of the router, to the workers", "of routes, to other servers"),
     "http-keepalive": ("off", "on, 60 s; 0 turns it off"),
@@ -128,7 +132,7 @@ INSTEAD = {
     "metrics": "what the application measures itself",
     "TLS": "a proxy in front",
     "the uwsgi protocol": "`--http-socket`, and HTTP in the proxy",
-    "static files": "the proxy in front, or the application",
+    "other ways to serve static files than --static-map": "`--static-map`, the proxy in front, or the application",
     "routes of the tables for errors and for the end of a request": "`--response-route`, or the application",
     "proxying to other servers": "a proxy in front",
     "running in the background (use your service manager)": "the service manager",

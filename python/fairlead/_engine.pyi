@@ -68,6 +68,9 @@ class CurrentSession:
 class Routes:
     def __init__(self, rules: list[tuple[str, str]]) -> None: ...
 
+class StaticFiles:
+    def __init__(self, maps: list[tuple[str, str]], index: list[str], types: dict[str, str]) -> None: ...
+
 class Engine:
     def __init__(
         self,
@@ -93,6 +96,7 @@ class Engine:
         slow_consumer: str = "close",
         routes: Routes | None = None,
         connect_timeout: float = 60.0,
+        static_files: StaticFiles | None = None,
     ) -> None: ...
     def subscribe(self, name: str, since: int | None, limit: int, drops: str) -> Subscription: ...
     def wait_request(self, timeout: float | None = None) -> Request | None: ...

@@ -273,6 +273,14 @@ class Settings:
     route: tuple[tuple[str, str], ...] = settings(
         "route", RouteRule(), "a rule: where the path matches, do something with the request", aliases=ROUTE_TABLES
     )
+    static_map: tuple[tuple[str, str], ...] = settings(
+        "static-map",
+        Mount("FOLDER"),
+        "serve the files of a folder under a path; what is no file goes to the application",
+    )
+    static_index: tuple[str, ...] = settings(
+        "static-index", Text("NAME", "the name of a file"), "the file that stands for a folder, such as index.html"
+    )
     http_connect_timeout_s: float | None = setting(
         "http-connect-timeout",
         Seconds(),

@@ -236,10 +236,10 @@ class Header(Pair):
 
 
 class Mount(Pair):
-    """`/path=app`; the path is kept without its last slash, so that "" is the root (spec §4.2)."""
+    """`/path=what`; the path is kept without its last slash, so that "" is the root (spec §4.2)."""
 
-    def __init__(self) -> None:
-        super().__init__("=", "/PATH=APP")
+    def __init__(self, what: str = "APP") -> None:
+        super().__init__("=", f"/PATH={what}")
 
     def parse(self, text: str) -> tuple[str, str]:
         path, app = super().parse(text)

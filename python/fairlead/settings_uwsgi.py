@@ -103,7 +103,11 @@ LATER: tuple[tuple[str, str], ...] = (
      "socket uwsgi-socket protocol socket-protocol suwsgi-socket fastcgi-socket scgi-socket"),
     ("proxying to other servers", "http-to http-var http-enable-proxy-protocol enable-proxy-protocol"),
     ("routes of the tables for errors and for the end of a request", "error-route final-route"),
-    ("static files", "static check-static"),
+    ("other ways to serve static files than --static-map",
+     "static-map2 static-check check-static check-static-docroot static-skip-ext static-safe static-cache-paths "
+     "static-cache-paths-name static-expires static-expires-mtime static-expires-type static-expires-type-mtime "
+     "static-expires-uri static-expires-uri-mtime static-expires-path-info static-expires-path-info-mtime static-gzip "
+     "static-gzip-all static-gzip-dir static-gzip-ext static-gzip-suffix static-offload-to-thread"),
     ("the statistics server", "stats"),
     ("a choice of what harakiri does and counts", "harakiri no-harakiri"),
     ("a body size limit", "limit-post"),

@@ -9,6 +9,7 @@ when the socket ends the master is gone, and the worker leaves too.
 from __future__ import annotations
 
 import math
+import mimetypes
 import os
 import platform
 import signal
@@ -17,7 +18,7 @@ import time
 from typing import Any
 
 from fairlead import channels, hosts
-from fairlead._native import Channels, Engine, Routes
+from fairlead._native import Channels, Engine, Routes, StaticFiles
 from fairlead.absences import AbsenceLog
 from fairlead.apps.wsgi import FileWrapper, WsgiCaller
 from fairlead.compat import uwsgi as uwsgi_compat
@@ -141,6 +142,9 @@ class Worker:
         connect_s = settings.http_connect_timeout_s
         try:
             routes = Routes(list(settings.route)) if settings.route else None
+            files = None
+            if settings.static_map:
+                files = StaticFiles(list(settings.static_map), list(settings.static_index), _media_types())
         except ValueError as error:
             raise SettingsError(str(error)) from None
         tally = self._start.get("tally")
@@ -165,6 +169,7 @@ class Worker:
             channels_backlog=settings.channels_backlog,
             slow_consumer=settings.channels_slow_consumer,
             routes=routes,
+            static_files=files,
             connect_timeout=settings.http_timeout_s if connect_s is None else connect_s,
         )
 
@@ -347,6 +352,15 @@ def _options(settings: Settings) -> dict[str, Any]:
         else:
             options[given.name] = value
     return options
+
+
+def _media_types() -> dict[str, str]:
+    """By the ending of a file's name: the machine's and Python's own. Text is UTF-8, as almost all of it is."""
+    mimetypes.init()
+    return {
+        ending: f"{kind}; charset=utf-8" if kind.startswith("text/") or kind.endswith(("javascript", "json")) else kind
+        for ending, kind in mimetypes.types_map.items()
+    }
 
 
 def _call_hook(module: Any, name: str, log: Log) -> None:

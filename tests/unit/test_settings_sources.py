@@ -109,7 +109,7 @@ def test_what_is_always_on_is_accepted_in_silence_but_cannot_be_turned_off():
         ("cron", "cron"), ("emperor", "emperor"), ("sharedarea", "shared areas"), ("legion-mcast", "legion"),
         ("tornado", "not in this version yet"), ("https", "TLS"),
         ("socket", "uwsgi protocol"),
-        ("error-route-run", "routes"), ("static-map", "static"), ("pypy-home", "PyPy"), ("stats", "statistics"),
+        ("error-route-run", "routes"), ("static-gzip", "static"), ("pypy-home", "PyPy"), ("stats", "statistics"),
         ("harakiri-no-arh", "harakiri"), ("fiber", "Ruby"), ("daemonize", "background"),
     ],
 )  # fmt: skip

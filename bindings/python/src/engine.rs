@@ -59,6 +59,29 @@ impl Routes {
     }
 }
 
+/// The folders of `--static-map`: `[(prefix, folder), …]`, names of index files, and media types by ending. Raises
+/// ValueError with one sentence.
+#[pyclass(frozen, module = "fairlead._engine")]
+pub(crate) struct StaticFiles {
+    files: Arc<fl::StaticFiles>,
+}
+
+#[pymethods]
+impl StaticFiles {
+    #[new]
+    fn new(
+        maps: Vec<(String, String)>,
+        index: Vec<String>,
+        types: std::collections::HashMap<String, String>,
+    ) -> PyResult<Self> {
+        let files =
+            fl::StaticFiles::new(&maps, index, types).map_err(pyo3::exceptions::PyValueError::new_err)?;
+        Ok(Self {
+            files: Arc::new(files),
+        })
+    }
+}
+
 #[pymethods]
 impl Engine {
     /// Starts the engine on inherited listeners: descriptor, and the option that it comes from. See `fairlead.settings` for what each number means; times are seconds,
@@ -66,7 +89,7 @@ impl Engine {
     #[new]
     #[pyo3(signature = (listeners, *, slots, threads, header_bytes, header_timeout, keep_alive_timeout, stall_timeout,
         max_message, ping_every, pong_tolerance, pong_every, idle_timeout, close_timeout, origins, extra_headers, tally=None,
-        channels=None, channels_backlog=1 << 20, slow_consumer="close", routes=None, connect_timeout=60.0))]
+        channels=None, channels_backlog=1 << 20, slow_consumer="close", routes=None, connect_timeout=60.0, static_files=None))]
     #[allow(clippy::too_many_arguments)] // named on the Python side
     fn new(
         py: Python<'_>,
@@ -91,6 +114,7 @@ impl Engine {
         slow_consumer: &str,
         routes: Option<Bound<'_, Routes>>,
         connect_timeout: f64,
+        static_files: Option<Bound<'_, StaticFiles>>,
     ) -> PyResult<Self> {
         let slow_consumer = crate::channels::slow_consumer(slow_consumer)?;
         let (write, read) = sync_channel(LOG_LINES);
@@ -119,6 +143,9 @@ impl Engine {
                     .map(|routes| Arc::clone(&routes.get().compiled))
                     .unwrap_or_default(),
                 connect_timeout: seconds(connect_timeout)?,
+                static_files: static_files
+                    .map(|files| Arc::clone(&files.get().files))
+                    .unwrap_or_default(),
                 ..FrontSettings::default()
             },
             origin: origin_policy(origins),

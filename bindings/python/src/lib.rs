@@ -31,6 +31,7 @@ fn _engine(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_class::<channels::Subscription>()?;
     module.add_class::<engine::Engine>()?;
     module.add_class::<engine::Routes>()?;
+    module.add_class::<engine::StaticFiles>()?;
     module.add_class::<current::CurrentSession>()?;
     module.add_class::<hub::Hub>()?;
     module.add_class::<request::Request>()?;

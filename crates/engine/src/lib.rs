@@ -22,7 +22,8 @@ pub use fairlead_channel::{
     LONGEST_NAME, USUAL_LONGEST_MESSAGE,
 };
 pub use fairlead_front::{
-    BodyError, BodyRead, Entrance, FrontSettings, Listener, LogLevel, Manner, Protocol, Routes, Tally,
+    BodyError, BodyRead, Entrance, FrontSettings, Listener, LogLevel, Manner, Protocol, Routes, StaticFiles,
+    Tally,
 };
 pub use fairlead_protocol::{
     is_utf8, Address, CloseCode, ClosedBy, Closure, Counters, HandshakeError, Limits, Lost, MessageKind,

@@ -100,7 +100,7 @@ pub(crate) struct Routing {
 pub(crate) fn enter(connection: &Arc<Connection>, mut request: Request, exchange: Arc<Exchange>) {
     let routes = &connection.settings().routes;
     if routes.is_empty() {
-        return connection.handoff().request(request, exchange);
+        return serve(connection, request, exchange);
     }
     let (verdict, effects) = routes.decide(&mut request);
     for line in &effects.log {
@@ -119,7 +119,7 @@ pub(crate) fn enter(connection: &Arc<Connection>, mut request: Request, exchange
         });
     }
     match verdict {
-        Verdict::Run => connection.handoff().request(request, exchange),
+        Verdict::Run => serve(connection, request, exchange),
         Verdict::Answer(head, body) => {
             let _ = exchange.respond(head, body);
         }
@@ -129,6 +129,14 @@ pub(crate) fn enter(connection: &Arc<Connection>, mut request: Request, exchange
             exchange.core().send_to(Arc::clone(&errand));
             tokio::spawn(carry(Arc::clone(connection), errand, request, exchange, backend));
         }
+    }
+}
+
+/// A file answers, or the app.
+fn serve(connection: &Connection, request: Request, exchange: Arc<Exchange>) {
+    let files = &connection.settings().static_files;
+    if files.is_empty() || !files.serve(&request, &exchange) {
+        connection.handoff().request(request, exchange);
     }
 }
 

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::route::Routes;
+use crate::static_files::StaticFiles;
 use crate::tally::Tally;
 
 /// What the front allows a client, and how long.
@@ -48,6 +49,8 @@ pub struct FrontSettings {
     pub tally: Option<Tally>,
     /// Rules that look at each request before the application gets it. Default: none.
     pub routes: Arc<Routes>,
+    /// Folders whose files are served without the application. Default: none.
+    pub static_files: Arc<StaticFiles>,
     /// How long another server, to which a route leads, may take to accept a connection. Default 60 s, as `stall_timeout`.
     pub connect_timeout: Duration,
 }
@@ -67,6 +70,7 @@ impl Default for FrontSettings {
             shutdown_grace: Duration::from_secs(5),
             tally: None,
             routes: Arc::default(),
+            static_files: Arc::default(),
             connect_timeout: Duration::from_secs(60),
         }
     }

@@ -1,0 +1,329 @@
+//! Static files: a path under a mapped prefix that names a file is served from it, before the app is asked.
+//!
+//! As in uWSGI a request that finds no file goes on to the app. A file is served only if its real path lies in the folder's
+//! real path, so neither dots nor symbolic links lead out. GET and HEAD, validators (RFC 9110 §8.8), conditions (§13.1.2, §13.1.3) and
+//! one range (§14.2); several ranges are answered with the whole file, as the RFC allows. The bytes go by sendfile(2).
+
+use std::collections::HashMap;
+use std::fs::{File, Metadata};
+use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+use std::time::SystemTime;
+
+use fairlead_protocol::{Request, ResponseHead};
+
+use crate::exchange::Exchange;
+
+/// Folders that are served, and how.
+#[derive(Clone, Debug, Default)]
+pub struct StaticFiles {
+    maps: Vec<Map>,
+    index: Vec<String>,
+    types: HashMap<String, String>,
+}
+
+#[derive(Clone, Debug)]
+struct Map {
+    /// Without a slash at its end.
+    prefix: Vec<u8>,
+    /// The folder's real path.
+    folder: PathBuf,
+}
+
+impl StaticFiles {
+    /// `maps`: pairs of a path's prefix and a folder; `index`: names of the file that stands for a folder, none by default;
+    /// `types`: media types by the ending of a name, which includes its dot.
+    ///
+    /// # Errors
+    /// One sentence about a folder that is not there.
+    pub fn new(
+        maps: &[(String, String)],
+        index: Vec<String>,
+        types: HashMap<String, String>,
+    ) -> Result<StaticFiles, String> {
+        let maps = maps
+            .iter()
+            .map(|(prefix, folder)| {
+                let real = Path::new(folder).canonicalize();
+                match real {
+                    Ok(real) if real.is_dir() => Ok(Map {
+                        prefix: prefix.trim_end_matches('/').as_bytes().to_vec(),
+                        folder: real,
+                    }),
+                    Ok(_) => Err(format!(
+                        "--static-map {prefix}={folder}: this is no folder; name one."
+                    )),
+                    Err(error) => Err(format!(
+                        "--static-map {prefix}={folder}: the folder cannot be read: {error}."
+                    )),
+                }
+            })
+            .collect::<Result<_, _>>()?;
+        Ok(StaticFiles { maps, index, types })
+    }
+
+    /// Nothing is mapped.
+    pub fn is_empty(&self) -> bool {
+        self.maps.is_empty()
+    }
+
+    /// Answers the request if a file does. False: the app has to.
+    pub(crate) fn serve(&self, request: &Request, exchange: &Exchange) -> bool {
+        let is_head = request.method() == b"HEAD";
+        if !is_head && request.method() != b"GET" {
+            return false;
+        }
+        let mut path = Vec::new();
+        request.for_each_cgi_variable(|name, value| {
+            if name == "PATH_INFO" {
+                path = value.to_vec();
+            }
+        });
+        let Some((file, about, name)) = self.find(&path) else {
+            return false;
+        };
+        answer(request, exchange, file, &about, self.media_type(&name));
+        true
+    }
+
+    fn find(&self, path: &[u8]) -> Option<(File, Metadata, PathBuf)> {
+        if path.contains(&0) {
+            return None;
+        }
+        self.maps.iter().find_map(|map| {
+            let rest = path.strip_prefix(map.prefix.as_slice())?;
+            if !rest.is_empty() && !rest.starts_with(b"/") {
+                return None;
+            }
+            let rest: &Path = Path::new(std::ffi::OsStr::from_bytes(rest));
+            let wanted = map.folder.join(rest.strip_prefix("/").unwrap_or(rest));
+            let named = if wanted.is_dir() {
+                self.index
+                    .iter()
+                    .map(|name| wanted.join(name))
+                    .find(|file| file.is_file())?
+            } else if rest.as_os_str().as_bytes().ends_with(b"/") {
+                return None;
+            } else {
+                wanted
+            };
+            let real = named.canonicalize().ok()?;
+            if !real.starts_with(&map.folder) {
+                return None;
+            }
+            // The real path has no link left; one that is put there now is not followed. A FIFO would hold us up.
+            let file = File::options()
+                .read(true)
+                .custom_flags(libc_flags())
+                .open(&real)
+                .ok()?;
+            let about = file.metadata().ok()?;
+            about.is_file().then_some((file, about, real))
+        })
+    }
+
+    fn media_type(&self, path: &Path) -> &str {
+        let ending = path
+            .extension()
+            .map(|ending| format!(".{}", ending.to_string_lossy().to_lowercase()));
+        ending
+            .and_then(|ending| self.types.get(&ending))
+            .map_or("application/octet-stream", String::as_str)
+    }
+}
+
+fn libc_flags() -> i32 {
+    (rustix::fs::OFlags::NOFOLLOW | rustix::fs::OFlags::NONBLOCK | rustix::fs::OFlags::CLOEXEC).bits() as i32
+}
+
+fn answer(request: &Request, exchange: &Exchange, file: File, about: &Metadata, media_type: &str) {
+    let size = about.len();
+    let modified = about.modified().unwrap_or(SystemTime::UNIX_EPOCH);
+    let last_modified = httpdate::fmt_http_date(modified);
+    let etag = format!(
+        "\"{:x}-{:x}-{:x}\"",
+        about.ino(),
+        size,
+        about.mtime() * 1_000_000_000 + about.mtime_nsec()
+    );
+    let mut headers = vec![
+        ("Last-Modified".to_owned(), last_modified.clone().into_bytes()),
+        ("ETag".to_owned(), etag.clone().into_bytes()),
+        ("Accept-Ranges".to_owned(), b"bytes".to_vec()),
+    ];
+    if is_unchanged(request, &etag, modified) {
+        respond(exchange, 304, headers);
+        return;
+    }
+    let range = wanted_range(request, size, &etag, &last_modified);
+    let (status, first, length) = match range {
+        Range::Whole => (200, 0, size),
+        Range::Part { first, length } => {
+            let text = format!("bytes {first}-{}/{size}", first + length - 1);
+            headers.push(("Content-Range".to_owned(), text.into_bytes()));
+            (206, first, length)
+        }
+        Range::Impossible => {
+            headers.push(("Content-Range".to_owned(), format!("bytes */{size}").into_bytes()));
+            respond(exchange, 416, headers);
+            return;
+        }
+    };
+    headers.push(("Content-Type".to_owned(), media_type.as_bytes().to_vec()));
+    headers.push(("Content-Length".to_owned(), length.to_string().into_bytes()));
+    let Ok(head) = ResponseHead::new(status, headers) else {
+        return; // an abandoned exchange is a 500; our own headers are valid
+    };
+    // Errors mean that the client has left.
+    if exchange.start_response(head).is_ok() {
+        if request.method() != b"HEAD" {
+            let _ = exchange.write_file(file, first, length);
+        }
+        exchange.finish();
+    }
+}
+
+fn respond(exchange: &Exchange, status: u16, headers: Vec<(String, Vec<u8>)>) {
+    if let Ok(head) = ResponseHead::new(status, headers) {
+        let _ = exchange.respond(head, Vec::new());
+    }
+}
+
+/// RFC 9110 §13.2.2: If-None-Match comes first and then If-Modified-Since does not count.
+fn is_unchanged(request: &Request, etag: &str, modified: SystemTime) -> bool {
+    if request.header("if-none-match").is_some() {
+        return request
+            .list("if-none-match")
+            .any(|tag| tag == b"*" || tag.strip_prefix(b"W/").unwrap_or(tag) == etag.as_bytes());
+    }
+    let since = request
+        .header("if-modified-since")
+        .and_then(|value| std::str::from_utf8(value).ok())
+        .and_then(|value| httpdate::parse_http_date(value).ok());
+    // HTTP's dates have whole seconds.
+    since.is_some_and(|since| seconds(modified) <= seconds(since))
+}
+
+fn seconds(time: SystemTime) -> u64 {
+    time.duration_since(SystemTime::UNIX_EPOCH)
+        .map_or(0, |since| since.as_secs())
+}
+
+#[derive(Debug, PartialEq, Eq)]
+enum Range {
+    Whole,
+    Part { first: u64, length: u64 },
+    Impossible,
+}
+
+fn wanted_range(request: &Request, size: u64, etag: &str, last_modified: &str) -> Range {
+    // RFC 9110 §13.1.5: what the client has is of another version.
+    if let Some(version) = request.header("if-range") {
+        if version != etag.as_bytes() && version != last_modified.as_bytes() {
+            return Range::Whole;
+        }
+    }
+    match request.header("range") {
+        Some(range) => parse_range(range, size),
+        None => Range::Whole,
+    }
+}
+
+/// RFC 9110 §14.1.2. What is no range is ignored.
+fn parse_range(text: &[u8], size: u64) -> Range {
+    let parsed = std::str::from_utf8(text)
+        .ok()
+        .and_then(|text| text.strip_prefix("bytes="))
+        .filter(|ranges| !ranges.contains(','))
+        .and_then(|range| range.trim().split_once('-'));
+    let digits = |text: &str| text.bytes().all(|byte| byte.is_ascii_digit());
+    let (first, last) = match parsed {
+        Some((first, last)) if digits(first) && digits(last) => (first.parse::<u64>(), last.parse::<u64>()),
+        _ => return Range::Whole,
+    };
+    match (first, last) {
+        // The last so many bytes.
+        (Err(_), Ok(0)) => Range::Impossible,
+        (Err(_), Ok(_)) if size == 0 => Range::Impossible,
+        (Err(_), Ok(count)) => {
+            let length = count.min(size);
+            Range::Part {
+                first: size - length,
+                length,
+            }
+        }
+        (Ok(first), last) => {
+            let last = last.unwrap_or(u64::MAX).min(size.saturating_sub(1));
+            if first >= size {
+                Range::Impossible
+            } else if last < first {
+                Range::Whole
+            } else {
+                Range::Part {
+                    first,
+                    length: last - first + 1,
+                }
+            }
+        }
+        (Err(_), Err(_)) => Range::Whole,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_range_is_a_part_the_whole_or_impossible() {
+        let part = |first, length| Range::Part { first, length };
+        for (text, size, expected) in [
+            ("bytes=0-0", 10, part(0, 1)),
+            ("bytes=2-5", 10, part(2, 4)),
+            ("bytes=2-", 10, part(2, 8)),
+            ("bytes=2-99", 10, part(2, 8)),
+            ("bytes=-3", 10, part(7, 3)),
+            ("bytes=-30", 10, part(0, 10)),
+            ("bytes=10-", 10, Range::Impossible),
+            ("bytes=-0", 10, Range::Impossible),
+            ("bytes=0-", 0, Range::Impossible),
+            ("bytes=-1", 0, Range::Impossible),
+            ("bytes=5-2", 10, Range::Whole),
+            ("bytes=0-1,3-4", 10, Range::Whole),
+            ("bytes=a-b", 10, Range::Whole),
+            ("bytes=-", 10, Range::Whole),
+            ("bytes=+1-2", 10, Range::Whole),
+            ("lines=1-2", 10, Range::Whole),
+        ] {
+            assert_eq!(parse_range(text.as_bytes(), size), expected, "{text} of {size}");
+        }
+    }
+
+    fn request(headers: &[(&str, &str)]) -> Request {
+        let mut request = Request::builder(b"GET", b"/", fairlead_protocol::Version::Http11);
+        for (name, value) in headers {
+            request = request.header(name.as_bytes(), value.as_bytes());
+        }
+        request.finish()
+    }
+
+    #[test]
+    fn conditions_compare_tags_first_and_whole_seconds() {
+        let modified = SystemTime::UNIX_EPOCH + std::time::Duration::from_millis(1_000_000_500);
+        let date = httpdate::fmt_http_date(modified);
+        let unchanged = |headers: &[(&str, &str)]| is_unchanged(&request(headers), "\"a\"", modified);
+        assert!(!unchanged(&[]));
+        assert!(unchanged(&[("If-None-Match", "\"b\", W/\"a\"")]));
+        assert!(unchanged(&[("If-None-Match", "*")]));
+        assert!(unchanged(&[("If-Modified-Since", &date)]));
+        assert!(!unchanged(&[(
+            "If-Modified-Since",
+            "Thu, 01 Jan 1970 00:00:00 GMT"
+        )]));
+        assert!(!unchanged(&[("If-Modified-Since", "yesterday")]));
+        assert!(!unchanged(&[
+            ("If-None-Match", "\"b\""),
+            ("If-Modified-Since", &date)
+        ]));
+    }
+}
