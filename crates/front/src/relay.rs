@@ -231,7 +231,13 @@ async fn relay(
                 return Ok(());
             };
             let _counted = connection.house().tunnels.one_more();
-            tunnel::join(client, read_ahead, parts.io.into_stream(), parts.read_buf).await;
+            tunnel::join(
+                client.into_stream(),
+                read_ahead,
+                parts.io.into_stream(),
+                parts.read_buf,
+            )
+            .await;
             return Ok(());
         }
         Some(Ok(response)) => forward(exchange, errand, response, patience, &moved).await,
