@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Checks that this machine has what comes before the environment: Python, Rust, a linker, and for the tests a browser
-# and a Redis.
+# a Redis, and two proxies.
 #
 #     tools/machine.sh build      what `make run` needs
 #     tools/machine.sh test       and what `make test` needs
@@ -37,6 +37,9 @@ look() {
     if [ "$what" = test ]; then
         command -v valgrind >/dev/null || missing+=(valgrind)
         command -v redis-server >/dev/null || missing+=(redis-server)
+        # Debian puts both where only root's PATH looks.
+        PATH=$PATH:/usr/sbin command -v nginx >/dev/null || missing+=(nginx)
+        PATH=$PATH:/usr/sbin command -v haproxy >/dev/null || missing+=(haproxy)
     fi
     if [ "$what" = test ] && [ "${BROWSER:-yes}" != no ]; then
         command -v chromium >/dev/null || missing+=(chromium)
@@ -68,9 +71,12 @@ install() {
     apt-get install --yes --no-install-recommends "${missing[@]}" ||
         { apt-get update && apt-get install --yes --no-install-recommends "${missing[@]}"; }
     # Debian starts the servers that it installs; the tests start their own.
-    case " ${missing[*]} " in *" redis-server "*)
-        [ ! -d /run/systemd/system ] || systemctl disable --quiet --now redis-server ;;
-    esac
+    local server
+    for server in redis-server nginx haproxy; do
+        case " ${missing[*]} " in *" $server "*)
+            [ ! -d /run/systemd/system ] || systemctl disable --quiet --now "$server" ;;
+        esac
+    done
 }
 
 look

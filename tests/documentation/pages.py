@@ -3,7 +3,8 @@
 A `python` or `ini` block whose first line is a comment with a file's name is that file. A line of a `sh` block that
 begins with `fairlead` is a command; the block `text` right behind it shows lines that the command logs, `…` standing
 for anything. The pages need no marks that their readers would see. In a table, a row whose first two cells are nothing
-but code, options and an answer, is a start that is refused.
+but code, options and an answer, is a start that is refused. A block whose first line is a comment with a path is a file
+of another program.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ ROOT = Path(__file__).resolve().parents[2]
 
 _BLOCK = re.compile(r"^```(\w+)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 _FILE = re.compile(r"[#;] ([\w.-]+\.\w+)\n")
+_CONFIGURATION = re.compile(r"# (/[\w./-]+)\n")
 _REFUSED = re.compile(r"^\| `(--[^`]*)` \| `([^`]*)` \|", re.MULTILINE)
 
 
@@ -68,6 +70,13 @@ def refusals(page: str) -> list[Refusal]:
         Refusal(f"{page}:{text.count(chr(10), 0, row.start()) + 1}", tuple(shlex.split(row[1])), row[2])
         for row in _REFUSED.finditer(text)
     ]
+
+
+def configurations(page: str) -> dict[str, str]:
+    """The files of other programs that a page of `docs/` shows, by their paths."""
+    text = (ROOT / "docs" / page).read_text(encoding="utf-8")
+    bodies = (block[2] for block in _BLOCK.finditer(text))
+    return {named[1]: body for body in bodies if (named := _CONFIGURATION.match(body))}
 
 
 def pattern(line: str) -> str:
