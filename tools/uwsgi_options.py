@@ -100,6 +100,7 @@ DIFFERENT = {
 #: Options that only Fairlead has.
 NEW = [
     "asyncio-loop",
+    "trusted-proxy",
     "websockets-origin",
     "websockets-idle-timeout",
     "websockets-close-timeout",

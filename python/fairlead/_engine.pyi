@@ -91,6 +91,7 @@ class Engine:
         origins: list[str],
         extra_headers: list[tuple[str, str]],
         tally: tuple[int, int] | None = None,
+        trusted_proxies: list[str] = ...,
         channels: Channels | None = None,
         channels_backlog: int = ...,
         slow_consumer: str = "close",

@@ -38,6 +38,7 @@ from fairlead.settings_kinds import (
     Seconds,
     SocketPath,
     Text,
+    TrustedPeer,
     Whole,
 )
 
@@ -268,6 +269,11 @@ class Settings:
         "bytes that `uwsgi.chunked_read` returns at most; a larger chunk comes in pieces",
     )  # fmt: skip
     add_header: tuple[tuple[str, str], ...] = settings("add-header", Header(), "add a header to each response")
+    trusted_proxy: tuple[str, ...] = settings(
+        "trusted-proxy", TrustedPeer(),
+        "believe Forwarded and X-Forwarded-* of peers with this address, of this network, of UNIX sockets, or of all",
+        default_text="none",
+    )  # fmt: skip
 
     # Routing
     route: tuple[tuple[str, str], ...] = settings(

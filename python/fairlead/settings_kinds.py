@@ -9,6 +9,7 @@ to workers as JSON.
 from __future__ import annotations
 
 import grp
+import ipaddress
 import pwd
 import re
 from collections.abc import Callable
@@ -233,6 +234,26 @@ class Header(Pair):
         if not _HEADER_NAME.fullmatch(name) or re.search(r"[\r\n\0]", value):
             raise ValueError
         return name, value.strip()
+
+
+class TrustedPeer(Kind[str]):
+    """Whose word about a client counts: an address, a network, "unix" or "*"."""
+
+    metavar = "ADDRESS|NETWORK|unix|*"
+    needs = "an IP address, a network such as 10.0.0.0/8, unix, or * for everybody"
+
+    def parse(self, text: str) -> str:
+        if text in ("*", "unix"):
+            return text
+        if not re.fullmatch(r"[0-9A-Fa-f:.]+(/[0-9]{1,3})?", text):
+            raise ValueError
+        try:
+            network = ipaddress.ip_network(text, strict=False)
+        except ValueError:
+            raise ValueError from None
+        if network.network_address != ipaddress.ip_address(text.partition("/")[0]):
+            raise ValueError(f"the network's first address is {network.network_address}: write {network}")
+        return text
 
 
 class Mount(Pair):

@@ -87,7 +87,6 @@ class Worker:
             _finder(loaded.find, mounts),
             self._base_environ(),
             cores=settings.slots,
-            router_ports=self._router_ports(),
             io_timeout_s=max(settings.http_timeout_s, settings.send_timeout_s),
             move_script_name=settings.manage_script_name,
             item_by_item=settings.wsgi_strict,
@@ -165,6 +164,7 @@ class Worker:
             origins=list(settings.websockets_origin),
             extra_headers=list(settings.add_header),
             tally=(tally["fd"], tally["cell"]) if tally else None,
+            trusted_proxies=list(settings.trusted_proxy),
             channels=native,
             channels_backlog=settings.channels_backlog,
             slow_consumer=settings.channels_slow_consumer,
@@ -190,11 +190,6 @@ class Worker:
         if not settings.wsgi_disable_file_wrapper:
             environ["wsgi.file_wrapper"] = FileWrapper
         return environ
-
-    def _router_ports(self) -> frozenset[str]:
-        """The SERVER_PORT of each --http listener; behind a UNIX socket it is the scheme's own."""
-        addresses = (listener["address"] for listener in self._start["listeners"] if listener["kind"] == "http")
-        return frozenset("80" if address[:1] in "/@" else address.rpartition(":")[2] for address in addresses)
 
     def _process(self) -> uwsgi_compat.Process:
         settings, start = self._settings, self._start

@@ -44,7 +44,8 @@ def socket_folder() -> Iterator[str]:
 def upstream(serve: Callable[..., Server], host: object, socket_folder: str) -> Server:
     """The server behind them all; it listens at TCP first, and at a UNIX socket."""
     path = f"{socket_folder}/{getattr(host, 'name', '')}.sock"
-    return serve("behind_proxies.py", listen=("--http", "127.0.0.1:0", "--http", path))
+    trust = ("--trusted-proxy", "127.0.0.1", "--trusted-proxy", "unix")
+    return serve("behind_proxies.py", *trust, listen=("--http", "127.0.0.1:0", "--http", path))
 
 
 @pytest.fixture(scope="session", params=WAYS, ids=lambda way: way.name)

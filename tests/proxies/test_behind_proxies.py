@@ -13,7 +13,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from proxies.conftest import HAPROXY_HTTP, HAPROXY_TCP, NGINX, Way
+from proxies.conftest import HAPROXY_HTTP, HAPROXY_TCP, NGINX, WAYS, Way
 from support.proxy_servers import CLIENT, HOST, Proxy
 from support.raw_client import BINARY, PING, PONG, TEXT, Frame, RawClient, fragments, frame
 from support.server import Server
@@ -52,8 +52,19 @@ def test_a_page_comes_through_with_its_facts(proxy: Proxy, way: Way) -> None:
     assert seen["body"] == "hello"
     assert (environ["PATH_INFO"], environ["QUERY_STRING"]) == ("/a b", "q=1")
     assert (environ["HTTP_HOST"], environ["SERVER_PROTOCOL"]) == (HOST, "HTTP/1.1")
-    if way.file != HAPROXY_TCP.file:
-        assert (environ["HTTP_X_FORWARDED_FOR"], environ["HTTP_X_FORWARDED_PROTO"]) == (CLIENT, "http")
+    assert environ["REMOTE_ADDR"] == ("127.0.0.1" if way == HAPROXY_TCP else CLIENT)
+    assert environ["wsgi.url_scheme"] == "http"
+
+
+# A proxy in TCP mode adds no header, so whoever trusts it believes its clients: it must not be named.
+@pytest.mark.parametrize("way", [way for way in WAYS if way != HAPROXY_TCP], ids=lambda way: way.name, indirect=True)
+def test_what_a_client_forges_does_not_pass(proxy: Proxy) -> None:
+    forged = "X-Forwarded-For: 6.6.6.6\r\nX-Forwarded-Proto: https\r\nX-Forwarded-Host: evil\r\n"
+    forged += "X-Forwarded-Port: 1\r\nForwarded: for=6.6.6.6;host=evil;proto=https\r\n"
+    head = f"GET / HTTP/1.1\r\nHost: {HOST}\r\nConnection: close\r\n{forged}\r\n"
+    environ = read_page(proxy, head.encode())["environ"]
+    assert (environ["REMOTE_ADDR"], environ["wsgi.url_scheme"]) == (CLIENT, "http")
+    assert (environ["HTTP_HOST"], environ["SERVER_PORT"] == "1") == (HOST, False)
 
 
 @pytest.mark.parametrize("length", [10, 2**20])

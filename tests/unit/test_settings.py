@@ -106,6 +106,26 @@ def test_the_sentence_says_what_is_needed():
     )
 
 
+def test_a_trusted_proxy_is_an_address_a_network_or_a_word():
+    texts = ("192.0.2.1", "10.0.0.0/8", "2001:db8::1", "2001:db8::/32", "0.0.0.0/0", "unix", "*")
+    assert made(*(("trusted-proxy", text) for text in texts)).trusted_proxy == texts
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["proxy", "10.0.0.0/33", "10.0.0.0/", "10.0.0.0/255.0.0.0", "fe80::1%lo", "[::1]", "1.2.3", "010.0.0.1", "::/129"],
+)
+def test_no_other_proxy_can_be_trusted(text):
+    assert refusal(("trusted-proxy", text)) == (
+        f"--trusted-proxy was given {text!r} (command line); it needs an IP address, a network such as 10.0.0.0/8, "
+        "unix, or * for everybody."
+    )
+
+
+def test_a_network_that_may_be_a_mistake_is_answered_with_the_right_one():
+    assert refusal(("trusted-proxy", "10.1.2.3/8")).endswith("first address is 10.0.0.0: write 10.0.0.0/8.")
+
+
 @pytest.mark.parametrize(
     "text, seconds",
     [(None, 60.0), ("", 60.0), ("1", 60.0), ("true", 60.0), ("0", 0.0), ("off", 0.0), ("15", 15.0)],
@@ -173,6 +193,7 @@ def test_ugreen_is_the_greenlet_engine():
 def test_settings_survive_the_way_to_a_worker():
     settings = made(
         ("http-socket", "@x"), ("mount", "/a=b.py"), ("env", "A=1"), ("add-header", "X: 1"),
+        ("trusted-proxy", "::1"), ("trusted-proxy", "unix"),
         ("chown-socket", "0:0"),
         ("chmod-socket", None), ("async", "5"), ("greenlet", None), ("placeholder", "value"),
     )  # fmt: skip

@@ -8,9 +8,9 @@ use std::time::Duration;
 use fairlead_engine as fl;
 use fl::{
     Absence, ChannelSettings, CloseCode, Delivery, Entrance, FrontSettings, Limits, Listener, LogLevel,
-    Manner, OriginPolicy, SessionSettings, Tally, Timing,
+    Manner, OriginPolicy, SessionSettings, Tally, Timing, TrustedProxies,
 };
-use pyo3::exceptions::PyRuntimeError;
+use pyo3::exceptions::{PyRuntimeError, PyValueError};
 use pyo3::prelude::*;
 use pyo3::types::PyDict;
 
@@ -89,7 +89,8 @@ impl Engine {
     #[new]
     #[pyo3(signature = (listeners, *, slots, threads, header_bytes, header_timeout, keep_alive_timeout, stall_timeout,
         max_message, ping_every, pong_tolerance, pong_every, idle_timeout, close_timeout, origins, extra_headers, tally=None,
-        channels=None, channels_backlog=1 << 20, slow_consumer="close", routes=None, connect_timeout=60.0, static_files=None))]
+        trusted_proxies=Vec::new(), channels=None, channels_backlog=1 << 20, slow_consumer="close", routes=None,
+        connect_timeout=60.0, static_files=None))]
     #[allow(clippy::too_many_arguments)] // named on the Python side
     fn new(
         py: Python<'_>,
@@ -109,6 +110,7 @@ impl Engine {
         origins: Vec<String>,
         extra_headers: Vec<(String, String)>,
         tally: Option<(i32, u32)>,
+        trusted_proxies: Vec<String>,
         channels: Option<Bound<'_, Channels>>,
         channels_backlog: usize,
         slow_consumer: &str,
@@ -146,6 +148,7 @@ impl Engine {
                 static_files: static_files
                     .map(|files| Arc::clone(&files.get().files))
                     .unwrap_or_default(),
+                trusted_proxies: trust(&trusted_proxies)?,
                 ..FrontSettings::default()
             },
             origin: origin_policy(origins),
@@ -307,6 +310,16 @@ fn origin_policy(origins: Vec<String>) -> OriginPolicy {
     }
 }
 
+fn trust(entries: &[String]) -> PyResult<TrustedProxies> {
+    let mut trusted = TrustedProxies::default();
+    for entry in entries {
+        trusted
+            .add(entry)
+            .map_err(|why| PyValueError::new_err(format!("{entry:?} is no trusted proxy: {why}")))?;
+    }
+    Ok(trusted)
+}
+
 fn has_gil(py: Python<'_>) -> PyResult<bool> {
     // Asked by name: older interpreters, which have one, do not know the question.
     match py.import("sys")?.getattr_opt("_is_gil_enabled")? {
@@ -327,8 +340,11 @@ fn level_name(level: LogLevel) -> &'static str {
 /// How connections of a listener are treated, by the option that it comes from (`fairlead.listeners.Listener.kind`).
 fn manner(kind: &str) -> PyResult<Manner> {
     match kind {
-        "http" | "http-socket" => Ok(Manner::default()),
-        other => Err(pyo3::exceptions::PyValueError::new_err(format!(
+        "http" | "http-socket" => Ok(Manner {
+            router: kind == "http",
+            ..Manner::default()
+        }),
+        other => Err(PyValueError::new_err(format!(
             "there are no listeners of the kind {other:?}"
         ))),
     }

@@ -3,7 +3,8 @@
 use std::collections::HashMap;
 use std::sync::{Mutex, PoisonError};
 
-use fairlead_engine::Head;
+use fairlead_engine::{Head, Scheme};
+use pyo3::intern;
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyString};
 
@@ -36,7 +37,16 @@ pub(crate) fn fill(environ: &Bound<'_, PyDict>, head: &Head) -> PyResult<()> {
             }
         };
     });
-    outcome
+    outcome?;
+    // Spec §3.1. The base environ says http.
+    if head.scheme() == Scheme::Https {
+        environ.set_item(intern!(py, "wsgi.url_scheme"), intern!(py, "https"))?;
+        environ.set_item(intern!(py, "HTTPS"), intern!(py, "on"))?;
+    }
+    if head.is_routed() {
+        environ.set_item(intern!(py, "UWSGI_ROUTER"), intern!(py, "http"))?;
+    }
+    Ok(())
 }
 
 /// Each byte one character, as PEP 3333 wants it.

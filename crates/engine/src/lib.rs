@@ -27,7 +27,8 @@ pub use fairlead_front::{
 };
 pub use fairlead_protocol::{
     is_utf8, Address, CloseCode, ClosedBy, Closure, Counters, HandshakeError, Limits, Lost, MessageKind,
-    OriginPolicy, Request as Head, ResponseHead, Scheme, SessionSettings, Timing, UsageError, Version,
+    OriginPolicy, Request as Head, ResponseHead, Scheme, SessionSettings, Timing, TrustedProxies, UsageError,
+    Version,
 };
 pub use fairlead_worker::{
     Absence, ChannelSettings, Connection, Drops, Interest, JoinAnswer, JoinError, JoinOptions, Message,

@@ -61,6 +61,8 @@ pub struct Manner {
     pub protocol: Protocol,
     /// With or without TLS, from the clients' point of view.
     pub scheme: Scheme,
+    /// Requests look as behind uWSGI's HTTP router.
+    pub router: bool,
 }
 
 impl Default for Manner {
@@ -68,6 +70,7 @@ impl Default for Manner {
         Manner {
             protocol: Protocol::Http,
             scheme: Scheme::Http,
+            router: false,
         }
     }
 }

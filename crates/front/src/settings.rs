@@ -6,6 +6,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use fairlead_protocol::TrustedProxies;
+
 use crate::route::Routes;
 use crate::static_files::StaticFiles;
 use crate::tally::Tally;
@@ -53,6 +55,9 @@ pub struct FrontSettings {
     pub static_files: Arc<StaticFiles>,
     /// How long another server, to which a route leads, may take to accept a connection. Default 60 s, as `stall_timeout`.
     pub connect_timeout: Duration,
+    /// Whose `Forwarded` and `X-Forwarded-*` headers are believed. Default: nobody's, because whoever connects can write
+    /// them.
+    pub trusted_proxies: TrustedProxies,
 }
 
 impl Default for FrontSettings {
@@ -72,6 +77,7 @@ impl Default for FrontSettings {
             routes: Arc::default(),
             static_files: Arc::default(),
             connect_timeout: Duration::from_secs(60),
+            trusted_proxies: TrustedProxies::default(),
         }
     }
 }

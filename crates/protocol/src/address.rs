@@ -35,7 +35,7 @@ impl Scheme {
 /// One end of a connection.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Address {
-    /// An IP address and a port.
+    /// An IP address and a port; the port is 0 when a proxy told the address alone.
     Inet(SocketAddr),
     /// A UNIX socket; its path is empty when the peer did not bind one.
     Unix(String),
@@ -46,6 +46,7 @@ pub enum Address {
 impl fmt::Display for Address {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
+            Address::Inet(address) if address.port() == 0 => address.ip().to_canonical().fmt(f),
             // An IPv4 client of a dual-stack listener is an IPv4 client.
             Address::Inet(address) => SocketAddr::new(address.ip().to_canonical(), address.port()).fmt(f),
             Address::Unix(path) => write!(f, "unix:{path}"),
@@ -62,6 +63,8 @@ mod tests {
     fn addresses_read_as_people_write_them() {
         let mapped = "[::ffff:192.0.2.1]:80".parse().expect("an address");
         assert_eq!(Address::Inet(mapped).to_string(), "192.0.2.1:80");
+        let alone = "[2001:db8::1]:0".parse().expect("an address");
+        assert_eq!(Address::Inet(alone).to_string(), "2001:db8::1");
         assert_eq!(Address::Unix("/run/x".into()).to_string(), "unix:/run/x");
         assert_eq!(Address::Unknown.to_string(), "unknown");
     }

@@ -57,20 +57,22 @@ impl Request {
         match self.peer() {
             Address::Inet(address) => {
                 f("REMOTE_ADDR", show(scratch, address.ip().to_canonical()));
-                f("REMOTE_PORT", show(scratch, address.port()));
+                // A proxy may tell the address without the port.
+                if address.port() != 0 {
+                    f("REMOTE_PORT", show(scratch, address.port()));
+                }
             }
             // RFC 3875 §4.1.8 wants the variable; a UNIX socket has nothing to put in.
             Address::Unix(_) | Address::Unknown => f("REMOTE_ADDR", b""),
         }
-        let port = match self.local() {
-            Address::Inet(address) => address.port(),
-            Address::Unix(_) | Address::Unknown => self.scheme().default_port(),
-        };
-        f("SERVER_PORT", show(scratch, port));
+        f("SERVER_PORT", show(scratch, self.server_port()));
     }
 
     fn http_variables(&self, scratch: &mut Vec<u8>, f: &mut impl FnMut(&str, &[u8])) {
         let mut variable = String::with_capacity(64);
+        if let (None, Some(authority)) = (self.header("host"), self.overriding_authority()) {
+            f("HTTP_HOST", authority);
+        }
         for (index, (name, value)) in self.headers().enumerate() {
             if matches!(name, b"content-length" | b"content-type" | b"proxy") || name.contains(&b'_') {
                 continue;
@@ -87,8 +89,8 @@ impl Request {
                     char::from(byte.to_ascii_uppercase())
                 });
             }
-            // RFC 9112 §3.2.2: an absolute target overrides the Host header.
-            if let (b"host", Some(authority)) = (name, self.target_authority()) {
+            // RFC 9112 §3.2.2: an absolute target overrides the Host header. So does a trusted proxy.
+            if let (b"host", Some(authority)) = (name, self.overriding_authority()) {
                 f(&variable, authority);
                 continue;
             }

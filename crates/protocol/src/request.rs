@@ -60,6 +60,11 @@ pub struct Request {
     local: Address,
     /// CGI variables that somebody has set on the way, in order.
     amendments: Vec<Field>,
+    /// The host that a trusted proxy says its client named.
+    forwarded_host: Option<Span>,
+    /// The port that a trusted proxy says its client connected to.
+    forwarded_port: Option<u16>,
+    router: bool,
 }
 
 impl Request {
@@ -83,6 +88,9 @@ impl Request {
             peer: Address::Unknown,
             local: Address::Unknown,
             amendments: Vec::new(),
+            forwarded_host: None,
+            forwarded_port: None,
+            router: false,
         })
     }
 
@@ -148,6 +156,20 @@ impl Request {
         &self.local
     }
 
+    /// The port that the client connected to: ours, or that of a trusted proxy.
+    pub fn server_port(&self) -> u16 {
+        match (self.forwarded_port, self.local()) {
+            (Some(port), _) => port,
+            (None, Address::Inet(address)) => address.port(),
+            (None, Address::Unix(_) | Address::Unknown) => self.scheme().default_port(),
+        }
+    }
+
+    /// It shall look as behind uWSGI's HTTP router (`UWSGI_ROUTER`).
+    pub fn is_routed(&self) -> bool {
+        self.router
+    }
+
     /// The first value of a header; the name in any case.
     pub fn header(&self, name: &str) -> Option<&[u8]> {
         self.headers()
@@ -191,15 +213,35 @@ impl Request {
                 .any(|length| length.is_empty() || length.iter().any(|d| *d != b'0'))
     }
 
-    /// The host that the client meant: of an absolute target, else of the Host header.
+    /// The host that the client meant: as a trusted proxy says, of an absolute target, else of the Host header.
     pub fn authority(&self) -> Option<&[u8]> {
-        // RFC 9112 §3.2.2: with an absolute target the Host header is ignored.
-        self.target_authority().or_else(|| self.header("host"))
+        self.overriding_authority().or_else(|| self.header("host"))
     }
 
-    /// The authority of a target in absolute form.
-    pub(crate) fn target_authority(&self) -> Option<&[u8]> {
-        self.authority.map(|span| self.bytes(span))
+    /// What counts instead of the Host header.
+    pub(crate) fn overriding_authority(&self) -> Option<&[u8]> {
+        // RFC 9112 §3.2.2: with an absolute target the Host header is ignored.
+        self.forwarded_host
+            .or(self.authority)
+            .map(|span| self.bytes(span))
+    }
+
+    /// What a trusted proxy says of its client, where it says something.
+    pub(crate) fn take_over(
+        &mut self,
+        client: Option<Address>,
+        scheme: Option<Scheme>,
+        host: Option<&[u8]>,
+        port: Option<u16>,
+    ) {
+        if let Some(client) = client {
+            self.peer = client;
+        }
+        self.scheme = scheme.unwrap_or(self.scheme);
+        if let Some(host) = host {
+            self.forwarded_host = Some(append(&mut self.arena, host));
+        }
+        self.forwarded_port = port;
     }
 
     fn bytes(&self, span: Span) -> &[u8] {
@@ -242,6 +284,13 @@ impl RequestBuilder {
     #[must_use]
     pub fn local(mut self, address: Address) -> RequestBuilder {
         self.0.local = address;
+        self
+    }
+
+    /// It shall look as behind uWSGI's HTTP router; not so, unless told otherwise.
+    #[must_use]
+    pub fn router(mut self, router: bool) -> RequestBuilder {
+        self.0.router = router;
         self
     }
 

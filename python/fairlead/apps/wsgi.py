@@ -110,7 +110,6 @@ class WsgiCaller:
         base_environ: dict[str, Any],
         *,
         cores: int,
-        router_ports: frozenset[str],
         io_timeout_s: float,
         move_script_name: bool,
         item_by_item: bool,
@@ -124,13 +123,11 @@ class WsgiCaller:
         has_routes: bool = False,
     ) -> None:
         """`base_environ` holds the keys that do not change; `cores` is the number of units at a time (the size of
-        `uwsgi.core`); requests on `router_ports` look as behind uWSGI's router, the others as on its workers' own
-        sockets; `io_timeout_s` bounds each wait for the client's body or for room to send; `after_item`, given the
-        environ, is what each `yield` of an application means to its concurrency model, and `before_items` is called
-        before the first."""
+        `uwsgi.core`); `io_timeout_s` bounds each wait for the client's body or for room to send; `after_item`, given
+        the environ, is what each `yield` of an application means to its concurrency model, and `before_items` is
+        called before the first."""
         self._find = find
         self._base = base_environ
-        self._router_ports = router_ports
         self._timeout_s = io_timeout_s
         self._move_script_name = move_script_name
         self._item_by_item = item_by_item
@@ -231,9 +228,7 @@ class WsgiCaller:
         if core is not None:
             environ["uwsgi.core"] = core
         # Spec §3.1: the router names itself and the client's port, a worker's own socket does neither.
-        if environ["SERVER_PORT"] in self._router_ports:
-            environ["UWSGI_ROUTER"] = "http"
-        else:
+        if "UWSGI_ROUTER" not in environ:
             environ.pop("REMOTE_PORT", None)
         if "HTTP_TRANSFER_ENCODING" in environ:
             environ["wsgi.input_terminated"] = True
