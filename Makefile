@@ -121,11 +121,11 @@ conformance: setup build ## RFC 6455: the codec's own tests, and the wire's
 fuzz: ## fuzz each target for FUZZ_SECONDS (nightly Rust), or replay its seeds (stable)
 	@if ! cargo +nightly --version >/dev/null 2>&1; then \
 	    echo "there is no nightly Rust, so the seeds are replayed only (rustup toolchain install nightly)"; \
-	    cargo test --locked -p fairlead-protocol --test session seeds; \
+	    cargo test --locked -p fairlead-protocol --test session --test proxy_header seeds; \
 	    exit; \
 	fi; \
 	host=$$(rustc -vV | sed -n 's/^host: //p'); \
-	for target in session handshake; do \
+	for target in session handshake proxy_header; do \
 	    mkdir -p fuzz/corpus/$$target; \
 	    echo "== fuzzing $$target for $(FUZZ_SECONDS) s"; \
 	    ( cd fuzz && CARGO_TARGET_DIR=$(CURDIR)/.build/fuzz \

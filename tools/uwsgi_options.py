@@ -33,6 +33,11 @@ SAME = {
 DIFFERENT = {
     "http": ("a router process in front of the workers; keep-alive off", "each worker serves HTTP; keep-alive on"),
     "http-socket": ("closes after each response", "keeps HTTP/1.1 connections open"),
+    "http-enable-proxy-protocol": (
+        "version 1; a connection without the header is served",
+        "versions 1 and 2; a connection without the header is closed",
+    ),
+    "enable-proxy-protocol": ("the same", "the same"),
     "virtualenv": ("any Python home", "a virtual environment of the Python that runs Fairlead"),
     "mount": (
         "without `--manage-script-name` only `SCRIPT_NAME` counts",

@@ -2,4 +2,5 @@
 //! protocol crate include the same files to replay the committed seeds and to check random streams.
 
 pub mod handshake;
+pub mod proxy_header;
 pub mod session;

@@ -92,6 +92,7 @@ class Engine:
         extra_headers: list[tuple[str, str]],
         tally: tuple[int, int] | None = None,
         trusted_proxies: list[str] = ...,
+        proxy_protocol: list[str] = ...,
         channels: Channels | None = None,
         channels_backlog: int = ...,
         slow_consumer: str = "close",

@@ -168,6 +168,12 @@ class Settings:
         "chown-socket", Owner(), None, "owner of UNIX sockets; taken before privileges are dropped"
     )
 
+    http_enable_proxy_protocol: bool = setting(
+        "http-enable-proxy-protocol", Flag(), False,
+        "at --http, expect the PROXY protocol's header (version 1 or 2) before anything else",
+    )  # fmt: skip
+    enable_proxy_protocol: bool = setting("enable-proxy-protocol", Flag(), False, "the same at --http-socket")
+
     # Application
     wsgi_file: str = setting("wsgi-file", Text("FILE", "a file"), "", "load this Python file", aliases=("file",))
     module: str = setting(
@@ -495,6 +501,11 @@ class Settings:
         """What the operator calls the application, for log lines."""
         return self.wsgi_file or self.module or ", ".join(app for _, app in self.mount)
 
+    @property
+    def proxy_protocol(self) -> list[str]:
+        """The options of the listeners whose connections begin with a PROXY header."""
+        return ["http"] * self.http_enable_proxy_protocol + ["http-socket"] * self.enable_proxy_protocol
+
     def websocket_limits(self) -> dict[str, Any]:
         """The slice the engine's sessions take. `pong_interval_s` None means midway between two pings, 0 off;
         `allowed_origins` empty means the same origin only."""
@@ -555,6 +566,23 @@ def _check_combination(it: Settings) -> None:
         raise SettingsError("there is no application to serve; add --wsgi-file app.py or --module package.module.")
     if not (it.http or it.http_socket):
         raise SettingsError("there is no address to serve at; add --http :8080.")
+    for option, wanted, listener, is_there, other in (
+        ("http-enable-proxy-protocol", it.http_enable_proxy_protocol, "--http", it.http, "enable-proxy-protocol"),
+        (
+            "enable-proxy-protocol",
+            it.enable_proxy_protocol,
+            "--http-socket",
+            it.http_socket,
+            "http-enable-proxy-protocol",
+        ),
+    ):
+        if wanted and not is_there:
+            raise SettingsError(f"--{option} is for {listener}, and there is none; did you mean --{other}?")
+        if wanted and "*" in it.trusted_proxy:
+            raise SettingsError(
+                f"--trusted-proxy * with --{option} would believe the clients that the proxy announces; name the "
+                "proxies in front of it, or leave it out."
+            )
     if it.channels_http and not it.channels_http_token_file:
         raise SettingsError(
             f"--channels-http {it.channels_http.text} would let everybody publish; add --channels-http-token-file FILE."

@@ -101,7 +101,7 @@ LATER: tuple[tuple[str, str], ...] = (
     ("TLS", "https https2 https-socket http-to-https ssl sni"),
     ("the uwsgi protocol",
      "socket uwsgi-socket protocol socket-protocol suwsgi-socket fastcgi-socket scgi-socket"),
-    ("proxying to other servers", "http-to http-var http-enable-proxy-protocol enable-proxy-protocol"),
+    ("proxying to other servers", "http-to http-var"),
     ("routes of the tables for errors and for the end of a request", "error-route final-route"),
     ("other ways to serve static files than --static-map",
      "static-map2 static-check check-static check-static-docroot static-skip-ext static-safe static-cache-paths "

@@ -165,6 +165,7 @@ class Worker:
             extra_headers=list(settings.add_header),
             tally=(tally["fd"], tally["cell"]) if tally else None,
             trusted_proxies=list(settings.trusted_proxy),
+            proxy_protocol=settings.proxy_protocol,
             channels=native,
             channels_backlog=settings.channels_backlog,
             slow_consumer=settings.channels_slow_consumer,

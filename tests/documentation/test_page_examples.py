@@ -23,7 +23,7 @@ from support.server import READY, Server
 
 PAGES = ("channels.md", "concurrency.md", "coming-from-uwsgi.md")
 COMMANDS = [command for page in PAGES for command in commands(page)]
-REFUSALS = [refusal for page in PAGES for refusal in refusals(page)]
+REFUSALS = [refusal for page in (*PAGES, "howto/behind-a-proxy.md") for refusal in refusals(page)]
 
 
 def test_the_pages_show_examples_at_all() -> None:

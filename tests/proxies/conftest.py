@@ -12,24 +12,39 @@ from support.server import Server
 
 
 class Way(NamedTuple):
-    """One way to stand in front: the proxy, its file on the page, and by what it reaches the server."""
+    """One way to stand in front: the proxy, its file on the page, what differs there, the server's listener that it
+    reaches, and whether the server learns of the client."""
 
     name: str
     proxy: type[Proxy]
     file: str
-    over_unix: bool = False
+    replace: tuple[tuple[str, str], ...] = ()
+    listener: int = 0
+    tells: bool = True
 
+    def before(self, upstream: tuple[str, int] | str, *replace: tuple[str, str]) -> Proxy:
+        """The proxy, running, in front of an address of a server."""
+        return self.proxy(self.file, upstream, dict((*self.replace, *replace)))
+
+
+#: The listeners of the server behind.
+TCP, UNIX, ANNOUNCED = range(3)
 
 NGINX = Way("nginx", Nginx, "/etc/nginx/conf.d/chat.conf")
 HAPROXY_HTTP = Way("haproxy_http", HAProxy, "/etc/haproxy/haproxy.cfg")
-HAPROXY_TCP = Way("haproxy_tcp", HAProxy, "/etc/haproxy/haproxy-tcp.cfg")
+HAPROXY_PROXY_V2 = Way("haproxy_proxy_v2", HAProxy, "/etc/haproxy/haproxy-tcp.cfg", listener=ANNOUNCED)
+HAPROXY_TCP = HAPROXY_PROXY_V2._replace(
+    name="haproxy_tcp", replace=((" send-proxy-v2", ""),), listener=TCP, tells=False
+)
 
 WAYS = (
     NGINX,
-    NGINX._replace(name="nginx_unix", over_unix=True),
+    NGINX._replace(name="nginx_unix", listener=UNIX),
     HAPROXY_HTTP,
-    HAPROXY_HTTP._replace(name="haproxy_http_unix", over_unix=True),
+    HAPROXY_HTTP._replace(name="haproxy_http_unix", listener=UNIX),
     HAPROXY_TCP,
+    HAPROXY_PROXY_V2._replace(name="haproxy_proxy_v1", replace=(("send-proxy-v2", "send-proxy"),)),
+    HAPROXY_PROXY_V2,
 )
 
 
@@ -42,10 +57,11 @@ def socket_folder() -> Iterator[str]:
 
 @pytest.fixture(scope="session")
 def upstream(serve: Callable[..., Server], host: object, socket_folder: str) -> Server:
-    """The server behind them all; it listens at TCP first, and at a UNIX socket."""
+    """The server behind them all, with its three listeners."""
     path = f"{socket_folder}/{getattr(host, 'name', '')}.sock"
     trust = ("--trusted-proxy", "127.0.0.1", "--trusted-proxy", "unix")
-    return serve("behind_proxies.py", *trust, listen=("--http", "127.0.0.1:0", "--http", path))
+    listen = ("--http", "127.0.0.1:0", "--http", path, "--http-socket", "127.0.0.1:0", "--enable-proxy-protocol")
+    return serve("behind_proxies.py", *trust, listen=listen)
 
 
 @pytest.fixture(scope="session", params=WAYS, ids=lambda way: way.name)
@@ -56,5 +72,5 @@ def way(request: pytest.FixtureRequest) -> Way:
 @pytest.fixture(scope="session")
 def proxy(upstream: Server, way: Way) -> Iterator[Proxy]:
     """The proxy of the present way, in front of the server of the present host."""
-    with way.proxy(way.file, upstream.addresses[way.over_unix]) as running:
+    with way.before(upstream.addresses[way.listener]) as running:
         yield running

@@ -126,6 +126,21 @@ def test_a_network_that_may_be_a_mistake_is_answered_with_the_right_one():
     assert refusal(("trusted-proxy", "10.1.2.3/8")).endswith("first address is 10.0.0.0: write 10.0.0.0/8.")
 
 
+def test_the_proxy_protocol_is_for_the_listeners_of_one_option():
+    worker, router = ("enable-proxy-protocol", None), ("http-enable-proxy-protocol", None)
+    assert made(router, ("http-socket", ":81")).proxy_protocol == ["http"]
+    assert made(worker, ("http-socket", ":81")).proxy_protocol == ["http-socket"]
+    assert refusal(worker) == (
+        "--enable-proxy-protocol is for --http-socket, and there is none; did you mean --http-enable-proxy-protocol?"
+    )
+
+
+def test_nobody_believes_the_clients_that_a_proxy_announces():
+    router = ("http-enable-proxy-protocol", None)
+    assert "would believe the clients that the proxy announces" in refusal(router, ("trusted-proxy", "*"))
+    assert made(router, ("trusted-proxy", "10.0.0.1")).trusted_proxy == ("10.0.0.1",)
+
+
 @pytest.mark.parametrize(
     "text, seconds",
     [(None, 60.0), ("", 60.0), ("1", 60.0), ("true", 60.0), ("0", 0.0), ("off", 0.0), ("15", 15.0)],

@@ -85,12 +85,12 @@ impl StaticFiles {
 #[pymethods]
 impl Engine {
     /// Starts the engine on inherited listeners: descriptor, and the option that it comes from. See `fairlead.settings` for what each number means; times are seconds,
-    /// sizes bytes. `tally`: the descriptor and our cell of it, if other processes have the same listeners.
+    /// sizes bytes. `proxy_protocol`: the options whose connections begin with a header of the PROXY protocol. `tally`: the descriptor and our cell of it, if other processes have the same listeners.
     #[new]
     #[pyo3(signature = (listeners, *, slots, threads, header_bytes, header_timeout, keep_alive_timeout, stall_timeout,
         max_message, ping_every, pong_tolerance, pong_every, idle_timeout, close_timeout, origins, extra_headers, tally=None,
-        trusted_proxies=Vec::new(), channels=None, channels_backlog=1 << 20, slow_consumer="close", routes=None,
-        connect_timeout=60.0, static_files=None))]
+        trusted_proxies=Vec::new(), proxy_protocol=Vec::new(), channels=None, channels_backlog=1 << 20,
+        slow_consumer="close", routes=None, connect_timeout=60.0, static_files=None))]
     #[allow(clippy::too_many_arguments)] // named on the Python side
     fn new(
         py: Python<'_>,
@@ -111,6 +111,7 @@ impl Engine {
         extra_headers: Vec<(String, String)>,
         tally: Option<(i32, u32)>,
         trusted_proxies: Vec<String>,
+        proxy_protocol: Vec<String>,
         channels: Option<Bound<'_, Channels>>,
         channels_backlog: usize,
         slow_consumer: &str,
@@ -180,10 +181,9 @@ impl Engine {
             .map(|(descriptor, kind)| {
                 // SAFETY: the worker's start message gives each inherited descriptor to the engine, once.
                 let listener = Listener::from_fd(unsafe { OwnedFd::from_raw_fd(descriptor) })?;
-                Ok(Entrance {
-                    listener,
-                    manner: manner(&kind)?,
-                })
+                let mut manner = manner(&kind)?;
+                manner.proxy_protocol = proxy_protocol.contains(&kind);
+                Ok(Entrance { listener, manner })
             })
             .collect::<PyResult<Vec<_>>>()?;
         let engine = fl::Engine::start(settings, listeners)?;

@@ -49,6 +49,8 @@ pub(crate) struct Connection {
     pub(crate) peer: Address,
     pub(crate) local: Address,
     pub(crate) manner: Arc<Manner>,
+    /// Peer and local are those that a PROXY header has told.
+    pub(crate) is_announced: bool,
     house: Arc<House>,
     task: OnceLock<Waker>,
     deadline_ms: AtomicU64,
@@ -106,6 +108,7 @@ impl Connection {
             peer,
             local,
             manner,
+            is_announced: false,
             house,
             task: OnceLock::new(),
             deadline_ms: AtomicU64::new(NEVER),

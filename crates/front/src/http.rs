@@ -180,6 +180,7 @@ fn convert(head: &Parts, connection: &Connection) -> Request {
         .peer(connection.peer.clone())
         .local(connection.local.clone())
         .router(connection.manner.router)
+        .announced(connection.is_announced)
         .finish();
     if let Err(why) = request.believe(&connection.settings().trusted_proxies) {
         connection.log(LogLevel::Warning, format_args!("{why}"));

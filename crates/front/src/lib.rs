@@ -8,7 +8,7 @@
 //!
 //! The files in the order in which a connection meets them: `listen` (accept, and when not to), `tally` (which process shall
 //! accept), `peer` (the socket and
-//! who is at the other end), `framing` (a second opinion on where a message ends), `connection` (one task per
+//! who is at the other end), `proxy_protocol` (who a proxy says that is), `framing` (a second opinion on where a message ends), `connection` (one task per
 //! connection), `deadline` (how long a client may take), `http` (the rules a request must keep), `exchange` (the way
 //! back), `route` (rules that look at a request first), `relay` (where they send it, if not to the app), `static_files` (what needs no app), `flow` (the bodies it holds), `response` (what hyper writes), `file` (what the kernel writes for it), `upgrade` (the socket leaves), `drain` (the order in which everything ends). `front` holds them together, `bell` wakes
 //! the thread, `settings`, `error` and `handoff` are what others see.
@@ -30,6 +30,7 @@ mod handoff;
 mod http;
 mod listen;
 mod peer;
+mod proxy_protocol;
 mod relay;
 mod response;
 mod route;

@@ -25,6 +25,7 @@ use crate::drain::Seat;
 use crate::front::House;
 use crate::handoff::LogLevel;
 use crate::peer::{inet, Socket};
+use crate::proxy_protocol;
 use crate::tally::Courtesy;
 
 /// The queue of a listener bound here. The kernel cuts it to `net.core.somaxconn` (4096 since Linux 5.4).
@@ -63,6 +64,8 @@ pub struct Manner {
     pub scheme: Scheme,
     /// Requests look as behind uWSGI's HTTP router.
     pub router: bool,
+    /// A connection begins with a header of the PROXY protocol, and one that does not is closed.
+    pub proxy_protocol: bool,
 }
 
 impl Default for Manner {
@@ -71,6 +74,7 @@ impl Default for Manner {
             protocol: Protocol::Http,
             scheme: Scheme::Http,
             router: false,
+            proxy_protocol: false,
         }
     }
 }
@@ -351,7 +355,16 @@ fn admit(socket: Socket, peer: Address, door: &Door, house: &Arc<House>) {
     let manner = Arc::clone(&door.manner);
     let connection = Arc::new(Connection::new(Arc::clone(house), manner, peer, local));
     let seat = Seat::take(house, connection);
-    match door.manner.protocol {
+    if door.manner.proxy_protocol {
+        tokio::spawn(proxy_protocol::greet(seat, socket, Arc::clone(house)));
+    } else {
+        enter(seat, socket);
+    }
+}
+
+/// The connection begins to speak what is spoken at its listener.
+pub(crate) fn enter(seat: Seat, socket: Socket) {
+    match seat.connection().manner.protocol {
         Protocol::Http => tokio::spawn(connection::serve(seat, socket)),
     };
 }

@@ -66,6 +66,10 @@ impl Request {
             Address::Unix(_) | Address::Unknown => f("REMOTE_ADDR", b""),
         }
         f("SERVER_PORT", show(scratch, self.server_port()));
+        // uWSGI's workers know it from the PROXY protocol only, and its router never tells.
+        if let (true, false, Address::Inet(address)) = (self.is_announced(), self.is_routed(), self.local()) {
+            f("SERVER_ADDR", show(scratch, address.ip().to_canonical()));
+        }
     }
 
     fn http_variables(&self, scratch: &mut Vec<u8>, f: &mut impl FnMut(&str, &[u8])) {

@@ -65,6 +65,7 @@ pub struct Request {
     /// The port that a trusted proxy says its client connected to.
     forwarded_port: Option<u16>,
     router: bool,
+    announced: bool,
 }
 
 impl Request {
@@ -91,6 +92,7 @@ impl Request {
             forwarded_host: None,
             forwarded_port: None,
             router: false,
+            announced: false,
         })
     }
 
@@ -168,6 +170,11 @@ impl Request {
     /// It shall look as behind uWSGI's HTTP router (`UWSGI_ROUTER`).
     pub fn is_routed(&self) -> bool {
         self.router
+    }
+
+    /// Peer and local are what a proxy has told by the PROXY protocol.
+    pub fn is_announced(&self) -> bool {
+        self.announced
     }
 
     /// The first value of a header; the name in any case.
@@ -291,6 +298,13 @@ impl RequestBuilder {
     #[must_use]
     pub fn router(mut self, router: bool) -> RequestBuilder {
         self.0.router = router;
+        self
+    }
+
+    /// Peer and local are what a proxy has told by the PROXY protocol; not so, unless told otherwise.
+    #[must_use]
+    pub fn announced(mut self, announced: bool) -> RequestBuilder {
+        self.0.announced = announced;
         self
     }
 

@@ -227,8 +227,9 @@ class WsgiCaller:
         environ[REQUEST_KEY] = request
         if core is not None:
             environ["uwsgi.core"] = core
-        # Spec §3.1: the router names itself and the client's port, a worker's own socket does neither.
-        if "UWSGI_ROUTER" not in environ:
+        # Spec §3.1: the router names itself and the client's port, a worker's own socket does neither, unless the PROXY
+        # protocol told both ends.
+        if "UWSGI_ROUTER" not in environ and "SERVER_ADDR" not in environ:
             environ.pop("REMOTE_PORT", None)
         if "HTTP_TRANSFER_ENCODING" in environ:
             environ["wsgi.input_terminated"] = True

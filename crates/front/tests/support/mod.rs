@@ -14,7 +14,7 @@ use std::sync::mpsc::{channel, Receiver, Sender};
 use std::sync::Arc;
 use std::time::Duration;
 
-use fairlead_front::{BodyError, Exchange, Front, FrontSettings, Handoff, Listener, LogLevel};
+use fairlead_front::{BodyError, Entrance, Exchange, Front, FrontSettings, Handoff, Listener, LogLevel};
 use fairlead_protocol::{Address, Request, ResponseHead};
 
 /// How long a test waits for something that must happen.
@@ -100,8 +100,9 @@ impl Stage {
         )
     }
 
-    pub(crate) fn on(listener: Listener, settings: FrontSettings, has_room: bool) -> Stage {
-        let address = listener.local_address();
+    pub(crate) fn on(entrance: impl Into<Entrance>, settings: FrontSettings, has_room: bool) -> Stage {
+        let entrance = entrance.into();
+        let address = entrance.listener.local_address();
         let (requests, requests_here) = channel();
         let (departed, departed_here) = channel();
         let (wakes, wakes_here) = channel();
@@ -118,7 +119,7 @@ impl Stage {
             room_questions,
             held_up: Arc::clone(&held_up),
         };
-        let front = Front::start(vec![listener], settings, Arc::new(queues)).expect("the front starts");
+        let front = Front::start(vec![entrance], settings, Arc::new(queues)).expect("the front starts");
         Stage {
             front,
             address,
