@@ -13,7 +13,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from proxies.conftest import HAPROXY_HTTP, HAPROXY_TCP, NGINX, WAYS, Way
+from proxies.ways import HAPROXY_HTTP, HAPROXY_TCP, NGINX, WAYS, Way
 from support.proxy_servers import CLIENT, HOST, Proxy
 from support.raw_client import BINARY, PING, PONG, TEXT, Frame, RawClient, fragments, frame
 from support.server import Server
