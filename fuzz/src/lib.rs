@@ -4,3 +4,4 @@
 pub mod handshake;
 pub mod proxy_header;
 pub mod session;
+pub mod uwsgi_packet;

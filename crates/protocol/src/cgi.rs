@@ -16,6 +16,8 @@ impl Request {
     /// `HTTP_*` names are those of the headers in upper case with `_` for `-`; the values of repeated headers are
     /// joined. Left out are names with an underscore, which could shadow one with a dash, and `Proxy`, because
     /// HTTP libraries take `HTTP_PROXY` for a setting (CVE-2016-5385).
+    ///
+    /// Of a request that [is given](Request::is_given) as variables, these are all, as they were sent.
     pub fn for_each_cgi_variable(&self, mut f: impl FnMut(&str, &[u8])) {
         if self.amendments().next().is_none() {
             return self.client_variables(f);
@@ -34,6 +36,10 @@ impl Request {
     }
 
     fn client_variables(&self, mut f: impl FnMut(&str, &[u8])) {
+        if let Some(given) = self.given() {
+            given.for_each(|(name, value)| f(name, value));
+            return;
+        }
         let mut scratch = Vec::with_capacity(256);
         f("REQUEST_METHOD", self.method());
         f("REQUEST_URI", self.target());

@@ -105,6 +105,7 @@ mod target;
 mod time;
 mod trusted;
 mod utf8;
+mod uwsgi_packet;
 
 pub use address::{Address, Scheme};
 pub use close::{fit_reason, CloseCode};
@@ -125,3 +126,4 @@ pub use session::{Counters, Session};
 pub use time::Time;
 pub use trusted::TrustedProxies;
 pub use utf8::is_utf8;
+pub use uwsgi_packet::{Packet, PacketError, PacketLimits, PacketReader, PacketRequestError, PONG_PACKET};

@@ -66,6 +66,8 @@ pub struct Request {
     forwarded_port: Option<u16>,
     router: bool,
     announced: bool,
+    /// CGI variables that came instead of an HTTP head; names are UTF-8.
+    given: Option<Vec<Field>>,
 }
 
 impl Request {
@@ -93,6 +95,7 @@ impl Request {
             forwarded_port: None,
             router: false,
             announced: false,
+            given: None,
         })
     }
 
@@ -220,6 +223,29 @@ impl Request {
                 .any(|length| length.is_empty() || length.iter().any(|d| *d != b'0'))
     }
 
+    /// The number of a Content-Length that is one. A front has refused others.
+    pub fn content_length(&self) -> Option<u64> {
+        std::str::from_utf8(self.header("content-length")?)
+            .ok()?
+            .parse()
+            .ok()
+    }
+
+    /// The request came as CGI variables, from a server in front: they count as they were sent.
+    pub fn is_given(&self) -> bool {
+        self.given.is_some()
+    }
+
+    /// The variables of a request that [is given](Request::is_given).
+    pub(crate) fn given(&self) -> Option<impl Iterator<Item = (&str, &[u8])>> {
+        let fields = self.given.as_ref()?;
+        Some(fields.iter().map(|field| {
+            // `RequestBuilder::variable` writes nothing else.
+            let name = std::str::from_utf8(self.bytes(field.name)).unwrap_or_default();
+            (name, self.bytes(field.value))
+        }))
+    }
+
     /// The host that the client meant: as a trusted proxy says, of an absolute target, else of the Host header.
     pub fn authority(&self) -> Option<&[u8]> {
         self.overriding_authority().or_else(|| self.header("host"))
@@ -277,6 +303,31 @@ impl RequestBuilder {
     #[must_use]
     pub fn scheme(mut self, scheme: Scheme) -> RequestBuilder {
         self.0.scheme = scheme;
+        self
+    }
+
+    /// The request comes as CGI variables, which [`variable`](RequestBuilder::variable) adds: none are made of the head.
+    #[must_use]
+    pub fn given(mut self) -> RequestBuilder {
+        self.0.given = Some(Vec::with_capacity(48));
+        self
+    }
+
+    /// Adds a variable to a request that is [given](RequestBuilder::given). A name is bytes, each a character of Latin-1.
+    #[must_use]
+    pub fn variable(mut self, name: &[u8], value: &[u8]) -> RequestBuilder {
+        let arena = &mut self.0.arena;
+        let name = if name.is_ascii() {
+            append(arena, name)
+        } else {
+            let text: String = name.iter().map(|byte| char::from(*byte)).collect();
+            append(arena, text.as_bytes())
+        };
+        let value = append(arena, value);
+        self.0
+            .given
+            .get_or_insert_with(Vec::new)
+            .push(Field { name, value });
         self
     }
 
