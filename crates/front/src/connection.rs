@@ -17,7 +17,7 @@ use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
-use fairlead_protocol::Address;
+use fairlead_protocol::{Address, Request};
 use hyper::body::{Body, Incoming};
 use hyper::server::conn::http1;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -32,7 +32,7 @@ use crate::framing::Framing;
 use crate::front::House;
 use crate::handoff::{Handoff, LogLevel};
 use crate::http::Service;
-use crate::listen::Manner;
+use crate::listen::{Manner, Protocol};
 use crate::peer::{Peer, Socket};
 use crate::settings::FrontSettings;
 use crate::upgrade;
@@ -72,6 +72,8 @@ struct Desk {
     write_blocked_since_ms: Option<u64>,
     /// Stretches of files that hyper was given stand-ins for, in that order.
     files: VecDeque<Arc<Stretch>>,
+    /// What the head that hyper reads next stands for.
+    given: Option<Request>,
 }
 
 /// Carries a request body from hyper to its exchange.
@@ -103,6 +105,7 @@ impl Connection {
             waiting_since_ms: now,
             write_blocked_since_ms: None,
             files: VecDeque::new(),
+            given: None,
         };
         Connection {
             peer,
@@ -133,6 +136,12 @@ impl Connection {
     pub(crate) fn log(&self, level: LogLevel, line: fmt::Arguments<'_>) {
         let line = format!("{}: {line}", self.peer);
         self.handoff().log(level, &line);
+    }
+
+    /// The task of this connection is the present one, for its whole life.
+    pub(crate) fn enlist(&self, context: &Context<'_>) {
+        // The waker of a tokio task is always the same.
+        self.task.get_or_init(|| context.waker().clone());
     }
 
     /// Lets the connection's task take a turn. From any thread.
@@ -194,6 +203,20 @@ impl Connection {
     /// The client has not taken all that was written.
     pub(crate) fn is_write_blocked(&self) -> bool {
         self.desk().write_blocked_since_ms.is_some()
+    }
+
+    /// There is one request, and a response that is not chunked.
+    pub(crate) fn speaks_uwsgi(&self) -> bool {
+        self.manner.protocol == Protocol::Uwsgi
+    }
+
+    /// The head that hyper reads next stands for `request`.
+    pub(crate) fn expect_given(&self, request: Request) {
+        self.desk().given = Some(request);
+    }
+
+    pub(crate) fn take_given(&self) -> Option<Request> {
+        self.desk().given.take()
     }
 
     /// A head was parsed: counts it and tells which rule it breaks.
@@ -319,7 +342,7 @@ impl Connection {
     }
 
     /// Stores the deadline that counts now, for the sweep; tells what is overdue already.
-    fn check_deadline(&self) -> Option<Overdue> {
+    pub(crate) fn check_deadline(&self) -> Option<Overdue> {
         let desk = self.desk();
         let situation = Situation {
             write_blocked_since_ms: desk.write_blocked_since_ms,
@@ -343,7 +366,13 @@ impl Connection {
 /// Serves one accepted socket until it closes, is cut or leaves the front.
 pub(crate) async fn serve(seat: Seat, socket: Socket) {
     let connection = Arc::clone(seat.connection());
-    let peer = Peer::new(socket, Arc::clone(&connection));
+    let peer = Peer::new(socket, connection);
+    serve_peer(seat, peer).await;
+}
+
+/// The same for a socket from which something may have been read.
+pub(crate) async fn serve_peer(seat: Seat, peer: Peer) {
+    let connection = Arc::clone(seat.connection());
     let mut http = connection
         .house
         .http
@@ -351,10 +380,14 @@ pub(crate) async fn serve(seat: Seat, socket: Socket) {
     let mut leaving = false;
     let ending = poll_fn(|context| turn(&connection, &mut http, &mut leaving, context)).await;
     let parts = http.into_parts();
-    let socket = parts.io.into_socket();
+    let (socket, unread) = parts.io.into_parts();
     match ending {
         Ending::Complete => match connection.take_upgrade() {
-            Some(exchange) => upgrade::leave(&connection, &exchange, socket, parts.read_buf),
+            Some(exchange) => {
+                let mut read_ahead = Vec::from(parts.read_buf);
+                read_ahead.extend_from_slice(&unread);
+                upgrade::leave(&connection, &exchange, socket, read_ahead);
+            }
             None if connection.desk().unread => linger(socket, b"").await,
             None => {}
         },
@@ -390,8 +423,7 @@ fn turn(
     leaving: &mut bool,
     context: &mut Context<'_>,
 ) -> Poll<Ending> {
-    // The waker of a tokio task is the same for its whole life.
-    connection.task.get_or_init(|| context.waker().clone());
+    connection.enlist(context);
     loop {
         // A connection that was accepted and has sent nothing yet keeps its first request: closing it now would lose a
         // request to a client that could not know.
@@ -435,7 +467,7 @@ fn body_error(error: &hyper::Error) -> BodyError {
 }
 
 /// Says `last`, ends our side and reads until the client ends its own.
-async fn linger(socket: Socket, last: &[u8]) {
+pub(crate) async fn linger(socket: Socket, last: &[u8]) {
     let mut socket = socket.into_stream();
     let _ = tokio::time::timeout(LINGER, async {
         socket.write_all(last).await?;

@@ -56,7 +56,9 @@ impl Service {
 
     fn hand_over(&self, head: Parts, body: Incoming) -> Answering {
         let connection = &self.connection;
-        let request = convert(&head, connection);
+        let request = connection
+            .take_given()
+            .unwrap_or_else(|| convert(&head, connection));
         // RFC 9110 §7.8: an Upgrade in HTTP/1.0 is to be ignored.
         let is_upgrade = request.version() == Version::Http11 && Handshake::is_requested(&request);
         let plan = if body.is_end_stream() {

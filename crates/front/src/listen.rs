@@ -27,6 +27,7 @@ use crate::handoff::LogLevel;
 use crate::peer::{inet, Socket};
 use crate::proxy_protocol;
 use crate::tally::Courtesy;
+use crate::uwsgi_protocol;
 
 /// The queue of a listener bound here. The kernel cuts it to `net.core.somaxconn` (4096 since Linux 5.4).
 const BACKLOG: i32 = 1024;
@@ -53,6 +54,8 @@ pub enum Protocol {
     /// HTTP, by whoever connects.
     #[default]
     Http,
+    /// The uwsgi protocol, by a server in front that is believed in what it says of its clients.
+    Uwsgi,
 }
 
 /// How connections of one listener are treated.
@@ -366,6 +369,7 @@ fn admit(socket: Socket, peer: Address, door: &Door, house: &Arc<House>) {
 pub(crate) fn enter(seat: Seat, socket: Socket) {
     match seat.connection().manner.protocol {
         Protocol::Http => tokio::spawn(connection::serve(seat, socket)),
+        Protocol::Uwsgi => tokio::spawn(uwsgi_protocol::serve(seat, socket)),
     };
 }
 

@@ -14,6 +14,7 @@ use std::pin::{pin, Pin};
 use std::sync::Arc;
 use std::task::{ready, Context, Poll};
 
+use bytes::Bytes;
 use fairlead_protocol::Address;
 use hyper::rt::ReadBufCursor;
 use socket2::SockRef;
@@ -62,6 +63,19 @@ impl Socket {
             Socket::Tcp(stream) => Box::pin(stream),
             Socket::Unix(stream) => Box::pin(stream),
         }
+    }
+
+    /// Reads once and shows `look` what came: nothing at the end of the stream.
+    pub(crate) fn poll_read<T>(
+        &mut self,
+        cx: &mut Context<'_>,
+        look: impl FnOnce(&[u8]) -> T,
+    ) -> Poll<io::Result<T>> {
+        SCRATCH.with_borrow_mut(|scratch| {
+            let mut read = ReadBuf::new(scratch);
+            ready!(self.reader().poll_read(cx, &mut read))?;
+            Poll::Ready(Ok(look(read.filled())))
+        })
     }
 
     /// Sends at most `size` bytes of `stretch`, by sendfile(2) where the file system knows it.
@@ -148,6 +162,10 @@ pub(crate) struct Peer {
     connection: Arc<Connection>,
     /// Blocks of files that the socket took without a pause.
     blocks: u32,
+    /// What hyper reads before the socket's bytes.
+    first: Bytes,
+    /// What is written instead of the same number of hyper's first bytes.
+    version: &'static [u8],
 }
 
 impl Peer {
@@ -156,11 +174,51 @@ impl Peer {
             socket,
             connection,
             blocks: 0,
+            first: Bytes::new(),
+            version: b"",
         }
     }
 
-    pub(crate) fn into_socket(self) -> Socket {
-        self.socket
+    /// `first` is read before the socket's bytes; the status line of the response begins with `version` whatever hyper
+    /// takes it for.
+    pub(crate) fn introduced(
+        socket: Socket,
+        connection: Arc<Connection>,
+        first: Bytes,
+        version: &'static [u8; 8],
+    ) -> Peer {
+        Peer {
+            first,
+            version,
+            ..Peer::new(socket, connection)
+        }
+    }
+
+    /// The socket, and what was read from it that hyper has not asked for.
+    pub(crate) fn into_parts(self) -> (Socket, Bytes) {
+        (self.socket, self.first)
+    }
+
+    /// Writes the beginning of the response, whose first bytes are hyper's view of the version.
+    fn poll_write_version(
+        &mut self,
+        cx: &mut Context<'_>,
+        bufs: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        // The head is hyper's first buffer, and longer than this.
+        let Some(head) = bufs.first().filter(|head| head.len() >= self.version.len()) else {
+            return Poll::Ready(Err(io::Error::other("a response does not begin with its head")));
+        };
+        let ours = [
+            io::IoSlice::new(self.version),
+            io::IoSlice::new(&head[self.version.len()..]),
+        ];
+        let result = self.socket.writer().poll_write_vectored(cx, &ours);
+        if let Poll::Ready(Ok(count)) = result {
+            self.version = &self.version[count.min(self.version.len())..];
+        }
+        self.note_write(&result);
+        result
     }
 
     fn note_write(&self, result: &Poll<io::Result<usize>>) {
@@ -235,6 +293,12 @@ impl hyper::rt::Read for Peer {
         mut buf: ReadBufCursor<'_>,
     ) -> Poll<io::Result<()>> {
         let peer = self.get_mut();
+        if !peer.first.is_empty() {
+            let first = peer.first.split_to(buf.remaining().min(peer.first.len()));
+            peer.connection.read(&first);
+            buf.put_slice(&first);
+            return Poll::Ready(Ok(()));
+        }
         SCRATCH.with_borrow_mut(|scratch| {
             let room = buf.remaining().min(scratch.len());
             let mut read = ReadBuf::new(&mut scratch[..room]);
@@ -261,6 +325,9 @@ impl hyper::rt::Write for Peer {
             return Poll::Ready(Err(io::Error::other(
                 "a stretch of a file was not sent in its place",
             )));
+        }
+        if !peer.version.is_empty() {
+            return peer.poll_write_version(cx, bufs);
         }
         let result = match bufs.iter().position(is_stand_in) {
             Some(0) => peer.poll_send_file(cx, bufs[0].len()),

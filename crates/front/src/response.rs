@@ -97,6 +97,10 @@ impl Future for Answering {
                     response.headers_mut().insert(header::CONNECTION, close);
                     core.connection.expect_unread();
                 }
+                if core.connection.speaks_uwsgi() && response.status() != StatusCode::SWITCHING_PROTOCOLS {
+                    // hyper chunks nothing in HTTP/1.0. The peer writes the version of the request instead.
+                    *response.version_mut() = hyper::Version::HTTP_10;
+                }
                 Poll::Ready(Ok(response))
             }
             Some(Waiting::Refused(connection, response)) => {

@@ -32,6 +32,10 @@ pub struct FrontSettings {
     /// The number of header lines. More is answered with 431. Default 100, the number that hyper keeps without allocating;
     /// browsers send under 30.
     pub max_headers: usize,
+    /// The number of variables in a packet of the uwsgi protocol. More closes the connection. Default 256: the 100 header
+    /// lines that HTTP may have, each of which nginx passes on, the 16 of its `uwsgi_params`, and as many again of the
+    /// operator's own; uWSGI's 64 are exceeded by browsers with many client hints. The size counts as that of a head.
+    pub max_variables: usize,
     /// Bytes of a request body that are kept for the application before the front stops reading from the client.
     /// Default 256 KiB: enough to cover a round trip of 20 ms at 100 Mbit/s.
     pub body_high_water: usize,
@@ -68,6 +72,7 @@ impl Default for FrontSettings {
             stall_timeout: Duration::from_secs(60),
             max_header_bytes: 32 * 1024,
             max_headers: 100,
+            max_variables: 256,
             body_high_water: 256 * 1024,
             response_high_water: 256 * 1024,
             max_body: None,

@@ -14,17 +14,15 @@ use crate::exchange::Exchange;
 use crate::peer::Socket;
 
 /// Hands the socket over.
-pub(crate) fn leave(connection: &Connection, exchange: &Arc<Exchange>, socket: Socket, read_ahead: Bytes) {
+pub(crate) fn leave(connection: &Connection, exchange: &Arc<Exchange>, socket: Socket, read_ahead: Vec<u8>) {
     if let Some(errand) = exchange.core().errand() {
         connection.house().counters.upgraded();
-        return errand.upgraded(socket, read_ahead);
+        return errand.upgraded(socket, Bytes::from(read_ahead));
     }
     match socket.into_fd() {
         Ok(socket) => {
             connection.house().counters.upgraded();
-            connection
-                .handoff()
-                .upgraded(exchange, socket, Vec::from(read_ahead));
+            connection.handoff().upgraded(exchange, socket, read_ahead);
         }
         Err(error) => {
             let why = format!("the socket could not be taken from the event loop: {error}");
