@@ -25,7 +25,7 @@ SAME = {
     *("listen", "chmod-socket", "chown-socket", "wsgi-file", "module", "callable", "manage-script-name", "import"),
     *("pythonpath", "env", "chdir", "chdir2", "wsgi-strict", "wsgi-disable-file-wrapper", "processes", "threads"),
     *("async", "greenlet", "gevent", "http-headers-timeout", "socket-timeout", "chunked-input-timeout", "add-header"),
-    *("mode", "locks", "uid", "gid", "umask", "pidfile", "touch-reload", "py-autoreload", "disable-logging", "set"),
+    *("socket", "uwsgi-socket", "mode", "locks", "uid", "gid", "umask", "pidfile", "touch-reload", "py-autoreload", "disable-logging", "set"),
     *("set-placeholder", "strict", "help", "version", "static-index"),
 }
 
@@ -38,6 +38,8 @@ DIFFERENT = {
         "versions 1 and 2; a connection without the header is closed",
     ),
     "enable-proxy-protocol": ("the same", "the same"),
+    "protocol": ("`uwsgi`, `http`, `fastcgi`, `scgi` and more", "`uwsgi` and `http`"),
+    "max-vars": ("64", "256: what browsers send with every header comes through"),
     "virtualenv": ("any Python home", "a virtual environment of the Python that runs Fairlead"),
     "mount": (
         "without `--manage-script-name` only `SCRIPT_NAME` counts",
@@ -137,9 +139,9 @@ INSTEAD = {
     "cheaper mode": "a fixed `--processes`",
     "metrics": "what the application measures itself",
     "TLS": "a proxy in front",
-    "the uwsgi protocol": "`--http-socket`, and HTTP in the proxy",
     "other ways to serve static files than --static-map": "`--static-map`, the proxy in front, or the application",
     "routes of the tables for errors and for the end of a request": "`--response-route`, or the application",
+    "other protocols than HTTP and uwsgi": "`--socket` or `--http-socket`, and the same in the proxy",
     "proxying to other servers": "a proxy in front",
     "running in the background (use your service manager)": "the service manager",
     "log formats": "the log as it is",

@@ -19,6 +19,9 @@ from fairlead.errors import MasterError, SettingsError
 from fairlead.settings import Settings
 from fairlead.settings_kinds import Address
 
+#: The kinds of listeners at which the uwsgi protocol is spoken.
+UWSGI = frozenset({"socket", "uwsgi-socket"})
+
 #: Where Linux keeps the longest queue it grants; a longer --listen would be cut in silence.
 _LONGEST_QUEUE = "/proc/sys/net/core/somaxconn"
 
@@ -28,8 +31,8 @@ _SOCK_DIAG, _BY_FAMILY, _SHOW_QUEUE, _QUEUE = 4, 20, 0x10, 4
 
 @dataclass
 class Listener:
-    """One bound socket. `kind` is the option it came from: "http", "http-socket", "channels-socket",
-    "channels-http"."""
+    """One bound socket. `kind` is the option it came from: "http", "http-socket", "socket" (where the uwsgi protocol is
+    spoken), "uwsgi-socket", "channels-socket", "channels-http"."""
 
     kind: str
     address: Address
@@ -48,12 +51,14 @@ class Listener:
 
     @property
     def url(self) -> str:
-        """What a newcomer can put into a browser."""
+        """What a newcomer can put into a browser, or after `uwsgi_pass` into a proxy's configuration."""
+        is_uwsgi = self.kind in UWSGI
         if self.address.family != "tcp":
-            return f"unix:{self.address.text}"
+            return f"unix:{self.address.text}" + (" (uwsgi)" if is_uwsgi else "")
+        scheme = "uwsgi" if is_uwsgi else "http"
         if self.address.host in ("", "0.0.0.0", "::"):
-            return f"http://localhost:{self.socket.getsockname()[1]} (all interfaces)"
-        return f"http://{self.bound}"
+            return f"{scheme}://localhost:{self.socket.getsockname()[1]} (all interfaces)"
+        return f"{scheme}://{self.bound}"
 
     def close(self) -> None:
         """Close, and remove the file of a UNIX socket unless somebody else has put another in its place."""
@@ -66,11 +71,15 @@ class Listener:
 
 
 def bind_all(settings: Settings) -> list[Listener]:
-    """Bind all addresses of --http and --http-socket, in that order. Raises MasterError or SettingsError."""
+    """Bind all addresses of --http, --http-socket, --socket and --uwsgi-socket, in that order. Raises MasterError or
+    SettingsError."""
     _check_queue(settings.listen)
     listeners: list[Listener] = []
     wanted = [("http", address) for address in settings.http]
     wanted += [("http-socket", address) for address in settings.http_socket]
+    # With --protocol http it is --http-socket under another name, in uWSGI as well.
+    wanted += [("socket" if settings.protocol == "uwsgi" else "http-socket", address) for address in settings.socket]
+    wanted += [("uwsgi-socket", address) for address in settings.uwsgi_socket]
     try:
         for kind, address in wanted:
             mode, owner = settings.chmod_socket, settings.chown_socket

@@ -37,6 +37,7 @@ from fairlead.settings_kinds import (
     RouteRule,
     Seconds,
     SocketPath,
+    SocketProtocol,
     Text,
     TrustedPeer,
     Whole,
@@ -154,6 +155,16 @@ class Settings:
         "the same, as uWSGI's workers see it themselves",
         aliases=("http11-socket",),
     )
+    socket: tuple[Address, ...] = settings(
+        "socket",
+        AddressKind(),
+        "serve the uwsgi protocol here (nginx: uwsgi_pass); what the peer says of its clients is believed",
+        short="s",
+    )
+    uwsgi_socket: tuple[Address, ...] = settings("uwsgi-socket", AddressKind(), "the same, whatever --protocol says")
+    protocol: str = setting(
+        "protocol", SocketProtocol(), "uwsgi", "what is spoken at --socket", aliases=("socket-protocol",)
+    )
     listen: int = setting("listen", Whole(1), 100, "connections the kernel queues per listener", short="l")
     chmod_socket: int | None = setting(
         "chmod-socket",
@@ -251,6 +262,7 @@ class Settings:
     buffer_size: int = setting(
         "buffer-size", Whole(1, 2**24), 32768, "bytes a request's line and headers may have in all", short="b"
     )
+    max_vars: int = setting("max-vars", Whole(1, 16383), 256, "variables that a packet of the uwsgi protocol may have")
     http_timeout_s: float = setting("http-timeout", Seconds(), 60.0, "give up on a silent HTTP client after this long")
     http_headers_timeout_s: float | None = setting(
         "http-headers-timeout",
@@ -526,6 +538,7 @@ class Settings:
         headers_timeout_s = self.http_headers_timeout_s
         return {
             "header_bytes": self.buffer_size,
+            "max_variables": self.max_vars,
             "headers_timeout_s": self.http_timeout_s if headers_timeout_s is None else headers_timeout_s,
             "idle_timeout_s": self.http_timeout_s,
             "keepalive_s": self.http_keepalive_s,
@@ -564,7 +577,7 @@ def _check_combination(it: Settings) -> None:
         )
     if not it.app_name:
         raise SettingsError("there is no application to serve; add --wsgi-file app.py or --module package.module.")
-    if not (it.http or it.http_socket):
+    if not (it.http or it.http_socket or it.socket or it.uwsgi_socket):
         raise SettingsError("there is no address to serve at; add --http :8080.")
     for option, wanted, listener, is_there, other in (
         ("http-enable-proxy-protocol", it.http_enable_proxy_protocol, "--http", it.http, "enable-proxy-protocol"),

@@ -24,6 +24,11 @@ CLEARING = frozenset({"false", "off", "no", "0"})
 #: RFC 9110 §5.6.2: what a header name is made of.
 _HEADER_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 
+#: What uWSGI's --protocol takes besides.
+_NO_PROTOCOL = frozenset(
+    {"raw", "suwsgi", "puwsgi", "https", "fastcgi", "fastcgi-nph", "fcgi", "scgi", "scgi-nph", "fastrouter"}
+)
+
 #: Unicode's control characters; and halves of pairs, which stand for bytes of an option that are no UTF-8.
 _NO_NAME = re.compile("[\\x00-\\x1f\\x7f-\\x9f\\ud800-\\udfff]")
 
@@ -313,6 +318,21 @@ class AddressKind(Kind[Address]):
 
     def of_plain(self, plain: Any) -> Address:
         return self.parse(plain)
+
+
+class SocketProtocol(Choice):
+    """What is spoken at the addresses of --socket; the names are uWSGI's."""
+
+    def __init__(self) -> None:
+        super().__init__("uwsgi", "http")
+
+    def parse(self, text: str) -> str:
+        # uWSGI 2.1's name for what the workers speak here anyway
+        if text == "http11":
+            return "http"
+        if text in _NO_PROTOCOL:
+            raise ValueError(f"{text} is not spoken here; choose uwsgi or http, and the same in the proxy")
+        return super().parse(text)
 
 
 class SocketPath(AddressKind):

@@ -61,9 +61,10 @@ _IGNORED: tuple[tuple[str, str, str], ...] = (
     (VALUE, "bodies are streamed, not buffered",
      "post-buffering post-buffering-bufsize body-read-warning"),
     (VALUE, "there is nothing to tune there",
-     "max-vars lock-engine ftok cpu-affinity max-fd procname procname-prefix procname-prefix-spaced "
+     "lock-engine ftok cpu-affinity max-fd procname procname-prefix procname-prefix-spaced "
      "procname-append procname-master optimize backtrace-depth safe-fd fd-safe ksm prio check-interval "
-     "forkbomb-delay mem-collector-freq so-send-timeout so-write-timeout tcp-fast-open tcp-fastopen "
+     "forkbomb-delay mem-collector-freq so-send-timeout so-write-timeout socket-send-timeout "
+     "socket-write-timeout socket-sndbuf socket-rcvbuf tcp-fast-open tcp-fastopen "
      "tcp-fast-open-client tcp-fastopen-client log-master-bufsize clock response-headers-limit"),
 )  # fmt: skip
 
@@ -99,8 +100,7 @@ LATER: tuple[tuple[str, str], ...] = (
     ("PyPy", "pypy"),
     ("stackless", "stackless"),
     ("TLS", "https https2 https-socket http-to-https ssl sni"),
-    ("the uwsgi protocol",
-     "socket uwsgi-socket protocol socket-protocol suwsgi-socket fastcgi-socket scgi-socket"),
+    ("other protocols than HTTP and uwsgi", "suwsgi-socket fastcgi-socket scgi-socket"),
     ("proxying to other servers", "http-to http-var"),
     ("routes of the tables for errors and for the end of a request", "error-route final-route"),
     ("other ways to serve static files than --static-map",
@@ -124,7 +124,7 @@ LATER: tuple[tuple[str, str], ...] = (
 #: One-letter names of the above, as uWSGI has them.
 _SHORT = {
     "M": "master", "T": "enable-threads", "i": "single-interpreter", "m": "memory-report", "O": "optimize",
-    "s": "socket", "d": "daemonize", "x": "xml", "q": "queue",
+    "d": "daemonize", "x": "xml", "q": "queue",
 }  # fmt: skip
 
 

@@ -61,7 +61,7 @@ REST: tuple[tuple[str, str], ...] = (
      "py-sys-executable pyargv binary-path privileged-binary-patch unprivileged-binary-patch "
      "privileged-binary-patch-arg unprivileged-binary-patch-arg"),
     ("kinds of application other than WSGI", "pecan web3 pump wsgi-lite"),
-    ("the uwsgi protocol",
+    ("other protocols than HTTP and uwsgi",
      "puwsgi-socket fastcgi-nph-socket fastcgi-modifier1 fastcgi-modifier2 scgi-nph-socket scgi-modifier1 "
      "scgi-modifier2"),
     ("changes to an application's responses",

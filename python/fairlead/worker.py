@@ -152,6 +152,7 @@ class Worker:
             slots=settings.slots,
             threads=settings.host == "threads",
             header_bytes=settings.buffer_size,
+            max_variables=settings.max_vars,
             header_timeout=settings.http_timeout_s if headers_s is None else headers_s,
             keep_alive_timeout=settings.http_keepalive_s,
             stall_timeout=settings.http_timeout_s,

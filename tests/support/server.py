@@ -75,11 +75,11 @@ class Server:
     def wait_until_ready(self) -> None:
         match = self.wait_for_line(READY)
         for place in match[1].split(" and "):
-            found = re.match(r"http://(.*):(\d+)$", place)
+            found = re.match(r"(?:http|uwsgi)://(.*):(\d+)$", place)
             if found:
                 self.addresses.append((found[1].strip("[]"), int(found[2])))
             else:
-                self.addresses.append(place.removeprefix("unix:"))
+                self.addresses.append(place.removeprefix("unix:").removesuffix(" (uwsgi)"))
 
     # -- where it is
 

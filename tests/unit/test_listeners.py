@@ -45,6 +45,21 @@ def test_tcp_listeners_know_the_port_they_got(bound):
     socket.create_connection(("127.0.0.1", port)).close()
 
 
+def test_the_uwsgi_protocol_is_named_in_the_address(bound, tmp_path):
+    path = str(tmp_path / "s")
+    options = [("http-socket", "127.0.0.1:0"), ("uwsgi-socket", ":0"), ("socket", path), ("socket", "127.0.0.1:0")]
+    http, unix, tcp, everywhere = bound(*options)
+    assert [one.kind for one in (http, unix, tcp, everywhere)] == ["http-socket", "socket", "socket", "uwsgi-socket"]
+    assert (unix.url, tcp.url) == (f"unix:{path} (uwsgi)", f"uwsgi://{tcp.bound}")
+    assert everywhere.url.startswith("uwsgi://localhost:") and everywhere.url.endswith(" (all interfaces)")
+
+
+def test_protocol_http_makes_socket_another_http_socket(bound):
+    one, other = bound(("socket", "127.0.0.1:0"), ("uwsgi-socket", "127.0.0.1:0"), ("protocol", "http"))
+    assert (one.kind, one.url) == ("http-socket", f"http://{one.bound}")
+    assert other.kind == "uwsgi-socket"
+
+
 def test_ipv6_takes_both_families(bound):
     try:
         (listener,) = bound(("http", "[::]:0"))

@@ -149,6 +149,25 @@ def test_http_keepalive_is_a_flag_or_a_number_of_seconds(text, seconds):
     assert made(("http-keepalive", text)).http_keepalive_s == seconds
 
 
+@pytest.mark.parametrize(("text", "protocol"), [("uwsgi", "uwsgi"), ("http", "http"), ("http11", "http")])
+def test_protocol_takes_what_is_spoken_here(text: str, protocol: str) -> None:
+    assert made(("socket-protocol", text)).protocol == protocol
+
+
+@pytest.mark.parametrize("text", ["fastcgi", "scgi", "raw", "suwsgi", "puwsgi"])
+def test_the_other_protocols_of_uwsgi_are_refused_by_name(text: str) -> None:
+    assert f"{text} is not spoken here; choose uwsgi or http" in refusal(("protocol", text))
+
+
+def test_a_word_that_is_no_protocol_is_refused() -> None:
+    assert "it needs uwsgi or http" in refusal(("protocol", "gopher"))
+
+
+def test_an_address_of_the_uwsgi_protocol_is_enough_to_serve() -> None:
+    for name in ("socket", "uwsgi-socket"):
+        Settings.of(Given(name, value, "test") for name, value in [("wsgi-file", "a.py"), (name, ":3031")])
+
+
 def test_websocket_and_websockets_name_the_same_option():
     assert made(("websocket-max-size", "2")).websockets_max_bytes == 2048
     assert made(("websockets-pong-freq", "0")).websocket_limits()["pong_interval_s"] == 0.0

@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 from end_to_end.http_wire import get
 from fairlead.settings import Settings
+from support import uwsgi_client
 from support.hosts import Host
 from support.raw_client import CLOSE, PING, PONG, TEXT, Frame, RawClient, close_payload
 from support.server import Server
@@ -155,6 +156,10 @@ BY_REQUEST: dict[str, tuple[tuple[str, ...], dict[str, str]]] = {
 }
 
 
+#: What PEP 3333 and the server itself make up on the other listeners, and a packet may leave out.
+SENT_ONLY = {"SCRIPT_NAME"}
+
+
 @pytest.mark.parametrize("what", BY_REQUEST)
 @pytest.mark.parametrize("listen", BY_LISTENER)
 def test_the_environ_has_these_keys_of_these_types_and_no_others(
@@ -167,6 +172,18 @@ def test_the_environ_has_these_keys_of_these_types_and_no_others(
     # What only asynchronous models have is theirs to test.
     found = {key: kind for key, kind in found.items() if not key.startswith("x-wsgiorg.")}
     assert found == {**ALWAYS, **BY_LISTENER[listen], **more}
+
+
+def test_the_environ_of_a_packet_has_its_keys_and_the_servers_own(serve: Callable[..., Server]) -> None:
+    """Spec §9, row 11: as sent, for the entry kind `--socket`."""
+    server = serve("uwsgi_checklist.py", listen=("--socket", "127.0.0.1:0"))
+    more = (("HTTP_X_ONE", "1"), ("HTTPS", "on"), ("SERVER_ADDR", "127.0.0.1"), ("MY_OWN", ""))
+    sent = dict(uwsgi_client.variables("/environ", *more))
+    answer = uwsgi_client.ask(server, uwsgi_client.packet(sent.items()))
+    found: dict[str, str] = json.loads(answer.partition(b"\r\n\r\n")[2])
+    found = {key: kind for key, kind in found.items() if not key.startswith("x-wsgiorg.")}
+    ours = {key: kind for key, kind in ALWAYS.items() if key not in SENT_ONLY}
+    assert found == {**ours, **dict.fromkeys(sent, "str")}
 
 
 def test_the_environ_of_a_worker_with_one_core_has_no_core_number(start: Callable[..., Server], host: Host) -> None:

@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 from end_to_end.http_wire import get
+from support import uwsgi_client
 from support.raw_client import (
     BINARY,
     CLOSE,
@@ -395,3 +396,14 @@ def test_row_9_1_the_echo_runs_on_every_kind_of_listener_and_flag(
     client.send_text("hello")
     assert client.read_data() == Frame(TEXT, b"hello")
     client.close_in_order()
+
+
+@pytest.mark.parametrize("size", [0, 5, 125, 126, 65_535, 65_536])
+@pytest.mark.parametrize("listen", ["--socket", "--uwsgi-socket"])
+def test_row_9_1_the_echo_runs_behind_a_uwsgi_client(serve: Callable[..., Server], listen: str, size: int) -> None:
+    """Spec §9, row 1."""
+    server = serve("uwsgi_rows.py", listen=(listen, "127.0.0.1:0"))
+    with uwsgi_client.upgrade(server, "/echo") as client:
+        client.send_text(b"x" * size)
+        assert client.read_data() == Frame(TEXT, b"x" * size)
+        client.close_in_order()

@@ -8,7 +8,7 @@ use std::time::Duration;
 use fairlead_engine as fl;
 use fl::{
     Absence, ChannelSettings, CloseCode, Delivery, Entrance, FrontSettings, Limits, Listener, LogLevel,
-    Manner, OriginPolicy, SessionSettings, Tally, Timing, TrustedProxies,
+    Manner, OriginPolicy, Protocol, SessionSettings, Tally, Timing, TrustedProxies,
 };
 use pyo3::exceptions::{PyRuntimeError, PyValueError};
 use pyo3::prelude::*;
@@ -90,7 +90,7 @@ impl Engine {
     #[pyo3(signature = (listeners, *, slots, threads, header_bytes, header_timeout, keep_alive_timeout, stall_timeout,
         max_message, ping_every, pong_tolerance, pong_every, idle_timeout, close_timeout, origins, extra_headers, tally=None,
         trusted_proxies=Vec::new(), proxy_protocol=Vec::new(), channels=None, channels_backlog=1 << 20,
-        slow_consumer="close", routes=None, connect_timeout=60.0, static_files=None))]
+        slow_consumer="close", routes=None, connect_timeout=60.0, static_files=None, max_variables=256))]
     #[allow(clippy::too_many_arguments)] // named on the Python side
     fn new(
         py: Python<'_>,
@@ -118,6 +118,7 @@ impl Engine {
         routes: Option<Bound<'_, Routes>>,
         connect_timeout: f64,
         static_files: Option<Bound<'_, StaticFiles>>,
+        max_variables: usize,
     ) -> PyResult<Self> {
         let slow_consumer = crate::channels::slow_consumer(slow_consumer)?;
         let (write, read) = sync_channel(LOG_LINES);
@@ -135,6 +136,7 @@ impl Engine {
             },
             front: FrontSettings {
                 max_header_bytes: header_bytes,
+                max_variables,
                 header_timeout: seconds(header_timeout)?,
                 keep_alive_timeout: seconds(keep_alive_timeout)?,
                 stall_timeout: seconds(stall_timeout)?,
@@ -342,6 +344,10 @@ fn manner(kind: &str) -> PyResult<Manner> {
     match kind {
         "http" | "http-socket" => Ok(Manner {
             router: kind == "http",
+            ..Manner::default()
+        }),
+        "socket" | "uwsgi-socket" => Ok(Manner {
+            protocol: Protocol::Uwsgi,
             ..Manner::default()
         }),
         other => Err(PyValueError::new_err(format!(

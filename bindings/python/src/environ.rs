@@ -25,6 +25,10 @@ pub(crate) fn fill(environ: &Bound<'_, PyDict>, head: &Head) -> PyResult<()> {
         if outcome.is_err() {
             return;
         }
+        // Only a peer of the uwsgi protocol can name it so. What the server says of itself, it says itself.
+        if name.contains('.') && environ.contains(name).unwrap_or(false) {
+            return;
+        }
         let value = latin1(py, value);
         outcome = match known.get(name) {
             Some(name) => environ.set_item(name, value),

@@ -103,6 +103,18 @@ impl Request {
         Ok(environ)
     }
 
+    /// True for a request that came as variables, by the uwsgi protocol: they count as they were sent.
+    #[getter]
+    fn is_given(&self) -> bool {
+        self.request.head().is_given()
+    }
+
+    /// "http" or "https".
+    #[getter]
+    fn scheme(&self) -> &'static str {
+        self.request.head().scheme().as_str()
+    }
+
     /// Sends a whole response. `headers`: a list of pairs of `str`.
     ///
     /// Raises `OSError` when the client has gone, `ValueError` for a header that cannot be sent.

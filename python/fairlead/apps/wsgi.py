@@ -227,9 +227,13 @@ class WsgiCaller:
         environ[REQUEST_KEY] = request
         if core is not None:
             environ["uwsgi.core"] = core
+        if request.is_given:
+            # Spec §3.1: as sent. What PEP 3333 lets a server leave out, others here rely on.
+            environ.setdefault("PATH_INFO", "")
+            environ["wsgi.url_scheme"] = request.scheme
         # Spec §3.1: the router names itself and the client's port, a worker's own socket does neither, unless the PROXY
         # protocol told both ends.
-        if "UWSGI_ROUTER" not in environ and "SERVER_ADDR" not in environ:
+        elif "UWSGI_ROUTER" not in environ and "SERVER_ADDR" not in environ:
             environ.pop("REMOTE_PORT", None)
         if "HTTP_TRANSFER_ENCODING" in environ:
             environ["wsgi.input_terminated"] = True
@@ -238,13 +242,14 @@ class WsgiCaller:
     def _serve(self, unit: Unit, response: Response) -> Any:
         """Returns what the application gave if a coroutine has to go on with that; None when all is done."""
         request, environ = unit.request, unit.environ
-        found = self._find(environ["PATH_INFO"])
+        # Spec §3.1: a peer of the uwsgi protocol may choose the application by its mount point. Headers never get here.
+        found = self._find(environ.get("UWSGI_APPID") or environ["PATH_INFO"])
         if found is None:
             response.plain(404, "Not Found", "no application is mounted here\n")
             return None
         mount, application = found
         unit.mount = mount
-        if mount and self._move_script_name:
+        if mount and self._move_script_name and environ["PATH_INFO"].startswith(mount):
             environ["SCRIPT_NAME"] = mount
             environ["PATH_INFO"] = environ["PATH_INFO"][len(mount) :]
         result = application(environ, response.start_response)
