@@ -79,8 +79,12 @@ impl<'a> Origin<'a> {
         let downgraded = self.scheme == Scheme::Http && request.scheme() == Scheme::Https;
         !downgraded
             && self.host.eq_ignore_ascii_case(host)
-            // The browser left out the default port of the scheme that it used, which is that of the origin.
-            && self.port == port.unwrap_or(self.scheme.default_port())
+            && match port {
+                Some(port) => self.port == port,
+                // The browser left out the default port of the scheme that it used, which is that of the origin. Or the
+                // server in front left out the port: Debian's uwsgi_params send nginx's $host as HTTP_HOST.
+                None => self.port == self.scheme.default_port() || Some(self.port) == request.given_port(),
+            }
     }
 
     fn fits(&self, entry: &str) -> bool {

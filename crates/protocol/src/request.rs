@@ -246,6 +246,13 @@ impl Request {
         }))
     }
 
+    /// The port that the client connected to, of a request that [is given](Request::is_given).
+    pub(crate) fn given_port(&self) -> Option<u16> {
+        let mut given = self.given()?;
+        let (_, port) = given.find(|(name, _)| *name == "SERVER_PORT")?;
+        std::str::from_utf8(port).ok()?.parse().ok()
+    }
+
     /// The host that the client meant: as a trusted proxy says, of an absolute target, else of the Host header.
     pub fn authority(&self) -> Option<&[u8]> {
         self.overriding_authority().or_else(|| self.header("host"))

@@ -1,8 +1,8 @@
 //! Packets of the uwsgi protocol: what is read of them at every cut, what is refused, and the request they make.
 
 use fairlead_protocol::{
-    Address, Handshake, Packet, PacketError, PacketLimits, PacketReader, PacketRequestError, Request, Scheme,
-    Version,
+    Address, Handshake, OriginPolicy, Packet, PacketError, PacketLimits, PacketReader, PacketRequestError,
+    Request, Scheme, Version,
 };
 use proptest::prelude::*;
 
@@ -252,6 +252,23 @@ fn a_handshake_comes_through() {
         (b"HTTP_SEC_WEBSOCKET_VERSION", b"13"),
     ]);
     assert!(Handshake::validate(&request).is_ok());
+}
+
+#[test]
+fn a_host_without_its_port_is_completed_for_the_origin_by_the_port_of_the_server_in_front() {
+    let allows = |host: &[u8], origin: &[u8]| {
+        let request = get(&[
+            (b"HTTP_HOST", host),
+            (b"SERVER_PORT", b"8080"),
+            (b"HTTP_ORIGIN", origin),
+        ]);
+        OriginPolicy::SameOrigin.allows(&request)
+    };
+    assert!(allows(b"example.org", b"http://example.org:8080"));
+    assert!(allows(b"example.org", b"http://example.org"));
+    assert!(!allows(b"example.org", b"http://example.org:8081"));
+    assert!(!allows(b"example.org", b"http://evil.example:8080"));
+    assert!(!allows(b"example.org:81", b"http://example.org:8080"));
 }
 
 #[test]
