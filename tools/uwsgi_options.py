@@ -25,7 +25,20 @@ SAME = {
     *("listen", "chmod-socket", "chown-socket", "wsgi-file", "module", "callable", "manage-script-name", "import"),
     *("pythonpath", "env", "chdir", "chdir2", "wsgi-strict", "wsgi-disable-file-wrapper", "processes", "threads"),
     *("async", "greenlet", "gevent", "http-headers-timeout", "socket-timeout", "chunked-input-timeout", "add-header"),
-    *("socket", "uwsgi-socket", "mode", "locks", "uid", "gid", "umask", "pidfile", "touch-reload", "py-autoreload", "disable-logging", "set"),
+    *(
+        "socket",
+        "uwsgi-socket",
+        "mode",
+        "locks",
+        "uid",
+        "gid",
+        "umask",
+        "pidfile",
+        "touch-reload",
+        "py-autoreload",
+        "disable-logging",
+        "set",
+    ),
     *("set-placeholder", "strict", "help", "version", "static-index"),
 }
 

@@ -90,7 +90,8 @@ def test_the_scheme_is_the_proxys_word(pages: Server, more: tuple[tuple[str, str
 
 
 def test_a_packet_cannot_say_what_the_server_says_of_itself(pages: Server) -> None:
-    found = environ_of(pages, ("wsgi.version", "forged"), ("uwsgi.version", "forged"), ("my.own", "x"))
+    names = ("wsgi.version", "uwsgi.version", "wsgi.input_terminated", "fairlead.request", "x-wsgiorg.fdevent.timeout")
+    found = environ_of(pages, *((name, "forged") for name in names), ("my.own", "x"))
     assert "forged" not in found.values() and found["my.own"] == "x"
 
 
@@ -116,6 +117,13 @@ def test_appid_chooses_a_mounted_application(start: Callable[..., Server], tmp_p
     assert answer(server, packet(variables("/hello"))).body == b"hello\n"
     assert answer(server, packet(variables("/other/x"))).body == b"other"
     assert answer(server, packet(variables("/hello", ("UWSGI_APPID", "/other")))).body == b"other"
+
+
+def test_an_origin_with_the_port_that_the_proxy_left_out_is_the_same(
+    sockets: Server, dial: Callable[..., RawClient]
+) -> None:
+    """Debian's uwsgi_params send nginx's $host, which has no port."""
+    dial(sockets, "/echo", ("HTTP_HOST", "front.example"), ("HTTP_ORIGIN", "http://front.example:8099"))
 
 
 # -- bodies and responses

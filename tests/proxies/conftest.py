@@ -20,11 +20,11 @@ def socket_folder() -> Iterator[str]:
 
 @pytest.fixture(scope="session")
 def upstream(serve: Callable[..., Server], host: object, socket_folder: str) -> Server:
-    """The server behind them all, with its three listeners."""
+    """The server behind them all, with its four listeners."""
     path = f"{socket_folder}/{getattr(host, 'name', '')}.sock"
     trust = ("--trusted-proxy", "127.0.0.1", "--trusted-proxy", "unix")
     listen = ("--http", "127.0.0.1:0", "--http", path, "--http-socket", "127.0.0.1:0", "--enable-proxy-protocol")
-    return serve("behind_proxies.py", *trust, listen=listen)
+    return serve("behind_proxies.py", *trust, listen=(*listen, "--socket", "127.0.0.1:0"))
 
 
 @pytest.fixture(scope="session", params=WAYS, ids=lambda way: way.name)

@@ -13,7 +13,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from proxies.ways import HAPROXY_HTTP, HAPROXY_TCP, NGINX, WAYS, Way
+from proxies.ways import HAPROXY_HTTP, HAPROXY_TCP, NGINX, NGINX_UWSGI, WAYS, Way
 from support.proxy_servers import CLIENT, HOST, Proxy
 from support.raw_client import BINARY, PING, PONG, TEXT, Frame, RawClient, fragments, frame
 from support.server import Server
@@ -23,6 +23,7 @@ SIZES = (0, 1, 125, 126, 65535, 65536, 2**20)
 #: The page's time-outs of an idle WebSocket, and those of the test.
 TIMEOUTS = {
     NGINX: [("proxy_read_timeout 60s;", "proxy_read_timeout 2s;")],
+    NGINX_UWSGI: [("uwsgi_read_timeout 60s;", "uwsgi_read_timeout 2s;")],
     HAPROXY_HTTP: [("timeout tunnel  60s", "timeout tunnel  2s")],
     HAPROXY_TCP: [("timeout client  60s", "timeout client  2s"), ("timeout server  60s", "timeout server  2s")],
 }
@@ -156,11 +157,16 @@ def test_a_page_of_the_same_host_may_connect_and_another_may_not(
 def test_an_idle_socket_lives_by_the_servers_pings_and_is_cut_without_them(
     start: Callable[..., Server], upgrade: Callable[..., RawClient]
 ) -> None:
-    pinging = start("behind_proxies.py", "--websockets-ping-freq", "0.5", "--websockets-pong-tolerance", "10")
-    silent = start("behind_proxies.py", "--websockets-ping-freq", "0")
+    listen = ("--http", "127.0.0.1:0", "--socket", "127.0.0.1:0")
+    pings = ("--websockets-ping-freq", "0.5", "--websockets-pong-tolerance", "10")
+    pinging = start("behind_proxies.py", *pings, listen=listen)
+    silent = start("behind_proxies.py", "--websockets-ping-freq", "0", listen=listen)
     with contextlib.ExitStack() as stack:
         ways = {
-            way: [stack.enter_context(way.before(server.address, *replace)) for server in (pinging, silent)]
+            way: [
+                stack.enter_context(way.before(server.addresses[way == NGINX_UWSGI], *replace))
+                for server in (pinging, silent)
+            ]
             for way, replace in TIMEOUTS.items()
         }
         idle = {way: Idle(upgrade(proxies[0])) for way, proxies in ways.items()}

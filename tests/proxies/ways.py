@@ -24,9 +24,10 @@ class Way(NamedTuple):
 
 
 #: The listeners of the server behind.
-TCP, UNIX, ANNOUNCED = range(3)
+TCP, UNIX, ANNOUNCED, UWSGI = range(4)
 
 NGINX = Way("nginx", Nginx, "/etc/nginx/conf.d/chat.conf")
+NGINX_UWSGI = Way("nginx_uwsgi", Nginx, "/etc/nginx/conf.d/chat-uwsgi.conf", listener=UWSGI)
 HAPROXY_HTTP = Way("haproxy_http", HAProxy, "/etc/haproxy/haproxy.cfg")
 HAPROXY_PROXY_V2 = Way("haproxy_proxy_v2", HAProxy, "/etc/haproxy/haproxy-tcp.cfg", listener=ANNOUNCED)
 HAPROXY_TCP = HAPROXY_PROXY_V2._replace(
@@ -36,6 +37,7 @@ HAPROXY_TCP = HAPROXY_PROXY_V2._replace(
 WAYS = (
     NGINX,
     NGINX._replace(name="nginx_unix", listener=UNIX),
+    NGINX_UWSGI,
     HAPROXY_HTTP,
     HAPROXY_HTTP._replace(name="haproxy_http_unix", listener=UNIX),
     HAPROXY_TCP,

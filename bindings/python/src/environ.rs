@@ -12,6 +12,9 @@ use pyo3::types::{PyDict, PyString};
 /// of a small request; the bound is there because clients choose header names.
 const NAMES: usize = 512;
 
+/// What the server itself says begins so.
+const OURS: [&str; 4] = ["wsgi.", "uwsgi.", "fairlead.", "x-wsgiorg."];
+
 static KNOWN: Mutex<Option<HashMap<String, Py<PyString>>>> = Mutex::new(None);
 
 /// Adds the CGI variables to `environ`.
@@ -25,8 +28,8 @@ pub(crate) fn fill(environ: &Bound<'_, PyDict>, head: &Head) -> PyResult<()> {
         if outcome.is_err() {
             return;
         }
-        // Only a peer of the uwsgi protocol can name it so. What the server says of itself, it says itself.
-        if name.contains('.') && environ.contains(name).unwrap_or(false) {
+        // Only a peer of the uwsgi protocol can send such a name.
+        if name.contains('.') && OURS.iter().any(|prefix| name.starts_with(prefix)) {
             return;
         }
         let value = latin1(py, value);

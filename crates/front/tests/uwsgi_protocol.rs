@@ -297,6 +297,23 @@ fn a_websocket_with_a_body_or_of_http_1_0_is_none() {
 }
 
 #[test]
+fn an_application_learns_that_its_client_has_left() {
+    let stage = stage();
+    for (length, body) in [("", ""), ("4", "body")] {
+        let mut client = stage.client_sending(packet("POST", "HTTP/1.1", &[("CONTENT_LENGTH", length)]));
+        client.send(body);
+        let exchange = stage.exchange();
+        assert_eq!(stage.body(&exchange), Ok(body.as_bytes().to_vec()));
+        exchange.start_response(head(200, &[])).expect("a client");
+        drop(client);
+        while !exchange.is_gone() {
+            std::thread::yield_now();
+        }
+        assert!(exchange.write("late").is_err());
+    }
+}
+
+#[test]
 fn a_ping_is_answered_and_closed() {
     let stage = stage();
     let mut client = stage.client_sending([100, 0, 0, 0]);
