@@ -35,6 +35,7 @@ look() {
         missing+=(python3-venv)
     fi
     if [ "$what" = test ]; then
+        command -v openssl >/dev/null || missing+=(openssl)
         command -v valgrind >/dev/null || missing+=(valgrind)
         command -v redis-server >/dev/null || missing+=(redis-server)
         # Debian puts both where only root's PATH looks.

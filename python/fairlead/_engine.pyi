@@ -71,6 +71,20 @@ class Routes:
 class StaticFiles:
     def __init__(self, maps: list[tuple[str, str]], index: list[str], types: dict[str, str]) -> None: ...
 
+class Tls:
+    def __init__(
+        self,
+        certificates: list[tuple[tuple[str, bytes], tuple[str, bytes]]],
+        ciphers: str = "",
+        *,
+        client_ca: tuple[str, bytes, bool] | None = None,
+        export_certificate: bool = False,
+        refuse_expired: bool = False,
+    ) -> None: ...
+    @property
+    def warnings(self) -> list[str]: ...
+    def renew(self, other: Tls) -> None: ...
+
 class Engine:
     def __init__(
         self,
@@ -100,6 +114,8 @@ class Engine:
         connect_timeout: float = 60.0,
         static_files: StaticFiles | None = None,
         max_variables: int = 256,
+        tls: list[Tls | None] = ...,
+        https_ports: list[int] = ...,
     ) -> None: ...
     def subscribe(self, name: str, since: int | None, limit: int, drops: str) -> Subscription: ...
     def wait_request(self, timeout: float | None = None) -> Request | None: ...

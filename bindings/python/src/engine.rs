@@ -8,7 +8,7 @@ use std::time::Duration;
 use fairlead_engine as fl;
 use fl::{
     Absence, ChannelSettings, CloseCode, Delivery, Entrance, FrontSettings, Limits, Listener, LogLevel,
-    Manner, OriginPolicy, Protocol, SessionSettings, Tally, Timing, TrustedProxies,
+    Manner, OriginPolicy, Protocol, Scheme, SessionSettings, Tally, Timing, TrustedProxies,
 };
 use pyo3::exceptions::{PyRuntimeError, PyValueError};
 use pyo3::prelude::*;
@@ -16,6 +16,7 @@ use pyo3::types::PyDict;
 
 use crate::channels::{offset, Channels, Subscription};
 use crate::request::Request;
+use crate::tls::Tls;
 use crate::waiting::{seconds, Waiter};
 
 /// Lines that wait for Python to write them. When nobody writes, the newest are dropped and counted, so that a flood of
@@ -85,12 +86,15 @@ impl StaticFiles {
 #[pymethods]
 impl Engine {
     /// Starts the engine on inherited listeners: descriptor, and the option that it comes from. See `fairlead.settings` for what each number means; times are seconds,
-    /// sizes bytes. `proxy_protocol`: the options whose connections begin with a header of the PROXY protocol. `tally`: the descriptor and our cell of it, if other processes have the same listeners.
+    /// sizes bytes. `proxy_protocol`: the options whose connections begin with a header of the PROXY protocol. `tls`: of each
+    /// listener; `https_ports`: where each that is there for that sends its clients. `tally`: the descriptor and our cell of
+    /// it, if other processes have the same listeners.
     #[new]
     #[pyo3(signature = (listeners, *, slots, threads, header_bytes, header_timeout, keep_alive_timeout, stall_timeout,
         max_message, ping_every, pong_tolerance, pong_every, idle_timeout, close_timeout, origins, extra_headers, tally=None,
         trusted_proxies=Vec::new(), proxy_protocol=Vec::new(), channels=None, channels_backlog=1 << 20,
-        slow_consumer="close", routes=None, connect_timeout=60.0, static_files=None, max_variables=256))]
+        slow_consumer="close", routes=None, connect_timeout=60.0, static_files=None, max_variables=256, tls=Vec::new(),
+        https_ports=Vec::new()))]
     #[allow(clippy::too_many_arguments)] // named on the Python side
     fn new(
         py: Python<'_>,
@@ -119,6 +123,8 @@ impl Engine {
         connect_timeout: f64,
         static_files: Option<Bound<'_, StaticFiles>>,
         max_variables: usize,
+        tls: Vec<Option<Bound<'_, Tls>>>,
+        https_ports: Vec<u16>,
     ) -> PyResult<Self> {
         let slow_consumer = crate::channels::slow_consumer(slow_consumer)?;
         let (write, read) = sync_channel(LOG_LINES);
@@ -180,11 +186,20 @@ impl Engine {
         };
         let listeners = listeners
             .into_iter()
-            .map(|(descriptor, kind)| {
+            .enumerate()
+            .map(|(number, (descriptor, kind))| {
                 // SAFETY: the worker's start message gives each inherited descriptor to the engine, once.
                 let listener = Listener::from_fd(unsafe { OwnedFd::from_raw_fd(descriptor) })?;
                 let mut manner = manner(&kind)?;
                 manner.proxy_protocol = proxy_protocol.contains(&kind);
+                if let Some(Some(tls)) = tls.get(number) {
+                    manner.scheme = Scheme::Https;
+                    manner.tls = Some(tls.get().inner());
+                }
+                if kind == "http-to-https" {
+                    let port = https_ports.get(number).copied().unwrap_or(0);
+                    manner.to_https = Some(if port == 0 { 443 } else { port });
+                }
                 Ok(Entrance { listener, manner })
             })
             .collect::<PyResult<Vec<_>>>()?;
@@ -342,8 +357,8 @@ fn level_name(level: LogLevel) -> &'static str {
 /// How connections of a listener are treated, by the option that it comes from (`fairlead.listeners.Listener.kind`).
 fn manner(kind: &str) -> PyResult<Manner> {
     match kind {
-        "http" | "http-socket" => Ok(Manner {
-            router: kind == "http",
+        "http" | "http-socket" | "https" | "https2" | "https-socket" | "http-to-https" => Ok(Manner {
+            router: !kind.ends_with("-socket"),
             ..Manner::default()
         }),
         "socket" | "uwsgi-socket" => Ok(Manner {

@@ -17,6 +17,7 @@ mod payload;
 mod pending;
 mod request;
 mod session;
+mod tls;
 mod waiting;
 
 use pyo3::prelude::*;
@@ -36,6 +37,7 @@ fn _engine(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_class::<hub::Hub>()?;
     module.add_class::<request::Request>()?;
     module.add_class::<session::Session>()?;
+    module.add_class::<tls::Tls>()?;
     module.add_function(wrap_pyfunction!(greenlet::ancestors, module)?)?;
     Ok(())
 }

@@ -9,7 +9,7 @@ use std::sync::{Arc, Mutex, OnceLock, PoisonError, Weak};
 use std::time::Duration;
 
 use fairlead_front::{Entrance, Exchange, Front, FrontStatistics, Handoff, LogLevel};
-use fairlead_protocol::{CloseCode, ClosedBy, Closure, Lost, OriginPolicy, Request as Head};
+use fairlead_protocol::{CloseCode, ClosedBy, Closure, Lost, OriginPolicy, Request as Head, SecureLayer};
 use fairlead_worker::{
     Connection, Drops, Interest, JoinAnswer, JoinError, Subscriber, Token, Watch, Worker, WorkerSettings,
 };
@@ -322,9 +322,15 @@ impl Handoff for Hall {
         }
     }
 
-    fn upgraded(&self, exchange: &Arc<Exchange>, socket: OwnedFd, read_ahead: Vec<u8>) {
+    fn upgraded(
+        &self,
+        exchange: &Arc<Exchange>,
+        socket: OwnedFd,
+        read_ahead: Vec<u8>,
+        layer: Option<Box<dyn SecureLayer>>,
+    ) {
         if let Some(connection) = attached(exchange) {
-            self.worker.join(connection, socket, read_ahead);
+            self.worker.join_secure(connection, socket, read_ahead, layer);
         }
     }
 
@@ -377,8 +383,9 @@ fn journal(log: &LogSink, label: &str, closure: &Closure) {
             LogLevel::Info,
             &format!("{label}: closed with {}: {}", closure.code, closure.reason),
         );
-    } else if let ClosedBy::Lost(why @ (Lost::PingTimeout | Lost::SlowConsumer | Lost::SendTimeout)) =
-        closure.by
+    } else if let ClosedBy::Lost(
+        why @ (Lost::PingTimeout | Lost::SlowConsumer | Lost::SendTimeout | Lost::BrokenTls),
+    ) = closure.by
     {
         log(LogLevel::Info, &format!("{label}: dropped: {why}"));
     }

@@ -22,8 +22,8 @@ pub use fairlead_channel::{
     LONGEST_NAME, USUAL_LONGEST_MESSAGE,
 };
 pub use fairlead_front::{
-    BodyError, BodyRead, Entrance, FrontSettings, Listener, LogLevel, Manner, Protocol, Routes, StaticFiles,
-    Tally,
+    BodyError, BodyRead, ClientCa, Entrance, FrontSettings, KeyPair, Listener, LogLevel, Manner, PemFile,
+    Protocol, Routes, StaticFiles, Tally, Tls, TlsError, TlsSettings,
 };
 pub use fairlead_protocol::{
     is_utf8, Address, CloseCode, ClosedBy, Closure, Counters, HandshakeError, Limits, Lost, MessageKind,

@@ -10,7 +10,7 @@ use std::sync::{Arc, Condvar, Mutex, PoisonError};
 
 use bytes::Bytes;
 use fairlead_front::{Exchange, Front, FrontSettings, Handoff, Listener, LogLevel};
-use fairlead_protocol::{Handshake, Request, ResponseHead};
+use fairlead_protocol::{Handshake, Request, ResponseHead, SecureLayer};
 
 type Call = (Request, Arc<Exchange>);
 
@@ -54,7 +54,7 @@ impl Handoff for Queue {
         }
     }
 
-    fn upgraded(&self, _: &Arc<Exchange>, socket: OwnedFd, _: Vec<u8>) {
+    fn upgraded(&self, _: &Arc<Exchange>, socket: OwnedFd, _: Vec<u8>, _: Option<Box<dyn SecureLayer>>) {
         drop(socket);
     }
 

@@ -17,7 +17,7 @@ use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
-use fairlead_protocol::{Address, Request};
+use fairlead_protocol::{Address, ClientCertificate, Request};
 use hyper::body::{Body, Incoming};
 use hyper::server::conn::http1;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -34,6 +34,7 @@ use crate::handoff::{Handoff, LogLevel};
 use crate::http::Service;
 use crate::listen::{Manner, Protocol};
 use crate::peer::{Peer, Socket};
+use crate::secure::{self, Secure};
 use crate::settings::FrontSettings;
 use crate::upgrade;
 
@@ -52,6 +53,8 @@ pub(crate) struct Connection {
     /// Peer and local are those that a PROXY header has told.
     pub(crate) is_announced: bool,
     house: Arc<House>,
+    /// What the client has shown in its handshake.
+    client: OnceLock<Arc<ClientCertificate>>,
     task: OnceLock<Waker>,
     deadline_ms: AtomicU64,
     trust: Trust,
@@ -113,6 +116,7 @@ impl Connection {
             manner,
             is_announced: false,
             house,
+            client: OnceLock::new(),
             task: OnceLock::new(),
             deadline_ms: AtomicU64::new(NEVER),
             trust: Trust::default(),
@@ -142,6 +146,15 @@ impl Connection {
     pub(crate) fn enlist(&self, context: &Context<'_>) {
         // The waker of a tokio task is always the same.
         self.task.get_or_init(|| context.waker().clone());
+    }
+
+    /// The client has shown this certificate.
+    pub(crate) fn know_client(&self, certificate: ClientCertificate) {
+        let _ = self.client.set(Arc::new(certificate));
+    }
+
+    pub(crate) fn client(&self) -> Option<Arc<ClientCertificate>> {
+        self.client.get().cloned()
     }
 
     /// Lets the connection's task take a turn. From any thread.
@@ -366,7 +379,13 @@ impl Connection {
 /// Serves one accepted socket until it closes, is cut or leaves the front.
 pub(crate) async fn serve(seat: Seat, socket: Socket) {
     let connection = Arc::clone(seat.connection());
-    let peer = Peer::new(socket, connection);
+    let peer = match &connection.manner.tls {
+        None => Peer::new(socket, Arc::clone(&connection)),
+        Some(tls) => match secure::greet(&connection, tls, socket).await {
+            Some(peer) => peer,
+            None => return drop(seat),
+        },
+    };
     serve_peer(seat, peer).await;
 }
 
@@ -380,22 +399,26 @@ pub(crate) async fn serve_peer(seat: Seat, peer: Peer) {
     let mut leaving = false;
     let ending = poll_fn(|context| turn(&connection, &mut http, &mut leaving, context)).await;
     let parts = http.into_parts();
-    let (socket, unread) = parts.io.into_parts();
+    let (socket, secure, unread) = parts.io.into_parts();
     match ending {
         Ending::Complete => match connection.take_upgrade() {
             Some(exchange) => {
                 let mut read_ahead = Vec::from(parts.read_buf);
                 read_ahead.extend_from_slice(&unread);
-                upgrade::leave(&connection, &exchange, socket, read_ahead);
+                upgrade::leave(&connection, &exchange, socket, secure, read_ahead);
             }
-            None if connection.desk().unread => linger(socket, b"").await,
-            None => {}
+            None if connection.desk().unread => linger(socket, secure, b"").await,
+            None => {
+                if let Some(secure) = secure {
+                    say(socket, &secure.into_last_words(b"")).await;
+                }
+            }
         },
         Ending::Broken(error) => {
             if error.is_parse() || error.is_parse_too_large() || error.is_parse_version_h2() {
                 connection.house.counters.refused();
                 connection.log(LogLevel::Warning, format_args!("a request was refused: {error}"));
-                linger(socket, b"").await;
+                linger(socket, secure, b"").await;
             }
         }
         Ending::Overdue(Overdue::SlowHead) => {
@@ -407,11 +430,18 @@ pub(crate) async fn serve_peer(seat: Seat, peer: Peer) {
             // RFC 9110 §15.5.9. hyper has written nothing yet, so this is the first word.
             linger(
                 socket,
+                secure,
                 b"HTTP/1.1 408 Request Timeout\r\nconnection: close\r\ncontent-length: 0\r\n\r\n",
             )
             .await;
         }
-        Ending::Overdue(Overdue::Silent | Overdue::Stalled) => connection.house.counters.timed_out(),
+        Ending::Overdue(Overdue::Silent) => {
+            connection.house.counters.timed_out();
+            if let Some(secure) = secure {
+                say(socket, &secure.into_last_words(b"")).await;
+            }
+        }
+        Ending::Overdue(Overdue::Stalled) => connection.house.counters.timed_out(),
     }
     drop(seat);
 }
@@ -466,8 +496,15 @@ fn body_error(error: &hyper::Error) -> BodyError {
     }
 }
 
+/// Says `last` and closes.
+async fn say(socket: Socket, last: &[u8]) {
+    let _ = tokio::time::timeout(LINGER, socket.into_stream().write_all(last)).await;
+}
+
 /// Says `last`, ends our side and reads until the client ends its own.
-pub(crate) async fn linger(socket: Socket, last: &[u8]) {
+pub(crate) async fn linger(socket: Socket, secure: Option<Secure>, last: &[u8]) {
+    let sealed = secure.map(|secure| secure.into_last_words(last));
+    let last = sealed.as_deref().unwrap_or(last);
     let mut socket = socket.into_stream();
     let _ = tokio::time::timeout(LINGER, async {
         socket.write_all(last).await?;

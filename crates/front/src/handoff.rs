@@ -9,7 +9,7 @@
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
 
-use fairlead_protocol::Request;
+use fairlead_protocol::{Request, SecureLayer};
 
 use crate::Exchange;
 
@@ -37,8 +37,15 @@ pub trait Handoff: Send + Sync + 'static {
     fn turn_ended(&self) {}
 
     /// The 101 response went out and the socket leaves the front: non-blocking, with `TCP_NODELAY`. `read_ahead` is what the
-    /// client sent behind its handshake; it precedes everything that will be read from the socket.
-    fn upgraded(&self, exchange: &Arc<Exchange>, socket: OwnedFd, read_ahead: Vec<u8>);
+    /// client sent behind its handshake; it precedes everything that will be read from the socket. With a `layer` the socket carries TLS:
+    /// `read_ahead` is plaintext, and the layer may have records that the socket has not taken yet.
+    fn upgraded(
+        &self,
+        exchange: &Arc<Exchange>,
+        socket: OwnedFd,
+        read_ahead: Vec<u8>,
+        layer: Option<Box<dyn SecureLayer>>,
+    );
 
     /// The upgrade was accepted but the socket was lost before the 101 response had left.
     fn upgrade_lost(&self, exchange: &Arc<Exchange>, why: String);

@@ -79,6 +79,31 @@ impl Service {
         Answering::new(core, head.headers, head.method == Method::HEAD)
     }
 
+    /// Answers with the same address over TLS.
+    fn send_to_https(&self, head: &Parts, port: u16) -> Answering {
+        let host = head.uri.host().map(str::as_bytes).or_else(|| {
+            let host = head.headers.get(header::HOST)?.as_bytes();
+            // The port behind it is this listener's. An IPv6 address has colons of its own.
+            let end = match host.iter().position(|&byte| byte == b']') {
+                Some(end) => end + 1,
+                None => host.iter().position(|&byte| byte == b':').unwrap_or(host.len()),
+            };
+            Some(&host[..end])
+        });
+        let Some(host) = host.filter(|host| !host.is_empty()) else {
+            return self.refuse(&Refusal::HostMissing);
+        };
+        let mut location = [b"https://", host].concat();
+        if port != 443 {
+            location.extend_from_slice(format!(":{port}").as_bytes());
+        }
+        let target = head.uri.path_and_query().map_or("/", |target| target.as_str());
+        // `OPTIONS *` means the server.
+        location.extend_from_slice(if target == "*" { b"/" } else { target.as_bytes() });
+        self.connection.expect_unread();
+        Answering::moved(Arc::clone(&self.connection), &location)
+    }
+
     fn refuse(&self, rule: &Refusal) -> Answering {
         let connection = &self.connection;
         let status = rule.status();
@@ -105,7 +130,10 @@ impl hyper::service::Service<hyper::Request<Incoming>> for Service {
             .begin_request()
             .map_or_else(|| admit(&head, &body, self.connection.settings()), Err)
         {
-            Ok(()) => self.hand_over(head, body),
+            Ok(()) => match self.connection.manner.to_https {
+                Some(port) => self.send_to_https(&head, port),
+                None => self.hand_over(head, body),
+            },
             Err(rule) => self.refuse(&rule),
         }
     }
@@ -183,6 +211,7 @@ fn convert(head: &Parts, connection: &Connection) -> Request {
         .local(connection.local.clone())
         .router(connection.manner.router)
         .announced(connection.is_announced)
+        .client(connection.client())
         .finish();
     if let Err(why) = request.believe(&connection.settings().trusted_proxies) {
         connection.log(LogLevel::Warning, format_args!("{why}"));

@@ -7,8 +7,8 @@
 //! all it needs of them is the [`Handoff`] trait.
 //!
 //! The files in the order in which a connection meets them: `listen` (accept, and when not to), `tally` (which process shall
-//! accept), `peer` (the socket and
-//! who is at the other end), `proxy_protocol` (who a proxy says that is), `framing` (a second opinion on where a message ends), `connection` (one task per
+//! accept), `tls`, `ciphers` and `certificate` (what clients are shown), `secure` (the TLS of one connection), `peer` (the
+//! socket and who is at the other end), `proxy_protocol` (who a proxy says that is), `framing` (a second opinion on where a message ends), `connection` (one task per
 //! connection), `deadline` (how long a client may take), `http` (the rules a request must keep), `exchange` (the way
 //! back), `route` (rules that look at a request first), `relay` (where they send it, if not to the app), `static_files` (what needs no app), `flow` (the bodies it holds), `response` (what hyper writes), `file` (what the kernel writes for it), `upgrade` (the socket leaves), `uwsgi_protocol` (a packet instead of a head), `drain` (the order in which everything ends). `front` holds them together, `bell` wakes
 //! the thread, `settings`, `error` and `handoff` are what others see.
@@ -17,6 +17,8 @@
 #![warn(missing_docs)]
 
 mod bell;
+mod certificate;
+mod ciphers;
 mod connection;
 mod deadline;
 mod drain;
@@ -34,9 +36,11 @@ mod proxy_protocol;
 mod relay;
 mod response;
 mod route;
+mod secure;
 mod settings;
 mod static_files;
 mod tally;
+mod tls;
 mod upgrade;
 mod uwsgi_protocol;
 
@@ -49,3 +53,4 @@ pub use route::Routes;
 pub use settings::FrontSettings;
 pub use static_files::StaticFiles;
 pub use tally::Tally;
+pub use tls::{ClientCa, KeyPair, PemFile, Tls, TlsError, TlsSettings};

@@ -27,6 +27,7 @@ use crate::handoff::LogLevel;
 use crate::peer::{inet, Socket};
 use crate::proxy_protocol;
 use crate::tally::Courtesy;
+use crate::tls::Tls;
 use crate::uwsgi_protocol;
 
 /// The queue of a listener bound here. The kernel cuts it to `net.core.somaxconn` (4096 since Linux 5.4).
@@ -69,6 +70,10 @@ pub struct Manner {
     pub router: bool,
     /// A connection begins with a header of the PROXY protocol, and one that does not is closed.
     pub proxy_protocol: bool,
+    /// TLS that begins here. `None` does not mean that the client has none: a proxy may have ended it.
+    pub tls: Option<Arc<Tls>>,
+    /// All requests are sent to this port of https.
+    pub to_https: Option<u16>,
 }
 
 impl Default for Manner {
@@ -78,6 +83,8 @@ impl Default for Manner {
             scheme: Scheme::Http,
             router: false,
             proxy_protocol: false,
+            tls: None,
+            to_https: None,
         }
     }
 }

@@ -24,12 +24,13 @@ use tokio::net::{TcpStream, UnixStream};
 use crate::connection::Connection;
 use crate::file::{is_stand_in, Stretch};
 use crate::handoff::LogLevel;
+use crate::secure::{Secure, SecureStream};
 
 /// The most that one read takes. All connections share one such buffer, so an idle connection costs none.
 const READ_SIZE: usize = 64 * 1024;
 
 thread_local! {
-    static SCRATCH: RefCell<Vec<u8>> = RefCell::new(vec![0; READ_SIZE]);
+    pub(crate) static SCRATCH: RefCell<Vec<u8>> = RefCell::new(vec![0; READ_SIZE]);
 }
 
 /// An accepted socket.
@@ -54,6 +55,18 @@ impl Socket {
                 stream.local_addr().map_or(Address::Unknown, inet)
             }
             _ => listening.clone(),
+        }
+    }
+
+    /// The same with the TLS session that it may have.
+    pub(crate) fn into_end(
+        self,
+        secure: Option<Secure>,
+        connection: &Arc<Connection>,
+    ) -> Pin<Box<dyn Stream>> {
+        match secure {
+            Some(secure) => Box::pin(SecureStream::new(self, secure, Arc::clone(connection))),
+            None => self.into_stream(),
         }
     }
 
@@ -116,14 +129,14 @@ impl Socket {
         })
     }
 
-    fn reader(&mut self) -> Pin<&mut (dyn AsyncRead + Send + Unpin)> {
+    pub(crate) fn reader(&mut self) -> Pin<&mut (dyn AsyncRead + Send + Unpin)> {
         match self {
             Socket::Tcp(stream) => Pin::new(stream),
             Socket::Unix(stream) => Pin::new(stream),
         }
     }
 
-    fn writer(&mut self) -> Pin<&mut (dyn AsyncWrite + Send + Unpin)> {
+    pub(crate) fn writer(&mut self) -> Pin<&mut (dyn AsyncWrite + Send + Unpin)> {
         match self {
             Socket::Tcp(stream) => Pin::new(stream),
             Socket::Unix(stream) => Pin::new(stream),
@@ -159,6 +172,8 @@ pub(crate) fn inet(address: SocketAddr) -> Address {
 /// One connection's socket as hyper sees it.
 pub(crate) struct Peer {
     socket: Socket,
+    /// Boxed, so that connections without TLS are no larger.
+    secure: Option<Box<Secure>>,
     connection: Arc<Connection>,
     /// Blocks of files that the socket took without a pause.
     blocks: u32,
@@ -172,10 +187,19 @@ impl Peer {
     pub(crate) fn new(socket: Socket, connection: Arc<Connection>) -> Peer {
         Peer {
             socket,
+            secure: None,
             connection,
             blocks: 0,
             first: Bytes::new(),
             version: b"",
+        }
+    }
+
+    /// With TLS between the socket and hyper.
+    pub(crate) fn secure(socket: Socket, secure: Secure, connection: Arc<Connection>) -> Peer {
+        Peer {
+            secure: Some(Box::new(secure)),
+            ..Peer::new(socket, connection)
         }
     }
 
@@ -194,9 +218,20 @@ impl Peer {
         }
     }
 
-    /// The socket, and what was read from it that hyper has not asked for.
-    pub(crate) fn into_parts(self) -> (Socket, Bytes) {
-        (self.socket, self.first)
+    /// The socket, its TLS session, and what was read that hyper has not asked for.
+    pub(crate) fn into_parts(self) -> (Socket, Option<Secure>, Bytes) {
+        (self.socket, self.secure.map(|secure| *secure), self.first)
+    }
+
+    fn poll_write_bytes(
+        &mut self,
+        cx: &mut Context<'_>,
+        bufs: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        match &mut self.secure {
+            None => self.socket.writer().poll_write_vectored(cx, bufs),
+            Some(secure) => secure.poll_write(&mut self.socket, cx, bufs),
+        }
     }
 
     /// Writes the beginning of the response, whose first bytes are hyper's view of the version.
@@ -244,7 +279,11 @@ impl Peer {
             return Poll::Pending;
         }
         self.blocks += 1;
-        let Poll::Ready(result) = self.socket.poll_send_file(cx, &stretch, size) else {
+        let sent = match &mut self.secure {
+            None => self.socket.poll_send_file(cx, &stretch, size),
+            Some(secure) => secure.poll_send_file(&mut self.socket, cx, &stretch, size),
+        };
+        let Poll::Ready(result) = sent else {
             self.blocks = 0;
             return Poll::Pending;
         };
@@ -299,6 +338,15 @@ impl hyper::rt::Read for Peer {
             buf.put_slice(&first);
             return Poll::Ready(Ok(()));
         }
+        if let Some(secure) = &mut peer.secure {
+            let plain = ready!(secure.poll_read(&mut peer.socket, cx, &peer.connection))?;
+            let plain = &plain[..plain.len().min(buf.remaining())];
+            peer.connection.read(plain);
+            buf.put_slice(plain);
+            let count = plain.len();
+            secure.consume(count);
+            return Poll::Ready(Ok(()));
+        }
         SCRATCH.with_borrow_mut(|scratch| {
             let room = buf.remaining().min(scratch.len());
             let mut read = ReadBuf::new(&mut scratch[..room]);
@@ -332,8 +380,8 @@ impl hyper::rt::Write for Peer {
         let result = match bufs.iter().position(is_stand_in) {
             Some(0) => peer.poll_send_file(cx, bufs[0].len()),
             // What stands before the file first; hyper comes again with the rest.
-            Some(plain) => peer.socket.writer().poll_write_vectored(cx, &bufs[..plain]),
-            None => peer.socket.writer().poll_write_vectored(cx, bufs),
+            Some(plain) => peer.poll_write_bytes(cx, &bufs[..plain]),
+            None => peer.poll_write_bytes(cx, bufs),
         };
         peer.note_write(&result);
         result
@@ -343,9 +391,15 @@ impl hyper::rt::Write for Peer {
         true
     }
 
-    fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+    fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let peer = self.get_mut();
         // A socket has no buffer of its own.
-        Poll::Ready(Ok(()))
+        let Some(secure) = &mut peer.secure else {
+            return Poll::Ready(Ok(()));
+        };
+        let result = secure.poll_flush(&mut peer.socket, cx);
+        peer.connection.wrote(result.is_pending());
+        result
     }
 
     fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {

@@ -27,9 +27,9 @@ use tokio::time::{timeout, Instant};
 use crate::connection::Connection;
 use crate::exchange::{BodyRead, Exchange};
 use crate::handoff::LogLevel;
-use crate::peer::Socket;
 use crate::route::{HeaderChange, Verdict};
 use backend::Link;
+use tunnel::End;
 
 pub(crate) use backend::{Backend, Style};
 
@@ -42,7 +42,7 @@ pub(crate) struct Errand {
     body: Slot,
     room: Slot,
     /// Gets the client's socket once its 101 is out.
-    socket: Mutex<Option<oneshot::Sender<(Socket, Bytes)>>>,
+    socket: Mutex<Option<oneshot::Sender<(End, Bytes)>>>,
 }
 
 const BODY: u64 = 0;
@@ -76,7 +76,7 @@ impl Errand {
     }
 
     /// The client's socket has left hyper.
-    pub(crate) fn upgraded(&self, socket: Socket, read_ahead: Bytes) {
+    pub(crate) fn upgraded(&self, socket: End, read_ahead: Bytes) {
         let taker = self.socket.lock().unwrap_or_else(PoisonError::into_inner).take();
         if let Some(taker) = taker {
             let _ = taker.send((socket, read_ahead));
@@ -231,13 +231,7 @@ async fn relay(
                 return Ok(());
             };
             let _counted = connection.house().tunnels.one_more();
-            tunnel::join(
-                client.into_stream(),
-                read_ahead,
-                parts.io.into_stream(),
-                parts.read_buf,
-            )
-            .await;
+            tunnel::join(client, read_ahead, parts.io.into_stream(), parts.read_buf).await;
             return Ok(());
         }
         Some(Ok(response)) => forward(exchange, errand, response, patience, &moved).await,

@@ -69,6 +69,18 @@ impl Answering {
             .insert(header::CONNECTION, HeaderValue::from_static("close"));
         Answering(Some(Waiting::Refused(connection, response)))
     }
+
+    /// RFC 9110 §15.4.2.
+    pub(crate) fn moved(connection: Arc<Connection>, location: &[u8]) -> Answering {
+        let Ok(location) = HeaderValue::from_bytes(location) else {
+            return Answering::refused(connection, 400, "the address of this request cannot be sent back");
+        };
+        let mut response = plain(301, "use https");
+        let headers = response.headers_mut();
+        headers.insert(header::LOCATION, location);
+        headers.insert(header::CONNECTION, HeaderValue::from_static("close"));
+        Answering(Some(Waiting::Refused(connection, response)))
+    }
 }
 
 impl Future for Answering {

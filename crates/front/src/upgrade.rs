@@ -2,7 +2,7 @@
 //!
 //! hyper has written the 101 response and stopped reading; the bytes it read beyond the handshake are the first of the
 //! WebSocket. The socket is taken from tokio, stays non-blocking and open, and goes to the worker together with those
-//! bytes. From here on the front knows nothing of the connection. Either `upgraded` or `upgrade_lost` is called for each
+//! bytes, and with its TLS session if it has one. From here on the front knows nothing of the connection. Either `upgraded` or `upgrade_lost` is called for each
 //! accepted upgrade, never both: [`Seat`](crate::drain::Seat) reports as lost whatever did not come this far.
 
 use std::sync::Arc;
@@ -12,17 +12,25 @@ use bytes::Bytes;
 use crate::connection::Connection;
 use crate::exchange::Exchange;
 use crate::peer::Socket;
+use crate::secure::Secure;
 
 /// Hands the socket over.
-pub(crate) fn leave(connection: &Connection, exchange: &Arc<Exchange>, socket: Socket, read_ahead: Vec<u8>) {
+pub(crate) fn leave(
+    connection: &Arc<Connection>,
+    exchange: &Arc<Exchange>,
+    socket: Socket,
+    secure: Option<Secure>,
+    mut read_ahead: Vec<u8>,
+) {
     if let Some(errand) = exchange.core().errand() {
         connection.house().counters.upgraded();
-        return errand.upgraded(socket, Bytes::from(read_ahead));
+        return errand.upgraded(socket.into_end(secure, connection), Bytes::from(read_ahead));
     }
     match socket.into_fd() {
         Ok(socket) => {
             connection.house().counters.upgraded();
-            connection.handoff().upgraded(exchange, socket, read_ahead);
+            let layer = secure.map(|secure| secure.leave(&mut read_ahead));
+            connection.handoff().upgraded(exchange, socket, read_ahead, layer);
         }
         Err(error) => {
             let why = format!("the socket could not be taken from the event loop: {error}");

@@ -36,16 +36,16 @@ pub(crate) async fn serve(seat: Seat, mut socket: Socket) {
                 let peer = introduce(&connection, socket, *request, &behind);
                 return connection::serve_peer(seat, peer).await;
             }
-            Ok(Meaning::Ping) => linger(socket, &PONG_PACKET).await,
+            Ok(Meaning::Ping) => linger(socket, None, &PONG_PACKET).await,
             Err(complaint) => {
                 refuse(&connection, &complaint.line);
-                linger(socket, complaint.answer.as_bytes()).await;
+                linger(socket, None, complaint.answer.as_bytes()).await;
             }
         },
         Heard::Nonsense(error) => {
             let complaint = complain(&error);
             refuse(&connection, &complaint.line);
-            linger(socket, complaint.answer.as_bytes()).await;
+            linger(socket, None, complaint.answer.as_bytes()).await;
         }
         Heard::End(0) => {}
         Heard::End(count) => refuse(

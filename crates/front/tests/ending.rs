@@ -267,7 +267,14 @@ fn a_header_that_cannot_be_sent_stops_the_start() {
     struct Nobody;
     impl fairlead_front::Handoff for Nobody {
         fn request(&self, _: fairlead_protocol::Request, _: std::sync::Arc<fairlead_front::Exchange>) {}
-        fn upgraded(&self, _: &std::sync::Arc<fairlead_front::Exchange>, _: OwnedFd, _: Vec<u8>) {}
+        fn upgraded(
+            &self,
+            _: &std::sync::Arc<fairlead_front::Exchange>,
+            _: OwnedFd,
+            _: Vec<u8>,
+            _: Option<Box<dyn fairlead_protocol::SecureLayer>>,
+        ) {
+        }
         fn upgrade_lost(&self, _: &std::sync::Arc<fairlead_front::Exchange>, _: String) {}
         fn wake(&self, _: u64) {}
         fn has_room(&self) -> bool {

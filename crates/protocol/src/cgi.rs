@@ -56,6 +56,14 @@ impl Request {
                 f(name, value);
             }
         }
+        if let Some(client) = self.client() {
+            // uWSGI's names.
+            f("HTTPS_DN", client.subject.as_bytes());
+            f("HTTPS_CLIENT_CERTIFICATE", &client.der);
+            if let Some(pem) = &client.pem {
+                f("HTTPS_CC", pem.as_bytes());
+            }
+        }
         self.http_variables(&mut scratch, &mut f);
     }
 
@@ -166,6 +174,7 @@ fn digit(hex: u8) -> u8 {
 mod tests {
     use super::*;
     use crate::address::Scheme;
+    use crate::client_certificate::ClientCertificate;
     use crate::request::Version;
     use std::collections::BTreeMap;
 
@@ -276,6 +285,22 @@ mod tests {
             ("b", "/a?b")
         );
         assert_eq!(request.scheme(), Scheme::Https);
+    }
+
+    #[test]
+    fn a_client_s_certificate_has_uwsgi_s_names() {
+        let with = |with_pem| {
+            let certificate = ClientCertificate::new(b"DER", "/CN=someone".into(), with_pem);
+            let request = Request::builder(b"GET", b"/", Version::Http11)
+                .client(Some(std::sync::Arc::new(certificate)))
+                .finish();
+            variables(&request)
+        };
+        let all = with(true);
+        assert_eq!(all["HTTPS_DN"], "/CN=someone");
+        assert_eq!(all["HTTPS_CLIENT_CERTIFICATE"], "DER");
+        assert!(all["HTTPS_CC"].contains("REVS"));
+        assert!(!with(false).contains_key("HTTPS_CC"));
     }
 
     #[test]

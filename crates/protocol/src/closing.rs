@@ -41,6 +41,8 @@ pub enum Lost {
     Eof,
     /// The connection was reset, or another error of the transport.
     Reset,
+    /// Its TLS records could not be read: somebody has changed them, or never knew the keys.
+    BrokenTls,
     /// No sign of life came after a ping.
     PingTimeout,
     /// The peer took nothing from us for too long.
@@ -56,6 +58,7 @@ impl std::fmt::Display for Lost {
         f.write_str(match self {
             Lost::Eof => "the peer ended the connection without a Close",
             Lost::Reset => "the connection was reset",
+            Lost::BrokenTls => "its TLS records could not be read",
             Lost::PingTimeout => "no sign of life came after a ping",
             Lost::SendTimeout => "the peer took nothing of what was sent in time",
             Lost::SlowConsumer => "the peer reads too slowly: too much waited for it for too long",

@@ -83,6 +83,7 @@
 
 mod address;
 mod cgi;
+mod client_certificate;
 mod close;
 mod closing;
 mod error;
@@ -100,6 +101,7 @@ mod proxy_header;
 mod receiving;
 mod request;
 mod response;
+mod secure;
 mod session;
 mod target;
 mod time;
@@ -108,6 +110,7 @@ mod utf8;
 mod uwsgi_packet;
 
 pub use address::{Address, Scheme};
+pub use client_certificate::ClientCertificate;
 pub use close::{fit_reason, CloseCode};
 pub use closing::{ClosedBy, Closure, Lost, Transport};
 pub use error::{PeerError, UsageError};
@@ -122,6 +125,7 @@ pub use origin::OriginPolicy;
 pub use proxy_header::{ProxyHeader, ProxyHeaderError};
 pub use request::{Request, RequestBuilder, Version};
 pub use response::ResponseHead;
+pub use secure::{SecureLayer, MOST_SEALED};
 pub use session::{Counters, Session};
 pub use time::Time;
 pub use trusted::TrustedProxies;

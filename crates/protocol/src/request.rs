@@ -5,8 +5,10 @@
 //! not HTTP; this file does not parse a head, it only cuts the target. Header names are lower-case from here on.
 
 use std::fmt;
+use std::sync::Arc;
 
 use crate::address::{Address, Scheme};
+use crate::client_certificate::ClientCertificate;
 use crate::target::{cut_target, Span};
 
 /// The HTTP version of a request.
@@ -68,6 +70,7 @@ pub struct Request {
     announced: bool,
     /// CGI variables that came instead of an HTTP head; names are UTF-8.
     given: Option<Vec<Field>>,
+    client: Option<Arc<ClientCertificate>>,
 }
 
 impl Request {
@@ -96,6 +99,7 @@ impl Request {
             router: false,
             announced: false,
             given: None,
+            client: None,
         })
     }
 
@@ -178,6 +182,11 @@ impl Request {
     /// Peer and local are what a proxy has told by the PROXY protocol.
     pub fn is_announced(&self) -> bool {
         self.announced
+    }
+
+    /// The certificate that the client has shown.
+    pub fn client(&self) -> Option<&ClientCertificate> {
+        self.client.as_deref()
     }
 
     /// The first value of a header; the name in any case.
@@ -363,6 +372,13 @@ impl RequestBuilder {
     #[must_use]
     pub fn announced(mut self, announced: bool) -> RequestBuilder {
         self.0.announced = announced;
+        self
+    }
+
+    /// The certificate that the client has shown; none, unless told otherwise.
+    #[must_use]
+    pub fn client(mut self, certificate: Option<Arc<ClientCertificate>>) -> RequestBuilder {
+        self.0.client = certificate;
         self
     }
 

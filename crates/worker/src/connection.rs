@@ -5,6 +5,7 @@
 //! queues of `inbox`). Verbs never block: they say what to wait for, and the host does the waiting. What blocks on
 //! purpose, for hosts whose threads read their own sockets, stands in `direct`.
 
+mod sealed;
 mod state;
 
 use std::os::fd::RawFd;

@@ -140,7 +140,14 @@ impl State {
     fn write_now(&mut self, bytes: &[u8], now: Time) -> bool {
         let mut gone = 0;
         if self.outbox.is_empty() && !self.is_blocked() {
-            if let Some(socket) = &self.socket {
+            if self.is_sealed() {
+                let is_gone;
+                (gone, is_gone) = self.write_sealed(bytes);
+                if is_gone {
+                    return true;
+                }
+                self.is_held_up(now);
+            } else if let Some(socket) = &self.socket {
                 // An error is met again, and dealt with, by the driver's flush.
                 gone =
                     rustix::net::send(socket, bytes, SendFlags::DONTWAIT | SendFlags::NOSIGNAL).unwrap_or(0);

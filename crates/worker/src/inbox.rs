@@ -10,7 +10,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
 
-use fairlead_protocol::{CloseCode, Closure, SessionSettings, Time};
+use fairlead_protocol::{CloseCode, Closure, SecureLayer, SessionSettings, Time};
 
 use crate::absence::Absence;
 use crate::connection::Connection;
@@ -88,11 +88,12 @@ impl Default for WorkerSettings {
 
 /// A change that only the driver can make.
 pub(crate) enum Arrival {
-    /// A socket whose handshake is done, with the bytes that were read behind it.
+    /// A socket whose handshake is done, with the bytes that were read behind it, and its TLS if it has any.
     Join {
         connection: Arc<Connection>,
         socket: OwnedFd,
         read_ahead: Vec<u8>,
+        layer: Option<Box<dyn SecureLayer>>,
     },
     /// A unit that wants to be woken at a time.
     Timer { at: Time, token: Token },

@@ -46,7 +46,7 @@ use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use fairlead_protocol::{CloseCode, Time};
+use fairlead_protocol::{CloseCode, SecureLayer, Time};
 
 pub use absence::Absence;
 pub use backlog::{SlowConsumer, Style};
@@ -151,6 +151,17 @@ impl Worker {
 
     /// The socket has arrived, with the bytes that were read behind the handshake.
     pub fn join(&self, connection: &Arc<Connection>, socket: OwnedFd, read_ahead: Vec<u8>) {
+        self.join_secure(connection, socket, read_ahead, None);
+    }
+
+    /// The same for a socket that carries TLS: `read_ahead` is plaintext, what follows goes through the layer.
+    pub fn join_secure(
+        &self,
+        connection: &Arc<Connection>,
+        socket: OwnedFd,
+        read_ahead: Vec<u8>,
+        layer: Option<Box<dyn SecureLayer>>,
+    ) {
         let connection = Arc::clone(connection);
         // Counted from here on: on its way to the loop it must not be missed.
         self.shared.counters.joined.fetch_add(1, Ordering::SeqCst);
@@ -158,6 +169,7 @@ impl Worker {
             connection,
             socket,
             read_ahead,
+            layer,
         });
     }
 

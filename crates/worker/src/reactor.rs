@@ -11,7 +11,7 @@ use std::sync::atomic::Ordering;
 use std::sync::Arc;
 use std::time::Duration;
 
-use fairlead_protocol::{CloseCode, ClosedBy, Time};
+use fairlead_protocol::{CloseCode, ClosedBy, SecureLayer, Time};
 
 use crate::connection::{Connection, Fate, Reader, Socket, State};
 use crate::inbox::{Arrival, Shared};
@@ -154,8 +154,9 @@ impl Reactor {
                     connection,
                     socket,
                     read_ahead,
+                    layer,
                 } => {
-                    self.join(shared, connection, socket, &read_ahead, now);
+                    self.join(shared, connection, socket, &read_ahead, layer, now);
                 }
                 Arrival::CloseAll { code, reason } => {
                     for connection in self.slots.iter().filter_map(|slot| slot.connection.as_ref()) {
@@ -174,6 +175,7 @@ impl Reactor {
         connection: Arc<Connection>,
         socket: OwnedFd,
         read_ahead: &[u8],
+        layer: Option<Box<dyn SecureLayer>>,
         now: Time,
     ) {
         let index = self.free.pop().unwrap_or_else(|| {
@@ -197,9 +199,7 @@ impl Reactor {
         }
         state.socket = Some(Socket::Own(socket));
         state.key = key;
-        if !read_ahead.is_empty() {
-            state.take_in(Ok(read_ahead.len()), read_ahead, now);
-        }
+        state.begin(read_ahead, layer, now);
         flush(shared, &connection, &mut state, now);
         connection.joined.notify_all();
         let fate = state.settle(shared);

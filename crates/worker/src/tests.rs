@@ -4,6 +4,7 @@ mod channels;
 mod connections;
 mod memberships;
 mod outside;
+mod sealed;
 mod subscriptions;
 mod support;
 mod threads;

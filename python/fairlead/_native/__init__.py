@@ -14,6 +14,7 @@ from fairlead._engine import (
     Session,
     StaticFiles,
     Subscription,
+    Tls,
     __version__,
     ancestors,
 )
@@ -28,6 +29,7 @@ __all__ = [
     "Session",
     "StaticFiles",
     "Subscription",
+    "Tls",
     "__version__",
     "ancestors",
 ]

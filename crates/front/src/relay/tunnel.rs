@@ -25,7 +25,8 @@ thread_local! {
     static SCRATCH: RefCell<Vec<u8>> = RefCell::new(vec![0; BUFFER]);
 }
 
-type End = Pin<Box<dyn Stream>>;
+/// One of the two, with TLS or without.
+pub(crate) type End = Pin<Box<dyn Stream>>;
 
 /// Joins them; what was read ahead from either goes first.
 pub(super) async fn join(mut client: End, from_client: Bytes, mut backend: End, from_backend: Bytes) {
@@ -48,6 +49,8 @@ struct Direction {
     /// What was read and not taken yet.
     left: Vec<u8>,
     taken: usize,
+    /// The other end has taken what it cannot get rid of yet: TLS has records that wait.
+    is_held: bool,
     is_read_out: bool,
     is_over: bool,
 }
@@ -57,6 +60,7 @@ impl Direction {
         Direction {
             left: Vec::from(first),
             taken: 0,
+            is_held: false,
             is_read_out: false,
             is_over: false,
         }
@@ -77,7 +81,11 @@ impl Direction {
             if self.taken > 0 {
                 self.left = Vec::new();
                 self.taken = 0;
+                self.is_held = true;
+            }
+            if self.is_held {
                 ready!(to.as_mut().poll_flush(cx))?;
+                self.is_held = false;
             }
             if self.is_read_out {
                 ready!(to.as_mut().poll_shutdown(cx))?;
@@ -113,11 +121,9 @@ impl Direction {
             self.left = read[taken..].to_vec();
             return Poll::Ready(Ok(()));
         }
-        // A socket has nothing to flush, and says so at once.
-        match to.as_mut().poll_flush(cx) {
-            Poll::Ready(done) => Poll::Ready(done),
-            Poll::Pending => Poll::Pending,
-        }
+        // Nothing for a socket without TLS, and that is said at once.
+        self.is_held = true;
+        Poll::Ready(Ok(()))
     }
 }
 

@@ -6,6 +6,8 @@
 
 #![allow(dead_code, reason = "every test binary uses a part of this")]
 
+pub(crate) mod tls;
+
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpStream};
 use std::os::fd::OwnedFd;
@@ -15,7 +17,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use fairlead_front::{BodyError, Entrance, Exchange, Front, FrontSettings, Handoff, Listener, LogLevel};
-use fairlead_protocol::{Address, Request, ResponseHead};
+use fairlead_protocol::{Address, Request, ResponseHead, SecureLayer};
 
 /// How long a test waits for something that must happen.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
@@ -24,6 +26,7 @@ pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
 pub(crate) struct Departed {
     pub(crate) exchange: Arc<Exchange>,
     pub(crate) socket: Result<(OwnedFd, Vec<u8>), String>,
+    pub(crate) layer: Option<Box<dyn SecureLayer>>,
 }
 
 struct Queues {
@@ -41,10 +44,17 @@ impl Handoff for Queues {
         let _ = self.requests.send((request, exchange));
     }
 
-    fn upgraded(&self, exchange: &Arc<Exchange>, socket: OwnedFd, read_ahead: Vec<u8>) {
+    fn upgraded(
+        &self,
+        exchange: &Arc<Exchange>,
+        socket: OwnedFd,
+        read_ahead: Vec<u8>,
+        layer: Option<Box<dyn SecureLayer>>,
+    ) {
         let _ = self.departed.send(Departed {
             exchange: Arc::clone(exchange),
             socket: Ok((socket, read_ahead)),
+            layer,
         });
     }
 
@@ -52,6 +62,7 @@ impl Handoff for Queues {
         let _ = self.departed.send(Departed {
             exchange: Arc::clone(exchange),
             socket: Err(why),
+            layer: None,
         });
     }
 

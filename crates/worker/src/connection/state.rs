@@ -8,7 +8,7 @@ use std::io::IoSlice;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::Arc;
 
-use fairlead_protocol::{Lost, Session, Time, Transport};
+use fairlead_protocol::{Lost, SecureLayer, Session, Time, Transport};
 use rustix::io::Errno;
 use rustix::net::{RecvFlags, SendAncillaryBuffer, SendFlags, Shutdown};
 
@@ -57,6 +57,8 @@ pub(crate) struct State {
     pub(crate) key: u64,
     pub(crate) session: Session,
     pub(crate) outbox: Outbox,
+    /// Between the socket and all others, if the socket carries TLS; see `sealed`.
+    pub(super) layer: Option<Box<dyn SecureLayer>>,
     /// What the poller has; `None` if it does not know the socket.
     pub(crate) registered: Option<Interest>,
     pub(crate) reader: Reader,
@@ -94,6 +96,7 @@ impl State {
             key: 0,
             session,
             outbox: Outbox::default(),
+            layer: None,
             registered: None,
             reader,
             thread_inside: false,
@@ -128,6 +131,7 @@ impl State {
     pub(crate) fn take_in(&mut self, got: Result<usize, Errno>, buffer: &[u8], now: Time) {
         match got {
             Ok(0) => self.session.receive_eof(now),
+            Ok(count) if self.layer.is_some() => self.open(&buffer[..count], now),
             Ok(count) => self.session.receive(&buffer[..count], now, self.outbox.buffer()),
             Err(Errno::AGAIN | Errno::INTR) => {}
             Err(_) => self.lose(Lost::Reset, now),
@@ -136,11 +140,14 @@ impl State {
 
     /// The driver's flush has something to do: bytes, or the end of our side of the stream.
     pub(crate) fn wants_flush(&self) -> bool {
-        !self.outbox.is_empty() || self.session.transport() == Transport::Closing && !self.shut
+        self.has_unsent() || self.session.transport() == Transport::Closing && !self.shut
     }
 
     /// Writes what waits, as far as the socket takes it.
     pub(crate) fn flush(&mut self, now: Time) {
+        if self.layer.is_some() {
+            return self.flush_sealed(now);
+        }
         let Some(socket) = &self.socket else { return };
         while !self.outbox.is_empty() {
             let pending = self.outbox.pending();
@@ -163,9 +170,15 @@ impl State {
                 Err(_) => return self.lose(Lost::Reset, now),
             }
         }
+        self.all_is_gone();
+    }
+
+    /// Everything was written.
+    pub(super) fn all_is_gone(&mut self) {
         self.blocked = false;
         self.stalled_since = None;
         if self.session.transport() == Transport::Closing && !self.shut {
+            let Some(socket) = &self.socket else { return };
             // RFC 6455 §7.1.1: the server ends its side, and the peer's last bytes are read before the rest goes,
             // so that a reset does not destroy the Close frame on its way.
             self.shut = true;
@@ -175,6 +188,9 @@ impl State {
 
     /// Writes the waiting bytes, the header and the payload in one call; what the socket does not take waits.
     pub(super) fn write_through(&mut self, header: &[u8], payload: &[u8]) {
+        if self.layer.is_some() {
+            return self.write_through_sealed(header, payload);
+        }
         let Some(socket) = &self.socket else { return };
         let pending = self.outbox.pending();
         let parts = [IoSlice::new(pending), IoSlice::new(header), IoSlice::new(payload)];
@@ -182,17 +198,20 @@ impl State {
         let flags = SendFlags::DONTWAIT | SendFlags::NOSIGNAL;
         let written = rustix::net::sendmsg(socket, &parts, &mut SendAncillaryBuffer::default(), flags);
         // An error is met again, and dealt with, by the driver's flush.
-        let mut written = written.unwrap_or(0);
-        if written == total {
-            let pending = self.outbox.len();
-            self.outbox.advance(pending);
-            return;
-        }
-        self.blocked = true;
+        let written = written.unwrap_or(0);
+        self.blocked = written < total;
+        self.keep_rest(written, header, payload);
+    }
+
+    /// So many bytes of the outbox, the header and the payload are gone; the others wait.
+    pub(super) fn keep_rest(&mut self, mut written: usize, header: &[u8], payload: &[u8]) {
         let from_outbox = written.min(self.outbox.len());
         self.outbox.advance(from_outbox);
         written -= from_outbox;
         let from_header = written.min(header.len());
+        if written == header.len() + payload.len() {
+            return;
+        }
         let buffer = self.outbox.buffer();
         buffer.extend_from_slice(&header[from_header..]);
         buffer.extend_from_slice(&payload[written - from_header..]);
@@ -221,6 +240,9 @@ impl State {
         }
         self.session.tick(now, self.outbox.buffer());
         self.outbox.trim();
+        if let Some(layer) = &mut self.layer {
+            layer.trim();
+        }
         // Quiet since the last tick or not: an empty inbox need not keep what it grew to.
         drop(self.session.take_spare_buffer());
     }
@@ -264,14 +286,14 @@ impl State {
         Interest {
             read,
             // Whoever empties the outbox, the loop comes for what waits behind it.
-            write: self.blocked && !self.outbox.is_empty() || self.has_backlog(),
+            write: self.blocked && self.has_unsent() || self.has_backlog(),
         }
     }
 
     /// The driver must do something for it: write, or watch the socket for something else.
     pub(super) fn needs_driver(&self) -> bool {
         match self.reader {
-            Reader::Loop => !self.outbox.is_empty(),
+            Reader::Loop => self.has_unsent(),
             // The thread flushes itself; only what the socket did not take is the loop's.
             Reader::Thread => self.blocked,
         }
@@ -335,8 +357,8 @@ impl State {
     /// Takes the socket out of the loop and closes it. If a thread sits in it, shutting it down ends that read.
     pub(crate) fn retire(&mut self, shared: &Shared) {
         self.retired = true;
-        if !self.outbox.is_empty() {
-            // A Close echo may still be in it; one try, without waiting.
+        if !self.outbox.is_empty() || self.layer.is_some() {
+            // A Close echo may still be in it, or the end of TLS to be said; one try, without waiting.
             self.flush(shared.poller.now());
         }
         if let Some(socket) = &self.socket {

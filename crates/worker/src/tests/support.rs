@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::Arc;
 use std::time::Duration;
 
-use fairlead_protocol::{Limits, SessionSettings, Time, Timing};
+use fairlead_protocol::{Limits, SecureLayer, SessionSettings, Time, Timing};
 
 use crate::inbox::WorkerSettings;
 use crate::poller::{EpollPoller, Interest, Poller, Readiness};
@@ -111,10 +111,19 @@ impl Bench {
     }
 
     pub(super) fn join_with(&self, read_ahead: Vec<u8>) -> (Arc<Connection>, UnixStream) {
+        self.join_through(read_ahead, None)
+    }
+
+    pub(super) fn join_through(
+        &self,
+        read_ahead: Vec<u8>,
+        layer: Option<Box<dyn SecureLayer>>,
+    ) -> (Arc<Connection>, UnixStream) {
         let (ours, client) = UnixStream::pair().unwrap();
         ours.set_nonblocking(true).unwrap();
         let connection = self.worker.connection("peer /path".into(), None);
-        self.worker.join(&connection, ours.into(), read_ahead);
+        self.worker
+            .join_secure(&connection, ours.into(), read_ahead, layer);
         self.turn();
         client.set_nonblocking(true).unwrap();
         (connection, client)

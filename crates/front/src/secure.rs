@@ -1,0 +1,344 @@
+//! A tokio socket behind a TLS session: the handshake first, then what hyper reads and writes.
+//!
+//! The handshake counts as the wait for the first request: one time-out from the accept to the head, and the same patience
+//! of a drain. Plaintext that a read has brought too much of waits here, and goes along when the socket leaves; records wait in
+//! the session. Nothing is taken of either while the other side of it stands still, so both are bounded by one read and
+//! by [`MOST_SEALED`](fairlead_protocol::MOST_SEALED).
+
+use std::future::poll_fn;
+use std::io;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{ready, Context, Poll};
+
+use fairlead_protocol::SecureLayer;
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+
+use crate::connection::{linger, Connection};
+use crate::file::Stretch;
+use crate::handoff::LogLevel;
+use crate::peer::{Peer, Socket, SCRATCH};
+use crate::tls::{Tls, TlsSession};
+
+/// A session, and plaintext that is to be read.
+pub(crate) struct Secure {
+    session: Box<TlsSession>,
+    plain: Vec<u8>,
+    /// So many of it were read.
+    taken: usize,
+    /// No byte has come yet.
+    is_fresh: bool,
+}
+
+/// Why there is no session.
+enum Trouble {
+    /// The client left, or the connection broke.
+    Gone,
+    /// It speaks HTTP without TLS.
+    Plain,
+    /// It says what it must not, or refuses what we say.
+    Broken(String),
+    Late,
+}
+
+/// Completes the handshake on a connection that was just accepted. `None` if that did not succeed: it is over then.
+pub(crate) async fn greet(connection: &Arc<Connection>, tls: &Tls, mut socket: Socket) -> Option<Peer> {
+    let mut secure = match tls.session() {
+        Ok(session) => Secure {
+            session: Box::new(session),
+            plain: Vec::new(),
+            taken: 0,
+            is_fresh: true,
+        },
+        Err(error) => {
+            connection.log(LogLevel::Error, format_args!("TLS cannot be offered: {error}"));
+            return None;
+        }
+    };
+    let outcome = poll_fn(|context| {
+        connection.enlist(context);
+        if let Poll::Ready(outcome) = secure.poll_handshake(&mut socket, context) {
+            return Poll::Ready(outcome);
+        }
+        match connection.check_deadline() {
+            Some(_) => Poll::Ready(Err(Trouble::Late)),
+            None => Poll::Pending,
+        }
+    })
+    .await;
+    let trouble = match outcome {
+        Ok(()) => {
+            if let Some(client) = tls.client(&secure.session) {
+                connection.know_client(client);
+            }
+            return Some(Peer::secure(socket, secure, Arc::clone(connection)));
+        }
+        Err(trouble) => trouble,
+    };
+    match trouble {
+        Trouble::Gone => {}
+        Trouble::Late => connection.house().counters.timed_out(),
+        Trouble::Plain => {
+            connection.house().counters.refused();
+            connection.log(
+                LogLevel::Warning,
+                format_args!("a request without TLS came to a port for TLS; answered with 400"),
+            );
+            linger(socket, None, PLAIN_ANSWER).await;
+        }
+        Trouble::Broken(why) => {
+            connection.house().counters.refused();
+            connection.log(LogLevel::Warning, format_args!("the TLS handshake failed: {why}"));
+            let alert = secure.session.pending().to_vec();
+            linger(socket, None, &alert).await;
+        }
+    }
+    None
+}
+
+/// RFC 9110 §15.5.1.
+const PLAIN_ANSWER: &[u8] =
+    b"HTTP/1.1 400 Bad Request\r\nconnection: close\r\ncontent-type: text/plain; charset=utf-8\r\n\
+    content-length: 54\r\n\r\nThis port speaks TLS; use https:// (or wss://) here.\r\n";
+
+impl Secure {
+    fn poll_handshake(
+        &mut self,
+        socket: &mut Socket,
+        context: &mut Context<'_>,
+    ) -> Poll<Result<(), Trouble>> {
+        loop {
+            if ready!(self.poll_flush(socket, context)).is_err() {
+                return Poll::Ready(Err(Trouble::Gone));
+            }
+            if !self.session.is_handshaking() {
+                return Poll::Ready(Ok(()));
+            }
+            let outcome = ready!(self.poll_receive(socket, context));
+            match outcome {
+                Ok(0) => return Poll::Ready(Err(Trouble::Gone)),
+                Ok(_) => {}
+                Err(Received::Plain) => return Poll::Ready(Err(Trouble::Plain)),
+                Err(Received::Broken(why)) => return Poll::Ready(Err(Trouble::Broken(why))),
+                Err(Received::Io(_)) => return Poll::Ready(Err(Trouble::Gone)),
+            }
+        }
+    }
+
+    /// Reads once from the socket into the session; answers how many bytes there were.
+    fn poll_receive(
+        &mut self,
+        socket: &mut Socket,
+        context: &mut Context<'_>,
+    ) -> Poll<Result<usize, Received>> {
+        SCRATCH.with_borrow_mut(|scratch| {
+            let mut read = ReadBuf::new(scratch);
+            match ready!(socket.reader().poll_read(context, &mut read)) {
+                Ok(()) => {}
+                Err(error) => return Poll::Ready(Err(Received::Io(error))),
+            }
+            let records = read.filled();
+            // A record begins with a number from 20 to 24 (RFC 8446 §5.1), a request with the name of its method.
+            if std::mem::take(&mut self.is_fresh) && records.first().is_some_and(u8::is_ascii_uppercase) {
+                return Poll::Ready(Err(Received::Plain));
+            }
+            let Secure { session, plain, .. } = self;
+            Poll::Ready(
+                match session.open(records, &mut |piece| plain.extend_from_slice(piece)) {
+                    Ok(()) => Ok(records.len()),
+                    Err(why) => Err(Received::Broken(why)),
+                },
+            )
+        })
+    }
+
+    /// Fills `into` with plaintext; nothing at the end of the client's stream.
+    pub(crate) fn poll_read(
+        &mut self,
+        socket: &mut Socket,
+        context: &mut Context<'_>,
+        connection: &Connection,
+    ) -> Poll<io::Result<&[u8]>> {
+        while self.plain.len() == self.taken {
+            self.plain.clear();
+            self.taken = 0;
+            if self.session.has_ended() {
+                break;
+            }
+            let received = ready!(self.poll_receive(socket, context));
+            // What the session has to say itself; if the socket takes it later, then with what is written next.
+            let _ = self.poll_flush(socket, context);
+            match received {
+                // A stream that ends without close_notify may have been cut, but HTTP and WebSocket know their ends.
+                Ok(0) => break,
+                Ok(_) => {}
+                Err(Received::Io(error)) => return Poll::Ready(Err(error)),
+                Err(Received::Plain) => unreachable!("a handshake came first"),
+                Err(Received::Broken(why)) => {
+                    connection.house().counters.refused();
+                    connection.log(LogLevel::Warning, format_args!("the TLS connection broke: {why}"));
+                    return Poll::Ready(Err(io::Error::new(io::ErrorKind::ConnectionAborted, why)));
+                }
+            }
+        }
+        Poll::Ready(Ok(&self.plain[self.taken..]))
+    }
+
+    /// The first `count` bytes of what was read need not be read again.
+    pub(crate) fn consume(&mut self, count: usize) {
+        self.taken += count;
+        if self.taken == self.plain.len() {
+            // A connection between two requests keeps no memory for them.
+            self.plain = Vec::new();
+            self.taken = 0;
+        }
+    }
+
+    /// Takes plaintext once the socket has taken what was there before; answers how much.
+    pub(crate) fn poll_write(
+        &mut self,
+        socket: &mut Socket,
+        context: &mut Context<'_>,
+        parts: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        ready!(self.poll_flush(socket, context))?;
+        let mut slices: [&[u8]; 16] = [&[]; 16];
+        for (slice, part) in slices.iter_mut().zip(parts) {
+            *slice = part;
+        }
+        let layer: &mut dyn SecureLayer = &mut *self.session;
+        let count = layer.seal_some(&slices[..parts.len().min(slices.len())]);
+        match self.poll_flush(socket, context) {
+            Poll::Ready(Err(error)) => Poll::Ready(Err(error)),
+            _ => Poll::Ready(Ok(count)),
+        }
+    }
+
+    /// Takes at most `size` bytes of a file: the kernel cannot make records of them.
+    pub(crate) fn poll_send_file(
+        &mut self,
+        socket: &mut Socket,
+        context: &mut Context<'_>,
+        stretch: &Stretch,
+        size: usize,
+    ) -> Poll<io::Result<usize>> {
+        ready!(self.poll_flush(socket, context))?;
+        let read = SCRATCH.with_borrow_mut(|scratch| {
+            let room = size.min(scratch.len());
+            let count = stretch.read(&mut scratch[..room])?;
+            if count > 0 {
+                self.session.seal(&[&scratch[..count]]);
+            }
+            Ok(count)
+        });
+        match self.poll_flush(socket, context) {
+            Poll::Ready(Err(error)) => Poll::Ready(Err(error)),
+            _ => Poll::Ready(read),
+        }
+    }
+
+    /// Writes the records that wait.
+    pub(crate) fn poll_flush(
+        &mut self,
+        socket: &mut Socket,
+        context: &mut Context<'_>,
+    ) -> Poll<io::Result<()>> {
+        while !self.session.pending().is_empty() {
+            let count = ready!(socket.writer().poll_write(context, self.session.pending()))?;
+            if count == 0 {
+                return Poll::Ready(Err(io::ErrorKind::WriteZero.into()));
+            }
+            self.session.advance(count);
+        }
+        Poll::Ready(Ok(()))
+    }
+
+    /// All that is to be written before the connection ends: what waits, `last`, and that nothing follows.
+    pub(crate) fn into_last_words(mut self, last: &[u8]) -> Vec<u8> {
+        if !last.is_empty() {
+            self.session.seal(&[last]);
+        }
+        self.session.end();
+        self.session.pending().to_vec()
+    }
+
+    /// For whoever takes the connection over: the session, and plaintext that nobody has read, appended to `read_ahead`.
+    pub(crate) fn leave(self, read_ahead: &mut Vec<u8>) -> Box<dyn SecureLayer> {
+        read_ahead.extend_from_slice(&self.plain[self.taken..]);
+        self.session
+    }
+}
+
+/// A TLS connection as a stream of plaintext, for whoever reads it instead of hyper.
+pub(crate) struct SecureStream {
+    socket: Socket,
+    secure: Secure,
+    connection: Arc<Connection>,
+}
+
+impl SecureStream {
+    pub(crate) fn new(socket: Socket, secure: Secure, connection: Arc<Connection>) -> SecureStream {
+        SecureStream {
+            socket,
+            secure,
+            connection,
+        }
+    }
+}
+
+impl AsyncRead for SecureStream {
+    fn poll_read(
+        self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        let SecureStream {
+            socket,
+            secure,
+            connection,
+        } = self.get_mut();
+        let plain = ready!(secure.poll_read(socket, context, connection))?;
+        let count = plain.len().min(buffer.remaining());
+        buffer.put_slice(&plain[..count]);
+        secure.consume(count);
+        Poll::Ready(Ok(()))
+    }
+}
+
+impl AsyncWrite for SecureStream {
+    fn poll_write(self: Pin<&mut Self>, context: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        self.poll_write_vectored(context, &[io::IoSlice::new(bytes)])
+    }
+
+    fn poll_write_vectored(
+        self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        parts: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        let stream = self.get_mut();
+        stream.secure.poll_write(&mut stream.socket, context, parts)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        true
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let stream = self.get_mut();
+        stream.secure.poll_flush(&mut stream.socket, context)
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let stream = self.get_mut();
+        stream.secure.session.end();
+        ready!(stream.secure.poll_flush(&mut stream.socket, context))?;
+        stream.socket.writer().poll_shutdown(context)
+    }
+}
+
+/// Why a read brought nothing.
+enum Received {
+    Io(io::Error),
+    Plain,
+    Broken(String),
+}
