@@ -8,9 +8,11 @@ none of these.
 from __future__ import annotations
 
 import itertools
+import ssl
 from collections.abc import Callable, Iterator
 
 import pytest
+from support.certificates import Pair, context, make
 from support.hosts import HOSTS, Host
 from support.raw_client import RawClient
 from support.server import Server
@@ -61,6 +63,18 @@ def _stop_all(servers: list[Server]) -> None:
         except AssertionError as error:
             failures.append(str(error))
     assert not failures, "\n".join(failures)
+
+
+@pytest.fixture(scope="session")
+def pair(tmp_path_factory: pytest.TempPathFactory) -> Pair:
+    """One certificate for all tests that need just one."""
+    return make(tmp_path_factory.mktemp("certificates"))
+
+
+@pytest.fixture(scope="session")
+def trusting(pair: Pair) -> ssl.SSLContext:
+    """A client that trusts it."""
+    return context(pair)
 
 
 @pytest.fixture

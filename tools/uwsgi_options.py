@@ -39,7 +39,7 @@ SAME = {
         "disable-logging",
         "set",
     ),
-    *("set-placeholder", "strict", "help", "version", "static-index"),
+    *("set-placeholder", "strict", "help", "version", "static-index", "https-export-cert", "http-to-https"),
 }
 
 #: What differs: in uWSGI, and here.
@@ -53,6 +53,12 @@ DIFFERENT = {
     "enable-proxy-protocol": ("the same", "the same"),
     "protocol": ("`uwsgi`, `http`, `fastcgi`, `scgi` and more", "`uwsgi` and `http`"),
     "max-vars": ("64", "256: what browsers send with every header comes through"),
+    "https": (
+        "a router process, OpenSSL",
+        "each worker, rustls: TLS 1.2 and 1.3; two with one address are two certificates on it",
+    ),
+    "https2": ("speaks SPDY as well", "`--https` with names for its parts"),
+    "https-socket": ("OpenSSL", "rustls; all else as `--http-socket`"),
     "virtualenv": ("any Python home", "a virtual environment of the Python that runs Fairlead"),
     "mount": (
         "without `--manage-script-name` only `SCRIPT_NAME` counts",

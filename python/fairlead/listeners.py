@@ -18,6 +18,7 @@ from dataclasses import dataclass
 from fairlead.errors import MasterError, SettingsError
 from fairlead.settings import Settings
 from fairlead.settings_kinds import Address
+from fairlead.settings_tls import SecureAddress
 
 #: The kinds of listeners at which the uwsgi protocol is spoken.
 UWSGI = frozenset({"socket", "uwsgi-socket"})
@@ -31,14 +32,19 @@ _SOCK_DIAG, _BY_FAMILY, _SHOW_QUEUE, _QUEUE = 4, 20, 0x10, 4
 
 @dataclass
 class Listener:
-    """One bound socket. `kind` is the option it came from: "http", "http-socket", "socket" (where the uwsgi protocol is
-    spoken), "uwsgi-socket", "channels-socket", "channels-http"."""
+    """One bound socket. `kind` is the option it came from: "http", "http-socket", "https" (and "https2"),
+    "https-socket", "http-to-https", "socket" (where the uwsgi protocol is spoken), "uwsgi-socket", "channels-socket",
+    "channels-http"."""
 
     kind: str
     address: Address
     socket: socket.socket
     #: Device and inode of a UNIX socket's file, so that only our own file is ever removed.
     file_id: tuple[int, int] | None = None
+    #: What it shows to clients that speak TLS, if they have to: one for each option that names this address.
+    secure: tuple[SecureAddress, ...] = ()
+    #: The port that "http-to-https" sends to; 0 for the usual one.
+    https_port: int = 0
 
     @property
     def bound(self) -> str:
@@ -55,7 +61,7 @@ class Listener:
         is_uwsgi = self.kind in UWSGI
         if self.address.family != "tcp":
             return f"unix:{self.address.text}" + (" (uwsgi)" if is_uwsgi else "")
-        scheme = "uwsgi" if is_uwsgi else "http"
+        scheme = "uwsgi" if is_uwsgi else "https" if self.secure else "http"
         if self.address.host in ("", "0.0.0.0", "::"):
             return f"{scheme}://localhost:{self.socket.getsockname()[1]} (all interfaces)"
         return f"{scheme}://{self.bound}"
@@ -71,8 +77,8 @@ class Listener:
 
 
 def bind_all(settings: Settings) -> list[Listener]:
-    """Bind all addresses of --http, --http-socket, --socket and --uwsgi-socket, in that order. Raises MasterError or
-    SettingsError."""
+    """Bind all addresses of --http, --http-socket, --socket, --uwsgi-socket, --https, --https2, --https-socket and
+    --http-to-https, in that order. Raises MasterError or SettingsError."""
     _check_queue(settings.listen)
     listeners: list[Listener] = []
     wanted = [("http", address) for address in settings.http]
@@ -80,15 +86,37 @@ def bind_all(settings: Settings) -> list[Listener]:
     # With --protocol http it is --http-socket under another name, in uWSGI as well.
     wanted += [("socket" if settings.protocol == "uwsgi" else "http-socket", address) for address in settings.socket]
     wanted += [("uwsgi-socket", address) for address in settings.uwsgi_socket]
+    mode, owner = settings.chmod_socket, settings.chown_socket
     try:
         for kind, address in wanted:
-            mode, owner = settings.chmod_socket, settings.chown_socket
             listeners.append(bind(kind, address, settings.listen, mode, owner))
+        for kind, secure in _secure(settings):
+            listeners.append(bind(kind, secure[0].address, settings.listen, mode, owner, secure[0].text))
+            listeners[-1].secure = secure
+        for to_https in settings.http_to_https:
+            address = to_https.address
+            listeners.append(bind("http-to-https", address, settings.listen, mode, owner, to_https.text))
+            listeners[-1].https_port = to_https.port
     except BaseException:
         for listener in listeners:
             listener.close()
         raise
     return listeners
+
+
+def _secure(settings: Settings) -> list[tuple[str, tuple[SecureAddress, ...]]]:
+    """The addresses with TLS, each with all options that name it. Port 0 is another one each time."""
+    by_address: dict[object, tuple[str, tuple[SecureAddress, ...]]] = {}
+    wanted = [("https", one) for one in settings.https]
+    wanted += [("https2", one) for one in settings.https2]
+    wanted += [("https-socket", one) for one in settings.https_socket]
+    for number, (kind, one) in enumerate(wanted):
+        is_router = kind != "https-socket"
+        is_any = one.address.family == "tcp" and one.address.port == 0
+        key = number if is_any else (is_router, one.address.text)
+        first, others = by_address.get(key, (kind, ()))
+        by_address[key] = (first, (*others, one))
+    return list(by_address.values())
 
 
 def _check_queue(length: int) -> None:
@@ -102,11 +130,17 @@ def _check_queue(length: int) -> None:
 
 
 def bind(
-    kind: str, address: Address, queue: int, mode: int | None = None, owner: tuple[int, int] | None = None
+    kind: str,
+    address: Address,
+    queue: int,
+    mode: int | None = None,
+    owner: tuple[int, int] | None = None,
+    text: str = "",
 ) -> Listener:
     """Bind one address of the option `kind`; `mode` and `owner` are for the file of a UNIX socket, which nobody can
-    connect to before it has them. Raises MasterError."""
-    what = f"--{kind} {address.text}"
+    connect to before it has them. `text` is what the operator wrote, if it is more than the address. Raises
+    MasterError."""
+    what = f"--{kind} {text or address.text}"
     try:
         bound = _bound_tcp(address) if address.family == "tcp" else _bound_unix(address)
     except socket.gaierror:

@@ -20,7 +20,7 @@ from typing import Callable
 
 from fairlead.os_threads import allocate_lock
 
-__all__ = ["Locks", "make_lock_file"]
+__all__ = ["Locks", "make_lock_file", "make_memory"]
 
 #: Seconds between two tries of a unit that may not block: doubling from the first to the second.
 FIRST_WAIT_S, LONGEST_WAIT_S = 0.001, 0.016
@@ -31,8 +31,13 @@ _FLOCK = struct.Struct("hhqqi4x")
 
 def make_lock_file() -> int:
     """The descriptor of a new nameless file, for the workers to inherit."""
+    return make_memory("fairlead-locks")
+
+
+def make_memory(name: str) -> int:
+    """The descriptor of a new nameless file; `name` is for those who look at the process from outside."""
     if hasattr(os, "memfd_create"):  # needs no folder that can be written
-        return os.memfd_create("fairlead-locks")
+        return os.memfd_create(name)
     with tempfile.TemporaryFile() as file:
         return os.dup(file.fileno())
 

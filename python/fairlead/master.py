@@ -2,10 +2,12 @@
 (D7).
 
 It never imports the app, never accepts, never sleeps: one `selectors` loop waits for signals, for workers'
-messages and for the next deadline. Sockets are listeners.py, processes and their protocol worker_process.py,
-what workers tell each other tally.py, watched files reloading.py, what workers tell of themselves figures.py
-and harakiri.py; here are the decisions. Settings are read once: a reload takes up a changed *app*, not changed
-options (the listeners belong to the master, so half of them could not change anyway); restart for those.
+messages and for the next deadline. Sockets are listeners.py, their certificates certificates.py, processes and
+their protocol worker_process.py, what workers tell each other tally.py, watched files reloading.py, what workers
+tell of themselves figures.py and harakiri.py; here are the decisions. Settings are read once: a reload takes up a
+changed *app* and changed certificates, not changed options (the listeners belong to the master, so half of them
+could not change anyway); restart for those. The file stays whole: one state machine, whose places and moves have
+to be seen together.
 
 A worker is always in exactly one place, and moves only downwards:
 
@@ -30,6 +32,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+from fairlead.certificates import Certificates
 from fairlead.channels_ground import ChannelsGround
 from fairlead.errors import FairleadError, LoadError, MasterError
 from fairlead.figures import Figures
@@ -95,6 +98,7 @@ class Master:
         self._clock = clock
         self._selector = selectors.DefaultSelector()
         self._listeners: list[Listener] = []
+        self._certificates = Certificates((), log, 0.0)
         self._tally: Tally | None = None
         self._arrivals: list[_Arrival] = []
         self._serving: dict[int, WorkerProcess] = {}
@@ -145,6 +149,7 @@ class Master:
         if settings.umask is not None:
             os.umask(settings.umask)
         self._listeners = bind_all(settings)
+        self._certificates = Certificates(self._listeners, self._log, self._clock())
         self._channels.bind()
         if settings.processes > 1:
             self._tally = Tally()
@@ -168,6 +173,7 @@ class Master:
         for listener in self._listeners:
             listener.close()
         self._channels.close()
+        self._certificates.close()
         if self._tally is not None:
             self._tally.close()
         if self._settings.pidfile:
@@ -192,6 +198,7 @@ class Master:
         due = [kill_at for kill_at in self._leaving.values() if kill_at != math.inf]
         due += [*self._respawn_at.values(), *self._harakiri.due_at()]
         if not self._is_stopping:
+            due += self._certificates.due_at
             due += [watch.due_at for watch in (self._touched, self._modules) if watch is not None]
         return max(0.0, min(due) - self._clock()) if due else None
 
@@ -220,6 +227,8 @@ class Master:
                 del self._respawn_at[worker_id]
                 self._arrive("respawn", [worker_id])
         self._harakiri.on_time(now)
+        if not self._is_stopping:
+            self._certificates.on_time(now, self._workers())
         for watch in (self._touched, self._modules):
             path = watch.changed(now) if watch is not None and not self._is_stopping else ""
             if path:
@@ -233,6 +242,7 @@ class Master:
         if self._is_stopping or not self._is_announced:
             return
         self._log.info(f"reloading: {why}")
+        self._certificates.renew(self._workers())
         for arrival in list(self._arrivals):
             if arrival.reason == "reload":
                 self._give_up(arrival)
@@ -271,7 +281,12 @@ class Master:
 
     def _spawn(self, worker_id: int) -> WorkerProcess:
         listeners = [
-            {"fd": listener.socket.fileno(), "kind": listener.kind, "address": listener.bound}
+            {
+                "fd": listener.socket.fileno(),
+                "kind": listener.kind,
+                "address": listener.bound,
+                "https_port": listener.https_port,
+            }
             for listener in self._listeners
         ]
         fds = [self._locks_fd, self._channels.fd, *(listener.socket.fileno() for listener in self._listeners)]
@@ -286,11 +301,14 @@ class Master:
             "locks_fd": self._locks_fd,
             "channels_fd": self._channels.fd,
             "tally": tally,
+            "certificates": self._certificates.for_worker(),
             "worker_id": worker_id,
             "master_pid": os.getpid(),
             "generation": self._generation,
             "is_a_reload": self._generation > 1,
         }
+        if self._certificates.fd >= 0:
+            fds.append(self._certificates.fd)
         self._figures.spawned(worker_id)
         return WorkerProcess(self._command, first_line, fds, self._environ, self._clock())
 
@@ -382,6 +400,8 @@ class Master:
                 worker.stats = message["figures"]
             rows = self._figures.rows(self._serving, self._workers())
             worker.send({"command": "answer", "ticket": message.get("ticket"), "workers": rows})
+        elif event == "certificates":
+            self._certificates.on_message(message)
         elif event == "harakiri":
             self._harakiri.on_message(worker, message)
         elif event == "modules" and self._modules is not None:

@@ -42,6 +42,7 @@ from fairlead.settings_kinds import (
     TrustedPeer,
     Whole,
 )
+from fairlead.settings_tls import Https, Https2, HttpToHttps, Redirection, SecureAddress
 
 T = TypeVar("T")
 D = TypeVar("D")
@@ -164,6 +165,18 @@ class Settings:
     uwsgi_socket: tuple[Address, ...] = settings("uwsgi-socket", AddressKind(), "the same, whatever --protocol says")
     protocol: str = setting(
         "protocol", SocketProtocol(), "uwsgi", "what is spoken at --socket", aliases=("socket-protocol",)
+    )
+    https: tuple[SecureAddress, ...] = settings(
+        "https", Https(),
+        "the same as --http over TLS; CIPHERS may be empty; a CLIENT_CA behind a ! makes clients show a certificate",
+    )  # fmt: skip
+    https2: tuple[SecureAddress, ...] = settings("https2", Https2(), "the same with names for its parts")
+    https_socket: tuple[SecureAddress, ...] = settings("https-socket", Https(), "the same as --http-socket over TLS")
+    https_export_cert: bool = setting(
+        "https-export-cert", Flag(), False, "give the application a client's certificate as PEM, in HTTPS_CC"
+    )
+    http_to_https: tuple[Redirection, ...] = settings(
+        "http-to-https", HttpToHttps(), "answer every request here with the same address over https"
     )
     listen: int = setting("listen", Whole(1), 100, "connections the kernel queues per listener", short="l")
     chmod_socket: int | None = setting(
@@ -516,7 +529,8 @@ class Settings:
     @property
     def proxy_protocol(self) -> list[str]:
         """The options of the listeners whose connections begin with a PROXY header."""
-        return ["http"] * self.http_enable_proxy_protocol + ["http-socket"] * self.enable_proxy_protocol
+        of_router = ["http", "https", "https2"] if self.http_enable_proxy_protocol else []
+        return of_router + (["http-socket", "https-socket"] if self.enable_proxy_protocol else [])
 
     def websocket_limits(self) -> dict[str, Any]:
         """The slice the engine's sessions take. `pong_interval_s` None means midway between two pings, 0 off;
@@ -577,15 +591,22 @@ def _check_combination(it: Settings) -> None:
         )
     if not it.app_name:
         raise SettingsError("there is no application to serve; add --wsgi-file app.py or --module package.module.")
-    if not (it.http or it.http_socket or it.socket or it.uwsgi_socket):
+    _check_tls(it)
+    if not (it.http or it.http_socket or it.https or it.https2 or it.https_socket or it.socket or it.uwsgi_socket):
         raise SettingsError("there is no address to serve at; add --http :8080.")
     for option, wanted, listener, is_there, other in (
-        ("http-enable-proxy-protocol", it.http_enable_proxy_protocol, "--http", it.http, "enable-proxy-protocol"),
+        (
+            "http-enable-proxy-protocol",
+            it.http_enable_proxy_protocol,
+            "--http and --https",
+            it.http or it.https or it.https2,
+            "enable-proxy-protocol",
+        ),
         (
             "enable-proxy-protocol",
             it.enable_proxy_protocol,
-            "--http-socket",
-            it.http_socket,
+            "--http-socket and --https-socket",
+            it.http_socket or it.https_socket,
             "http-enable-proxy-protocol",
         ),
     ):
@@ -606,6 +627,21 @@ def _check_combination(it: Settings) -> None:
     twice = next((point for point in points if points.count(point) > 1), None)
     if twice is not None:
         raise SettingsError(f"--mount names the path {twice or '/'!r} twice; keep one app for each path.")
+
+
+def _check_tls(it: Settings) -> None:
+    """One address has one list of ciphers and one authority for clients, however many certificates."""
+    for kind, group in (("https", (*it.https, *it.https2)), ("https-socket", it.https_socket)):
+        for one in group:
+            for other in group:
+                if one.address.text != other.address.text or (one.address.port == 0 and one.address.family == "tcp"):
+                    continue
+                for what in ("ciphers", "client_ca"):
+                    if getattr(one, what) and getattr(other, what) not in ("", getattr(one, what)):
+                        raise SettingsError(
+                            f"--{kind} {one.address.text} is given twice with different parts {what.upper()}, "
+                            f"{getattr(one, what)!r} and {getattr(other, what)!r}; write it once."
+                        )
 
 
 #: The groups of `--help` and of the reference page, each with its first field; fields stand in that order.

@@ -53,8 +53,10 @@ _IGNORED: tuple[tuple[str, str, str], ...] = (
     (VALUE, "each request gets a fresh environ", "wsgi-env-behaviour wsgi-env-behavior"),
     (VALUE, "the HTTP front is part of each worker",
      "http-processes http-workers http-modifier1 http-modifier2 http-socket-modifier1 http-socket-modifier2 "
+     "https-socket-modifier1 https-socket-modifier2 "
      "http-gracetime http-events http-buffer-size http-uid http-gid"),
     (VALUE, "the engine relays in the background by itself", "offload-threads offload-thread"),
+    (VALUE, "each worker remembers its own TLS sessions", "https-session-context"),
     (VALUE, "nothing has to be loaded", "plugin plugins need-plugin need-plugins plugin-dir plugins-dir"),
     (VALUE, "greenlets have no stack of their own to size",
      "ugreen-stacksize threads-stacksize thread-stacksize thread-stack-size threads-stack-size"),
@@ -99,7 +101,7 @@ LATER: tuple[tuple[str, str], ...] = (
     ("Ruby", "rack rb rbthread rb-thread ruby fiber"),
     ("PyPy", "pypy"),
     ("stackless", "stackless"),
-    ("TLS", "https https2 https-socket http-to-https ssl sni"),
+    ("TLS", "ssl sni"),
     ("other protocols than HTTP and uwsgi", "suwsgi-socket fastcgi-socket scgi-socket"),
     ("proxying to other servers", "http-to http-var"),
     ("routes of the tables for errors and for the end of a request", "error-route final-route"),

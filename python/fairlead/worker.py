@@ -36,6 +36,7 @@ from fairlead.websocket import configure
 from fairlead.worker_control import Control
 from fairlead.worker_process import CONTROL_FD
 from fairlead.worker_services import WorkerServices
+from fairlead.worker_tls import WorkerTls
 
 __all__ = ["main"]
 
@@ -72,6 +73,7 @@ class Worker:
         channels.configure(native)
         began = time.monotonic()
         try:
+            self._tls = WorkerTls(self._start, self._control, self._log)
             # First: a host may have to change the library before the application sees it.
             factory = hosts.find(settings.host, settings)
             loaded = load_application(settings)
@@ -149,6 +151,8 @@ class Worker:
         tally = self._start.get("tally")
         return Engine(
             [(listener["fd"], listener["kind"]) for listener in self._start["listeners"]],
+            tls=self._tls.by_listener,
+            https_ports=[listener.get("https_port", 0) for listener in self._start["listeners"]],
             slots=settings.slots,
             threads=settings.host == "threads",
             header_bytes=settings.buffer_size,
@@ -266,6 +270,8 @@ class Worker:
                 continue
             if message is None:
                 break
+            if message.get("command") == "certificates":
+                self._tls.renew(message["latest"])
             if message.get("command") == "harakiri":
                 self._services.deadlines.answer()
             if message.get("command") != "stop":
@@ -316,7 +322,8 @@ def main() -> int:
     assert start is not None  # it waits without a limit
     for inherited in (*start["listeners"], *([start["tally"]] if start["tally"] else [])):
         os.set_inheritable(inherited["fd"], False)
-    for descriptor in (start["locks_fd"], start["channels_fd"]):
+    certificates = start.get("certificates")
+    for descriptor in (start["locks_fd"], start["channels_fd"], *([certificates["fd"]] if certificates else [])):
         os.set_inheritable(descriptor, False)
     return Worker(control, start, log).run()
 

@@ -5,14 +5,15 @@ listeners, the tally and one end of a UNIX stream socket pair whose number is in
 else ties it to Python, so it can be another program (D7). The invariant: no call here waits for the worker; a worker
 that does not read or sends nonsense is its own loss.
 
-Master → worker: one line `{"settings", "listeners", "locks_fd", "tally", "worker_id", "master_pid",
+Master → worker: one line `{"settings", "listeners", "locks_fd", "tally", "certificates", "worker_id", "master_pid",
 "generation", "is_a_reload"}`, where `tally` is `{"fd", "cell"}`, or null for a worker without siblings (see
-tally.py); then `{"command": "stop", "reason": "reload"|"stop", "deadline_s"}`, which may come again with
-less time, `{"command": "harakiri"}`, and `{"command": "answer", "ticket", …}`; others are to be ignored. End
-of file: the master is gone, leave. Worker → master: `{"event": "ready"}`, `{"event": "failed", "message"}`
-(then it exits), `{"event": "stats", …}` (figures.py), `{"event": "figures", "figures", "ticket"}`, which asks
-for those of all workers, `{"event": "harakiri", "in_s", "overdue"}` (harakiri.py), `{"event": "modules",
-"files": […]}`, `{"event": "request", "action": "reload"|"stop"|"replace"}`.
+tally.py), and `certificates` is null without TLS (see certificates.py); then `{"command": "stop", "reason":
+"reload"|"stop", "deadline_s"}`, which may come again with less time, `{"command": "harakiri"}`, `{"command":
+"certificates", "latest"}`, and `{"command": "answer", "ticket", …}`; others are to be ignored. End of file: the
+master is gone, leave. Worker → master: `{"event": "ready"}`, `{"event": "failed", "message"}` (then it exits),
+`{"event": "stats", …}` (figures.py), `{"event": "figures", "figures", "ticket"}`, which asks for those of all
+workers, `{"event": "harakiri", "in_s", "overdue"}` (harakiri.py), `{"event": "certificates", "at", "refused"}`,
+`{"event": "modules", "files": […]}`, `{"event": "request", "action": "reload"|"stop"|"replace"}`.
 """
 
 from __future__ import annotations

@@ -15,7 +15,7 @@ LADDER = (
     ("__main__",),
     ("cli",),
     ("master", "worker", "channels_commands"),
-    ("worker_services", "channels_ground"),
+    ("worker_services", "worker_tls", "channels_ground", "certificates"),
     ("channels_door",),
     ("channels_http",),
     ("channels_session",),
@@ -35,6 +35,7 @@ LADDER = (
     ("settings_files", "settings_placeholders", "settings_uwsgi"),
     ("settings_uwsgi_rest",),
     ("settings",),
+    ("settings_tls",),
     ("settings_kinds",),
     ("signals", "logs", "locks", "process_title"),
     ("os_threads",),
@@ -47,11 +48,12 @@ PARTS = (("hosts", "hosts.*"), ("apps.wsgi", "apps.wsgi_*"), ("compat.uwsgi", "c
 #: What never belongs to the side of the master: it must survive any application, so it loads none of it.
 MASTER_SIDE = {
     "master", "listeners", "worker_process", "reloading", "signals", "logs", "figures", "harakiri", "locks", "tally",
-    "channels_door", "channels_ground", "channels_http", "channels_lines", "channels_session",
+    "certificates", "channels_door", "channels_ground", "channels_http", "channels_lines", "channels_session",
 }  # fmt: skip
 WORKER_SIDE = (
     "worker",
     "worker_services",
+    "worker_tls",
     "worker_control",
     "hosts*",
     "apps*",

@@ -9,12 +9,15 @@ from __future__ import annotations
 import contextlib
 import json
 import re
+import socket
+import ssl
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 from end_to_end.http_wire import read_answer
+from support.certificates import Pair, connect
 from support.raw_client import RawClient
 from support.server import Server
 
@@ -22,13 +25,19 @@ HERE = Path(__file__).parent
 VALID = sorted((HERE / "valid").glob("*.http"))
 INVALID = sorted((HERE / "invalid").glob("*.http"))
 
-LISTENERS = pytest.mark.parametrize("listener", ["--http", "--http-socket"])
+LISTENERS = pytest.mark.parametrize("listener", ["--http", "--http-socket", "--https"])
 PIECES = pytest.mark.parametrize("is_chopped", [False, True], ids=["at_once", "octets"])
 
 
 @pytest.fixture
-def server(serve: Callable[..., Server], listener: str) -> Server:
-    return serve("mirror.py", listen=(listener, "127.0.0.1:0"))
+def server(serve: Callable[..., Server], listener: str, pair: Pair) -> Server:
+    return serve("mirror.py", listen=(listener, "127.0.0.1:0" + (f",{pair.https}" if listener == "--https" else "")))
+
+
+@pytest.fixture
+def dial(server: Server, listener: str, trusting: ssl.SSLContext) -> Callable[[], RawClient]:
+    """Makes a client of the listener."""
+    return lambda: RawClient(connect(server, trusting) if listener == "--https" else server.connect())
 
 
 def load(path: Path) -> tuple[bytes, Any]:
@@ -41,7 +50,7 @@ def load(path: Path) -> tuple[bytes, Any]:
 
 def send(client: RawClient, data: bytes, is_chopped: bool) -> None:
     # A refusal may come before the last byte; then the rest meets a closed door.
-    with contextlib.suppress(BrokenPipeError, ConnectionResetError):
+    with contextlib.suppress(BrokenPipeError, ConnectionResetError, ssl.SSLEOFError):
         if is_chopped and len(data) < 4000:
             client.send_octets(data)
         else:
@@ -51,9 +60,11 @@ def send(client: RawClient, data: bytes, is_chopped: bool) -> None:
 @LISTENERS
 @PIECES
 @pytest.mark.parametrize("path", VALID, ids=lambda path: path.stem)
-def test_a_valid_request_is_seen_by_the_app_as_it_was_meant(server: Server, path: Path, is_chopped: bool) -> None:
+def test_a_valid_request_is_seen_by_the_app_as_it_was_meant(
+    dial: Callable[[], RawClient], path: Path, is_chopped: bool
+) -> None:
     data, expected = load(path)
-    with RawClient(server.connect()) as client:
+    with dial() as client:
         send(client, data, is_chopped)
         for one in expected:
             method = one.get("method", "GET")
@@ -76,15 +87,15 @@ def test_a_valid_request_is_seen_by_the_app_as_it_was_meant(server: Server, path
 @PIECES
 @pytest.mark.parametrize("path", INVALID, ids=lambda path: path.stem)
 def test_an_invalid_request_is_refused_and_nothing_behind_it_is_served(
-    server: Server, path: Path, is_chopped: bool
+    server: Server, dial: Callable[[], RawClient], path: Path, is_chopped: bool
 ) -> None:
     data, expected = load(path)
     smuggled = b"GET /smuggled HTTP/1.1\r\nHost: a\r\n\r\n" if expected["close"] else b""
     since = server.mark()
-    with RawClient(server.connect()) as client:
+    with dial() as client:
         send(client, data + smuggled, is_chopped)
         with contextlib.suppress(OSError):
-            client.socket.shutdown(1)
+            socket.socket.shutdown(client.socket, socket.SHUT_WR)  # one of TLS would forget its keys
         rest = client.read_rest()
     statuses = [int(found) for found in re.findall(rb"HTTP/1\.[01] (\d{3})", rest)]
     if expected.get("may_be_silent") and not rest:
@@ -97,7 +108,7 @@ def test_an_invalid_request_is_refused_and_nothing_behind_it_is_served(
     if not expected.get("reaches_app"):
         assert b"X-Mirror" not in rest and b"x-mirror" not in rest, rest[:500]
         # The log is behind, so a later request is waited for before it is searched.
-        with RawClient(server.connect()) as client:
+        with dial() as client:
             client.send_bytes(b"GET /marker HTTP/1.1\r\nHost: a\r\n\r\n")
             assert read_answer(client).status == 200
         server.wait_for_line("mirror: GET '/marker'", since)

@@ -11,6 +11,7 @@ import base64
 import hashlib
 import os
 import socket
+import ssl
 import struct
 from collections.abc import Iterable, Sequence
 from types import TracebackType
@@ -240,11 +241,11 @@ class RawClient:
         assert not self.buffer, f"bytes after the end: {bytes(self.buffer)!r}"
 
     def read_rest(self) -> bytes:
-        """All until the end of the stream; a reset counts as an end."""
+        """All until the end of the stream; a reset counts as an end, and so does TLS that was cut."""
         try:
             while self.read_some():
                 pass
-        except ConnectionResetError:
+        except (ConnectionResetError, ssl.SSLEOFError):
             pass
         data = bytes(self.buffer)
         self.buffer.clear()

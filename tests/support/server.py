@@ -75,7 +75,7 @@ class Server:
     def wait_until_ready(self) -> None:
         match = self.wait_for_line(READY)
         for place in match[1].split(" and "):
-            found = re.match(r"(?:http|uwsgi)://(.*):(\d+)$", place)
+            found = re.match(r"(?:https?|uwsgi)://(.*):(\d+)$", place)
             if found:
                 self.addresses.append((found[1].strip("[]"), int(found[2])))
             else:

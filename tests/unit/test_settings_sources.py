@@ -107,7 +107,7 @@ def test_what_is_always_on_is_accepted_in_silence_but_cannot_be_turned_off():
     [
         ("cache2", "the cache, which Fairlead does not have"), ("spooler", "the spooler"), ("mules", "mules"),
         ("cron", "cron"), ("emperor", "emperor"), ("sharedarea", "shared areas"), ("legion-mcast", "legion"),
-        ("tornado", "not in this version yet"), ("https", "TLS"),
+        ("tornado", "not in this version yet"), ("ssl-sessions-timeout", "TLS"),
         ("fastcgi-socket", "other protocols than HTTP and uwsgi"),
         ("error-route-run", "routes"), ("static-gzip", "static"), ("pypy-home", "PyPy"), ("stats", "statistics"),
         ("harakiri-no-arh", "harakiri"), ("fiber", "Ruby"), ("daemonize", "background"),
