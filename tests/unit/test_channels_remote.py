@@ -89,9 +89,19 @@ def test_a_publish_that_may_have_happened_is_not_repeated_and_said_to_be_unknown
 
 
 def test_a_connection_that_ended_while_nobody_asked_is_replaced_in_silence(play):
-    path = play(answers_publish, answers_publish)
+    ended = threading.Event()
+
+    def answers_and_ends(peer: Peer) -> None:
+        answers_publish(peer)
+        peer.file.close()
+        peer.socket.close()
+        ended.set()
+
+    path = play(answers_and_ends, answers_publish)
     with channels.connect(path) as remote:
-        assert remote.publish("a", "x") == remote.publish("a", "x") == 7
+        assert remote.publish("a", "x") == 7
+        assert ended.wait(TIMEOUT_S)
+        assert remote.publish("a", "x") == 7
 
 
 def test_a_question_is_repeated_once(play):

@@ -128,10 +128,11 @@ def test_a_network_that_may_be_a_mistake_is_answered_with_the_right_one():
 
 def test_the_proxy_protocol_is_for_the_listeners_of_one_option():
     worker, router = ("enable-proxy-protocol", None), ("http-enable-proxy-protocol", None)
-    assert made(router, ("http-socket", ":81")).proxy_protocol == ["http"]
-    assert made(worker, ("http-socket", ":81")).proxy_protocol == ["http-socket"]
+    assert made(router, ("http-socket", ":81")).proxy_protocol == ["http", "https", "https2"]
+    assert made(worker, ("http-socket", ":81")).proxy_protocol == ["http-socket", "https-socket"]
     assert refusal(worker) == (
-        "--enable-proxy-protocol is for --http-socket, and there is none; did you mean --http-enable-proxy-protocol?"
+        "--enable-proxy-protocol is for --http-socket and --https-socket, and there is none; did you mean "
+        "--http-enable-proxy-protocol?"
     )
 
 

@@ -15,12 +15,10 @@ use std::pin::Pin;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::task::{Context, Poll, Waker};
-use std::time::Duration;
 
 use fairlead_protocol::{Address, ClientCertificate, Request};
 use hyper::body::{Body, Incoming};
 use hyper::server::conn::http1;
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 use crate::deadline::{deadline, Overdue, Situation};
 use crate::drain::Seat;
@@ -33,14 +31,11 @@ use crate::front::House;
 use crate::handoff::{Handoff, LogLevel};
 use crate::http::Service;
 use crate::listen::{Manner, Protocol};
+use crate::parting::{linger, say};
 use crate::peer::{Peer, Socket};
-use crate::secure::{self, Secure};
+use crate::secure;
 use crate::settings::FrontSettings;
 use crate::upgrade;
-
-/// How long a closed connection is still read: a close with unread bytes is a reset, which may destroy the last response
-/// before the client has seen it. nginx lingers 30 s; here the client has already been refused or answered.
-const LINGER: Duration = Duration::from_secs(2);
 
 /// No deadline at present.
 const NEVER: u64 = u64::MAX;
@@ -494,24 +489,4 @@ fn body_error(error: &hyper::Error) -> BodyError {
         }
         _ => BodyError::Gone,
     }
-}
-
-/// Says `last` and closes.
-async fn say(socket: Socket, last: &[u8]) {
-    let _ = tokio::time::timeout(LINGER, socket.into_stream().write_all(last)).await;
-}
-
-/// Says `last`, ends our side and reads until the client ends its own.
-pub(crate) async fn linger(socket: Socket, secure: Option<Secure>, last: &[u8]) {
-    let sealed = secure.map(|secure| secure.into_last_words(last));
-    let last = sealed.as_deref().unwrap_or(last);
-    let mut socket = socket.into_stream();
-    let _ = tokio::time::timeout(LINGER, async {
-        socket.write_all(last).await?;
-        socket.shutdown().await?;
-        let mut waste = [0; 4096];
-        while socket.read(&mut waste).await? > 0 {}
-        std::io::Result::Ok(())
-    })
-    .await;
 }

@@ -10,7 +10,7 @@
 //! accept), `tls`, `ciphers` and `certificate` (what clients are shown), `secure` (the TLS of one connection), `peer` (the
 //! socket and who is at the other end), `proxy_protocol` (who a proxy says that is), `framing` (a second opinion on where a message ends), `connection` (one task per
 //! connection), `deadline` (how long a client may take), `http` (the rules a request must keep), `exchange` (the way
-//! back), `route` (rules that look at a request first), `relay` (where they send it, if not to the app), `static_files` (what needs no app), `flow` (the bodies it holds), `response` (what hyper writes), `file` (what the kernel writes for it), `upgrade` (the socket leaves), `uwsgi_protocol` (a packet instead of a head), `drain` (the order in which everything ends). `front` holds them together, `bell` wakes
+//! back), `route` (rules that look at a request first), `relay` (where they send it, if not to the app), `static_files` (what needs no app), `flow` (the bodies it holds), `response` (what hyper writes), `file` (what the kernel writes for it), `upgrade` (the socket leaves), `uwsgi_protocol` (a packet instead of a head), `parting` (last words), `drain` (the order in which everything ends). `front` holds them together, `bell` wakes
 //! the thread, `settings`, `error` and `handoff` are what others see.
 
 #![forbid(unsafe_code)]
@@ -31,6 +31,7 @@ mod front;
 mod handoff;
 mod http;
 mod listen;
+mod parting;
 mod peer;
 mod proxy_protocol;
 mod relay;

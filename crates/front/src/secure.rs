@@ -14,9 +14,10 @@ use std::task::{ready, Context, Poll};
 use fairlead_protocol::SecureLayer;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
-use crate::connection::{linger, Connection};
+use crate::connection::Connection;
 use crate::file::Stretch;
 use crate::handoff::LogLevel;
+use crate::parting::linger;
 use crate::peer::{Peer, Socket, SCRATCH};
 use crate::tls::{Tls, TlsSession};
 

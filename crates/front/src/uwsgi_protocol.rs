@@ -16,9 +16,10 @@ use fairlead_protocol::{
     Handshake, Packet, PacketError, PacketLimits, PacketReader, Request, Version, PONG_PACKET,
 };
 
-use crate::connection::{self, linger, Connection};
+use crate::connection::{self, Connection};
 use crate::drain::Seat;
 use crate::handoff::LogLevel;
+use crate::parting::linger;
 use crate::peer::{Peer, Socket};
 use crate::settings::FrontSettings;
 

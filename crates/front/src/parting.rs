@@ -1,0 +1,32 @@
+//! The last words on a connection that hyper has let go of.
+
+use std::time::Duration;
+
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+
+use crate::peer::Socket;
+use crate::secure::Secure;
+
+/// How long a closed connection is still read: a close with unread bytes is a reset, which may destroy the last response
+/// before the client has seen it. nginx lingers 30 s; here the client has already been refused or answered.
+const LINGER: Duration = Duration::from_secs(2);
+
+/// Says `last` and closes.
+pub(crate) async fn say(socket: Socket, last: &[u8]) {
+    let _ = tokio::time::timeout(LINGER, socket.into_stream().write_all(last)).await;
+}
+
+/// Says `last`, ends our side and reads until the client ends its own.
+pub(crate) async fn linger(socket: Socket, secure: Option<Secure>, last: &[u8]) {
+    let sealed = secure.map(|secure| secure.into_last_words(last));
+    let last = sealed.as_deref().unwrap_or(last);
+    let mut socket = socket.into_stream();
+    let _ = tokio::time::timeout(LINGER, async {
+        socket.write_all(last).await?;
+        socket.shutdown().await?;
+        let mut waste = [0; 4096];
+        while socket.read(&mut waste).await? > 0 {}
+        std::io::Result::Ok(())
+    })
+    .await;
+}
