@@ -53,8 +53,9 @@ impl Handshake {
         if request.method() != b"GET" {
             return Err(HandshakeError::Method(text(request.method())));
         }
-        // HTTP/2 has a handshake of its own, RFC 8441, without these headers.
-        if request.version() != Version::Http11 {
+        // HTTP/2 has a handshake of its own, RFC 8441, which a front presents as this one; a client cannot send these headers
+        // over it (RFC 9113 §8.2.2).
+        if request.version() < Version::Http11 {
             return Err(HandshakeError::HttpVersion(request.version()));
         }
         // A body would be read as the first frames: request smuggling.
@@ -84,6 +85,12 @@ impl Handshake {
             key: text(key),
             subprotocols: subprotocols(request)?,
         })
+    }
+
+    /// A key as a client sends it, from its sixteen random bytes (RFC 6455 §4.1). For a front that presents the handshake
+    /// of RFC 8441, which has none, to an application that looks at it.
+    pub fn key(nonce: [u8; 16]) -> String {
+        STANDARD.encode(nonce)
     }
 
     /// The subprotocols that the client offers, the most welcome first.
@@ -257,7 +264,7 @@ mod tests {
     }
 
     #[test]
-    fn only_get_over_http_1_1_is_accepted() {
+    fn only_get_over_http_1_1_or_higher_is_accepted() {
         let refusal = |method: &[u8], version| {
             let builder = Request::builder(method, b"/", version);
             let request = GOOD
@@ -269,7 +276,10 @@ mod tests {
         assert_eq!(refusal(b"POST", Version::Http11), Err(405));
         assert_eq!(refusal(b"get", Version::Http11), Err(405));
         assert_eq!(refusal(b"GET", Version::Http10), Err(505));
-        assert_eq!(refusal(b"GET", Version::Http2), Err(505));
+        assert!(
+            refusal(b"GET", Version::Http2).is_ok(),
+            "as a front presents RFC 8441"
+        );
     }
 
     #[test]

@@ -27,7 +27,7 @@
 //!
 //! | RFC section | rule | file | test |
 //! |---|---|---|---|
-//! | 4.2.1 | the request is a GET over HTTP/1.1 | `handshake.rs` | `only_get_over_http_1_1_is_accepted` |
+//! | 4.2.1 | the request is a GET over HTTP/1.1 or higher | `handshake.rs` | `only_get_over_http_1_1_or_higher_is_accepted` |
 //! | 4.2.1 | Host, Upgrade, Connection, Key and Version are present | `handshake.rs` | `a_missing_header_is_refused` |
 //! | 4.2.1 | Upgrade names websocket, Connection names upgrade | `handshake.rs` | `upgrade_and_connection_must_name_their_tokens` |
 //! | 4.1 | the key is 16 bytes in base64 | `handshake.rs` | `a_key_is_sixteen_bytes_in_base64` |
