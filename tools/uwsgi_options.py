@@ -129,6 +129,7 @@ NEW = [
     "trusted-proxy",
     "websockets-origin",
     "websockets-idle-timeout",
+    "disable-http2",
     "websockets-close-timeout",
     "websocket-text-lenient",
     "channels-memory",

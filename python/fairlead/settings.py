@@ -286,8 +286,9 @@ class Settings:
     )
     http_keepalive_s: float = setting(
         "http-keepalive", Keepalive(), 60.0,
-        "keep idle HTTP/1.1 connections this long; 0 closes after each response", bare="on",
+        "keep idle HTTP connections this long; 0 closes after each response", bare="on",
     )  # fmt: skip
+    disable_http2: bool = setting("disable-http2", Flag(), False, "speak HTTP/1.1 only")
     socket_timeout_s: float = setting(
         "socket-timeout", Seconds(), 4.0, "how long `send` waits for a client that does not read", short="z"
     )

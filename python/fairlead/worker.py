@@ -159,6 +159,7 @@ class Worker:
             max_variables=settings.max_vars,
             header_timeout=settings.http_timeout_s if headers_s is None else headers_s,
             keep_alive_timeout=settings.http_keepalive_s,
+            http2=not settings.disable_http2,
             stall_timeout=settings.http_timeout_s,
             max_message=settings.websockets_max_bytes,
             ping_every=settings.websockets_ping_freq_s,

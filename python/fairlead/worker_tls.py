@@ -22,6 +22,7 @@ class WorkerTls:
         """Raises LoadError for a first set that does not work."""
         self._control = control
         self._exports = bool(start["settings"].get("https_export_cert"))
+        self._http2 = not start["settings"].get("disable_http2")
         about = start.get("certificates")
         self._fd: int = about["fd"] if about else -1
         self.by_listener: list[Tls | None] = [None for _ in start["listeners"]]
@@ -72,6 +73,7 @@ class WorkerTls:
                 client_ca=(*file(authority), authority[2]) if authority else None,
                 export_certificate=self._exports,
                 refuse_expired=refuses_expired,
+                http2=self._http2,
             )
         except ValueError as error:
             raise ValueError(f"{plain['option']}: {error}.") from None

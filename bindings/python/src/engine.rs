@@ -94,7 +94,7 @@ impl Engine {
         max_message, ping_every, pong_tolerance, pong_every, idle_timeout, close_timeout, origins, extra_headers, tally=None,
         trusted_proxies=Vec::new(), proxy_protocol=Vec::new(), channels=None, channels_backlog=1 << 20,
         slow_consumer="close", routes=None, connect_timeout=60.0, static_files=None, max_variables=256, tls=Vec::new(),
-        https_ports=Vec::new()))]
+        https_ports=Vec::new(), http2=true))]
     #[allow(clippy::too_many_arguments)] // named on the Python side
     fn new(
         py: Python<'_>,
@@ -125,6 +125,7 @@ impl Engine {
         max_variables: usize,
         tls: Vec<Option<Bound<'_, Tls>>>,
         https_ports: Vec<u16>,
+        http2: bool,
     ) -> PyResult<Self> {
         let slow_consumer = crate::channels::slow_consumer(slow_consumer)?;
         let (write, read) = sync_channel(LOG_LINES);
@@ -158,6 +159,7 @@ impl Engine {
                     .map(|files| Arc::clone(&files.get().files))
                     .unwrap_or_default(),
                 trusted_proxies: trust(&trusted_proxies)?,
+                http2,
                 ..FrontSettings::default()
             },
             origin: origin_policy(origins),

@@ -30,13 +30,15 @@ impl Tls {
     /// that ask for no name. `client_ca`: name, PEM text, and whether a client must show a certificate. Raises ValueError with
     /// a sentence, without its full stop.
     #[new]
-    #[pyo3(signature = (certificates, ciphers="", *, client_ca=None, export_certificate=false, refuse_expired=false))]
+    #[pyo3(signature = (certificates, ciphers="", *, client_ca=None, export_certificate=false, refuse_expired=false,
+        http2=true))]
     fn new(
         certificates: Vec<(File, File)>,
         ciphers: &str,
         client_ca: Option<(String, Vec<u8>, bool)>,
         export_certificate: bool,
         refuse_expired: bool,
+        http2: bool,
     ) -> PyResult<Self> {
         let settings = TlsSettings {
             certificates: certificates
@@ -53,6 +55,7 @@ impl Tls {
             }),
             exports_certificate: export_certificate,
             refuses_expired: refuse_expired,
+            without_http2: !http2,
         };
         let tls = fl::Tls::new(&settings).map_err(|error| PyValueError::new_err(error.to_string()))?;
         Ok(Self(Arc::new(tls)))

@@ -30,6 +30,7 @@ use crate::framing::Framing;
 use crate::front::House;
 use crate::handoff::{Handoff, LogLevel};
 use crate::http::Service;
+use crate::http2;
 use crate::listen::{Manner, Protocol};
 use crate::parting::{linger, say};
 use crate::peer::{Peer, Socket};
@@ -53,6 +54,8 @@ pub(crate) struct Connection {
     task: OnceLock<Waker>,
     deadline_ms: AtomicU64,
     trust: Trust,
+    /// Shared by the streams of one HTTP/2 connection, which counts by it. Never read.
+    _load: Option<Arc<()>>,
     desk: Mutex<Desk>,
 }
 
@@ -115,7 +118,23 @@ impl Connection {
             task: OnceLock::new(),
             deadline_ms: AtomicU64::new(NEVER),
             trust: Trust::default(),
+            _load: None,
             desk: Mutex::new(desk),
+        }
+    }
+
+    /// A stream of this connection, which is an HTTP/2 one: what its task and its exchange share. `load` is dropped with it.
+    pub(crate) fn branch(&self, load: Arc<()>) -> Connection {
+        Connection {
+            _load: Some(load),
+            is_announced: self.is_announced,
+            client: self.client.clone(),
+            ..Connection::new(
+                Arc::clone(&self.house),
+                Arc::clone(&self.manner),
+                self.peer.clone(),
+                self.local.clone(),
+            )
         }
     }
 
@@ -187,6 +206,17 @@ impl Connection {
             (false, Some(_)) => desk.write_blocked_since_ms = None,
             _ => {}
         }
+    }
+
+    /// Since when the client has not taken what was written.
+    pub(crate) fn write_blocked_since(&self) -> Option<u64> {
+        self.desk().write_blocked_since_ms
+    }
+
+    /// The deadline that counts now, for the sweep. hyper's connections keep their own.
+    pub(crate) fn set_deadline(&self, when_ms: Option<u64>) {
+        self.deadline_ms
+            .store(when_ms.unwrap_or(NEVER), Ordering::Relaxed);
     }
 
     /// hyper gets a stand-in for this stretch of a file.
@@ -377,6 +407,11 @@ pub(crate) async fn serve(seat: Seat, socket: Socket) {
     let peer = match &connection.manner.tls {
         None => Peer::new(socket, Arc::clone(&connection)),
         Some(tls) => match secure::greet(&connection, tls, socket).await {
+            Some(peer) if peer.is_for_http2() => {
+                let (socket, secure, first) = peer.into_parts();
+                let stream = socket.into_end(secure, &connection);
+                return Box::pin(http2::serve(seat, stream, first)).await;
+            }
             Some(peer) => peer,
             None => return drop(seat),
         },
@@ -393,7 +428,12 @@ pub(crate) async fn serve_peer(seat: Seat, peer: Peer) {
         .serve_connection(peer, Service::new(Arc::clone(&connection)));
     let mut leaving = false;
     let ending = poll_fn(|context| turn(&connection, &mut http, &mut leaving, context)).await;
-    let parts = http.into_parts();
+    let mut parts = http.into_parts();
+    if let Some(opening) = parts.io.take_http2() {
+        let (socket, ..) = parts.io.into_parts();
+        // In a box: this task would else be as large as that one, for every connection.
+        return Box::pin(http2::serve(seat, socket.into_stream(), opening)).await;
+    }
     let (socket, secure, unread) = parts.io.into_parts();
     match ending {
         Ending::Complete => match connection.take_upgrade() {

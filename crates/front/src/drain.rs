@@ -39,12 +39,14 @@ pub(crate) struct Drain {
 struct Roster {
     seats: Vec<Option<Arc<Connection>>>,
     free: Vec<usize>,
+    /// Seats of streams: they are swept, and are no connections.
+    streams: usize,
     acceptors: Vec<AbortHandle>,
 }
 
 impl Roster {
     fn occupied(&self) -> usize {
-        self.seats.len() - self.free.len()
+        self.seats.len() - self.free.len() - self.streams
     }
 }
 
@@ -119,11 +121,22 @@ pub(crate) struct Seat {
     house: Arc<House>,
     connection: Arc<Connection>,
     number: usize,
+    is_stream: bool,
 }
 
 impl Seat {
     pub(crate) fn take(house: &Arc<House>, connection: Arc<Connection>) -> Seat {
+        Seat::take_for(house, connection, false)
+    }
+
+    /// For a stream of this seat's connection.
+    pub(crate) fn beside(&self, stream: Arc<Connection>) -> Seat {
+        Seat::take_for(&self.house, stream, true)
+    }
+
+    fn take_for(house: &Arc<House>, connection: Arc<Connection>, is_stream: bool) -> Seat {
         let mut roster = house.drain.roster();
+        roster.streams += usize::from(is_stream);
         let number = roster.free.pop().unwrap_or_else(|| {
             roster.seats.push(None);
             roster.seats.len() - 1
@@ -134,6 +147,7 @@ impl Seat {
             house: Arc::clone(house),
             connection,
             number,
+            is_stream,
         }
     }
 
@@ -147,6 +161,7 @@ impl Drop for Seat {
         let mut roster = self.house.drain.roster();
         roster.seats[self.number] = None;
         roster.free.push(self.number);
+        roster.streams -= usize::from(self.is_stream);
         let is_last = roster.occupied() == 0;
         drop(roster);
         if let Some(exchange) = self.connection.take_upgrade() {

@@ -86,6 +86,12 @@ pub(crate) enum Refusal {
     HostRepeated(usize),
     /// RFC 9112 §3.2: neither name nor address.
     Host(String),
+    /// RFC 9113 §8.3.1: one hop would go by the one, another by the other.
+    HostDiffers { host: String, authority: String },
+    /// RFC 8441 §4: a protocol for a tunnel that is not spoken here.
+    Tunnel(String),
+    /// More header lines than are accepted.
+    ManyHeaders { count: usize, limit: usize },
     /// RFC 9112 §3.2: the target's form does not fit the method.
     Target(String),
     /// RFC 9110 §7.8 leaves the order of body and new protocol to chance (CVE-2026-69243 made use of it).
@@ -101,7 +107,8 @@ impl Refusal {
     pub(crate) fn status(&self) -> u16 {
         match self {
             Refusal::BodyTooLarge { .. } => 413,
-            Refusal::Connect(_) => 501,
+            Refusal::Connect(_) | Refusal::Tunnel(_) => 501,
+            Refusal::ManyHeaders { .. } => 431,
             _ => 400,
         }
     }
@@ -126,7 +133,7 @@ impl fmt::Display for Refusal {
                     "the Transfer-Encoding {value:?} is not known; send \"chunked\""
                 )
             }
-            Refusal::HostMissing => f.write_str("the HTTP/1.1 request has no Host; send one"),
+            Refusal::HostMissing => f.write_str("the request has no Host; send one"),
             Refusal::HostRepeated(count) => {
                 write!(f, "the request has {count} Host headers; send one")
             }
@@ -134,6 +141,24 @@ impl fmt::Display for Refusal {
                 write!(
                     f,
                     "the Host {value:?} is no host name or address with an optional port"
+                )
+            }
+            Refusal::HostDiffers { host, authority } => {
+                write!(
+                    f,
+                    "the request has Host {host:?} and :authority {authority:?}; send one of them, or the same"
+                )
+            }
+            Refusal::Tunnel(protocol) => {
+                write!(
+                    f,
+                    "CONNECT with :protocol {protocol:?} was asked for; only \"websocket\" is spoken here"
+                )
+            }
+            Refusal::ManyHeaders { count, limit } => {
+                write!(
+                    f,
+                    "the request has {count} header lines; at most {limit} are accepted"
                 )
             }
             Refusal::Target(target) => {

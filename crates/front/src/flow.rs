@@ -64,6 +64,11 @@ impl Incoming {
         self.pieces.is_empty()
     }
 
+    /// Bytes that have come and were not taken.
+    pub(crate) fn waiting(&self) -> usize {
+        self.bytes
+    }
+
     /// All bytes that have come so far, taken or not.
     pub(crate) fn received(&self) -> u64 {
         self.received

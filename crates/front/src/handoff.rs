@@ -36,7 +36,8 @@ pub trait Handoff: Send + Sync + 'static {
     /// nothing to do.
     fn turn_ended(&self) {}
 
-    /// The 101 response went out and the socket leaves the front: non-blocking, with `TCP_NODELAY`. `read_ahead` is what the
+    /// The 101 response went out and the socket leaves the front: non-blocking, with `TCP_NODELAY` if it is one of TCP. Of
+    /// a WebSocket inside HTTP/2 it is one end of a pair, whose other end stays in the front. `read_ahead` is what the
     /// client sent behind its handshake; it precedes everything that will be read from the socket. With a `layer` the socket carries TLS:
     /// `read_ahead` is plaintext, and the layer may have records that the socket has not taken yet.
     fn upgraded(

@@ -7,7 +7,7 @@
 
 use std::sync::Arc;
 
-use fairlead_protocol::{is_host, Handshake, Request, Version};
+use fairlead_protocol::{is_host, Handshake, Request, RequestBuilder, Version};
 use hyper::body::{Body, Incoming};
 use hyper::http::request::Parts;
 use hyper::server::conn::http1;
@@ -205,6 +205,11 @@ fn convert(head: &Parts, connection: &Connection) -> Request {
     for (name, value) in &head.headers {
         request = request.header(name.as_str().as_bytes(), value.as_bytes());
     }
+    introduce(request, connection)
+}
+
+/// What the connection knows of the client.
+pub(crate) fn introduce(request: RequestBuilder, connection: &Connection) -> Request {
     let mut request = request
         .scheme(connection.manner.scheme)
         .peer(connection.peer.clone())

@@ -181,10 +181,37 @@ pub(crate) struct Peer {
     first: Bytes,
     /// What is written instead of the same number of hyper's first bytes.
     version: &'static [u8],
+    opening: Opening,
 }
+
+/// What a connection begins with: a request, or HTTP/2's preface (RFC 9113 §3.4).
+enum Opening {
+    /// So many bytes of the preface have come, and nothing else; hyper has not seen them.
+    Undecided(usize),
+    Http1,
+    /// All bytes that have come.
+    Http2(Vec<u8>),
+}
+
+impl Opening {
+    /// Bytes that hyper may still get, and needs room for.
+    fn kept(&self) -> usize {
+        match self {
+            Opening::Undecided(seen) => *seen,
+            _ => 0,
+        }
+    }
+}
+
+const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 
 impl Peer {
     pub(crate) fn new(socket: Socket, connection: Arc<Connection>) -> Peer {
+        let opening = if connection.settings().http2 {
+            Opening::Undecided(0)
+        } else {
+            Opening::Http1
+        };
         Peer {
             socket,
             secure: None,
@@ -192,13 +219,48 @@ impl Peer {
             blocks: 0,
             first: Bytes::new(),
             version: b"",
+            opening,
         }
+    }
+
+    /// HTTP/2 was agreed on in the handshake of TLS.
+    pub(crate) fn is_for_http2(&self) -> bool {
+        self.secure.as_ref().is_some_and(|secure| secure.is_for_http2())
+    }
+
+    /// The connection turned out to be HTTP/2, and this is all that it has sent.
+    pub(crate) fn take_http2(&mut self) -> Option<Bytes> {
+        match &mut self.opening {
+            Opening::Http2(bytes) => Some(Bytes::from(std::mem::take(bytes))),
+            _ => None,
+        }
+    }
+
+    /// Looks at the first bytes; those that hyper shall have before `bytes`, or `None` while it shall have nothing.
+    fn decide(&mut self, bytes: &[u8]) -> Option<&'static [u8]> {
+        let Opening::Undecided(seen) = self.opening else {
+            return Some(b"");
+        };
+        let expected = &PREFACE[seen..];
+        let common = expected.len().min(bytes.len());
+        if bytes.is_empty() || bytes[..common] != expected[..common] {
+            self.opening = Opening::Http1;
+            return Some(&PREFACE[..seen]);
+        }
+        self.opening = if common == expected.len() {
+            Opening::Http2([&PREFACE[..seen], bytes].concat())
+        } else {
+            Opening::Undecided(seen + common)
+        };
+        None
     }
 
     /// With TLS between the socket and hyper.
     pub(crate) fn secure(socket: Socket, secure: Secure, connection: Arc<Connection>) -> Peer {
         Peer {
             secure: Some(Box::new(secure)),
+            // The handshake has decided (RFC 7301).
+            opening: Opening::Http1,
             ..Peer::new(socket, connection)
         }
     }
@@ -214,6 +276,7 @@ impl Peer {
         Peer {
             first,
             version,
+            opening: Opening::Http1,
             ..Peer::new(socket, connection)
         }
     }
@@ -347,13 +410,20 @@ impl hyper::rt::Read for Peer {
             secure.consume(count);
             return Poll::Ready(Ok(()));
         }
-        SCRATCH.with_borrow_mut(|scratch| {
-            let room = buf.remaining().min(scratch.len());
+        SCRATCH.with_borrow_mut(|scratch| loop {
+            let room = (buf.remaining() - peer.opening.kept()).min(scratch.len());
             let mut read = ReadBuf::new(&mut scratch[..room]);
             ready!(peer.socket.reader().poll_read(cx, &mut read))?;
             peer.connection.read(read.filled());
-            buf.put_slice(read.filled());
-            Poll::Ready(Ok(()))
+            if let Some(before) = peer.decide(read.filled()) {
+                buf.put_slice(before);
+                buf.put_slice(read.filled());
+                return Poll::Ready(Ok(()));
+            }
+            if matches!(peer.opening, Opening::Http2(_)) {
+                // Whatever hyper makes of it, it has neither read nor written anything.
+                return Poll::Ready(Err(io::Error::other("HTTP/2")));
+            }
         })
     }
 }

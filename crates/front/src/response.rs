@@ -223,12 +223,12 @@ fn plain(status: u16, why: &str) -> Response<ResponseBody> {
 }
 
 /// A checked response head.
-struct Composed {
-    status: StatusCode,
+pub(crate) struct Composed {
+    pub(crate) status: StatusCode,
     reason: Option<ReasonPhrase>,
-    headers: HeaderMap,
+    pub(crate) headers: HeaderMap,
     /// The Content-Length that the application gave.
-    length: Option<u64>,
+    pub(crate) length: Option<u64>,
 }
 
 impl Composed {
@@ -243,7 +243,7 @@ impl Composed {
     }
 }
 
-fn compose(head: ResponseHead, mut headers: HeaderMap, core: &Core) -> Result<Composed, String> {
+pub(crate) fn compose(head: ResponseHead, mut headers: HeaderMap, core: &Core) -> Result<Composed, String> {
     let code = head.status;
     let is_upgrade = code == 101;
     let status = StatusCode::from_u16(code)

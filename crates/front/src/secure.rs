@@ -103,6 +103,10 @@ const PLAIN_ANSWER: &[u8] =
     content-length: 54\r\n\r\nThis port speaks TLS; use https:// (or wss://) here.\r\n";
 
 impl Secure {
+    pub(crate) fn is_for_http2(&self) -> bool {
+        self.session.is_for_http2()
+    }
+
     fn poll_handshake(
         &mut self,
         socket: &mut Socket,

@@ -47,6 +47,16 @@ pub struct FrontSettings {
     pub max_body: Option<u64>,
     /// The `Server` header of responses that have none. Default `None`: no need to tell a stranger what runs here.
     pub server_header: Option<String>,
+    /// Serve a connection that begins with HTTP/2's preface as HTTP/2 (RFC 9113 §3.3). Default `true`: no HTTP/1.1 client can
+    /// mean anything else by those bytes.
+    pub http2: bool,
+    /// Streams that an HTTP/2 connection may have open. Default 128, nginx's number; RFC 9113 §6.5.2 recommends at least 100.
+    /// A request that was reset counts until the application has ended it, up to as many again.
+    pub http2_max_streams: u32,
+    /// Bytes that a client may send on one HTTP/2 stream before the application, or its session, has taken any: RFC 9113's
+    /// default of 64 KiB, as nginx and Node have it. The window of the connection is this for every stream, so that one
+    /// that is not read holds up no other; 8 MiB at most lie here for one connection.
+    pub http2_window: u32,
     /// How long a dropped [`Front`](crate::Front) lets requests in flight finish. Default 5 s;
     /// [`Front::stop`](crate::Front::stop) takes its own deadline.
     pub shutdown_grace: Duration,
@@ -77,6 +87,9 @@ impl Default for FrontSettings {
             response_high_water: 256 * 1024,
             max_body: None,
             server_header: None,
+            http2: true,
+            http2_max_streams: 128,
+            http2_window: 65_535,
             shutdown_grace: Duration::from_secs(5),
             tally: None,
             routes: Arc::default(),

@@ -21,8 +21,11 @@ use rustls::{RootCertStore, ServerConfig, ServerConnection};
 use crate::certificate::Facts;
 use crate::ciphers::suites;
 
-/// RFC 7301: what can be spoken behind the handshake. HTTP/2 will stand before it, as `h2`.
-const SPOKEN: [&[u8]; 1] = [b"http/1.1"];
+/// RFC 7301: what can be spoken behind the handshake, the one that we prefer first.
+const SPOKEN: [&[u8]; 2] = [HTTP2, b"http/1.1"];
+
+/// RFC 9113 §3.2.
+const HTTP2: &[u8] = b"h2";
 
 /// Capacity that a session keeps for records when none wait. Above it the memory goes back at once.
 const KEEP: usize = 128 * 1024;
@@ -71,6 +74,8 @@ pub struct TlsSettings {
     /// A certificate whose time has passed is an error. Else [`Tls::warnings`] tell of it: at a start a server with an old
     /// certificate is worth more than none.
     pub refuses_expired: bool,
+    /// HTTP/2 is not offered.
+    pub without_http2: bool,
 }
 
 /// Why TLS cannot be had with these settings: one sentence without its full stop.
@@ -203,7 +208,11 @@ fn config(settings: &TlsSettings) -> Result<(ServerConfig, Vec<String>), TlsErro
         None => builder.with_no_client_auth(),
     };
     let mut config = builder.with_cert_resolver(Arc::new(Certificates { first, all: keys }));
-    config.alpn_protocols = SPOKEN.iter().map(|name| name.to_vec()).collect();
+    config.alpn_protocols = SPOKEN
+        .iter()
+        .filter(|name| **name != HTTP2 || !settings.without_http2)
+        .map(|name| name.to_vec())
+        .collect();
     if settings.client_ca.is_some() {
         // A resumed session would not show whether its certificate is trusted still.
         config.session_storage = Arc::new(NoServerSessionStorage {});
@@ -344,6 +353,11 @@ pub(crate) struct TlsSession {
 impl TlsSession {
     pub(crate) fn is_handshaking(&self) -> bool {
         self.session.is_handshaking()
+    }
+
+    /// The handshake ended with HTTP/2 agreed on.
+    pub(crate) fn is_for_http2(&self) -> bool {
+        self.session.alpn_protocol() == Some(HTTP2)
     }
 
     /// Takes out what rustls wants to write.

@@ -345,8 +345,11 @@ fn behind_a_broken_body_that_nobody_read_no_request_is_served() {
 }
 
 #[test]
-fn an_http_2_preface_is_closed_with_one_line() {
-    let stage = Stage::new();
+fn an_http_2_preface_where_http_2_is_off_is_closed_with_one_line() {
+    let stage = Stage::with(FrontSettings {
+        http2: false,
+        ..FrontSettings::default()
+    });
     let mut client = stage.client_sending("PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n");
     client.assert_closed();
     stage.line("refused");

@@ -8,7 +8,7 @@ use std::io;
 use std::pin::Pin;
 use std::task::{ready, Context, Poll};
 
-use fairlead_protocol::{Address, Request, ResponseHead, Scheme};
+use fairlead_protocol::{Address, Request, ResponseHead, Scheme, Version};
 use hyper::header::{self, HeaderMap, HeaderName, HeaderValue};
 use hyper::rt::ReadBufCursor;
 use tokio::io::ReadBuf;
@@ -227,6 +227,11 @@ fn packet(
     }
     request.for_each_cgi_variable(|name, value| {
         let is_ours = name.starts_with("fairlead.") || name == "REQUEST_SCHEME";
+        // What the other server answers is HTTP/1.1, whatever the client speaks.
+        let value = match (name, request.version()) {
+            ("SERVER_PROTOCOL", Version::Http2) => Version::Http11.as_str().as_bytes(),
+            _ => value,
+        };
         if !is_ours && name != "CONTENT_LENGTH" && name != "HTTP_TRANSFER_ENCODING" {
             add(name, value);
         }

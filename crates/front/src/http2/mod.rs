@@ -1,0 +1,224 @@
+//! HTTP/2: one connection, whatever carries it.
+//!
+//! [`serve`] takes a connection that begins with HTTP/2's preface (RFC 9113 §3.4) and drives the h2 crate on it; each stream is
+//! a request with a task of its own (`stream`), which crosses the same handoff as any other, and a WebSocket inside a stream
+//! (RFC 8441) leaves by the same door (`tunnel`). Here are the limits, the accepting, the deadlines of the connection, its
+//! floods and its end. h2 and not hyper's server above it, because hyper hides what is needed: when a client's window grows
+//! again (hyper: as soon as it has read), how small DATA frames are bounded, and a stream's bytes without a channel and two
+//! tasks between them.
+//!
+//! The parts: `wire` (what h2 reads and writes, and what passes by there), `frames` (how it is followed), `calm` (how much
+//! of nothing a client may send), `head` (heads, to and fro), `stream`, `sending`, `tunnel`. No push: RFC 9113 §8.4 made it a choice.
+
+mod calm;
+mod frames;
+mod head;
+mod sending;
+mod stream;
+mod tunnel;
+mod wire;
+
+use std::future::{poll_fn, Future};
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+
+use bytes::Bytes;
+use h2::server;
+use h2::Reason;
+
+use crate::deadline::{deadline, Overdue, Situation};
+use crate::drain::Seat;
+use crate::handoff::LogLevel;
+use crate::peer::Stream;
+use crate::settings::FrontSettings;
+use wire::{Trunk, Wire};
+
+/// The most that a header list may have, whatever the settings say: h2's own default is 16 MiB, which a flood of
+/// CONTINUATION frames can make a server hold (RUSTSEC-2024-0332).
+const HEADER_LIST: usize = 64 * 1024;
+
+/// Streams that were reset before they were even accepted; h2's number, its answer to CVE-2023-44487.
+const RESET_UNACCEPTED: usize = 20;
+
+/// Streams that h2 itself has reset or refused in the life of a connection, each with a line in the log. h2's own number: a
+/// proxy keeps its connection for days, and sends all its clients' requests over it.
+const RESET_BY_ERROR: usize = 1024;
+
+/// Bytes of a response that lie in h2 beyond what the application was told; each stream has as many.
+const SEND_BUFFER: usize = 64 * 1024;
+
+/// How long a client has to read the GOAWAY that ends its connection, and to end its side; as over HTTP/1.1.
+const PARTING_MS: u64 = 2000;
+
+/// How long a drain waits for requests that crossed its GOAWAY; the client's answer to a PING ends it sooner.
+const LEAVING_MS: u64 = 1000;
+
+/// Serves HTTP/2 on `stream` for the connection of `seat` until it closes. `read_ahead` precedes what will be read from
+/// it; the preface has not been taken off. Give TLS's stream once ALPN says "h2" (RFC 9113 §3.2).
+pub(crate) async fn serve(seat: Seat, stream: Pin<Box<dyn Stream>>, read_ahead: Bytes) {
+    let connection = Arc::clone(seat.connection());
+    let trunk = Arc::new(Trunk::new(Arc::clone(&connection)));
+    let wire = Wire::new(stream, read_ahead, Arc::clone(&trunk));
+    let mut driver = Driver {
+        phase: Phase::Opening(builder(connection.settings()).handshake(wire)),
+        seat,
+        trunk,
+        leaving_since_ms: None,
+        parting_since_ms: None,
+    };
+    poll_fn(|cx| driver.turn(cx)).await;
+    // First h2, which tells all streams; the seat goes last.
+    driver.phase = Phase::Ended;
+}
+
+fn builder(settings: &FrontSettings) -> server::Builder {
+    let streams = settings.http2_max_streams.max(1);
+    // Windows have 31 bits (RFC 9113 §6.9.1), and the connection's begins at 65,535.
+    let stream_window = settings.http2_window.clamp(1, i32::MAX.unsigned_abs());
+    let window = stream_window
+        .saturating_mul(streams)
+        .clamp(65_535, i32::MAX.unsigned_abs());
+    let header_list = settings.max_header_bytes.min(HEADER_LIST);
+    let mut builder = server::Builder::new();
+    builder
+        .max_concurrent_streams(streams)
+        .initial_window_size(stream_window)
+        .initial_connection_window_size(window)
+        .max_header_list_size(u32::try_from(header_list).unwrap_or(u32::MAX))
+        .max_pending_accept_reset_streams(RESET_UNACCEPTED)
+        .max_local_error_reset_streams(Some(RESET_BY_ERROR))
+        .max_send_buffer_size(SEND_BUFFER)
+        // What small frames may cost beside their bytes while they lie in h2. Tunnels leave none there, so this is about
+        // bodies that nobody reads: an eighth of the window, 1 MiB, is four thousand frames of one byte.
+        .data_frame_budget((window as usize / 8).max(64 * 1024))
+        .enable_connect_protocol();
+    builder
+}
+
+enum Phase {
+    Opening(server::Handshake<Wire, Bytes>),
+    Open(server::Connection<Wire, Bytes>),
+    Ended,
+}
+
+/// Drives one connection.
+struct Driver {
+    phase: Phase,
+    trunk: Arc<Trunk>,
+    /// The GOAWAY of a drain went out then.
+    leaving_since_ms: Option<u64>,
+    /// A GOAWAY that ends the connection goes out since then.
+    parting_since_ms: Option<u64>,
+    seat: Seat,
+}
+
+impl Driver {
+    fn turn(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        self.trunk.connection.enlist(cx);
+        loop {
+            let progress = match &mut self.phase {
+                Phase::Opening(handshake) => match Pin::new(handshake).poll(cx) {
+                    Poll::Ready(Ok(open)) => {
+                        self.phase = Phase::Open(open);
+                        continue;
+                    }
+                    Poll::Ready(Err(_)) => return Poll::Ready(()),
+                    Poll::Pending => Poll::Pending,
+                },
+                Phase::Open(open) => {
+                    let house = self.trunk.connection.house();
+                    if self.leaving_since_ms.is_none() && house.drain.is_draining() {
+                        self.leaving_since_ms = Some(house.now_ms());
+                        open.graceful_shutdown();
+                    }
+                    open.poll_accept(cx)
+                }
+                Phase::Ended => return Poll::Ready(()),
+            };
+            match progress {
+                Poll::Ready(Some(Ok((request, respond)))) => {
+                    stream::begin(&self.trunk, &self.seat, request, respond);
+                    // RFC 9113 §10.5: what was reset is no stream any more, but the application still works on it.
+                    let limit = 2 * self.trunk.connection.settings().http2_max_streams as usize;
+                    if self.trunk.load() > limit {
+                        self.trunk
+                            .note_flood("requests that are reset before they are answered");
+                    }
+                }
+                // `wire` has seen the GOAWAY that h2 sent, and said why.
+                Poll::Ready(Some(Err(_)) | None) => return Poll::Ready(()),
+                Poll::Pending if self.trunk.flood().is_some() && self.parting_since_ms.is_none() => {
+                    self.part(Reason::ENHANCE_YOUR_CALM);
+                }
+                Poll::Pending => break,
+            }
+        }
+        self.keep_deadline()
+    }
+
+    /// Ends the connection with a GOAWAY, and all its streams.
+    fn part(&mut self, why: Reason) {
+        self.parting_since_ms = Some(self.trunk.connection.house().now_ms());
+        if let Phase::Open(open) = &mut self.phase {
+            open.abrupt_shutdown(why);
+        }
+    }
+
+    /// Stores the deadline that counts now; ready if it has passed and nothing is left to say.
+    fn keep_deadline(&mut self) -> Poll<()> {
+        let connection = Arc::clone(&self.trunk.connection);
+        let now = connection.house().now_ms();
+        let standing = self.trunk.standing();
+        if standing.is_parting {
+            self.parting_since_ms.get_or_insert(now);
+        }
+        let due = if let Some(since) = self.parting_since_ms {
+            Some((since + PARTING_MS, None))
+        } else if let (Some(since), 0) = (self.leaving_since_ms, standing.open) {
+            Some((standing.waiting_since_ms.max(since) + LEAVING_MS, None))
+        } else {
+            let situation = Situation {
+                write_blocked_since_ms: connection.write_blocked_since(),
+                in_flight: standing.open > 0 && !standing.inside_head,
+                inside_head: standing.inside_head,
+                is_first: standing.is_first,
+                is_draining: connection.house().drain.is_draining(),
+                waiting_since_ms: standing.waiting_since_ms,
+                ..Situation::default()
+            };
+            deadline(&situation, connection.settings()).map(|(when, what)| (when, Some(what)))
+        };
+        connection.set_deadline(due.map(|(when, _)| when));
+        let Some((_, overdue)) = due.filter(|(when, _)| *when <= now) else {
+            return Poll::Pending;
+        };
+        match overdue {
+            // It has had its time to read our last words.
+            None => return Poll::Ready(()),
+            Some(Overdue::Stalled) => {
+                connection.house().counters.timed_out();
+                return Poll::Ready(());
+            }
+            Some(Overdue::SlowHead) => {
+                connection.house().counters.timed_out();
+                connection.log(
+                    LogLevel::Warning,
+                    format_args!("a request head was not complete in time; the HTTP/2 connection ends"),
+                );
+                self.part(Reason::NO_ERROR);
+            }
+            Some(Overdue::Silent) => {
+                connection.house().counters.timed_out();
+                if matches!(self.phase, Phase::Opening(_)) {
+                    return Poll::Ready(());
+                }
+                self.part(Reason::NO_ERROR);
+            }
+        }
+        // The GOAWAY goes out with the next turn.
+        connection.wake();
+        connection.set_deadline(Some(now + PARTING_MS));
+        Poll::Pending
+    }
+}

@@ -1,0 +1,444 @@
+//! One stream: a request's task, from the handing over to the last byte of the answer, or to the end of its tunnel.
+//!
+//! It does for HTTP/2 what `connection` and `response` do for HTTP/1.1, over the same exchange: it moves the body of the
+//! request at the pace of the application, takes the answer, and tells everyone who waits when the client is gone. The
+//! client's window is joined to the application: what that has not taken, the client may not send again. What goes wrong
+//! with a stream resets that stream; its neighbours do not notice.
+
+use std::future::poll_fn;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+
+use bytes::Bytes;
+use h2::server::SendResponse;
+use h2::{Reason, RecvStream};
+use hyper::http::request::Parts;
+use hyper::http::{Response, StatusCode};
+use hyper::Method;
+
+use crate::deadline::{deadline, Situation};
+use crate::drain::Seat;
+use crate::error::{BodyError, Refusal};
+use crate::exchange::{Answer, BodyPlan, Core, Exchange};
+use crate::flow::End;
+use crate::handoff::LogLevel;
+use crate::http2::head::{self, Admitted};
+use crate::http2::sending::{Progress, Sending};
+use crate::http2::tunnel::{self, Tunnel};
+use crate::http2::wire::Trunk;
+use crate::relay;
+
+pub(super) struct Stream {
+    core: Arc<Core>,
+    body: Option<Body>,
+    way: Way,
+    is_head: bool,
+    /// The client has no room for what waits since then.
+    blocked_since_ms: Option<u64>,
+    trunk: Arc<Trunk>,
+    /// Last: what was accepted and is not handed over by then is lost.
+    seat: Seat,
+}
+
+/// The request's body.
+struct Body {
+    recv: RecvStream,
+    /// The client waits for permission to send it.
+    owes_continue: bool,
+    is_tunnel: bool,
+    total: u64,
+    /// What the application has not taken, as far as h2 knows.
+    held: usize,
+    /// When bytes came last.
+    came_ms: u64,
+}
+
+enum Way {
+    /// The application has not answered.
+    Answering(SendResponse<Bytes>),
+    Sending(Sending),
+    Tunnel(Tunnel),
+    Done,
+}
+
+/// Hands a request over, or refuses it.
+pub(super) fn begin(
+    trunk: &Arc<Trunk>,
+    seat: &Seat,
+    request: hyper::http::Request<RecvStream>,
+    respond: SendResponse<Bytes>,
+) {
+    let (head, recv) = request.into_parts();
+    trunk.connection.house().counters.request();
+    match head::admit(&head, !recv.is_end_stream(), &trunk.connection) {
+        Ok(admitted) => hand_over(trunk, seat, &head, admitted, recv, respond),
+        Err(rule) => refuse(trunk, &rule, respond),
+    }
+}
+
+fn hand_over(
+    trunk: &Arc<Trunk>,
+    seat: &Seat,
+    head: &Parts,
+    admitted: Admitted,
+    recv: RecvStream,
+    respond: SendResponse<Bytes>,
+) {
+    let connection = Arc::new(trunk.begin_stream());
+    let core = Arc::new(Core::new(
+        Arc::clone(&connection),
+        admitted.is_websocket,
+        admitted.plan,
+    ));
+    let body = Body {
+        recv,
+        owes_continue: admitted.plan == BodyPlan::OnDemand,
+        is_tunnel: admitted.is_websocket,
+        total: 0,
+        held: 0,
+        came_ms: connection.house().now_ms(),
+    };
+    let mut stream = Stream {
+        core: Arc::clone(&core),
+        body: (admitted.is_websocket || admitted.plan != BodyPlan::None).then_some(body),
+        way: Way::Answering(respond),
+        is_head: head.method == Method::HEAD,
+        blocked_since_ms: None,
+        trunk: Arc::clone(trunk),
+        seat: seat.beside(Arc::clone(&connection)),
+    };
+    let exchange = Arc::new(Exchange::new(core));
+    relay::enter(&connection, admitted.request, exchange);
+    tokio::spawn(async move { poll_fn(|cx| stream.turn(cx)).await });
+}
+
+/// The front's own answer. It fits the smallest window that a client may have, or waits in h2.
+fn refuse(trunk: &Trunk, rule: &Refusal, mut respond: SendResponse<Bytes>) {
+    let status = rule.status();
+    trunk.connection.house().counters.refused();
+    trunk.connection.log(
+        LogLevel::Warning,
+        format_args!("a request was refused with {status}: {rule}"),
+    );
+    let (response, text) = head::plain(status, &rule.to_string());
+    // A client that is gone needs no answer.
+    if let Ok(mut send) = respond.send_response(response, false) {
+        let _ = send.send_data(Bytes::from(text), true);
+    }
+}
+
+impl Stream {
+    fn turn(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        self.seat.connection().enlist(cx);
+        loop {
+            let moved = self.pump(cx);
+            let went_on = match &mut self.way {
+                Way::Answering(respond) => {
+                    if respond.poll_reset(cx).is_ready() {
+                        return self.end(true);
+                    }
+                    self.answer()
+                }
+                Way::Sending(sending) => match sending.poll(&self.core, &self.trunk, cx) {
+                    Progress::Done => return self.end(false),
+                    Progress::Lost => return self.end(true),
+                    progress => self.note(&progress),
+                },
+                Way::Tunnel(tunnel) => match tunnel.poll(cx) {
+                    Progress::Done => return self.end(false),
+                    progress => self.note(&progress),
+                },
+                Way::Done => return self.end(false),
+            };
+            if !moved && !went_on {
+                break;
+            }
+        }
+        self.keep_deadline()
+    }
+
+    /// Begins or ends the client's time to make room; false: what waits will be woken.
+    fn note(&mut self, progress: &Progress) -> bool {
+        self.blocked_since_ms = match progress {
+            Progress::Owing => Some(
+                self.blocked_since_ms
+                    .unwrap_or_else(|| self.core.connection.house().now_ms()),
+            ),
+            _ => None,
+        };
+        false
+    }
+
+    fn end(&mut self, lost: bool) -> Poll<()> {
+        self.way = Way::Done;
+        self.core.close(lost);
+        Poll::Ready(())
+    }
+
+    /// Resets the stream.
+    fn reset(&mut self, why: Reason) {
+        match &mut self.way {
+            Way::Answering(respond) => respond.send_reset(why),
+            Way::Sending(sending) => sending.reset(why),
+            Way::Tunnel(tunnel) => tunnel.reset(why),
+            Way::Done => {}
+        }
+    }
+
+    /// Moves one piece of the request's body; true if there may be more.
+    fn pump(&mut self, cx: &mut Context<'_>) -> bool {
+        let Some(body) = self.body.as_mut().filter(|body| !body.is_tunnel) else {
+            return false;
+        };
+        let connection = &self.core.connection;
+        let settings = connection.settings();
+        let mut state = self.core.lock();
+        if state.closed {
+            // h2 tells the client to stop, once the response is complete (RFC 9113 §8.1).
+            drop(state);
+            self.body = None;
+            return false;
+        }
+        let taken = body.held.saturating_sub(state.incoming.waiting());
+        if taken > 0 {
+            body.held -= taken;
+            // Cannot fail: no more is released than came.
+            let _ = body.recv.flow_control().release_capacity(taken);
+        }
+        if !state.incoming.wanted {
+            return false;
+        }
+        if state.incoming.is_full(settings.body_high_water) {
+            state.incoming.paused = true;
+            return false;
+        }
+        drop(state);
+        if std::mem::take(&mut body.owes_continue) {
+            if let Way::Answering(respond) = &mut self.way {
+                let mut response = Response::new(());
+                *response.status_mut() = StatusCode::CONTINUE;
+                let _ = respond.send_informational(response);
+            }
+        }
+        let frame = body.recv.poll_data(cx);
+        let mut state = self.core.lock();
+        let (token, ended) = match frame {
+            Poll::Pending => {
+                // Whoever takes something now makes room.
+                state.incoming.paused = body.held > 0;
+                return false;
+            }
+            Poll::Ready(Some(Ok(piece))) => {
+                body.came_ms = connection.house().now_ms();
+                body.total += piece.len() as u64;
+                body.held += piece.len();
+                match settings.max_body {
+                    Some(limit) if body.total > limit => {
+                        state.incoming.end = End::Failed(BodyError::TooLarge(limit));
+                    }
+                    _ if piece.is_empty() => return true,
+                    _ => state.incoming.push(piece, true),
+                }
+                (state.incoming.token.take(), state.incoming.end != End::Open)
+            }
+            Poll::Ready(Some(Err(error))) => {
+                state.incoming.end = End::Failed(if error.is_library() && error.is_reset() {
+                    let why = "its length is not that of its Content-Length, or its stream broke a rule of RFC 9113";
+                    BodyError::Malformed(why.into())
+                } else {
+                    BodyError::Gone
+                });
+                (state.incoming.token.take(), true)
+            }
+            // Trailers: WSGI has no place for them.
+            Poll::Ready(None) => {
+                state.incoming.end = End::Complete;
+                (state.incoming.token.take(), true)
+            }
+        };
+        state.incoming.awaited_since_ms = None;
+        drop(state);
+        if ended {
+            self.body = None;
+        }
+        if let Some(token) = token {
+            self.core.wake(token);
+        }
+        !ended
+    }
+
+    /// Takes the answer's head, if it is there; true if the way goes on.
+    fn answer(&mut self) -> bool {
+        let core = Arc::clone(&self.core);
+        let connection = &core.connection;
+        let mut state = core.lock();
+        if matches!(state.answer, Answer::Waiting) {
+            return false;
+        }
+        let answer = std::mem::replace(&mut state.answer, Answer::Taken);
+        if matches!(answer, Answer::Streaming(_)) {
+            state.answer = Answer::TakenStreaming;
+        }
+        drop(state);
+        let (head, body) = match answer {
+            Answer::Whole(head, body) => (head, Some(body)),
+            Answer::Streaming(head) => (head, None),
+            Answer::Upgrade(head, exchange) => {
+                connection.begin_upgrade(exchange);
+                core.close(false);
+                match head::answer(head, &core) {
+                    Ok(composed) => self.open_tunnel(composed.response),
+                    Err(why) => {
+                        connection.log(LogLevel::Error, format_args!("{why}; the handshake is given up"));
+                        self.reset(Reason::INTERNAL_ERROR);
+                        self.way = Way::Done;
+                    }
+                }
+                return true;
+            }
+            Answer::Abandoned => {
+                self.answer_plainly("the application ended without a response");
+                return true;
+            }
+            Answer::Aborted | Answer::Waiting | Answer::Taken | Answer::TakenStreaming => {
+                self.reset(Reason::INTERNAL_ERROR);
+                self.way = Way::Done;
+                return true;
+            }
+        };
+        let head::Composed { mut response, length } = match head::answer(head, &core) {
+            Ok(composed) => composed,
+            Err(why) => {
+                connection.log(LogLevel::Error, format_args!("{why}; the client gets 500"));
+                core.mute();
+                self.answer_plainly("the application gave an invalid response head");
+                return true;
+            }
+        };
+        if self.is_head || matches!(response.status().as_u16(), 204 | 304) {
+            core.mute();
+            self.begin_response(response, Bytes::new(), Some(0), true);
+            return true;
+        }
+        match body {
+            Some(piece) => {
+                core.close(false);
+                let length = length.unwrap_or_else(|| {
+                    let name = hyper::header::CONTENT_LENGTH;
+                    response.headers_mut().insert(name, piece.len().into());
+                    piece.len() as u64
+                });
+                self.begin_response(response, piece, Some(length), true);
+            }
+            None => self.begin_response(response, Bytes::new(), length, false),
+        }
+        true
+    }
+
+    fn answer_plainly(&mut self, why: &str) {
+        self.core.close(false);
+        let (response, text) = head::plain(500, why);
+        let length = text.len() as u64;
+        self.begin_response(response, Bytes::from(text), Some(length), true);
+    }
+
+    fn begin_response(
+        &mut self,
+        response: Response<()>,
+        mut piece: Bytes,
+        left: Option<u64>,
+        is_whole: bool,
+    ) {
+        let Way::Answering(respond) = &mut self.way else {
+            return;
+        };
+        // An application's Content-Length that is less than the body cuts it, as over HTTP/1.1.
+        let promised = left.map_or(usize::MAX, |left| usize::try_from(left).unwrap_or(usize::MAX));
+        piece.truncate(promised);
+        let is_short = is_whole && !self.is_head && left.is_some_and(|left| left > piece.len() as u64);
+        // Never with END_STREAM, so that a head that ends its stream is known for h2's own (`wire`).
+        self.way = match respond.send_response(response, false) {
+            Ok(mut send) if is_whole && piece.is_empty() && !is_short => {
+                let _ = send.send_data(piece, true);
+                Way::Done
+            }
+            Ok(send) => Way::Sending(Sending::begin(send, piece, left, is_whole)),
+            // The client is gone.
+            Err(_) => Way::Done,
+        };
+    }
+
+    fn open_tunnel(&mut self, response: Response<()>) {
+        let connection = Arc::clone(&self.core.connection);
+        // Whatever fails, the seat reports the upgrade as lost.
+        let (here, there) = match tunnel::pair() {
+            Ok(pair) => pair,
+            Err(error) => {
+                connection.log(
+                    LogLevel::Error,
+                    format_args!(
+                        "no sockets for a WebSocket: {error}; raise the limit on open files (ulimit -n)"
+                    ),
+                );
+                self.reset(Reason::INTERNAL_ERROR);
+                self.way = Way::Done;
+                return;
+            }
+        };
+        let (Way::Answering(respond), Some(body)) = (&mut self.way, self.body.take()) else {
+            return;
+        };
+        let Ok(send) = respond.send_response(response, false) else {
+            self.way = Way::Done;
+            return;
+        };
+        self.way = Way::Tunnel(Tunnel::new(body.recv, send, here));
+        if let Some(exchange) = connection.take_upgrade() {
+            connection.house().counters.upgraded();
+            match exchange.core().errand() {
+                None => connection.handoff().upgraded(&exchange, there, Vec::new(), None),
+                // A failure here is a socket that cannot be watched: the upgrade is lost with it.
+                Some(errand) => match tunnel::end(there) {
+                    Ok(end) => errand.upgraded(end, Bytes::new()),
+                    Err(_) => errand.upgrade_lost(),
+                },
+            }
+        }
+    }
+
+    /// Stores the deadline that counts now; ready if it has passed, and the stream is reset.
+    fn keep_deadline(&mut self) -> Poll<()> {
+        let connection = Arc::clone(&self.core.connection);
+        let situation = Situation {
+            write_blocked_since_ms: self.blocked_since_ms,
+            in_flight: true,
+            body_awaited_since_ms: self.body.as_ref().and_then(|_| self.core.body_awaited_since()),
+            waiting_since_ms: self.body.as_ref().map_or(0, |body| body.came_ms),
+            ..Situation::default()
+        };
+        let when = deadline(&situation, connection.settings()).map(|(when, _)| when);
+        let now = connection.house().now_ms();
+        if when.is_none_or(|when| when > now) {
+            connection.set_deadline(when);
+            return Poll::Pending;
+        }
+        if let Way::Tunnel(tunnel) = &self.way {
+            if !tunnel.is_session_gone() {
+                self.blocked_since_ms = Some(now);
+                return self.keep_deadline();
+            }
+        }
+        connection.house().counters.timed_out();
+        self.core.stall_body();
+        self.reset(Reason::CANCEL);
+        self.end(true)
+    }
+}
+
+impl Drop for Stream {
+    fn drop(&mut self) {
+        // Also when the connection is lost, or the front stops.
+        self.core.close(true);
+        self.trunk.end_stream();
+    }
+}
