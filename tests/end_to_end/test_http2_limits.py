@@ -126,7 +126,8 @@ def test_requests_that_are_reset_one_after_the_other_are_a_flood_too(server: Ser
                 break
             stream.cancel()
         assert client.wait_for_goaway() == ENHANCE_YOUR_CALM
-    server.wait_for_line("ended with ENHANCE_YOUR_CALM: too many (RST_STREAM frames|requests that are reset)", since)
+    # The account is one: the frame that overdraws it may be a PING of this test.
+    server.wait_for_line("ended with ENHANCE_YOUR_CALM: too many (RST_STREAM|PING) frames", since)
     is_well(server)
 
 

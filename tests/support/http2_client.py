@@ -26,7 +26,7 @@ from h2.events import (
     StreamEnded,
     StreamReset,
 )
-from h2.exceptions import ProtocolError
+from h2.exceptions import ProtocolError, StreamClosedError
 from h2.settings import SettingCodes
 
 from support.raw_client import RawClient
@@ -95,16 +95,22 @@ class Stream:
         return taken
 
     def sendall(self, data: bytes, *, end: bool = False) -> None:
-        """Sends at the pace that the server's windows allow."""
+        """Sends at the pace that the server's windows allow. To a server that has ended the stream in order and wants
+        no more it is as with TCP, for a while: nobody notices."""
         h2 = self.client.h2
-        while data:
-            self.client.read_until(lambda: h2.local_flow_control_window(self.number) > 0 or self.is_over)
-            if self.reset is not None or self.client.closed:
-                raise BrokenPipeError(f"stream {self.number} was reset with {self.reset}")
-            size = min(len(data), h2.local_flow_control_window(self.number), h2.max_outbound_frame_size)
-            h2.send_data(self.number, data[:size])
-            data = data[size:]
-            self.client.flush()
+        try:
+            while data:
+                self.client.read_until(lambda: h2.local_flow_control_window(self.number) > 0 or self.is_over)
+                if self.reset is not None or self.client.closed:
+                    raise BrokenPipeError(f"stream {self.number} was reset with {self.reset}")
+                size = min(len(data), h2.local_flow_control_window(self.number), h2.max_outbound_frame_size)
+                h2.send_data(self.number, data[:size])
+                data = data[size:]
+                self.client.flush()
+        except StreamClosedError:
+            if not self.ended:
+                raise
+            return
         if end:
             self.end()
 
