@@ -20,12 +20,13 @@ use tokio::io::Interest;
 use tokio::net::{TcpStream, UnixStream};
 use tokio::sync::Notify;
 
-use crate::connection::{self, Connection};
+use crate::connection::Connection;
 use crate::drain::Seat;
 use crate::front::House;
 use crate::handoff::LogLevel;
 use crate::peer::{inet, Socket};
 use crate::proxy_protocol;
+use crate::serving;
 use crate::tally::Courtesy;
 use crate::tls::Tls;
 use crate::uwsgi_protocol;
@@ -375,7 +376,7 @@ fn admit(socket: Socket, peer: Address, door: &Door, house: &Arc<House>) {
 /// The connection begins to speak what is spoken at its listener.
 pub(crate) fn enter(seat: Seat, socket: Socket) {
     match seat.connection().manner.protocol {
-        Protocol::Http => tokio::spawn(connection::serve(seat, socket)),
+        Protocol::Http => tokio::spawn(serving::serve(seat, socket)),
         Protocol::Uwsgi => tokio::spawn(uwsgi_protocol::serve(seat, socket)),
     };
 }

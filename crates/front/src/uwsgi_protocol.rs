@@ -16,11 +16,12 @@ use fairlead_protocol::{
     Handshake, Packet, PacketError, PacketLimits, PacketReader, Request, Version, PONG_PACKET,
 };
 
-use crate::connection::{self, Connection};
+use crate::connection::Connection;
 use crate::drain::Seat;
 use crate::handoff::LogLevel;
 use crate::parting::linger;
 use crate::peer::{Peer, Socket};
+use crate::serving;
 use crate::settings::FrontSettings;
 
 /// What the format can say.
@@ -35,7 +36,7 @@ pub(crate) async fn serve(seat: Seat, mut socket: Socket) {
         Heard::Packet(packet, behind) => match understand(&packet) {
             Ok(Meaning::Request(request)) => {
                 let peer = introduce(&connection, socket, *request, &behind);
-                return connection::serve_peer(seat, peer).await;
+                return serving::serve_peer(seat, peer).await;
             }
             Ok(Meaning::Ping) => linger(socket, None, &PONG_PACKET).await,
             Err(complaint) => {
