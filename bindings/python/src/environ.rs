@@ -45,6 +45,10 @@ pub(crate) fn fill(environ: &Bound<'_, PyDict>, head: &Head) -> PyResult<()> {
         };
     });
     outcome?;
+    for (name, value) in head.notes() {
+        let name = format!("fairlead.{}", String::from_utf8_lossy(name));
+        environ.set_item(name, latin1(py, value))?;
+    }
     // Spec §3.1. The base environ says http.
     if head.scheme() == Scheme::Https {
         environ.set_item(intern!(py, "wsgi.url_scheme"), intern!(py, "https"))?;

@@ -107,10 +107,10 @@ pub(crate) fn enter(connection: &Arc<Connection>, mut request: Request, exchange
         connection.log(LogLevel::Info, format_args!("{line}"));
     }
     for (name, value) in &effects.log_variables {
-        request.amend(&format!("fairlead.logvar.{name}"), value);
+        request.note(&format!("logvar.{name}"), value);
     }
     if effects.no_log_line {
-        request.amend("fairlead.donotlog", b"1");
+        request.note("donotlog", b"");
     }
     if !effects.headers.is_empty() || routes.sees_responses() {
         exchange.core().set_routing(Routing {

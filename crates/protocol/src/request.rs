@@ -62,6 +62,8 @@ pub struct Request {
     local: Address,
     /// CGI variables that somebody has set on the way, in order.
     amendments: Vec<Field>,
+    /// What a route wants of whoever writes the log.
+    notes: Vec<Field>,
     /// The host that a trusted proxy says its client named.
     forwarded_host: Option<Span>,
     /// The port that a trusted proxy says its client connected to.
@@ -94,6 +96,7 @@ impl Request {
             peer: Address::Unknown,
             local: Address::Unknown,
             amendments: Vec::new(),
+            notes: Vec::new(),
             forwarded_host: None,
             forwarded_port: None,
             router: false,
@@ -116,6 +119,20 @@ impl Request {
         let name = append(&mut self.arena, name.as_bytes());
         let value = append(&mut self.arena, value);
         self.amendments.push(Field { name, value });
+    }
+
+    /// Leaves a note for whoever serves the request. No client can: it is no variable.
+    pub fn note(&mut self, name: &str, value: &[u8]) {
+        let name = append(&mut self.arena, name.as_bytes());
+        let value = append(&mut self.arena, value);
+        self.notes.push(Field { name, value });
+    }
+
+    /// What [`Request::note`] has left, the first one first.
+    pub fn notes(&self) -> impl Iterator<Item = (&[u8], &[u8])> {
+        self.notes
+            .iter()
+            .map(|field| (self.bytes(field.name), self.bytes(field.value)))
     }
 
     /// What [`Request::amend`] has set, the first one first.

@@ -226,13 +226,13 @@ fn packet(
         add("HTTPS", b"on");
     }
     request.for_each_cgi_variable(|name, value| {
-        let is_ours = name.starts_with("fairlead.") || name == "REQUEST_SCHEME";
+        let is_said = name == "REQUEST_SCHEME";
         // What the other server answers is HTTP/1.1, whatever the client speaks.
         let value = match (name, request.version()) {
             ("SERVER_PROTOCOL", Version::Http2) => Version::Http11.as_str().as_bytes(),
             _ => value,
         };
-        if !is_ours && name != "CONTENT_LENGTH" && name != "HTTP_TRANSFER_ENCODING" {
+        if !is_said && name != "CONTENT_LENGTH" && name != "HTTP_TRANSFER_ENCODING" {
             add(name, value);
         }
     });
