@@ -1,0 +1,35 @@
+"""Chromium over TLS: pages by HTTP/2, and WebSockets inside the same connection (RFC 8441) or on one of their own."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+from browser.conftest import begin
+from browser.test_pages import text, wait_for
+from selenium import webdriver
+from support.certificates import Pair
+
+
+@pytest.fixture(scope="module")
+def lenient(tmp_path_factory: pytest.TempPathFactory) -> Iterator[webdriver.Chrome]:
+    """A browser that takes any certificate."""
+    driver = begin(tmp_path_factory.mktemp("profile"), "--ignore-certificate-errors")
+    yield driver
+    driver.quit()
+
+
+@pytest.mark.parametrize(
+    ("more", "page", "socket"), [((), "h2", "HTTP/2"), (("--disable-http2",), "http/1.1", "HTTP/1.1")]
+)
+def test_a_page_and_its_websocket_come_over_tls(lenient, start, pair: Pair, more, page, socket):
+    server = start("secure_page.py", *more, listen=("--https", f"127.0.0.1:0,{pair.https}"))
+    lenient.get(server.url("/", "https"))
+    wait_for(lenient, lambda: "closed:" in text(lenient, "pre"), "the end of the WebSocket")
+    assert text(lenient, "pre").splitlines() == [
+        f"page: {page}",
+        "subprotocol: chat.v1",
+        f"socket: {socket} https",
+        "echo: 300000",
+        "closed: 3456 enough",
+    ]
