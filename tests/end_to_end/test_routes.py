@@ -144,6 +144,14 @@ def test_host_and_target_can_be_replaced(server):
     assert (told["HTTP_HOST"], told["REQUEST_URI"]) == ("inner.example", "/x/page?y=2")
 
 
+def test_what_a_rule_has_set_goes_to_the_other_server(server):
+    behind = server()
+    rules = ("seturi:/there/body?x", "setmethod:POST")
+    here = server(*(f"route-run={rule}" for rule in rules), f"route=^/there http:{behind.host_header}")
+    answer = fetch(here, request(here, "/there", "Content-Length: 2", "Connection: close", method="PUT") + b"ok")
+    assert (answer.status, answer.body) == (200, b"ok")
+
+
 @pytest.mark.parametrize("kind", ["http", "httpdumb"])
 def test_websockets_are_relayed_both_ways(server, kind):
     behind = server()

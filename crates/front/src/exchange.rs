@@ -357,6 +357,12 @@ impl Core {
         let _ = self.errand.set(errand);
     }
 
+    /// A body comes or has come; asked before anybody has read of it. HTTP/2 needs no header that says so.
+    pub(crate) fn has_body(&self) -> bool {
+        let incoming = &self.lock().incoming;
+        incoming.end != End::Complete || !incoming.is_empty()
+    }
+
     pub(crate) fn errand(&self) -> Option<&Arc<Errand>> {
         self.errand.get()
     }

@@ -6,12 +6,16 @@
 //! none of their types is part of its interface. It must never know the worker, a channel, an application or a language:
 //! all it needs of them is the [`Handoff`] trait.
 //!
-//! The files in the order in which a connection meets them: `listen` (accept, and when not to), `tally` (which process shall
-//! accept), `tls`, `ciphers` and `certificate` (what clients are shown), `secure` (the TLS of one connection), `peer` (the
-//! socket and who is at the other end), `proxy_protocol` (who a proxy says that is), `framing` (a second opinion on where a message ends), `serving` (one task per
-//! connection) and `connection` (what its parts share), `deadline` (how long a client may take), `http` (the rules a request must keep), `http2` (the same for HTTP/2, and its streams), `exchange` (the way
-//! back), `route` (rules that look at a request first), `relay` (where they send it, if not to the app), `static_files` (what needs no app), `flow` (the bodies it holds), `response` (what hyper writes), `file` (what the kernel writes for it), `upgrade` (the socket leaves), `uwsgi_protocol` (a packet instead of a head), `parting` (last words), `drain` (the order in which everything ends). `front` holds them together, `bell` wakes
-//! the thread, `settings`, `error` and `handoff` are what others see.
+//! The files in the order in which a connection meets them: `listen` (accept, and when not to), `tally` (which process
+//! shall accept), `tls`, `ciphers` and `certificate` (what clients are shown), `secure` (the TLS of one connection),
+//! `peer` (the socket and who is at the other end), `proxy_protocol` (who a proxy says that is), `framing` (a second
+//! opinion on where a message ends), `serving` (one task per connection) and `connection` (what its parts share),
+//! `deadline` (how long a client may take), `http` (the rules a request must keep), `http2` (the same for HTTP/2, and
+//! its streams), `exchange` (the way back), `route` (rules that look at a request first), `relay` (where they send it,
+//! if not to the app), `static_files` (what needs no app), `flow` (the bodies it holds), `response` (what hyper
+//! writes), `file` (what the kernel writes for it), `upgrade` (the socket leaves), `uwsgi_protocol` (a packet instead
+//! of a head), `parting` (last words), `drain` (the order in which everything ends). `front` holds them together,
+//! `bell` wakes the thread, `settings`, `error` and `handoff` are what others see.
 
 #![forbid(unsafe_code)]
 #![warn(missing_docs)]

@@ -1,11 +1,11 @@
 //! Relaying: a request that a route sends to another server instead of the app.
 //!
-//! The relay stands where the application's side stands: it reads the request's body and writes the response through the same
-//! [`Exchange`], so it works for every kind of connection that has one. It lives on the front's thread and takes no slot of
-//! the app. hyper's client speaks to the other server (`backend`), in HTTP or behind the packet of the uwsgi protocol. After a 101 both
-//! sockets leave hyper and their bytes are copied both ways until both have ended (`tunnel`), without any limit but the peers'
-//! own. A backend that cannot be reached is a 502, one that says nothing for `stall_timeout` a 504; a response that breaks
-//! off is cut, so that the client does not take it for whole.
+//! The relay stands where the application's side stands: it reads the request's body and writes the response through
+//! the same [`Exchange`], so it works for every kind of connection that has one. It lives on the front's thread and
+//! takes no slot of the app. hyper's client speaks to the other server (`backend`), in HTTP or behind the packet of the
+//! uwsgi protocol. After a 101 both sockets leave hyper and their bytes are copied both ways until both have ended
+//! (`tunnel`), without any limit but the peers' own. A backend that cannot be reached is a 502, one that says nothing
+//! for `stall_timeout` a 504; a response that breaks off is cut, so that the client does not take it for whole.
 
 mod backend;
 mod tunnel;
@@ -18,7 +18,7 @@ use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 use bytes::Bytes;
-use fairlead_protocol::{Handshake, Request, ResponseHead};
+use fairlead_protocol::{Request, ResponseHead};
 use hyper::body::{Body, Frame, Incoming};
 use hyper::client::conn::http1;
 use tokio::sync::oneshot;
@@ -185,9 +185,10 @@ async fn relay(
     backend: &Backend,
 ) -> Result<(), Failure> {
     let patience = connection.settings().stall_timeout;
-    let is_upgrade = exchange.core().upgrade_requested && Handshake::is_requested(request);
+    let is_upgrade = exchange.core().upgrade_requested;
+    let has_body = exchange.core().has_body();
     // The uwsgi protocol has no chunks: a body whose length nobody told has to be here before the packet can be written.
-    let whole = if backend.needs_length() && request.header("transfer-encoding").is_some() {
+    let whole = if backend.needs_length() && has_body && request.header("content-length").is_none() {
         Some(whole_body(exchange, errand, connection.settings().body_high_water).await?)
     } else {
         None
@@ -202,7 +203,7 @@ async fn relay(
         exchange: Arc::clone(exchange),
         errand: Arc::clone(errand),
         whole: whole.map(Bytes::from),
-        has_body: request.has_body(),
+        has_body,
         moved: Arc::new(Mutex::new(Instant::now())),
     };
     let moved = Arc::clone(&body.moved);

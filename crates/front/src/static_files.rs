@@ -1,8 +1,9 @@
 //! Static files: a path under a mapped prefix that names a file is served from it, before the app is asked.
 //!
-//! As in uWSGI a request that finds no file goes on to the app. A file is served only if its real path lies in the folder's
-//! real path, so neither dots nor symbolic links lead out. GET and HEAD, validators (RFC 9110 §8.8), conditions (§13.1.2, §13.1.3) and
-//! one range (§14.2); several ranges are answered with the whole file, as the RFC allows. The bytes go by sendfile(2).
+//! As in uWSGI a request that finds no file goes on to the app. A file is served only if its real path lies in the
+//! folder's real path, so neither dots nor symbolic links lead out. GET and HEAD, validators (RFC 9110 §8.8),
+//! conditions (§13.1.2, §13.1.3) and one range (§14.2); several ranges are answered with the whole file, as the RFC
+//! allows. The bytes go by sendfile(2).
 
 use std::collections::HashMap;
 use std::fs::{File, Metadata};

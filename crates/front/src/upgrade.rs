@@ -2,8 +2,9 @@
 //!
 //! hyper has written the 101 response and stopped reading; the bytes it read beyond the handshake are the first of the
 //! WebSocket. The socket is taken from tokio, stays non-blocking and open, and goes to the worker together with those
-//! bytes, and with its TLS session if it has one. From here on the front knows nothing of the connection. Either `upgraded` or `upgrade_lost` is called for each
-//! accepted upgrade, never both: [`Seat`](crate::drain::Seat) reports as lost whatever did not come this far.
+//! bytes, and with its TLS session if it has one. From here on the front knows nothing of the connection. Either
+//! `upgraded` or `upgrade_lost` is called for each accepted upgrade, never both: [`Seat`](crate::drain::Seat) reports
+//! as lost whatever did not come this far.
 
 use std::sync::Arc;
 

@@ -121,6 +121,14 @@ impl Request {
         self.amendments.push(Field { name, value });
     }
 
+    /// What [`Request::amend`] has set this variable to, if it has.
+    pub fn amended(&self, name: &str) -> Option<&[u8]> {
+        let mut amendments = self.amendments().rev();
+        amendments
+            .find(|(other, _)| *other == name.as_bytes())
+            .map(|(_, value)| value)
+    }
+
     /// Leaves a note for whoever serves the request. No client can: it is no variable.
     pub fn note(&mut self, name: &str, value: &[u8]) {
         let name = append(&mut self.arena, name.as_bytes());

@@ -119,8 +119,11 @@ impl Backend {
             )
         };
         let mut head = hyper::Request::new(());
-        *head.method_mut() = hyper::Method::from_bytes(request.method()).map_err(|_| bad("method"))?;
-        let target = self.target.as_deref().unwrap_or(request.target());
+        *head.method_mut() =
+            hyper::Method::from_bytes(request.amended("REQUEST_METHOD").unwrap_or(request.method()))
+                .map_err(|_| bad("method"))?;
+        let target = self.target.as_deref().or(request.amended("REQUEST_URI"));
+        let target = target.unwrap_or(request.target());
         *head.uri_mut() = hyper::Uri::try_from(target).map_err(|_| bad("target"))?;
         let headers = head.headers_mut();
         if let Style::Uwsgi { modifier1, modifier2 } = self.style {
