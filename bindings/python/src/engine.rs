@@ -53,7 +53,7 @@ pub(crate) struct Routes {
 impl Routes {
     #[new]
     fn new(rules: Vec<(String, String)>) -> PyResult<Self> {
-        let compiled = fl::Routes::compile(&rules).map_err(pyo3::exceptions::PyValueError::new_err)?;
+        let compiled = fl::Routes::compile(&rules).map_err(PyValueError::new_err)?;
         Ok(Self {
             compiled: Arc::new(compiled),
         })
@@ -75,8 +75,7 @@ impl StaticFiles {
         index: Vec<String>,
         types: std::collections::HashMap<String, String>,
     ) -> PyResult<Self> {
-        let files =
-            fl::StaticFiles::new(&maps, index, types).map_err(pyo3::exceptions::PyValueError::new_err)?;
+        let files = fl::StaticFiles::new(&maps, index, types).map_err(PyValueError::new_err)?;
         Ok(Self {
             files: Arc::new(files),
         })
@@ -85,10 +84,10 @@ impl StaticFiles {
 
 #[pymethods]
 impl Engine {
-    /// Starts the engine on inherited listeners: descriptor, and the option that it comes from. See `fairlead.settings` for what each number means; times are seconds,
-    /// sizes bytes. `proxy_protocol`: the options whose connections begin with a header of the PROXY protocol. `tls`: of each
-    /// listener; `https_ports`: where each that is there for that sends its clients. `tally`: the descriptor and our cell of
-    /// it, if other processes have the same listeners.
+    /// Starts the engine on inherited listeners: descriptor, and the option that it comes from. See `fairlead.settings` for
+    /// what each number means; times are seconds, sizes bytes. `proxy_protocol`: the options whose connections begin with a
+    /// header of the PROXY protocol. `tls`: of each listener; `https_ports`: where each that is there for that sends its
+    /// clients. `tally`: the descriptor and our cell of it, if other processes have the same listeners.
     #[new]
     #[pyo3(signature = (listeners, *, slots, threads, header_bytes, header_timeout, keep_alive_timeout, stall_timeout,
         max_message, ping_every, pong_tolerance, pong_every, idle_timeout, close_timeout, origins, extra_headers, tally=None,
