@@ -10,13 +10,11 @@ import threading
 from collections.abc import Iterable
 from concurrent.futures.thread import _worker as _pool_worker
 from contextvars import Context, ContextVar, copy_context
-from typing import Any, Callable, TypeVar
+from typing import Any, Callable
 
 from fairlead._native import CurrentSession, Request
 
-__all__ = ["current", "current_request", "current_session", "inherit_from", "inherited"]
-
-T = TypeVar("T")
+__all__ = ["current", "current_request", "current_session", "find_request", "inherit_from"]
 
 #: The request that the running unit serves. A context variable, so that each greenlet and thread has its own.
 current: ContextVar[Request | None] = ContextVar("fairlead.request", default=None)
@@ -30,10 +28,15 @@ def current_request() -> Request:
 
     Raises LookupError outside a request (at import time, in a thread that no request started, in a pool's threads).
     """
-    request = current.get() or _inherited()
+    request = find_request()
     if request is None or request.is_complete:
         raise LookupError("no request is being served here; call this from the application while it runs")
     return request
+
+
+def find_request() -> Request | None:
+    """The same; None outside a request, and perhaps one that is over."""
+    return current.get() or _inherited()
 
 
 def current_session(
@@ -69,18 +72,12 @@ def _start_remembering(thread: threading.Thread) -> None:
     _start(thread)
 
 
-def inherited(variable: ContextVar[T]) -> T | None:
-    """The value that a variable has in the unit that has started this thread or greenlet, if that unit goes on."""
+def _inherited() -> Request | None:
+    """The request of the unit that has started this thread or greenlet, if that unit goes on."""
     remembered = threading.current_thread().__dict__.get("fairlead_context")
     for context in _ancestors() if remembered is None else (remembered,):
         request = context.get(current)
         if request is not None and not request.is_complete:
-            return context.get(variable)
+            current.set(request)  # the next call finds it at once
+            return request
     return None
-
-
-def _inherited() -> Request | None:
-    found = inherited(current)
-    if found is not None:
-        current.set(found)  # the next call finds it at once
-    return found

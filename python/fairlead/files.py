@@ -10,11 +10,12 @@ from __future__ import annotations
 import io
 import os
 import stat
-from contextvars import ContextVar
 from tempfile import _TemporaryFileWrapper
 from typing import Any, NamedTuple, Protocol, Union
 
-__all__ = ["Sender", "Stretch", "current_sender", "send_file", "stretch_of"]
+from fairlead.current import current_request
+
+__all__ = ["Sender", "Stretch", "send_file", "stretch_of"]
 
 _PLAIN = (io.FileIO, io.BufferedReader, io.BufferedRandom)
 
@@ -30,10 +31,6 @@ class Sender(Protocol):
 
     def file(self, descriptor: int, offset: int, length: int) -> None:
         """Send the head if that has not left, then a stretch of a regular file. Raises OSError."""
-
-
-#: The response of the request that the running unit serves.
-current_sender: ContextVar[Sender | None] = ContextVar("fairlead.sender", default=None)
 
 
 class Stretch(NamedTuple):
@@ -52,9 +49,7 @@ def send_file(file: Path | HasDescriptor | int, position: int = 0, size: int | N
     the client's connection, and answers how many bytes that were. Raises LookupError outside a request, OSError when
     the file cannot be opened, is not a regular one, or cannot be sent.
     """
-    sender = current_sender.get()
-    if sender is None:
-        raise LookupError("no request is being served here; call this from the application while it runs")
+    sender: Sender = current_request().unit.response
     if isinstance(file, (str, bytes, os.PathLike)):
         with open(file, "rb", buffering=0) as opened:
             return _send(sender, opened.fileno(), position, size)

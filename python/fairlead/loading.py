@@ -47,8 +47,6 @@ class Loaded:
 
     def find(self, path: str) -> tuple[str, Application] | None:
         """The longest mount that holds `path` (a PATH_INFO), and its application; None when no mount does."""
-        if len(self.mounts) == 1 and "" in self.mounts:
-            return "", self.mounts[""]  # no mounts, the usual case
         point = path.rstrip("/")
         while point not in self.mounts:
             if not point:

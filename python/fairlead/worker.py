@@ -28,7 +28,7 @@ from fairlead.current import inherit_from
 from fairlead.errors import LoadError, SettingsError
 from fairlead.figures import REPORT_EVERY_S
 from fairlead.hosts.contract import Host
-from fairlead.loading import load_application
+from fairlead.loading import Loaded, load_application
 from fairlead.logs import AccessLog, Log
 from fairlead.os_threads import Latch, get_ident, start_thread
 from fairlead.settings import Settings
@@ -86,7 +86,7 @@ class Worker:
             mounts = {}
         self._services.app_is_loaded({**loaded.mounts, **mounts}, time.monotonic() - began)
         caller = WsgiCaller(
-            _finder(loaded.find, mounts),
+            _finder(loaded, mounts),
             self._base_environ(),
             cores=settings.slots,
             io_timeout_s=max(settings.http_timeout_s, settings.send_timeout_s),
@@ -329,8 +329,12 @@ def main() -> int:
     return Worker(control, start, log).run()
 
 
-def _finder(find: Any, mounts: dict[str, Any]) -> Any:
+def _finder(loaded: Loaded, mounts: dict[str, Any]) -> Any:
     """`uwsgi.applications`, when the app filled it, goes before what was loaded (spec §1.1)."""
+    find = loaded.find
+    if not mounts and list(loaded.mounts) == [""]:
+        the_only_one = find("")
+        return lambda path: the_only_one
     if not mounts:
         return find
     by_path = {path.rstrip("/"): app for path, app in mounts.items()}

@@ -12,8 +12,8 @@ import time
 from typing import Any, Callable
 
 from fairlead.apps.wsgi import WsgiCaller
-from fairlead.apps.wsgi_unit import Unit, current_unit
-from fairlead.current import inherited
+from fairlead.apps.wsgi_unit import Unit
+from fairlead.current import find_request
 from fairlead.figures import memory, row_of
 from fairlead.harakiri import Deadlines
 from fairlead.hosts.contract import Host
@@ -98,7 +98,8 @@ class WorkerServices:
     # -- what applications call
 
     def unit(self) -> Unit | None:
-        return current_unit.get() or inherited(current_unit)
+        request = find_request()
+        return None if request is None else request.unit
 
     def log(self, text: str) -> None:
         self._log.info(text)

@@ -18,7 +18,7 @@ from contextvars import ContextVar
 import greenlet
 import pytest
 from fairlead import ConnectionClosed
-from fairlead._native import Engine, Hub, Request, Session
+from fairlead._native import Engine, Head, Hub, Request, Session
 from support.raw_client import RawClient, handshake_request
 
 GREENLETS = 10_000
@@ -71,7 +71,7 @@ def serve(
             try:
                 work(hub, request)
                 if request.session is None:
-                    request.respond(200, None, [], b"done")
+                    request.respond(Head("200 OK", []), b"done")
             except BaseException as error:
                 raised.append(error)
                 raise
@@ -271,7 +271,7 @@ def serve_one_after_the_other(work: Callable[[], None]) -> list[int]:
             while request is not None:
                 identities.append(id(greenlet.getcurrent()))
                 work()
-                request.respond(200, None, [], b"")
+                request.respond(Head("200 OK", []), b"")
                 request.complete()
                 if len(identities) == 5:
                     engine.drain(1001, "")

@@ -1,12 +1,12 @@
 //! A request's variables as a WSGI environ (PEP 3333): native strings that hold Latin-1.
 
-use std::collections::HashMap;
 use std::sync::{Mutex, PoisonError};
 
 use fairlead_engine::{Head, Scheme};
 use pyo3::intern;
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyString};
+use rustc_hash::FxHashMap;
 
 /// Variable names that are kept as Python strings. They repeat from request to request, and making each anew took 4 %
 /// of a small request; the bound is there because clients choose header names.
@@ -15,17 +15,24 @@ const NAMES: usize = 512;
 /// What the server itself says begins so.
 const OURS: [&str; 4] = ["wsgi.", "uwsgi.", "fairlead.", "x-wsgiorg."];
 
-static KNOWN: Mutex<Option<HashMap<String, Py<PyString>>>> = Mutex::new(None);
+static KNOWN: Mutex<Option<FxHashMap<String, Py<PyString>>>> = Mutex::new(None);
 
 /// Adds the CGI variables to `environ`.
 pub(crate) fn fill(environ: &Bound<'_, PyDict>, head: &Head) -> PyResult<()> {
     let py = environ.py();
     let mut outcome = Ok(());
-    // Storing strings in a dict runs no Python code, so nothing can come back here while the lock is held.
-    let mut known = KNOWN.lock().unwrap_or_else(PoisonError::into_inner);
-    let known = known.get_or_insert_with(HashMap::new);
+    // Spec §3.1: the router tells the client's port, a worker's own socket does not, unless the PROXY protocol told both
+    // ends. What came as variables counts as it was sent.
+    let hides_port = !head.is_given() && !head.is_routed() && !head.is_announced();
+    // Storing strings in a dict runs no Python code, and allocates nothing that could set off the garbage collector, which
+    // does: while the lock is held, nothing may come back here or give the GIL to who waits for the lock with it.
+    let mut table = KNOWN.lock().unwrap_or_else(PoisonError::into_inner);
+    let known = table.get_or_insert_with(FxHashMap::default);
     head.for_each_cgi_variable(|name, value| {
         if outcome.is_err() {
+            return;
+        }
+        if hides_port && name == "REMOTE_PORT" {
             return;
         }
         // Only a peer of the uwsgi protocol can send such a name.
@@ -44,10 +51,15 @@ pub(crate) fn fill(environ: &Bound<'_, PyDict>, head: &Head) -> PyResult<()> {
             }
         };
     });
+    drop(table);
     outcome?;
     for (name, value) in head.notes() {
         let name = format!("fairlead.{}", String::from_utf8_lossy(name));
         environ.set_item(name, latin1(py, value))?;
+    }
+    if head.is_given() {
+        // What PEP 3333 lets a server leave out, applications rely on.
+        environ.call_method1(intern!(py, "setdefault"), (intern!(py, "PATH_INFO"), ""))?;
     }
     // Spec §3.1. The base environ says http.
     if head.scheme() == Scheme::Https {

@@ -2,7 +2,7 @@
 //!
 //! Rules for code that may run in a greenlet: a function that can switch (see `hub`) holds no lock and no borrow of a
 //! class across the switch, and nothing on its Rust stack is known to another thread; all classes are frozen; Python is
-//! never entered from inside `detach`. The only `unsafe` is greenlet's C API in `greenlet` and two calls of CPython's.
+//! never entered from inside `detach`. `unsafe` stands where tests/architecture lists it.
 
 mod awaiting;
 mod channels;
@@ -11,6 +11,7 @@ mod descriptors;
 mod engine;
 mod environ;
 mod greenlet;
+mod head;
 mod hub;
 mod parked;
 mod payload;
@@ -34,6 +35,7 @@ fn _engine(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_class::<engine::Routes>()?;
     module.add_class::<engine::StaticFiles>()?;
     module.add_class::<current::CurrentSession>()?;
+    module.add_class::<head::Head>()?;
     module.add_class::<hub::Hub>()?;
     module.add_class::<request::Request>()?;
     module.add_class::<session::Session>()?;

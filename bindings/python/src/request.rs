@@ -1,17 +1,20 @@
 //! `Request`: one request and its way back, for Python.
 
+use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use fairlead_engine as fl;
-use fl::{AcceptError, BodyError, BodyRead, ResponseHead};
-use pyo3::exceptions::{PyOSError, PyTimeoutError, PyValueError};
+use fl::{AcceptError, BodyError, BodyRead};
+use pyo3::exceptions::{PyOSError, PyTimeoutError};
+use pyo3::intern;
 use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
-use pyo3::types::{PyBytes, PyDict, PyList, PyString, PyTuple, PyType};
+use pyo3::types::{PyBytes, PyDict, PyString, PyType};
 
 use crate::awaiting::{Awaiting, Work};
 use crate::descriptors;
 use crate::environ;
+use crate::head::Head;
 use crate::session::{close_code, Session};
 use crate::waiting::{seconds, Limit, Waiter};
 
@@ -21,6 +24,7 @@ pub(crate) struct Request {
     request: Box<fl::Request>,
     waiter: Waiter,
     session: PyOnceLock<Py<Session>>,
+    unit: Mutex<Option<Py<PyAny>>>,
 }
 
 impl Request {
@@ -35,6 +39,7 @@ impl Request {
                 request,
                 waiter,
                 session: PyOnceLock::new(),
+                unit: Mutex::default(),
             },
         )
     }
@@ -89,6 +94,10 @@ impl Request {
         self.request.wait_writable(token)
     }
 
+    fn held_unit(&self) -> std::sync::MutexGuard<'_, Option<Py<PyAny>>> {
+        self.unit.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     pub(crate) fn session_of<'py>(&self, py: Python<'py>) -> Option<Bound<'py, Session>> {
         self.session.get(py).map(|session| session.bind(py).clone())
     }
@@ -96,45 +105,43 @@ impl Request {
 
 #[pymethods]
 impl Request {
-    /// A new environ: a copy of `base` with the request's CGI variables.
-    fn environ<'py>(&self, base: &Bound<'py, PyDict>) -> PyResult<Bound<'py, PyDict>> {
+    /// A new environ: a copy of `base` with the request's CGI variables, and `uwsgi.core` if there is a `core`.
+    fn environ<'py>(
+        &self,
+        base: &Bound<'py, PyDict>,
+        core: Option<&Bound<'py, PyAny>>,
+    ) -> PyResult<Bound<'py, PyDict>> {
         let environ = base.copy()?;
         environ::fill(&environ, self.request.head())?;
+        if let Some(core) = core {
+            environ.set_item(intern!(environ.py(), "uwsgi.core"), core)?;
+        }
         Ok(environ)
     }
 
-    /// True for a request that came as variables, by the uwsgi protocol: they count as they were sent.
+    /// What runs for this request, as whoever runs it has said; `None` from `complete()` on.
     #[getter]
-    fn is_given(&self) -> bool {
-        self.request.head().is_given()
+    fn unit(&self, py: Python<'_>) -> Option<Py<PyAny>> {
+        self.held_unit().as_ref().map(|unit| unit.clone_ref(py))
     }
 
-    /// "http" or "https".
-    #[getter]
-    fn scheme(&self) -> &'static str {
-        self.request.head().scheme().as_str()
+    #[setter]
+    fn set_unit(&self, unit: Py<PyAny>) {
+        let before = self.held_unit().replace(unit);
+        // Its end may run Python code, so not under the lock.
+        drop(before);
     }
 
-    /// Sends a whole response. `headers`: a list of pairs of `str`.
+    /// Sends a whole response.
     ///
-    /// Raises `OSError` when the client has gone, `ValueError` for a header that cannot be sent.
-    fn respond(
-        &self,
-        status: u16,
-        reason: Option<&str>,
-        headers: &Bound<'_, PyList>,
-        body: &[u8],
-    ) -> PyResult<()> {
-        self.request
-            .respond(head(status, reason, headers)?, body.to_vec())
-            .map_err(gone)
+    /// Raises `OSError` when the client has gone, `ValueError` for a head that was sent before.
+    fn respond(&self, head: &Head, body: &[u8]) -> PyResult<()> {
+        self.request.respond(head.take()?, body.to_vec()).map_err(gone)
     }
 
-    /// Begins a response whose body follows with `write`, and ends with `finish`.
-    fn start(&self, status: u16, reason: Option<&str>, headers: &Bound<'_, PyList>) -> PyResult<()> {
-        self.request
-            .start_response(head(status, reason, headers)?)
-            .map_err(gone)
+    /// Begins a response whose body follows with `write`, and ends with `finish`. Raises what `respond` does.
+    fn start(&self, head: &Head) -> PyResult<()> {
+        self.request.start_response(head.take()?).map_err(gone)
     }
 
     /// Adds to the body; waits while the client is slow, at most `timeout` seconds.
@@ -331,6 +338,9 @@ impl Request {
     /// Gives the slot back. Nothing can be sent any more.
     fn complete(&self) {
         self.request.complete();
+        // The two hold each other, and this class is not the garbage collector's to look through.
+        let unit = self.held_unit().take();
+        drop(unit);
     }
 
     /// The first header of this name (any case), or `None`.
@@ -362,39 +372,6 @@ impl Request {
     fn label(&self) -> String {
         self.request.label()
     }
-}
-
-fn head(status: u16, reason: Option<&str>, headers: &Bound<'_, PyList>) -> PyResult<ResponseHead> {
-    let mut pairs = Vec::with_capacity(headers.len() + 2);
-    for pair in headers.iter() {
-        let pair = pair.cast::<PyTuple>()?;
-        let (name, value) = (pair.get_item(0)?, pair.get_item(1)?);
-        pairs.push((
-            name.cast::<PyString>()?.to_str()?.to_owned(),
-            latin1_bytes(value.cast::<PyString>()?)?,
-        ));
-    }
-    let mut head =
-        ResponseHead::new(status, pairs).map_err(|error| PyValueError::new_err(error.to_string()))?;
-    head.reason = reason.map(str::to_owned);
-    Ok(head)
-}
-
-/// PEP 3333: each character of a native string is one byte.
-fn latin1_bytes(text: &Bound<'_, PyString>) -> PyResult<Vec<u8>> {
-    let text = text.to_str()?;
-    if text.is_ascii() {
-        return Ok(text.as_bytes().to_vec());
-    }
-    text.chars()
-        .map(|character| {
-            u8::try_from(u32::from(character)).map_err(|_| {
-                PyValueError::new_err(format!(
-                    "{character:?} in the header value {text:?} is not Latin-1"
-                ))
-            })
-        })
-        .collect()
 }
 
 fn gone(error: fl::Gone) -> PyErr {

@@ -16,10 +16,10 @@ from typing import Any, Callable, Optional, Protocol
 from fairlead._native import Request
 from fairlead.apps.wsgi_input import Input
 from fairlead.apps.wsgi_response import Response
-from fairlead.apps.wsgi_unit import Tally, Unit, current_unit
+from fairlead.apps.wsgi_unit import Tally, Unit
 from fairlead.current import current
 from fairlead.errors import BodyFailed, ConnectionClosed, HandshakeRefused
-from fairlead.files import current_sender, stretch_of
+from fairlead.files import stretch_of
 from fairlead.websocket import REQUEST_KEY
 
 __all__ = ["AccessLog", "ErrorLog", "Watch", "WsgiApplication", "WsgiCaller"]
@@ -152,11 +152,9 @@ class WsgiCaller:
         # Never taken back: the host runs each unit in a context of its own.
         current.set(request)
         response = Response(request, self._timeout_s, self._log.error)
-        current_sender.set(response)
         core = self._cores.popleft() if self._cores else None
         place = core or 0
-        unit = Unit(request, response.start_response, place, self.tally.by_core[place], time.monotonic())
-        current_unit.set(unit)
+        request.unit = unit = Unit(request, response, place, self.tally.by_core[place], time.monotonic())
         if self._watch.watches_all:
             self._watch.begin(unit)
         rest = None
@@ -201,7 +199,10 @@ class WsgiCaller:
             session = unit.request.session
             self.tally.add(unit, response.sent_bytes if session is None else session.counters[3], took_s)
             if self._after_request is not None:
-                self._run_hook(self._after_request)
+                try:
+                    self._after_request()
+                except (Exception, SystemExit, KeyboardInterrupt) as error:  # as for the application itself
+                    self._log.exception(f"the after_req_hook raised {type(error).__name__}: {error}", error)
             if (self._access.enabled and not unit.is_unlogged) or unit.is_logged:
                 self._write_access(unit, response, took_s)
             # A greenlet that rests until its next request keeps its context, and with it the unit; not so all this.
@@ -221,20 +222,10 @@ class WsgiCaller:
             membership.close()
 
     def _environ(self, request: Request, core: int | None) -> dict[str, Any]:
-        environ = request.environ(self._base)
+        environ = request.environ(self._base, core)
         environ["wsgi.input"] = Input(request, self._timeout_s)
         environ["wsgi.errors"] = sys.stderr
         environ[REQUEST_KEY] = request
-        if core is not None:
-            environ["uwsgi.core"] = core
-        if request.is_given:
-            # Spec §3.1: as sent. What PEP 3333 lets a server leave out, others here rely on.
-            environ.setdefault("PATH_INFO", "")
-            environ["wsgi.url_scheme"] = request.scheme
-        # Spec §3.1: the router names itself and the client's port, a worker's own socket does neither, unless the PROXY
-        # protocol told both ends.
-        elif "UWSGI_ROUTER" not in environ and "SERVER_ADDR" not in environ:
-            environ.pop("REMOTE_PORT", None)
         if "HTTP_TRANSFER_ENCODING" in environ:
             environ["wsgi.input_terminated"] = True
         return environ
@@ -350,12 +341,6 @@ class WsgiCaller:
         unit.failed = True
         label = unit.request.label
         self._log.exception(f"{label}: the application raised {type(error).__name__}: {error}", error)
-
-    def _run_hook(self, hook: Callable[[], object]) -> None:
-        try:
-            hook()
-        except (Exception, SystemExit, KeyboardInterrupt) as error:  # as for the application itself
-            self._log.exception(f"the after_req_hook raised {type(error).__name__}: {error}", error)
 
     def _write_access(self, unit: Unit, response: Response, duration_s: float) -> None:
         environ, variables = unit.environ, unit.log_variables or {}

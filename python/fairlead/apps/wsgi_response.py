@@ -14,7 +14,7 @@ from http import HTTPStatus
 from types import TracebackType
 from typing import Any, Callable, Union
 
-from fairlead._native import Request
+from fairlead._native import Head, Request
 from fairlead.files import Stretch
 
 __all__ = ["Response"]
@@ -27,25 +27,26 @@ ExcInfo = Union[tuple[type[BaseException], BaseException, TracebackType], tuple[
 
 
 class Response:
-    """What became of one request: `status` (0: none was set) and `sent_bytes` (of the body) are for the log."""
+    """What became of one request. What many never change has its first value in the class: it is made for each."""
 
-    __slots__ = ("_complain", "_headers", "_reason", "_request", "_timeout_s", "began", "sent_bytes", "status")
+    #: For the log; 0: none was set.
+    status = 0
+    #: Of the body; for the log.
+    sent_bytes = 0
+    #: The head has left.
+    began = False
+    _head: Head | None = None
 
     def __init__(self, request: Request, timeout_s: float, complain: Callable[[str], None]) -> None:
         self._request = request
         self._timeout_s = timeout_s
         self._complain = complain
-        self._headers: list[tuple[str, str]] = []
-        self._reason = ""
-        self.status = 0
-        self.sent_bytes = 0
-        #: The head has left.
-        self.began = False
 
     def start_response(
         self, status: str, headers: list[tuple[str, str]], exc_info: ExcInfo | None = None
     ) -> Callable[[bytes], None]:
-        """PEP 3333's callable. Raises TypeError for what is no status or header, OSError once headers were sent.
+        """PEP 3333's callable. Raises TypeError for what is no status or header, ValueError for what cannot be sent as
+        one, OSError once headers were sent.
 
         After a handshake nothing of it is sent, and it is no error as in uWSGI: a framework has to answer when its view
         returns, and would take the error for a failure of the view.
@@ -56,20 +57,8 @@ class Response:
                 raise exc_info[1].with_traceback(exc_info[2])
             if not is_websocket:
                 raise OSError("headers already sent")
-        if not isinstance(status, str):
-            raise TypeError("http status must be a string")
-        if not isinstance(headers, list):
-            raise TypeError("http headers must be in a python list")
-        code, _, reason = status.partition(" ")
-        if len(code) != 3 or not code.isdecimal() or not code.isascii() or code[0] == "0":
-            raise ValueError(f"{status!r} is no HTTP status; give one like '200 OK'")
-        for header in headers:
-            if not isinstance(header, tuple):
-                raise TypeError("http header must be defined in a tuple")
-            if len(header) != 2 or not isinstance(header[0], str) or not isinstance(header[1], str):
-                raise TypeError("http header must be a tuple of two strings")
-        self.status, self._reason = int(code), reason
-        self._headers = headers
+        self._head = head = Head(status, headers)
+        self.status = head.status
         return self.write
 
     @property
@@ -96,11 +85,10 @@ class Response:
             if body:
                 self.write(body)
             self._request.finish()
-        elif not self.status:
+        elif self._head is None:
             raise no_start()
         else:
-            # Begun only afterwards: a header that cannot be sent raises, and the client still gets its 500.
-            self._request.respond(self.status, self._reason, self._headers, body)
+            self._request.respond(self._head, body)
             self.began = True
             self.sent_bytes = len(body)
 
@@ -111,11 +99,12 @@ class Response:
         if length <= _SMALL:
             body = file.read(length)
             length = len(body)
-        given = next((value for name, value in self._headers if name.lower() == "content-length"), None)
+        head = self._head
+        given = head.header("Content-Length") if head is not None else None
         if given is not None and given.isdecimal():
             length = min(length, int(given))
-        elif given is None and not self.began and self.status not in (204, 304):
-            self._headers = [*self._headers, ("Content-Length", str(length))]
+        elif given is None and head is not None and not self.began and self.status not in (204, 304):
+            head.set_length(length)
         if body is not None:
             self.whole(body)
         else:
@@ -200,7 +189,8 @@ class Response:
         self.status, self.began = status, True
         body = text.encode()
         self.sent_bytes = len(body)
-        self._request.respond(status, reason, [("Content-Type", "text/plain; charset=utf-8"), *headers], body)
+        head = Head(f"{status} {reason}", [("Content-Type", "text/plain; charset=utf-8"), *headers])
+        self._request.respond(head, body)
 
     def failed(self, error: BaseException, show: bool) -> None:
         """The application raised: 500 if nothing was sent, else the connection is cut."""
@@ -247,9 +237,9 @@ class Response:
     def _begin(self) -> None:
         if self.began:
             return
-        if not self.status:
+        if self._head is None:
             raise no_start()
-        self._request.start(self.status, self._reason, self._headers)
+        self._request.start(self._head)
         self.began = True
 
 

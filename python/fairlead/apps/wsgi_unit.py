@@ -1,17 +1,23 @@
 """What one run of a WSGI application knows of itself, and what all runs of a worker add up to.
 
-A `Unit` lives as long as its request; the running one is found by `current_unit`. Servers' own modules for applications
-read it and leave marks on it (a log line wanted, variables for that line). Nothing here calls or sends anything.
+A `Unit` lives as long as its request, which knows it as its `unit`. Servers' own modules for applications read it and
+leave marks on it (a log line wanted, variables for that line). Nothing here calls or sends anything.
 """
 
 from __future__ import annotations
 
-from contextvars import ContextVar
-from typing import Any, Callable
+from typing import Any, Callable, Protocol
 
 from fairlead._native import Request
 
-__all__ = ["Tally", "Unit", "current_unit"]
+__all__ = ["Tally", "Unit"]
+
+
+class Response(Protocol):
+    """As far as others than its application look into it."""
+
+    def start_response(self, *arguments: Any, **keywords: Any) -> Any: ...
+    def file(self, descriptor: int, offset: int, length: int) -> None: ...
 
 
 class Unit:
@@ -35,26 +41,23 @@ class Unit:
     #: What the application has joined, by name; each has a `close`.
     memberships: dict[str, Any] | None = None
 
-    def __init__(
-        self, request: Request, start_response: Callable[..., Any], core: int, requests_before: int, started: float
-    ) -> None:
+    def __init__(self, request: Request, response: Response, core: int, requests_before: int, started: float) -> None:
         self.request = request
-        self.start_response = start_response
+        self.response = response
         self.core = core
         self.requests_before = requests_before
         #: `time.monotonic()`
         self.started = started
 
-
-#: The running unit. Each unit has a context of its own, so it is never taken back.
-current_unit: ContextVar[Unit | None] = ContextVar("fairlead.unit", default=None)
+    @property
+    def start_response(self) -> Callable[..., Any]:
+        return self.response.start_response
 
 
 class Tally:
     """Sums over finished units; times in seconds, sizes in bytes."""
 
     def __init__(self, cores: int) -> None:
-        self.requests = 0
         self.exceptions = 0
         self.sent_bytes = 0
         self.running_s = 0.0
@@ -65,16 +68,21 @@ class Tally:
         #: Requests and exceptions of each mount.
         self.by_mount: dict[str, list[int]] = {}
 
+    @property
+    def requests(self) -> int:
+        return sum(self.by_core)
+
     def add(self, unit: Unit, sent_bytes: int, took_s: float) -> None:
-        self.requests += 1
         self.sent_bytes += sent_bytes
         self.running_s += took_s
         self.average_s = (self.average_s + took_s) / 2
         self.by_core[unit.core] += 1
-        if unit.mount is not None:
-            counts = self.by_mount.get(unit.mount)
-            if counts is None:
-                counts = self.by_mount.setdefault(unit.mount, [0, 0])
-            counts[0] += 1
-            counts[1] += unit.failed
-        self.exceptions += unit.failed
+        mount = unit.mount
+        if mount is not None:
+            if mount not in self.by_mount:
+                self.by_mount.setdefault(mount, [0, 0])
+            self.by_mount[mount][0] += 1
+        if unit.failed:
+            self.exceptions += 1
+            if mount is not None:
+                self.by_mount[mount][1] += 1

@@ -19,7 +19,6 @@ class Unit(Protocol):
     """One run of the application for one request, as far as the module looks into it."""
 
     environ: dict[str, Any]
-    start_response: Callable[..., Any]
     #: The number of the slot; 0 if the worker has one only.
     core: int
     #: How many requests this core had served when this one began.
@@ -34,6 +33,9 @@ class Unit(Protocol):
     variables: dict[bytes, bytes] | None
     #: What the application has joined, by name; closed when the unit is over.
     memberships: dict[str, Any] | None
+
+    @property
+    def start_response(self) -> Callable[..., Any]: ...
 
 
 class Services(Protocol):
