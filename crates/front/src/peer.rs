@@ -292,9 +292,28 @@ impl Peer {
         bufs: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
         match &mut self.secure {
+            None if bufs.len() > 1 => self.poll_write_gathered(cx, bufs),
             None => self.socket.writer().poll_write_vectored(cx, bufs),
             Some(secure) => secure.poll_write(&mut self.socket, cx, bufs),
         }
+    }
+
+    /// A head and a short body cost less as one buffer than the kernel's way through a vector: 2 % of a small request.
+    fn poll_write_gathered(
+        &mut self,
+        cx: &mut Context<'_>,
+        bufs: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        let mut gathered = [0; GATHERED];
+        let mut length = 0;
+        for buf in bufs {
+            let Some(room) = gathered.get_mut(length..length + buf.len()) else {
+                return self.socket.writer().poll_write_vectored(cx, bufs);
+            };
+            room.copy_from_slice(buf);
+            length += buf.len();
+        }
+        self.socket.writer().poll_write(cx, &gathered[..length])
     }
 
     /// Writes the beginning of the response, whose first bytes are hyper's view of the version.
@@ -366,6 +385,9 @@ impl Peer {
         Poll::Ready(Err(io::Error::other(problem)))
     }
 }
+
+/// Bytes up to which what stands in several buffers is written as one.
+const GATHERED: usize = 1024;
 
 /// A client that takes all at once must not keep the others waiting: after so many blocks of a file they have their turn.
 /// Median of a small request beside four such downloads, all on one core: 41 ms with 128, where tokio would step in; 14 ms
