@@ -13,6 +13,8 @@ pub const HELP: &str = "usage: load --port N [options]
   --mode echo|connect|idle|fanout   what the connections do (echo)
   --host ADDRESS                    IPv4 address of the server (127.0.0.1)
   --port N | --unix PATH            where it listens
+  --protocol http|uwsgi             how the handshake is asked for (http)
+  --tls                             wss: TLS 1.3; the certificate is not checked
   --path PATH                       what to GET (/)
   --sub-path, --pub-path PATH       the same for fanout (/sub, /pub)
   --connections N                   how many at a time (1); for fanout the subscribers, one publisher comes on top
@@ -34,11 +36,22 @@ pub enum ModeName {
     Fanout,
 }
 
+/// How a handshake is asked for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Protocol {
+    /// HTTP/1.1, RFC 6455.
+    Http,
+    /// A packet of the uwsgi protocol; the answer is that of HTTP/1.1.
+    Uwsgi,
+}
+
 /// The parsed command line.
 #[derive(Debug)]
 pub struct Options {
     pub mode: ModeName,
     pub address: Address,
+    pub protocol: Protocol,
+    pub tls: bool,
     pub path: String,
     pub sub_path: String,
     pub pub_path: String,
@@ -62,6 +75,8 @@ impl Options {
         let mut options = Options {
             mode: ModeName::Echo,
             address: Address::Tcp(SocketAddrV4::new(host, 0)),
+            protocol: Protocol::Http,
+            tls: false,
             path: "/".into(),
             sub_path: "/sub".into(),
             pub_path: "/pub".into(),
@@ -79,6 +94,7 @@ impl Options {
         while let Some(name) = arguments.next() {
             match name.as_str() {
                 "--text" => options.text = true,
+                "--tls" => options.tls = true,
                 "--verify" => options.verify = true,
                 _ => {
                     let mut value = || arguments.next().ok_or(format!("{name} needs a value"));
@@ -87,9 +103,10 @@ impl Options {
                         "--host" => host = parsed(&name, &value()?)?,
                         "--port" => port = Some(parsed(&name, &value()?)?),
                         "--unix" => unix = Some(value()?.into()),
-                        "--path" => options.path = value()?,
-                        "--sub-path" => options.sub_path = value()?,
-                        "--pub-path" => options.pub_path = value()?,
+                        "--protocol" => options.protocol = protocol(&value()?)?,
+                        "--path" => options.path = path(&name, value()?)?,
+                        "--sub-path" => options.sub_path = path(&name, value()?)?,
+                        "--pub-path" => options.pub_path = path(&name, value()?)?,
                         "--connections" => options.connections = at_least_one(&name, &value()?)?,
                         "--opening" => options.opening = at_least_one(&name, &value()?)?,
                         "--size" => options.size = parsed(&name, &value()?)?,
@@ -113,6 +130,23 @@ impl Options {
             options.size = options.size.max(16);
         }
         Ok(options)
+    }
+}
+
+fn protocol(value: &str) -> Result<Protocol, String> {
+    match value {
+        "http" => Ok(Protocol::Http),
+        "uwsgi" => Ok(Protocol::Uwsgi),
+        _ => Err(format!("--protocol is http or uwsgi, not '{value}'")),
+    }
+}
+
+/// Far below what a length of the uwsgi protocol can hold.
+fn path(name: &str, value: String) -> Result<String, String> {
+    const MOST: usize = 4096;
+    match value.len() {
+        0..=MOST => Ok(value),
+        len => Err(format!("{name} has {len} bytes, at most {MOST} are possible")),
     }
 }
 

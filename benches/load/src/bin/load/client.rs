@@ -11,6 +11,7 @@ use crate::connection::{Connection, Fault, Phase, Shared};
 use crate::frames::FrameRing;
 use crate::modes::Mode;
 use crate::report::{Report, Sample, Tally};
+use crate::transport;
 
 /// As much as one read may bring; larger than what the kernel holds for a socket, so one read suffices.
 const READ_BYTES: usize = 1 << 20;
@@ -50,6 +51,7 @@ impl<'a, M: Mode> Client<'a, M> {
             frames: FrameRing::new(options.size, options.in_flight, options.text),
             accept: accept_value(key.as_bytes()),
             key,
+            tls: options.tls.then(transport::client_config),
         };
         let connections = (0..mode.total(&shared)).map(Connection::new).collect();
         let client = Client {

@@ -4,18 +4,24 @@
 
 use std::fmt;
 use std::io::{self, ErrorKind};
+use std::sync::Arc;
 
-use fairlead_bench_load::sys::{monotonic_ns, random_bytes, Epoll, Interest, Socket};
+use fairlead_bench_load::sys::{monotonic_ns, random_bytes, Epoll, Interest};
 use fairlead_bench_load::wire::{push_masked, CLOSE, FIN, PONG};
+
+use rustls::ClientConfig;
 
 use crate::args::Options;
 use crate::frames::FrameRing;
 use crate::modes::Mode;
+use crate::opening;
 use crate::reader::{Event, FrameReader, Violation};
 use crate::report::Tally;
+use crate::transport::Transport;
 
 /// A response head longer than this is none.
 const MAX_HEAD: usize = 8 << 10;
+const CONNECTED: &str = "a phase other than Closed has a transport";
 /// Status code 1000, RFC 6455 §7.4.1.
 const NORMAL_CLOSURE: [u8; 2] = 1000_u16.to_be_bytes();
 
@@ -27,6 +33,8 @@ pub struct Shared<'a> {
     /// One key for all handshakes, so that the expected answer is computed once.
     pub key: String,
     pub accept: String,
+    /// How TLS is spoken, when it is.
+    pub tls: Option<Arc<ClientConfig>>,
 }
 
 /// How far a connection has come.
@@ -34,6 +42,9 @@ pub struct Shared<'a> {
 pub enum Phase {
     Closed,
     Connecting,
+    /// The TLS handshake.
+    Securing,
+    /// The WebSocket handshake.
     Handshake,
     Open,
     /// Our Close is sent; whatever ends the connection now is an orderly end.
@@ -78,7 +89,7 @@ impl From<Violation> for Fault {
 pub struct Connection {
     index: usize,
     phase: Phase,
-    socket: Option<Socket>,
+    transport: Option<Transport>,
     began_ns: u64,
     head: Vec<u8>,
     reader: FrameReader,
@@ -95,7 +106,7 @@ impl Connection {
         Connection {
             index,
             phase: Phase::Closed,
-            socket: None,
+            transport: None,
             began_ns: 0,
             head: Vec::new(),
             reader: FrameReader::default(),
@@ -133,35 +144,42 @@ impl Connection {
             offset: self.first_slot(&shared.frames) * shared.frames.frame_len(),
             ..Connection::new(self.index)
         };
-        let socket = Socket::connect(&shared.options.address)?;
-        shared.epoll.add(&socket, self.interest, self.index)?;
-        self.socket = Some(socket);
+        let transport = Transport::connect(&shared.options.address, shared.tls.as_ref())?;
+        shared.epoll.add(transport.socket(), self.interest, self.index)?;
+        self.transport = Some(transport);
         Ok(())
     }
 
     /// Leaves the connection at once; the phase it was in.
     pub fn drop_socket(&mut self) -> Phase {
-        if let Some(socket) = self.socket.take() {
-            socket.close_with_reset();
+        if let Some(transport) = self.transport.take() {
+            transport.into_socket().close_with_reset();
         }
         std::mem::replace(&mut self.phase, Phase::Closed)
     }
 
     /// The socket can be written: the connect is settled, or there is room for what was left over.
     pub fn writable(&mut self, shared: &Shared, path: &str) -> Result<(), Fault> {
-        if self.phase != Phase::Connecting {
-            return self.flush(shared);
+        match self.phase {
+            Phase::Connecting => {
+                self.transport().socket().connect_error()?;
+                self.phase = Phase::Securing;
+                self.secure(shared, path)
+            }
+            Phase::Securing => self.secure(shared, path),
+            _ => self.flush(shared),
         }
-        self.socket().connect_error()?;
-        let request = format!(
-            "GET {path} HTTP/1.1\r\nHost: localhost\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
-             Sec-WebSocket-Key: {}\r\nSec-WebSocket-Version: 13\r\nOrigin: http://localhost\r\n\r\n",
-            shared.key
-        );
-        // A fresh socket has room for a request head; if not, the server's silence will show.
-        self.socket().send(request.as_bytes())?;
-        self.phase = Phase::Handshake;
-        self.wait_for(Interest::Read, shared)
+    }
+
+    /// Goes on with the TLS handshake, if there is one, and asks for the WebSocket behind it.
+    fn secure(&mut self, shared: &Shared, path: &str) -> Result<(), Fault> {
+        if self.transport().secure()? {
+            let request = opening::request(shared.options, path, &shared.key);
+            // A fresh socket has room for a request; if not, the server's silence will show.
+            self.transport().send(&request)?;
+            self.phase = Phase::Handshake;
+        }
+        self.wait(shared)
     }
 
     /// Reads what there is and hands it to the mode.
@@ -172,9 +190,12 @@ impl Connection {
         tally: &mut Tally,
         buffer: &mut Vec<u8>,
     ) -> Result<(), Fault> {
+        if self.phase == Phase::Securing {
+            return self.secure(shared, mode.path(self.index, shared));
+        }
         loop {
             buffer.clear();
-            match self.socket().read_append(buffer) {
+            match self.transport().read_append(buffer) {
                 Ok(0) => return Err(Fault::EndOfStream),
                 Ok(_) => {}
                 Err(error) if error.kind() == ErrorKind::WouldBlock => return Ok(()),
@@ -234,6 +255,9 @@ impl Connection {
 
     fn flush(&mut self, shared: &Shared) -> Result<(), Fault> {
         let frames = &shared.frames;
+        if self.transport().is_behind() {
+            self.transport().catch_up()?;
+        }
         while self.owed > 0 || !self.aside.is_empty() {
             let into_frame = if self.aside.is_empty() {
                 0
@@ -249,7 +273,8 @@ impl Connection {
                 frames.bytes_from(self.offset, self.owed)
             };
             let wanted = next.len();
-            let sent = match self.socket().send(next) {
+            let transport = self.transport.as_mut().expect(CONNECTED);
+            let sent = match transport.send(next) {
                 Ok(sent) => sent,
                 Err(error) if error.kind() == ErrorKind::WouldBlock => 0,
                 Err(error) => return Err(error.into()),
@@ -264,7 +289,7 @@ impl Connection {
                 return self.wait_for(Interest::ReadWrite, shared);
             }
         }
-        self.wait_for(Interest::Read, shared)
+        self.wait(shared)
     }
 
     /// Collects the response head; true when it is complete and right. Bytes behind it stay in `input`.
@@ -287,18 +312,30 @@ impl Connection {
         Ok(true)
     }
 
+    /// Waits for what comes, and for room if the transport holds something back.
+    fn wait(&mut self, shared: &Shared) -> Result<(), Fault> {
+        let behind = self.transport().is_behind();
+        self.wait_for(
+            if behind {
+                Interest::ReadWrite
+            } else {
+                Interest::Read
+            },
+            shared,
+        )
+    }
+
     fn wait_for(&mut self, interest: Interest, shared: &Shared) -> Result<(), Fault> {
         if self.interest != interest {
             self.interest = interest;
-            shared.epoll.modify(self.socket(), interest, self.index)?;
+            let index = self.index;
+            shared.epoll.modify(self.transport().socket(), interest, index)?;
         }
         Ok(())
     }
 
-    fn socket(&self) -> &Socket {
-        self.socket
-            .as_ref()
-            .expect("a phase other than Closed has a socket")
+    fn transport(&mut self) -> &mut Transport {
+        self.transport.as_mut().expect(CONNECTED)
     }
 }
 

@@ -1,7 +1,8 @@
 //! `load`: a WebSocket client that keeps a server busy and measures it. One thread and one epoll, so that it needs
 //! less CPU per message than any server it drives; one JSON line on standard output, everything else on standard
 //! error. The way through the files: `args` says what to do, `modes` how a connection behaves, `client` turns the
-//! loop, `connection` and `reader` speak RFC 6455, `report` and `histogram` say what came of it.
+//! loop, `connection` and `reader` speak RFC 6455, `opening` asks for it, `transport` carries the bytes (TLS or not),
+//! `report` and `histogram` say what came of it.
 
 mod args;
 mod client;
@@ -9,8 +10,10 @@ mod connection;
 mod frames;
 mod histogram;
 mod modes;
+mod opening;
 mod reader;
 mod report;
+mod transport;
 
 use std::process::ExitCode;
 

@@ -76,7 +76,7 @@ impl Tally {
     pub fn ended(&mut self, phase: Phase, fault: &Fault) {
         match phase {
             Phase::Closed => {}
-            Phase::Connecting | Phase::Handshake => self.opening -= 1,
+            Phase::Connecting | Phase::Securing | Phase::Handshake => self.opening -= 1,
             Phase::Open | Phase::Closing => self.open -= 1,
         }
         if phase != Phase::Closing {
