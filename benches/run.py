@@ -43,6 +43,7 @@ def main() -> int:
 def _bench(options: argparse.Namespace) -> int:
     server_cpu, load_cpu = machine.two_cpus()
     peers.build_programs()
+    peers.make_certificate()
     if options.install_peers:
         peers.install()
     facts = _facts(options, server_cpu, load_cpu)
@@ -51,8 +52,8 @@ def _bench(options: argparse.Namespace) -> int:
 
     outcomes = []
     for workload in options.only or WORKLOADS:
-        if workload.mode == "http" and not clients.has_wrk():
-            facts["left out"] = "plain HTTP, because wrk is not installed (Debian: apt install wrk)"
+        if missing := clients.missing_client(workload):
+            facts[f"left out: {workload.name}"] = missing
             continue
         if time.monotonic() > deadline:
             facts["left out"] = f"{workload.name} and what follows, after {options.max_minutes:g} minutes"
@@ -72,8 +73,11 @@ def _contestants(workload: Workload, options: argparse.Namespace) -> list[Recipe
     server = peers.fairlead(workload, options.venv_python)
     if options.server_command:
         server = Recipe("fairlead", options.server_label, tuple(shlex.split(options.server_command)))
-    others = workload.peers if workload.mode == "http" or options.peers else ()
-    return [peers.limit(), server, *peers.installed_peers(others)]
+    limit = [peers.limit()] if workload.has_limit else []
+    own = peers.own_websocket(workload, options.venv_python)
+    take_part = options.peers or workload.bars.name_peers
+    others = peers.installed_peers(workload, options.venv_python) if take_part else []
+    return [*limit, server, *own, *others]
 
 
 def _facts(options: argparse.Namespace, server_cpu: int, load_cpu: int) -> dict[str, str]:

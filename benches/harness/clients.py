@@ -1,6 +1,7 @@
 """One run of one client against one server, as one sample: `load` for WebSocket, wrk for plain
-HTTP. Both are pinned to the load's CPU and bounded in time. Before anything is measured, a server
-has to answer one request correctly, so a broken one fails with its log instead of giving figures.
+HTTP/1.1, h2load for plain HTTP/2. All are pinned to the load's CPU and bounded in time. Before
+anything is measured, a server has to answer correctly, so a broken one fails with its log instead of
+giving figures.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ import shutil
 import subprocess
 import time
 import urllib.request
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 
 from .machine import BenchError
@@ -34,6 +36,7 @@ class Sample:
     rate: float
     cpu_us: float
     p50_us: float
+    #: 0 where the client does not say it (h2load).
     p99_us: float
     errors: int
     client_cpu_share: float
@@ -61,7 +64,10 @@ class Clients:
         """Checks the server, then measures it."""
         if workload.mode == "http":
             self._check_http(server)
-            return self._wrk(workload, server)
+            return self._http(workload, server, self._run_wrk, _wrk_result)
+        if workload.mode == "http2":
+            self._check_http2(workload, server)
+            return self._http(workload, server, self._run_h2load, _h2load_result)
         if workload.mode == "fanout":
             self._check_fanout(server)
         else:
@@ -113,7 +119,9 @@ class Clients:
     def _run_load(self, server: Running, *options: str) -> dict[str, float]:
         pids = ",".join(map(str, server.pids()))
         words = [word for option in options for word in option.split("=", 1)]
-        command = [str(PROGRAMS / "load"), "--port", str(server.port), "--pids", pids, *words]
+        command = [str(PROGRAMS / "load"), "--port", str(server.port), "--pids", pids, *words, *server.recipe.client]
+        if server.backend:
+            command += ["--beside", ",".join(map(str, server.backend.pids()))]
         done = self._run(command, server)
         if done.returncode != 0:
             raise ServerFailed(f"{done.stderr.strip()}\n{server.log_tail()}")
@@ -129,21 +137,30 @@ class Clients:
         if body != b"Hello, world\n":
             raise ServerFailed(f"the server answers {body[:80]!r}\n{server.log_tail()}")
 
-    def _wrk(self, workload: Workload, server: Running) -> Sample:
-        self._run_wrk(workload, server, self.warmup)
+    def _check_http2(self, workload: Workload, server: Running) -> None:
+        """h2load shows no bodies, but how many bytes they were."""
+        requests = workload.connections
+        output = self._h2load(workload, server, "-n", str(requests))
+        result, expected = _h2load_result(output), requests * len(b"Hello, world\n")
+        data = int(_only_match(r"\((\d+)\) data", output))
+        if (result.requests, result.errors, data) != (requests, 0, expected):
+            raise ServerFailed(f"not {requests} responses and {expected} bytes: {output}\n{server.log_tail()}")
+
+    def _http(self, workload: Workload, server: Running, run: Run, read: Callable[[str], HttpResult]) -> Sample:
+        run(workload, server, self.warmup)
         pids = server.pids()
         server_before, client_before, began = cpu_seconds(pids), _children_cpu_seconds(), time.monotonic()
-        output = self._run_wrk(workload, server, self.seconds)
+        output = run(workload, server, self.seconds)
         elapsed = time.monotonic() - began
         server_cpu = cpu_seconds(pids) - server_before
         client_cpu = _children_cpu_seconds() - client_before
-        requests = int(_only_match(r"(\d+) requests in", output))
+        result = read(output)
         return Sample(
-            rate=float(_only_match(r"Requests/sec:\s+([\d.]+)", output)),
-            cpu_us=server_cpu * 1e6 / requests if requests else 0.0,
-            p50_us=_latency_us("50%", output),
-            p99_us=_latency_us("99%", output),
-            errors=_wrk_errors(output),
+            rate=result.rate,
+            cpu_us=server_cpu * 1e6 / result.requests if result.requests else 0.0,
+            p50_us=result.p50_us,
+            p99_us=result.p99_us,
+            errors=result.errors,
             client_cpu_share=client_cpu / elapsed,
             server_cpu_share=server_cpu / elapsed,
         )
@@ -156,6 +173,20 @@ class Clients:
         done = self._run(["wrk", "-t", "1", "-c", connections, "-d", duration, "--latency", url], server)
         if done.returncode != 0:
             raise ServerFailed(f"wrk failed: {done.stdout}{done.stderr}\n{server.log_tail()}")
+        return done.stdout
+
+    def _run_h2load(self, workload: Workload, server: Running, seconds: float) -> str:
+        # Whole seconds only, as wrk.
+        return self._h2load(workload, server, "-D", str(max(1, round(seconds))))
+
+    def _h2load(self, workload: Workload, server: Running, *how_long: str) -> str:
+        """Prior knowledge (RFC 9113 §3.3): that is what h2load takes http:// for."""
+        streams = str(workload.connections // workload.sessions)
+        url = f"http://127.0.0.1:{server.port}/"
+        shape = ("-t", "1", "-c", str(workload.sessions), "-m", streams)
+        done = self._run(["h2load", *shape, *how_long, url], server)
+        if done.returncode != 0:
+            raise ServerFailed(f"h2load failed: {done.stdout}{done.stderr}\n{server.log_tail()}")
         return done.stdout
 
     def _run(self, command: list[str], server: Running) -> subprocess.CompletedProcess[str]:
@@ -175,9 +206,59 @@ class Clients:
             raise BenchError(f"{command[0]} was not found") from None
 
 
-def has_wrk() -> bool:
-    """Whether plain HTTP can be measured."""
-    return shutil.which("wrk") is not None
+#: The clients of plain HTTP by a workload's mode, with Debian's package.
+HTTP_CLIENTS = {"http": ("wrk", "wrk"), "http2": ("h2load", "nghttp2-client")}
+
+
+def missing_client(workload: Workload) -> str | None:
+    """What to install before this row can be measured."""
+    program, package = HTTP_CLIENTS.get(workload.mode, ("", ""))
+    if not program or shutil.which(program):
+        return None
+    return f"{program} is not installed (Debian: apt install {package})"
+
+
+@dataclass(frozen=True)
+class HttpResult:
+    """What a client of plain HTTP says of its run."""
+
+    rate: float
+    requests: int
+    errors: int
+    p50_us: float
+    p99_us: float
+
+
+Run = Callable[[Workload, Running, float], str]
+
+
+def _wrk_result(output: str) -> HttpResult:
+    return HttpResult(
+        rate=float(_only_match(r"Requests/sec:\s+([\d.]+)", output)),
+        requests=int(_only_match(r"(\d+) requests in", output)),
+        errors=_wrk_errors(output),
+        p50_us=_latency_us("50%", output),
+        p99_us=_latency_us("99%", output),
+    )
+
+
+def _h2load_result(output: str) -> HttpResult:
+    """A response counts when its status is 2xx; h2load tells a mean but no percentiles. Those in flight at the end
+    are neither done nor failed. Every body has to be the app's, which the count of bytes shows."""
+    good = int(_only_match(r"status codes: (\d+) 2xx", output))
+    other = re.search(r"status codes: \d+ 2xx, (\d+) 3xx, (\d+) 4xx, (\d+) 5xx", output)
+    broken = re.search(r"(\d+) failed, (\d+) errored, (\d+) timeout", output)
+    if other is None or broken is None:
+        raise ServerFailed(f"h2load says something unexpected:\n{output}")
+    failed, errored, late = map(int, broken.groups())
+    return HttpResult(
+        rate=float(_only_match(r"finished in [\d.]+m?s, ([\d.]+) req/s", output)),
+        requests=good,
+        # What errored has failed too.
+        errors=sum(map(int, other.groups())) + max(failed, errored) + late,
+        p50_us=0.0,
+        p99_us=0.0,
+    )
 
 
 def _children_cpu_seconds() -> float:
@@ -188,7 +269,7 @@ def _children_cpu_seconds() -> float:
 def _only_match(pattern: str, output: str) -> str:
     match = re.search(pattern, output)
     if match is None:
-        raise ServerFailed(f"wrk says something unexpected:\n{output}")
+        raise ServerFailed(f"the client says something unexpected:\n{output}")
     return match[1]
 
 

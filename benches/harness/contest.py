@@ -86,7 +86,7 @@ def _round(outcome: Outcome, clients: Clients, server_cpu: int) -> Round:
         if recipe.name in outcome.failures:
             continue
         try:
-            with running(recipe, server_cpu) as server:
+            with running(recipe, server_cpu, clients.cpu) as server:
                 one[recipe.name] = sample = clients.sample(outcome.workload, server)
         except ServerFailed as failure:
             outcome.failures[recipe.name] = str(failure)

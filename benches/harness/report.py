@@ -13,10 +13,13 @@ from pathlib import Path
 
 from .clients import Sample
 from .contest import Outcome, Spread
+from .servers import Recipe
 
 RATE: Callable[[Sample], float] = operator.attrgetter("rate")
 CPU: Callable[[Sample], float] = operator.attrgetter("cpu_us")
 P99: Callable[[Sample], float] = operator.attrgetter("p99_us")
+SERVER_BUSY: Callable[[Sample], float] = operator.attrgetter("server_cpu_share")
+LOAD_BUSY: Callable[[Sample], float] = operator.attrgetter("client_cpu_share")
 MEMORY: Callable[[Sample], float] = operator.attrgetter("kib_per_connection")
 
 
@@ -29,7 +32,11 @@ def markdown(facts: dict[str, str], server_label: str, outcomes: list[Outcome]) 
         "Server CPU per message is the steadier figure on a noisy machine. "
         "How it is measured: `benches/README.md`.",
         _websocket_table(server_label, outcomes),
-        _http_table(outcomes),
+        _rivals_table("Plain WSGI", [outcome for outcome in outcomes if not outcome.workload.is_websocket]),
+        _rivals_table(
+            "The front: TLS, HTTP/2, the uwsgi protocol, relays",
+            [outcome for outcome in outcomes if outcome.workload.is_websocket and not outcome.workload.has_limit],
+        ),
         _peers_table(outcomes),
         _remarks(outcomes),
     ]
@@ -57,15 +64,17 @@ def write(folder: Path, name: str, text: str, facts: dict[str, str], outcomes: l
     return page
 
 
+def _against_limit(outcome: Outcome) -> bool:
+    return outcome.workload.is_websocket and outcome.workload.has_limit
+
+
 def _facts(facts: dict[str, str]) -> str:
     return "\n".join(f"- {name}: {value}" for name, value in facts.items())
 
 
 def _websocket_table(server_label: str, outcomes: list[Outcome]) -> str:
     rows = []
-    for outcome in outcomes:
-        if outcome.workload.mode == "http":
-            continue
+    for outcome in filter(_against_limit, outcomes):
         if not outcome.has("fairlead"):
             rows.append([outcome.workload.title, "", "no result", "", "", "", "", "**miss**"])
         elif outcome.workload.mode == "idle":
@@ -122,39 +131,61 @@ def _idle_row(outcome: Outcome) -> list[str]:
     return [outcome.workload.title, limit, figure, f"≤ {bar} KiB", "", "", "", verdict]
 
 
-def _http_table(outcomes: list[Outcome]) -> str:
-    """Every contestant of plain HTTP, and Fairlead's rate divided by its own."""
-    rows = []
-    for outcome in outcomes:
-        if outcome.workload.mode != "http":
-            continue
-        bar = outcome.workload.bars.best_peer_at_least
-        for recipe in outcome.recipes:
-            if not outcome.has(recipe.name):
-                rows.append([outcome.workload.title, recipe.label, "no result", "", "", "", ""])
-                continue
-            ratio = outcome.ratio("fairlead", recipe.name, RATE)
-            is_peer = recipe.name not in ("fairlead", "limit")
-            rows.append(
-                [
-                    outcome.workload.title,
-                    recipe.label,
-                    f"{_median(outcome, recipe.name, RATE):,.0f}/s",
-                    f"{_median(outcome, recipe.name, CPU):.2f} µs",
-                    f"{_ms(outcome, recipe.name)} ms",
-                    "" if recipe.name == "fairlead" else _spread(ratio),
-                    f"{_bar('≥', bar)}: {_verdict(outcome, [(bar, ratio, _at_least)])}" if is_peer else "",
-                ]
-            )
-    head = ["workload", "server", "rate", "CPU per request", "p99", "Fairlead ÷ server", "bar and verdict"]
-    return _table(head, rows, "## Plain WSGI over HTTP/1.1")
+def _rivals_table(title: str, outcomes: list[Outcome]) -> str:
+    """Every contestant of a row whose bars name other servers, and Fairlead divided by each of them."""
+    rows = [_rival_row(outcome, recipe) for outcome in outcomes for recipe in outcome.recipes]
+    head = [
+        "workload",
+        "server",
+        "rate",
+        "CPU per message",
+        "p99",
+        "CPU busy: server, load",
+        "rate, Fairlead ÷ server",
+        "CPU, Fairlead ÷ server",
+        "bar and verdict",
+    ]
+    return _table(head, rows, f"## {title}")
+
+
+def _rival_row(outcome: Outcome, recipe: Recipe) -> list[str]:
+    name, bars = recipe.name, outcome.workload.bars
+    if not outcome.has(name):
+        return [
+            outcome.workload.title,
+            recipe.label,
+            "no result",
+            "",
+            "",
+            "",
+            "",
+            "",
+            "**miss**" * (name == "fairlead"),
+        ]
+    rate, cpu = outcome.ratio("fairlead", name, RATE), outcome.ratio("fairlead", name, CPU)
+    least, most = {
+        "fairlead": (None, None),
+        "limit": (None, None),
+        "own": (bars.own_rate_at_least, None),
+    }.get(name, (bars.best_peer_at_least, bars.best_peer_cpu_at_most))
+    barred = [f"rate {_bar('≥', least)}"] * (least is not None) + [f"CPU {_bar('≤', most)}"] * (most is not None)
+    verdict = _verdict(outcome, [(least, rate, _at_least), (most, cpu, _at_most)])
+    return [
+        outcome.workload.title,
+        recipe.label,
+        f"{_median(outcome, name, RATE):,.0f}/s",
+        f"{_median(outcome, name, CPU):.2f} µs",
+        f"{_ms(outcome, name)} ms" if _median(outcome, name, P99) else "not told",
+        f"{_median(outcome, name, SERVER_BUSY):.0%}, {_median(outcome, name, LOAD_BUSY):.0%}",
+        "" if name == "fairlead" else _spread(rate),
+        "" if name == "fairlead" else _spread(cpu),
+        f"{', '.join(barred)}: {verdict}" if barred else "",
+    ]
 
 
 def _peers_table(outcomes: list[Outcome]) -> str:
     rows = []
-    for outcome in outcomes:
-        if outcome.workload.mode == "http":
-            continue
+    for outcome in filter(_against_limit, outcomes):
         for recipe in outcome.recipes:
             if recipe.name in ("limit", "fairlead") or not outcome.has(recipe.name):
                 continue
@@ -177,7 +208,7 @@ def _remarks(outcomes: list[Outcome]) -> str:
             lines.append(f"- {title}: {outcome.repeated} disturbed rounds repeated.")
         if outcome.disturbed():
             lines.append(f"- {title}: {outcome.disturbed()} of {len(outcome.rounds)} rounds disturbed, kept.")
-        if outcome.workload.mode == "http" and not any(map(outcome.has, outcome.workload.peers)):
+        if outcome.workload.bars.name_peers and not any(map(outcome.has, outcome.workload.peers)):
             lines.append(f"- {title}: no verdict, no peer took part (`--install-peers`).")
         for recipe in outcome.recipes:
             if outcome.has(recipe.name) and outcome.errors(recipe.name):

@@ -32,15 +32,19 @@ class ServerFailed(Exception):
 
 @dataclass(frozen=True)
 class Recipe:
-    """How to start one server; `{port}` in the command stands for the port."""
+    """How to start one server. In the commands and files `{port}` stands for the port, `{backend}` for that of the
+    server behind it and `{folder}` for the folder of the files."""
 
     name: str
     label: str
     command: tuple[str, ...]
     environment: dict[str, str] = field(default_factory=dict)
-
-    def command_on(self, port: int) -> list[str]:
-        return [word.replace("{port}", str(port)) for word in self.command]
+    #: What `load` has to know to speak to it.
+    client: tuple[str, ...] = ()
+    #: Who answers, when the server itself only relays; started first, on the load's CPU.
+    backend: tuple[str, ...] = ()
+    #: Configuration files by their names.
+    files: dict[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -50,6 +54,9 @@ class Running:
     port: int
     process: subprocess.Popen[bytes]
     log: Path
+    recipe: Recipe
+    #: The process behind a relay.
+    backend: Running | None = None
 
     def pids(self) -> list[int]:
         """The whole tree: a master, its workers, whatever they started."""
@@ -60,22 +67,32 @@ class Running:
 
 
 @contextlib.contextmanager
-def running(recipe: Recipe, cpu: int) -> Iterator[Running]:
-    """The server, accepting connections for as long as the block runs."""
-    with tempfile.TemporaryDirectory(prefix="fairlead-bench-") as folder:
-        log = Path(folder) / "server.log"
-        server = _start(recipe, cpu, log)
-        try:
-            yield server
-        finally:
-            _stop(server.process)
+def running(recipe: Recipe, cpu: int, backend_cpu: int | None = None) -> Iterator[Running]:
+    """The server, accepting connections for as long as the block runs; what is behind it has another CPU."""
+    with contextlib.ExitStack() as stack:
+        folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="fairlead-bench-")))
+        backend = None
+        if recipe.backend:
+            behind = Recipe("backend", f"the server behind {recipe.label}", recipe.backend)
+            backend = _start(behind, cpu if backend_cpu is None else backend_cpu, folder / "backend")
+            stack.callback(_stop, backend.process)
+        server = _start(recipe, cpu, folder / "server", backend)
+        stack.callback(_stop, server.process)
+        yield server
 
 
-def _start(recipe: Recipe, cpu: int, log: Path) -> Running:
+def _start(recipe: Recipe, cpu: int, folder: Path, backend: Running | None = None) -> Running:
     failure = ""
+    folder.mkdir()
+    # A server that gives up root's rights has to reach its files.
+    folder.parent.chmod(0o755)
+    log = folder / "log"
     for _ in range(PORT_ATTEMPTS):
         port = _free_port()
-        command = recipe.command_on(port)
+        words = {"{port}": str(port), "{backend}": str(backend.port if backend else 0), "{folder}": str(folder)}
+        for name, text in recipe.files.items():
+            (folder / name).write_text(_with_words(text, words))
+        command = [_with_words(word, words) for word in recipe.command]
         try:
             with log.open("wb") as output:
                 process = subprocess.Popen(
@@ -91,7 +108,7 @@ def _start(recipe: Recipe, cpu: int, log: Path) -> Running:
                 )
         except OSError as error:
             raise ServerFailed(f"{recipe.label} cannot be started: {error}") from None
-        server = Running(port, process, log)
+        server = Running(port, process, log, recipe, backend)
         try:
             if _wait_until_accepting(server):
                 return server
@@ -101,6 +118,12 @@ def _start(recipe: Recipe, cpu: int, log: Path) -> Running:
             raise
         _stop(process)
     raise ServerFailed(f"{recipe.label} did not start: {' '.join(command)}\n{failure}")
+
+
+def _with_words(text: str, words: dict[str, str]) -> str:
+    for word, meaning in words.items():
+        text = text.replace(word, meaning)
+    return text
 
 
 def _wait_until_accepting(server: Running) -> bool:

@@ -1,6 +1,7 @@
 """The rows of the bench and the bars they have to reach. The bars come from the project's issues 2 to 4,
-"Speed and memory to reach"; they are ratios to the limit server in the same run, because absolute
-figures hold for one machine only. To add a row, add it to `WORKLOADS`: nothing else lists them.
+"Speed and memory to reach"; they are ratios to the limit server, to Fairlead's own WebSocket or to
+other servers in the same run, because absolute figures hold for one machine only. To add a row, add
+it to `WORKLOADS`: nothing else lists them.
 """
 
 from __future__ import annotations
@@ -19,8 +20,16 @@ class Bars:
     kib_per_connection_at_most: float | None = None
     #: The 99th percentile of the time on the way, against the limit's.
     p99_at_most: float | None = None
-    #: Plain HTTP is compared with other servers instead of the limit.
+    #: Plain HTTP and the fronts are compared with other servers instead of the limit: with each of them, so with the
+    #: best. The rate, and CPU per message.
     best_peer_at_least: float | None = None
+    best_peer_cpu_at_most: float | None = None
+    #: The rate against Fairlead's own WebSocket in clear, in the same rounds.
+    own_rate_at_least: float | None = None
+
+    @property
+    def name_peers(self) -> bool:
+        return self.best_peer_at_least is not None or self.best_peer_cpu_at_most is not None
 
 
 @dataclass(frozen=True)
@@ -29,7 +38,7 @@ class Workload:
 
     name: str
     title: str
-    #: echo, connect, idle and fanout are modes of `load`; http is wrk.
+    #: echo, connect, idle and fanout are modes of `load`; http is wrk, http2 is h2load.
     mode: str
     #: Which of Fairlead's hosts is measured, and its size.
     host_options: tuple[str, ...]
@@ -39,8 +48,21 @@ class Workload:
     in_flight: int = 1
     #: The app in benches/apps; plain HTTP has one of its own.
     app: str = "echo_uwsgi.py"
-    #: Names of the peers that `--peers` adds; those of plain HTTP take part whenever they are installed.
+    #: Names of the peers that `--peers` adds; those that a bar names take part whenever they are installed.
     peers: tuple[str, ...] = ()
+    #: How Fairlead is asked: a key of `peers.FRONTS`.
+    front: str = "http"
+    #: HTTP/2: connections that share the streams.
+    sessions: int = 1
+
+    @property
+    def is_websocket(self) -> bool:
+        return self.mode not in ("http", "http2")
+
+    @property
+    def has_limit(self) -> bool:
+        """The limit server speaks HTTP/1.1 in clear."""
+        return self.front == "http" and self.mode != "http2"
 
 
 # A slot per connection and room to spare: a full server would answer late and be measured for that.
@@ -64,6 +86,38 @@ LOADS = (
 ECHO_PEERS = ("picows", "uwsgi-greenlet")
 FANOUT_PEERS = ("uwsgi-redis", "uvicorn-redis")
 HTTP_PEERS = ("granian", "uwsgi-http")
+HTTP2_PEERS = ("granian-http2", "hypercorn-http2")
+WSS_PEERS = ("uvicorn-wss", "granian-wss", "hypercorn-wss", "uwsgi-wss")
+
+#: The two loads of every front: messages of 64 B, where calls count, and of 64 KiB, where bytes do.
+FRONT_LOADS = (("64", "echo 64 B, 64 connections", 64, 64), ("64k", "echo 64 KiB, 16 connections", 16, 65536))
+#: By front: what it is, and its bars and peers for either load.
+FRONTS = (
+    (
+        "wss",
+        "wss (TLS 1.3)",
+        (Bars(own_rate_at_least=0.70, best_peer_at_least=1.3), Bars(best_peer_at_least=1.2)),
+        WSS_PEERS,
+    ),
+    (
+        "uwsgi",
+        "behind a packet of the uwsgi protocol",
+        (Bars(own_rate_at_least=0.95), Bars(own_rate_at_least=0.95)),
+        (),
+    ),
+    (
+        "route-uwsgi",
+        "relayed by the uwsgi protocol",
+        (Bars(best_peer_cpu_at_most=1.0), Bars(best_peer_cpu_at_most=1.0)),
+        ("nginx-uwsgi", "haproxy"),
+    ),
+    (
+        "route-http",
+        "relayed by HTTP/1.1",
+        (Bars(best_peer_cpu_at_most=1.0), Bars(best_peer_cpu_at_most=1.0)),
+        ("nginx-http", "haproxy"),
+    ),
+)
 
 WORKLOADS = (
     Workload(
@@ -151,6 +205,30 @@ WORKLOADS = (
         ("--threads", "4"),
         Bars(best_peer_at_least=1.0),
         peers=HTTP_PEERS,
+    ),
+    Workload(
+        "hello-http2",
+        "plain WSGI hello, HTTP/2 with prior knowledge, 64 streams on 4 connections, h2load, greenlet host",
+        "http2",
+        GREENLETS,
+        Bars(best_peer_at_least=1.0),
+        sessions=4,
+        peers=HTTP2_PEERS,
+    ),
+    *(
+        Workload(
+            f"{front}-{load}",
+            f"{what}: {title}",
+            "echo",
+            GREENLETS,
+            bars,
+            connections=connections,
+            size=size,
+            peers=peers,
+            front=front,
+        )
+        for front, what, by_load, peers in FRONTS
+        for (load, title, connections, size), bars in zip(FRONT_LOADS, by_load)
     ),
     # One client publishes, and a message goes when the one before has reached everybody: a delivery is a message here.
     Workload(

@@ -25,7 +25,8 @@ pub const HELP: &str = "usage: load --port N [options]
   --verify                          compare every payload byte
   --seconds S                       the measured window (4)
   --warmup S                        the same load before it, not counted (1)
-  --pids PID,PID                    processes of the server, whose CPU and memory to report";
+  --pids PID,PID                    processes of the server, whose CPU and memory to report
+  --beside PID,PID                  processes that share the load's CPU: what they use counts as the client's";
 
 /// What the connections do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -64,6 +65,7 @@ pub struct Options {
     pub seconds: f64,
     pub warmup: f64,
     pub pids: Vec<i32>,
+    pub beside: Vec<i32>,
 }
 
 impl Options {
@@ -89,6 +91,7 @@ impl Options {
             seconds: 4.0,
             warmup: 1.0,
             pids: Vec::new(),
+            beside: Vec::new(),
         };
 
         while let Some(name) = arguments.next() {
@@ -113,7 +116,8 @@ impl Options {
                         "--in-flight" => options.in_flight = at_least_one(&name, &value()?)?,
                         "--seconds" => options.seconds = seconds(&name, &value()?)?,
                         "--warmup" => options.warmup = seconds(&name, &value()?)?,
-                        "--pids" => options.pids = pids(&value()?)?,
+                        "--pids" => options.pids = pids(&name, &value()?)?,
+                        "--beside" => options.beside = pids(&name, &value()?)?,
                         _ => return Err(format!("there is no option {name}, see --help")),
                     }
                 }
@@ -160,10 +164,10 @@ fn mode(value: &str) -> Result<ModeName, String> {
     }
 }
 
-fn pids(value: &str) -> Result<Vec<i32>, String> {
-    let pid = |text| match parsed("--pids", text)? {
+fn pids(name: &str, value: &str) -> Result<Vec<i32>, String> {
+    let pid = |text| match parsed(name, text)? {
         pid if (1..MAX_PID).contains(&pid) => Ok(pid),
-        _ => Err(format!("--pids cannot be '{text}'")),
+        _ => Err(format!("{name} cannot be '{text}'")),
     };
     value.split(',').map(pid).collect()
 }

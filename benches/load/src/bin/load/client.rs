@@ -109,14 +109,14 @@ impl<'a, M: Mode> Client<'a, M> {
                 }
                 Stage::Warmup { until_ns } if now_ns >= until_ns => {
                     self.tally.count_from_here();
-                    let first = Sample::take(now_ns, pids);
+                    let first = Sample::take(now_ns, self.shared.options);
                     stage = Stage::Measuring {
                         until_ns: now_ns + in_ns(self.shared.options.seconds),
                         first,
                     };
                 }
                 Stage::Measuring { until_ns, first } if now_ns >= until_ns || self.all_lost() => {
-                    let last = Sample::take(now_ns, pids);
+                    let last = Sample::take(now_ns, self.shared.options);
                     let rss_after = process::resident_bytes(pids);
                     return Ok(Report {
                         tally: self.tally,

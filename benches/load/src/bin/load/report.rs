@@ -109,11 +109,11 @@ pub struct Sample {
 }
 
 impl Sample {
-    pub fn take(at_ns: u64, pids: &[i32]) -> Self {
+    pub fn take(at_ns: u64, options: &Options) -> Self {
         Sample {
             at_ns,
-            client_cpu_s: process::own_cpu_s(),
-            server_cpu_s: process::cpu_s(pids),
+            client_cpu_s: process::own_cpu_s() + process::cpu_s(&options.beside),
+            server_cpu_s: process::cpu_s(&options.pids),
         }
     }
 }
