@@ -96,6 +96,7 @@ FRONTS = {
     "wss": (("--https-socket", f"{LOOPBACK},{CERTIFICATE},{KEY}"), TLS),
     "uwsgi": (("--socket", LOOPBACK), ("--protocol", "uwsgi")),
     "h2": (("--http-socket", LOOPBACK), HTTP2),
+    "h2-tls": (("--https-socket", f"{LOOPBACK},{CERTIFICATE},{KEY}"), (*HTTP2, *TLS)),
     "route-uwsgi": (("--http-socket", LOOPBACK, "--route", "^/ uwsgi:127.0.0.1:{backend},0,0"), ()),
     "route-http": (("--http-socket", LOOPBACK, "--route", "^/ http:127.0.0.1:{backend}"), ()),
 }
@@ -268,6 +269,9 @@ def _peer(name: str) -> Recipe:
         "hypercorn-wss": Recipe(name, "hypercorn, wss", (hypercorn, *on_uvloop, *tls, echo), apps, TLS),
         "hypercorn-http2": Recipe(name, "hypercorn, HTTP/2", (hypercorn, *on_uvloop, f"wsgi:{hello}"), apps),
         "hypercorn-h2": Recipe(name, "hypercorn, HTTP/2", (hypercorn, *on_uvloop, echo), apps, HTTP2),
+        "hypercorn-h2-tls": Recipe(
+            name, "hypercorn, HTTP/2, TLS", (hypercorn, *on_uvloop, *tls, echo), apps, HTTP2 + TLS
+        ),
     }
     return recipes[name]
 

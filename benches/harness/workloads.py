@@ -230,6 +230,18 @@ WORKLOADS = (
         for front, what, by_load, peers in FRONTS
         for (load, title, connections, size), bars in zip(FRONT_LOADS, by_load)
     ),
+    *(
+        Workload(
+            name,
+            f"WebSockets inside HTTP/2, {how}: echo 64 B, 64 streams on 4 connections",
+            "echo",
+            GREENLETS,
+            Bars(best_peer_at_least=2.0),
+            peers=(f"hypercorn-{name}",),
+            front=name,
+        )
+        for name, how in (("h2", "prior knowledge"), ("h2-tls", "TLS 1.3"))
+    ),
     # One client publishes, and a message goes when the one before has reached everybody: a delivery is a message here.
     Workload(
         "fanout-500",

@@ -13,7 +13,8 @@ pub const HELP: &str = "usage: load --port N [options]
   --mode echo|connect|idle|fanout   what the connections do (echo)
   --host ADDRESS                    IPv4 address of the server (127.0.0.1)
   --port N | --unix PATH            where it listens
-  --protocol http|uwsgi             how the handshake is asked for (http)
+  --protocol http|uwsgi|http2       how the handshake is asked for (http); http2 with prior knowledge, or ALPN in TLS
+  --sessions N                      http2: connections that share the WebSockets (1)
   --tls                             wss: TLS 1.3; the certificate is not checked
   --path PATH                       what to GET (/)
   --sub-path, --pub-path PATH       the same for fanout (/sub, /pub)
@@ -44,6 +45,8 @@ pub enum Protocol {
     Http,
     /// A packet of the uwsgi protocol; the answer is that of HTTP/1.1.
     Uwsgi,
+    /// Streams of HTTP/2, RFC 8441.
+    Http2,
 }
 
 /// The parsed command line.
@@ -52,6 +55,7 @@ pub struct Options {
     pub mode: ModeName,
     pub address: Address,
     pub protocol: Protocol,
+    pub sessions: usize,
     pub tls: bool,
     pub path: String,
     pub sub_path: String,
@@ -78,6 +82,7 @@ impl Options {
             mode: ModeName::Echo,
             address: Address::Tcp(SocketAddrV4::new(host, 0)),
             protocol: Protocol::Http,
+            sessions: 1,
             tls: false,
             path: "/".into(),
             sub_path: "/sub".into(),
@@ -107,6 +112,7 @@ impl Options {
                         "--port" => port = Some(parsed(&name, &value()?)?),
                         "--unix" => unix = Some(value()?.into()),
                         "--protocol" => options.protocol = protocol(&value()?)?,
+                        "--sessions" => options.sessions = at_least_one(&name, &value()?)?,
                         "--path" => options.path = path(&name, value()?)?,
                         "--sub-path" => options.sub_path = path(&name, value()?)?,
                         "--pub-path" => options.pub_path = path(&name, value()?)?,
@@ -133,6 +139,9 @@ impl Options {
             // The message's number stands in its first 16 bytes.
             options.size = options.size.max(16);
         }
+        if options.protocol == Protocol::Http2 && options.mode == ModeName::Connect {
+            return Err("--mode connect measures connections, and --protocol http2 shares them".into());
+        }
         Ok(options)
     }
 }
@@ -141,7 +150,8 @@ fn protocol(value: &str) -> Result<Protocol, String> {
     match value {
         "http" => Ok(Protocol::Http),
         "uwsgi" => Ok(Protocol::Uwsgi),
-        _ => Err(format!("--protocol is http or uwsgi, not '{value}'")),
+        "http2" => Ok(Protocol::Http2),
+        _ => Err(format!("--protocol is http, uwsgi or http2, not '{value}'")),
     }
 }
 

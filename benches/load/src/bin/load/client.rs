@@ -6,9 +6,10 @@ use fairlead_bench_load::accept::{accept_value, base64};
 use fairlead_bench_load::process;
 use fairlead_bench_load::sys::{monotonic_ns, random_bytes, Epoll, Events, Ready};
 
-use crate::args::Options;
+use crate::args::{Options, Protocol};
 use crate::connection::{Connection, Fault, Phase, Shared};
 use crate::frames::FrameRing;
+use crate::http2::{Session, StreamEvent};
 use crate::modes::Mode;
 use crate::report::{Report, Sample, Tally};
 use crate::transport;
@@ -27,6 +28,8 @@ pub struct Client<'a, M> {
     shared: Shared<'a>,
     mode: M,
     connections: Vec<Connection>,
+    /// HTTP/2: what carries them; then events are those of sessions.
+    sessions: Vec<Session>,
     /// How many of the connections have been opened for the first time.
     begun: usize,
     tally: Tally,
@@ -51,13 +54,23 @@ impl<'a, M: Mode> Client<'a, M> {
             frames: FrameRing::new(options.size, options.in_flight, options.text),
             accept: accept_value(key.as_bytes()),
             key,
-            tls: options.tls.then(transport::client_config),
+            tls: options
+                .tls
+                .then(|| transport::client_config(options.protocol == Protocol::Http2)),
         };
         let connections = (0..mode.total(&shared)).map(Connection::new).collect();
+        let sessions = match options.protocol {
+            Protocol::Http2 => (0..options.sessions)
+                .map(|token| Session::connect(token, &shared))
+                .collect::<Result<_, _>>()
+                .map_err(|error| format!("the server cannot be reached: {error}"))?,
+            _ => Vec::new(),
+        };
         let client = Client {
             shared,
             mode,
             connections,
+            sessions,
             begun: 0,
             tally: Tally::new(),
             buffer: Vec::with_capacity(READ_BYTES),
@@ -80,6 +93,7 @@ impl<'a, M: Mode> Client<'a, M> {
         };
         loop {
             self.open_more(now_ns);
+            self.flush_sessions();
             let timeout_ms = stage
                 .until_ns()
                 .saturating_sub(now_ns)
@@ -90,7 +104,13 @@ impl<'a, M: Mode> Client<'a, M> {
                 .wait(&mut events, timeout_ms as i32)
                 .map_err(|error| format!("epoll: {error}"))?;
             for ready in events.iter() {
-                self.serve(ready);
+                if self.sessions.is_empty() {
+                    self.serve(ready);
+                } else {
+                    self.serve_session(ready.token, |session, _, buffer, tell| {
+                        session.serve(ready, buffer, tell);
+                    });
+                }
             }
             now_ns = monotonic_ns();
 
@@ -152,6 +172,14 @@ impl<'a, M: Mode> Client<'a, M> {
 
     fn open(&mut self, index: usize, now_ns: u64) {
         self.tally.begins_to_open();
+        if !self.sessions.is_empty() {
+            let token = index % self.sessions.len();
+            let path = self.mode.path(index, &self.shared).to_owned();
+            self.connections[index].begin(&self.shared, now_ns);
+            return self.serve_session(token, |session, shared, _, tell| {
+                session.open(index, &path, shared, tell);
+            });
+        }
         if let Err(fault) = self.connections[index].open(&self.shared, now_ns) {
             self.end(index, &fault);
         }
@@ -174,6 +202,33 @@ impl<'a, M: Mode> Client<'a, M> {
             if M::REOPENS && self.tally.errors() < MOST_ERRORS {
                 self.open(ready.token, monotonic_ns());
             }
+        }
+    }
+
+    /// Lets a session do something, and its connections hear of what happens.
+    fn serve_session(
+        &mut self,
+        token: usize,
+        act: impl FnOnce(&mut Session, &Shared, &mut Vec<u8>, &mut dyn FnMut(usize, StreamEvent)),
+    ) {
+        let (shared, mode, tally) = (&self.shared, &mut self.mode, &mut self.tally);
+        let connections = &mut self.connections;
+        let mut tell = |index: usize, event: StreamEvent| {
+            let connection: &mut Connection = &mut connections[index];
+            if connection.phase() == Phase::Closed {
+                return;
+            }
+            if let Err(fault) = connection.hears(event, shared, mode, tally) {
+                tally.ended(connection.drop_socket(), &fault);
+            }
+        };
+        act(&mut self.sessions[token], shared, &mut self.buffer, &mut tell);
+    }
+
+    /// What the connections have put down in this turn goes out with one send per session.
+    fn flush_sessions(&mut self) {
+        for token in 0..self.sessions.len() {
+            self.serve_session(token, |session, shared, _, tell| session.flush(shared, tell));
         }
     }
 

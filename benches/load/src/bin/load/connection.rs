@@ -13,6 +13,7 @@ use rustls::ClientConfig;
 
 use crate::args::Options;
 use crate::frames::FrameRing;
+use crate::http2::{Stream, StreamEvent};
 use crate::modes::Mode;
 use crate::opening;
 use crate::reader::{Event, FrameReader, Violation};
@@ -21,7 +22,7 @@ use crate::transport::Transport;
 
 /// A response head longer than this is none.
 const MAX_HEAD: usize = 8 << 10;
-const CONNECTED: &str = "a phase other than Closed has a transport";
+const CONNECTED: &str = "a phase other than Closed and Connecting has a carrier";
 /// Status code 1000, RFC 6455 §7.4.1.
 const NORMAL_CLOSURE: [u8; 2] = 1000_u16.to_be_bytes();
 
@@ -59,6 +60,8 @@ pub enum Fault {
     Refused(String),
     ClosedByServer,
     Violation(&'static str),
+    /// The HTTP/2 session ended that carried this and others.
+    Session(String),
 }
 
 impl fmt::Display for Fault {
@@ -69,6 +72,7 @@ impl fmt::Display for Fault {
             Fault::Refused(head) => write!(f, "the server refused a handshake: {head:?}"),
             Fault::ClosedByServer => f.write_str("the server closed a connection"),
             Fault::Violation(rule) => write!(f, "the server sent {rule}"),
+            Fault::Session(why) => write!(f, "a session of HTTP/2 ended: {why}"),
         }
     }
 }
@@ -85,11 +89,18 @@ impl From<Violation> for Fault {
     }
 }
 
+/// What carries the bytes of one WebSocket.
+enum Carrier {
+    Own(Transport),
+    /// A part of a session, which does the rest.
+    Shared(Stream),
+}
+
 /// One connection, or the place for one: it can be opened again after its end.
 pub struct Connection {
     index: usize,
     phase: Phase,
-    transport: Option<Transport>,
+    carrier: Option<Carrier>,
     began_ns: u64,
     head: Vec<u8>,
     reader: FrameReader,
@@ -106,7 +117,7 @@ impl Connection {
         Connection {
             index,
             phase: Phase::Closed,
-            transport: None,
+            carrier: None,
             began_ns: 0,
             head: Vec::new(),
             reader: FrameReader::default(),
@@ -138,21 +149,60 @@ impl Connection {
 
     /// Begins to connect.
     pub fn open(&mut self, shared: &Shared, now_ns: u64) -> Result<(), Fault> {
+        self.begin(shared, now_ns);
+        let transport = Transport::connect(&shared.options.address, shared.tls.as_ref())?;
+        shared.epoll.add(transport.socket(), self.interest, self.index)?;
+        self.carrier = Some(Carrier::Own(transport));
+        Ok(())
+    }
+
+    /// Forgets what was before. A connection of its own calls [`Connection::open`]; inside a session the stream comes
+    /// as an event.
+    pub fn begin(&mut self, shared: &Shared, now_ns: u64) {
         *self = Connection {
             phase: Phase::Connecting,
             began_ns: now_ns,
             offset: self.first_slot(&shared.frames) * shared.frames.frame_len(),
             ..Connection::new(self.index)
         };
-        let transport = Transport::connect(&shared.options.address, shared.tls.as_ref())?;
-        shared.epoll.add(transport.socket(), self.interest, self.index)?;
-        self.transport = Some(transport);
-        Ok(())
+    }
+
+    /// Something happened on the stream that carries this connection.
+    pub fn hears<M: Mode>(
+        &mut self,
+        event: StreamEvent,
+        shared: &Shared,
+        mode: &mut M,
+        tally: &mut Tally,
+    ) -> Result<(), Fault> {
+        match event {
+            StreamEvent::Asked(stream) => {
+                self.carrier = Some(Carrier::Shared(stream));
+                self.phase = Phase::Handshake;
+                Ok(())
+            }
+            StreamEvent::Accepted => self.opened(shared, mode, tally, monotonic_ns()),
+            StreamEvent::Data(_) if self.phase == Phase::Handshake => {
+                Err(Fault::Violation("data before its response"))
+            }
+            StreamEvent::Data(bytes) => self.received(bytes, shared, mode, tally, monotonic_ns()),
+            StreamEvent::Room(bytes) => {
+                if let Some(Carrier::Shared(stream)) = &mut self.carrier {
+                    stream.has_room_for(bytes);
+                }
+                self.flush(shared)
+            }
+            StreamEvent::ReadDone if self.phase == Phase::Open => {
+                mode.read_done(self, shared, monotonic_ns())
+            }
+            StreamEvent::ReadDone => Ok(()),
+            StreamEvent::Ended(fault) => Err(fault),
+        }
     }
 
     /// Leaves the connection at once; the phase it was in.
     pub fn drop_socket(&mut self) -> Phase {
-        if let Some(transport) = self.transport.take() {
+        if let Some(Carrier::Own(transport)) = self.carrier.take() {
             transport.into_socket().close_with_reset();
         }
         std::mem::replace(&mut self.phase, Phase::Closed)
@@ -207,18 +257,9 @@ impl Connection {
                 if !self.read_head(&mut input, &shared.accept)? {
                     return Ok(());
                 }
-                self.phase = Phase::Open;
-                tally.opened();
-                mode.opened(self, shared, now_ns, tally)?;
+                self.opened(shared, mode, tally, now_ns)?;
             }
-            while let Some(event) = self.reader.next(&mut input)? {
-                match event {
-                    Event::Data(piece) => mode.data(self.index, &piece, shared, now_ns, tally),
-                    Event::Ping => self.answer_ping(shared)?,
-                    Event::Pong => {}
-                    Event::Close => return Err(Fault::ClosedByServer),
-                }
-            }
+            self.received(input, shared, mode, tally, now_ns)?;
             if self.phase == Phase::Open {
                 mode.read_done(self, shared, now_ns)?;
             }
@@ -227,6 +268,38 @@ impl Connection {
                 return Ok(());
             }
         }
+    }
+
+    fn opened<M: Mode>(
+        &mut self,
+        shared: &Shared,
+        mode: &mut M,
+        tally: &mut Tally,
+        now_ns: u64,
+    ) -> Result<(), Fault> {
+        self.phase = Phase::Open;
+        tally.opened();
+        mode.opened(self, shared, now_ns, tally)
+    }
+
+    #[inline]
+    fn received<M: Mode>(
+        &mut self,
+        mut input: &[u8],
+        shared: &Shared,
+        mode: &mut M,
+        tally: &mut Tally,
+        now_ns: u64,
+    ) -> Result<(), Fault> {
+        while let Some(event) = self.reader.next(&mut input)? {
+            match event {
+                Event::Data(piece) => mode.data(self.index, &piece, shared, now_ns, tally),
+                Event::Ping => self.answer_ping(shared)?,
+                Event::Pong => {}
+                Event::Close => return Err(Fault::ClosedByServer),
+            }
+        }
+        Ok(())
     }
 
     /// Sends the next `count` messages of the ring, as far as the socket takes them.
@@ -255,8 +328,10 @@ impl Connection {
 
     fn flush(&mut self, shared: &Shared) -> Result<(), Fault> {
         let frames = &shared.frames;
-        if self.transport().is_behind() {
-            self.transport().catch_up()?;
+        if let Some(Carrier::Own(transport)) = &mut self.carrier {
+            if transport.is_behind() {
+                transport.catch_up()?;
+            }
         }
         while self.owed > 0 || !self.aside.is_empty() {
             let into_frame = if self.aside.is_empty() {
@@ -273,8 +348,7 @@ impl Connection {
                 frames.bytes_from(self.offset, self.owed)
             };
             let wanted = next.len();
-            let transport = self.transport.as_mut().expect(CONNECTED);
-            let sent = match transport.send(next) {
+            let sent = match self.carrier.as_mut().expect(CONNECTED).send(next) {
                 Ok(sent) => sent,
                 Err(error) if error.kind() == ErrorKind::WouldBlock => 0,
                 Err(error) => return Err(error.into()),
@@ -312,30 +386,41 @@ impl Connection {
         Ok(true)
     }
 
-    /// Waits for what comes, and for room if the transport holds something back.
+    /// Waits for what comes, and for room if the transport holds something back. A session waits for its streams.
     fn wait(&mut self, shared: &Shared) -> Result<(), Fault> {
-        let behind = self.transport().is_behind();
-        self.wait_for(
-            if behind {
-                Interest::ReadWrite
-            } else {
-                Interest::Read
-            },
-            shared,
-        )
+        match &self.carrier {
+            Some(Carrier::Own(transport)) if transport.is_behind() => {
+                self.wait_for(Interest::ReadWrite, shared)
+            }
+            _ => self.wait_for(Interest::Read, shared),
+        }
     }
 
     fn wait_for(&mut self, interest: Interest, shared: &Shared) -> Result<(), Fault> {
-        if self.interest != interest {
-            self.interest = interest;
-            let index = self.index;
-            shared.epoll.modify(self.transport().socket(), interest, index)?;
+        if let Some(Carrier::Own(transport)) = &self.carrier {
+            if self.interest != interest {
+                self.interest = interest;
+                shared.epoll.modify(transport.socket(), interest, self.index)?;
+            }
         }
         Ok(())
     }
 
     fn transport(&mut self) -> &mut Transport {
-        self.transport.as_mut().expect(CONNECTED)
+        match &mut self.carrier {
+            Some(Carrier::Own(transport)) => transport,
+            _ => unreachable!("{CONNECTED}, and events of a session go there"),
+        }
+    }
+}
+
+impl Carrier {
+    #[inline]
+    fn send(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        match self {
+            Carrier::Own(transport) => transport.send(bytes),
+            Carrier::Shared(stream) => stream.send(bytes),
+        }
     }
 }
 

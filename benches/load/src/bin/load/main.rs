@@ -2,13 +2,14 @@
 //! less CPU per message than any server it drives; one JSON line on standard output, everything else on standard
 //! error. The way through the files: `args` says what to do, `modes` how a connection behaves, `client` turns the
 //! loop, `connection` and `reader` speak RFC 6455, `opening` asks for it, `transport` carries the bytes (TLS or not),
-//! `report` and `histogram` say what came of it.
+//! `http2` many connections at once, `report` and `histogram` say what came of it.
 
 mod args;
 mod client;
 mod connection;
 mod frames;
 mod histogram;
+mod http2;
 mod modes;
 mod opening;
 mod reader;

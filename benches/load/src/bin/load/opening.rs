@@ -1,12 +1,13 @@
-//! What a client says to open a WebSocket: the same handshake in each of the shapes that a server can be asked in.
+//! What a client says to open a WebSocket: the same handshake in the three shapes that a server can be asked in.
 
 use crate::args::{Options, Protocol};
 
-/// The bytes that ask for `path`.
+/// The bytes that ask for `path`. HTTP/2 has no such bytes of a connection's own: see [`header_block`].
 pub fn request(options: &Options, path: &str, key: &str) -> Vec<u8> {
     match options.protocol {
         Protocol::Http => http_head(path, key, scheme(options)).into_bytes(),
         Protocol::Uwsgi => uwsgi_packet(path, key, scheme(options)),
+        Protocol::Http2 => unreachable!("a stream is opened by its session"),
     }
 }
 
@@ -63,6 +64,45 @@ fn uwsgi_packet(path: &str, key: &str, scheme: &str) -> Vec<u8> {
     [&[0, low, high, 0], block.as_slice()].concat()
 }
 
+/// RFC 8441 §4 in HPACK, every field as a literal without indexing and without Huffman (RFC 7541 §6.2.2), so that no
+/// state is shared with the server.
+pub fn header_block(path: &str, scheme: &str) -> Vec<u8> {
+    let origin = format!("{scheme}://localhost");
+    let fields = [
+        (":method", "CONNECT"),
+        (":protocol", "websocket"),
+        (":scheme", scheme),
+        (":path", path),
+        (":authority", "localhost"),
+        ("sec-websocket-version", "13"),
+        ("origin", &origin),
+    ];
+    let mut block = Vec::new();
+    for (name, value) in fields {
+        block.push(0);
+        push_string(&mut block, name);
+        push_string(&mut block, value);
+    }
+    block
+}
+
+/// A length with a prefix of seven bits (RFC 7541 §5.1), then the octets.
+fn push_string(block: &mut Vec<u8>, text: &str) {
+    const PREFIX: usize = 0x7F;
+    if text.len() < PREFIX {
+        block.push(text.len() as u8);
+    } else {
+        block.push(PREFIX as u8);
+        let mut rest = text.len() - PREFIX;
+        while rest >= 0x80 {
+            block.push(rest as u8 | 0x80);
+            rest >>= 7;
+        }
+        block.push(rest as u8);
+    }
+    block.extend_from_slice(text.as_bytes());
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -88,6 +128,22 @@ mod tests {
             ["HTTP_SEC_WEBSOCKET_KEY", "the key"],
         ] {
             assert!(strings.chunks(2).any(|two| two == pair), "{pair:?}");
+        }
+    }
+
+    #[test]
+    fn a_string_of_hpack_has_its_length_in_as_many_bytes_as_it_takes() {
+        for (len, announced) in [
+            (0, &[0][..]),
+            (126, &[126]),
+            (127, &[127, 0]),
+            // The example of RFC 7541 §C.1.2 has a prefix of five bits: 1337 - 31 there, 1433 - 127 here.
+            (1433, &[127, 0x9A, 0x0A]),
+        ] {
+            let mut block = Vec::new();
+            push_string(&mut block, &"x".repeat(len));
+            assert_eq!(&block[..announced.len()], announced);
+            assert_eq!(block.len(), announced.len() + len);
         }
     }
 }

@@ -270,18 +270,23 @@ impl Records {
 }
 
 /// TLS 1.3 with one cipher, the one that browsers ask for first, so that all servers of a row do the same work.
-pub fn client_config() -> Arc<ClientConfig> {
+///
+/// `http2` is asked for by ALPN (RFC 9113 §3.3); nothing else is offered then.
+pub fn client_config(http2: bool) -> Arc<ClientConfig> {
     let provider = Arc::new(CryptoProvider {
         cipher_suites: vec![ring::cipher_suite::TLS13_AES_128_GCM_SHA256],
         ..ring::default_provider()
     });
     let algorithms = provider.signature_verification_algorithms;
-    let config = ClientConfig::builder_with_provider(provider)
+    let mut config = ClientConfig::builder_with_provider(provider)
         .with_protocol_versions(&[&rustls::version::TLS13])
         .expect("the cipher is one of TLS 1.3")
         .dangerous()
         .with_custom_certificate_verifier(Arc::new(Anybody(algorithms.supported_schemes())))
         .with_no_client_auth();
+    if http2 {
+        config.alpn_protocols = vec![b"h2".to_vec()];
+    }
     Arc::new(config)
 }
 
@@ -389,7 +394,7 @@ mod tests {
         let server = thread::spawn(move || echo_once(listener, LEN));
         let sent: Vec<u8> = (0..LEN).map(|i| ((i * i) >> 7) as u8).collect();
 
-        let mut transport = Transport::connect(&Address::Tcp(address), Some(&client_config())).unwrap();
+        let mut transport = Transport::connect(&Address::Tcp(address), Some(&client_config(false))).unwrap();
         let deadline = Instant::now() + Duration::from_secs(30);
         let turn = || assert!(Instant::now() < deadline, "no progress");
         while transport.socket().connect_error().is_err() || !retried(transport.secure()).unwrap_or(false) {
