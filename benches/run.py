@@ -15,6 +15,7 @@ import shlex
 import signal
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 
 from harness import clients, contest, machine, peers, report
@@ -72,7 +73,9 @@ def _bench(options: argparse.Namespace) -> int:
 def _contestants(workload: Workload, options: argparse.Namespace) -> list[Recipe]:
     server = peers.fairlead(workload, options.venv_python)
     if options.server_command:
-        server = Recipe("fairlead", options.server_label, tuple(shlex.split(options.server_command)))
+        command = tuple(shlex.split(options.server_command))
+        # It is asked in the same way, and relays to the same backend.
+        server = replace(server, label=options.server_label, command=command)
     limit = [peers.limit()] if workload.has_limit else []
     own = peers.own_websocket(workload, options.venv_python)
     take_part = options.peers or workload.bars.name_peers
@@ -86,7 +89,7 @@ def _facts(options: argparse.Namespace, server_cpu: int, load_cpu: int) -> dict[
         facts["server command"] = f"`{options.server_command}`"
     else:
         facts["server python"] = machine.python_version(options.venv_python)
-    facts["CPUs"] = f"server on {server_cpu}, load on {load_cpu}"
+    facts["CPUs"] = f"server on {server_cpu}, load (and what is behind a relay) on {load_cpu}"
     facts["rounds"] = f"{options.pairs} of {options.seconds:g} s after {options.warmup:g} s of warm-up"
     if options.quick:
         facts["quick"] = "too short for a verdict that counts"
@@ -121,11 +124,11 @@ def _parse(arguments: list[str]) -> argparse.Namespace:
     add("--pairs", type=int, help="rounds per row (7; at least 5 for a result)")
     add("--seconds", type=float, help="length of a measured window (4)")
     add("--warmup", type=float, help="the same load before it (1)")
-    add("--peers", action="store_true", help="picows and uWSGI take part in the WebSocket rows as well")
+    add("--peers", action="store_true", help="picows, uWSGI and others take part in all rows that name them")
     add(
         "--install-peers",
         action="store_true",
-        help="install granian, uWSGI and picows into .build/peers-venv first",
+        help="install the peers' Python packages into .build/peers-venv first",
     )
     add(
         "--venv-python",
@@ -145,7 +148,7 @@ def _parse(arguments: list[str]) -> argparse.Namespace:
         metavar="FOLDER",
         help="where to write",
     )
-    add("--max-minutes", type=float, default=45, help="begin no further row after this time (45)")
+    add("--max-minutes", type=float, default=90, help="begin no further row after this time (90)")
     options = parser.parse_args(arguments)
 
     options.only = [names[name] for name in options.only or ()]

@@ -81,6 +81,7 @@ class Clients:
             f"--connections={workload.connections}",
             f"--size={workload.size}",
             f"--in-flight={workload.in_flight}",
+            f"--sessions={workload.sessions}",
             f"--seconds={self.seconds}",
             f"--warmup={self.warmup}",
         )

@@ -7,6 +7,7 @@ installed is left out, never an error.
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -89,7 +90,7 @@ backend back
     server one 127.0.0.1:{backend}
 """
 TLS = ("--tls",)
-HTTP2 = ("--protocol", "http2", "--sessions", "4")
+HTTP2 = ("--protocol", "http2")
 #: How Fairlead listens for each front, and what the client has to know.
 FRONTS = {
     "http": (("--http-socket", LOOPBACK), ()),
@@ -205,17 +206,25 @@ def versions() -> dict[str, str]:
         "    try: print(name, m.version(name))\n"
         "    except m.PackageNotFoundError: pass"
     )
+    packages = _said(str(PEERS_VENV / "bin" / "python"), "-c", script)
+    found = {line.split()[0]: line.split()[1] for line in packages.splitlines()}
+    for program, option in (("nginx", "-v"), ("haproxy", "-v"), ("h2load", "--version")):
+        path = shutil.which(program, path=SYSTEM_PATH)
+        version = re.search(r"\d+\.\d+\.\d+", _said(path, option)) if path else None
+        if version:
+            found[program] = version[0]
+    return found
+
+
+def _said(*command: str) -> str:
+    """Both outputs, because nginx tells its version on the second; nothing when it cannot be run."""
     try:
         done = subprocess.run(
-            [str(PEERS_VENV / "bin" / "python"), "-c", script],
-            capture_output=True,
-            text=True,
-            check=True,
-            timeout=60,
+            command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=True, timeout=60
         )
-    except (OSError, subprocess.CalledProcessError):
-        return {}
-    return {line.split()[0]: line.split()[1] for line in done.stdout.splitlines()}
+    except (OSError, subprocess.SubprocessError):
+        return ""
+    return done.stdout
 
 
 def _peer(name: str) -> Recipe:

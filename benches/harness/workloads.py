@@ -239,6 +239,7 @@ WORKLOADS = (
             Bars(best_peer_at_least=2.0),
             peers=(f"hypercorn-{name}",),
             front=name,
+            sessions=4,
         )
         for name, how in (("h2", "prior knowledge"), ("h2-tls", "TLS 1.3"))
     ),
