@@ -99,6 +99,17 @@ impl<R> Desk<R> {
         self.lock().given.pop_front()
     }
 
+    /// The next request for this thread, if there is one and it need not wait for its turn. At work as after
+    /// [`Desk::wait`].
+    pub(crate) fn take_in_turn(&self) -> Option<R> {
+        let mut state = self.lock();
+        if state.at_work < state.runners {
+            self.hand_out(&mut state)
+        } else {
+            None
+        }
+    }
+
     /// Blocks until there is a request for this thread, the desk is closed or the time is over. The thread is at work from
     /// then on, until [`Desk::rest`].
     pub(crate) fn wait(&self, limit: Option<Duration>) -> Option<(R, Taken)> {
@@ -263,6 +274,18 @@ mod tests {
         let thread = std::thread::spawn(move || other.wait(None));
         desk.close();
         assert_eq!(thread.join().unwrap(), None);
+    }
+
+    #[test]
+    fn a_request_is_taken_without_a_wait_only_in_turn() {
+        let desk = Desk::new(10, 1);
+        assert_eq!(desk.take_in_turn(), None);
+        desk.put("a");
+        desk.put("b");
+        assert_eq!(desk.take_in_turn(), Some("a"));
+        assert_eq!(desk.take_in_turn(), None, "one is at work");
+        desk.done();
+        assert_eq!(desk.take_in_turn(), Some("b"));
     }
 
     /// `threads` threads that report what they take, and then do as `serve` says.
