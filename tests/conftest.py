@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import itertools
 import ssl
+import tempfile
 from collections.abc import Callable, Iterator
 
 import pytest
@@ -75,6 +76,13 @@ def pair(tmp_path_factory: pytest.TempPathFactory) -> Pair:
 def trusting(pair: Pair) -> ssl.SSLContext:
     """A client that trusts it."""
     return context(pair)
+
+
+@pytest.fixture(scope="session")
+def socket_folder() -> Iterator[str]:
+    """A folder whose path is short enough for UNIX sockets."""
+    with tempfile.TemporaryDirectory(prefix="fairlead-") as folder:
+        yield folder
 
 
 @pytest.fixture

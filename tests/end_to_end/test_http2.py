@@ -10,6 +10,7 @@ import hashlib
 import http.client
 import json
 import os
+import signal
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -336,3 +337,20 @@ def test_requests_beyond_the_slots_wait_for_one(start: Callable[..., Server], ho
             stream.sendall(f"line {number} ".encode() + b"x" * 60_000 + b"\n", end=True)
         for number, stream in enumerate(streams):
             assert stream.body().startswith(f"LINE {number} ".encode())
+
+
+def test_a_client_may_go_on_writing_behind_the_last_response_of_a_stop(
+    start: Callable[..., Server], socket_folder: str
+) -> None:
+    """It gives room until it has read all. A server that is gone by then resets the connection, and what was not read
+    yet is lost with it."""
+    path = f"{socket_folder}/stops.sock"
+    server = start("responses.py", listen=("--http", "127.0.0.1:0", "--http", path))
+    with Http2Client.connect(server, listener=1) as client:
+        assert client.request("/hello").body() == b"hello\n"
+        server.signal(signal.SIGTERM)
+        client.wait_for_close()
+        assert client.goaways
+        for _ in range(3):
+            client.socket.sendall(b"\0\0\4\x08\0\0\0\0\0" + (1000).to_bytes(4, "big"))  # WINDOW_UPDATE
+    assert server.wait_for_end() == 0

@@ -2,20 +2,12 @@
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Callable, Iterator
 
 import pytest
 from proxies.ways import WAYS, Way
 from support.proxy_servers import Proxy
 from support.server import Server
-
-
-@pytest.fixture(scope="session")
-def socket_folder() -> Iterator[str]:
-    """A folder whose path is short enough for UNIX sockets."""
-    with tempfile.TemporaryDirectory(prefix="fairlead-") as folder:
-        yield folder
 
 
 @pytest.fixture(scope="session")

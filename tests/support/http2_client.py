@@ -149,6 +149,8 @@ class Http2Client:
         #: The code of a GOAWAY that ends the connection; one without an error lets the streams go on.
         self.terminated: int | None = None
         self.goaways = 0
+        #: The last stream that the server takes, once it has said so (RFC 9113 §6.8).
+        self.last_stream = 2**31 - 1
         self._partial = bytearray()
         self.closed = False
         self.pongs = 0
@@ -263,6 +265,7 @@ class Http2Client:
                 frames += frame
                 continue
             self.goaways += 1
+            self.last_stream = int.from_bytes(frame[9:13], "big") & 0x7FFFFFFF
             code = int.from_bytes(frame[13:17], "big")
             if code:
                 self.terminated = code

@@ -55,6 +55,10 @@ struct Desk {
     /// The 101 response is being written for this exchange.
     upgrade: Option<Arc<Exchange>>,
     in_flight: bool,
+    /// The head of the present answer has not been made yet, so it can still say that the connection closes.
+    owes_head: bool,
+    /// hyper knows that the next answer is the last.
+    is_leaving: bool,
     /// The client may still be sending what nobody will read.
     unread: bool,
     /// When the present wait began: for a head, for the next request, or for bytes of a body.
@@ -84,6 +88,8 @@ impl Connection {
             pump: None,
             upgrade: None,
             in_flight: false,
+            owes_head: false,
+            is_leaving: false,
             unread: false,
             waiting_since_ms: now,
             write_blocked_since_ms: None,
@@ -244,8 +250,29 @@ impl Connection {
         let mut desk = self.desk();
         desk.heads += 1;
         desk.in_flight = true;
+        desk.owes_head = true;
         let ordinal = desk.heads;
         desk.framing.broken_rule(ordinal)
+    }
+
+    /// The answer to the present request shall be the last of this connection, and its head can still say so: hyper has to
+    /// be told before it gets that head. True once.
+    pub(crate) fn begin_leaving(&self) -> bool {
+        if !self.house.drain.is_draining() {
+            return false;
+        }
+        let mut desk = self.desk();
+        let begins = desk.owes_head && !desk.is_leaving;
+        desk.is_leaving |= begins;
+        begins
+    }
+
+    /// hyper may have the head of the answer now. False: [`begin_leaving`](Connection::begin_leaving) comes first.
+    pub(crate) fn may_answer(&self) -> bool {
+        let mut desk = self.desk();
+        let may = desk.is_leaving || !self.house.drain.is_draining();
+        desk.owes_head &= !may;
+        may
     }
 
     /// The request has a body, which `core` shall receive.
@@ -279,11 +306,6 @@ impl Connection {
 
     pub(crate) fn take_upgrade(&self) -> Option<Arc<Exchange>> {
         self.desk().upgrade.take()
-    }
-
-    /// Heads that were complete so far.
-    pub(crate) fn heads(&self) -> u64 {
-        self.desk().heads
     }
 
     /// The client may still be sending what nobody will read.
@@ -380,7 +402,7 @@ impl Connection {
             body_awaited_since_ms: desk.pump.as_ref().and_then(|pump| pump.core.body_awaited_since()),
             inside_head: desk.framing.inside_head(),
             is_first: desk.heads == 0,
-            is_draining: self.house.drain.is_draining(),
+            draining_since_ms: self.house.drain.since_ms(),
             waiting_since_ms: desk.waiting_since_ms,
         };
         drop(desk);

@@ -20,15 +20,16 @@ pub(crate) struct Situation {
     pub(crate) inside_head: bool,
     /// No head was complete yet.
     pub(crate) is_first: bool,
-    /// The front is draining.
-    pub(crate) is_draining: bool,
+    /// The front is draining since then.
+    pub(crate) draining_since_ms: Option<u64>,
     /// When the last wait for the client began: for a head, for the next request, or for more of a body.
     pub(crate) waiting_since_ms: u64,
 }
 
-/// How long a drain waits for the first request of a connection that was just accepted. Its client could not know, and has
-/// most likely sent the request already; a second covers a slow network, and no stop has to wait longer.
-const FRESH_MS: u64 = 1000;
+/// How long a drain waits for a request on a connection that is silent. Its client could not know, and may have sent the
+/// request already: closing at once would lose it (RFC 9112 §9.3.1 lets a client repeat what is idempotent, and no more).
+/// A second covers a slow network and whoever asks often, and no stop has to wait longer.
+const PARTING_MS: u64 = 1000;
 
 /// What a client did not do in time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -46,14 +47,17 @@ pub(crate) fn deadline(now: &Situation, settings: &FrontSettings) -> Option<(u64
         // Bytes that came before the application asked prove nothing about the time in which it did not.
         let since = now.body_awaited_since_ms?.max(now.waiting_since_ms);
         (since, settings.stall_timeout, Overdue::Stalled)
-    } else if now.inside_head {
-        (now.waiting_since_ms, settings.header_timeout, Overdue::SlowHead)
-    } else if now.is_first && now.is_draining {
-        return Some((now.waiting_since_ms.saturating_add(FRESH_MS), Overdue::Silent));
-    } else if now.is_first {
-        (now.waiting_since_ms, settings.header_timeout, Overdue::Silent)
     } else {
-        (now.waiting_since_ms, settings.keep_alive_timeout, Overdue::Silent)
+        let (allowed, overdue) = match (now.inside_head, now.is_first) {
+            (true, _) => (settings.header_timeout, Overdue::SlowHead),
+            (false, true) => (settings.header_timeout, Overdue::Silent),
+            (false, false) => (settings.keep_alive_timeout, Overdue::Silent),
+        };
+        let due = now.waiting_since_ms.saturating_add(millis(allowed));
+        let leaves = now
+            .draining_since_ms
+            .map(|since| since.max(now.waiting_since_ms).saturating_add(PARTING_MS));
+        return Some((leaves.map_or(due, |leaves| leaves.min(due)), overdue));
     };
     Some((since.saturating_add(millis(allowed)), overdue))
 }
@@ -82,7 +86,7 @@ mod tests {
         body_awaited_since_ms: None,
         inside_head: false,
         is_first: false,
-        is_draining: false,
+        draining_since_ms: None,
         waiting_since_ms: 1000,
     };
 
@@ -106,13 +110,23 @@ mod tests {
     }
 
     #[test]
-    fn a_drain_waits_a_second_for_the_first_request_of_a_fresh_connection() {
-        let fresh = Situation {
-            is_first: true,
-            is_draining: true,
-            ..IDLE
-        };
-        assert_eq!(at(fresh), Some((2000, Overdue::Silent)));
+    fn a_drain_waits_a_second_for_a_request_that_may_be_on_its_way() {
+        let settings = FrontSettings::default();
+        for (is_first, inside_head, overdue) in [
+            (true, false, Overdue::Silent),
+            (false, false, Overdue::Silent),
+            (false, true, Overdue::SlowHead),
+        ] {
+            let waiting_since = |waiting_since_ms| Situation {
+                is_first,
+                inside_head,
+                draining_since_ms: Some(5000),
+                waiting_since_ms,
+                ..IDLE
+            };
+            assert_eq!(deadline(&waiting_since(4000), &settings), Some((6000, overdue)));
+            assert_eq!(deadline(&waiting_since(5500), &settings), Some((6500, overdue)));
+        }
     }
 
     #[test]

@@ -3,8 +3,10 @@
 //! 1. `stop_accepting`: the phase becomes *draining*. From now on nothing goes back to *open*.
 //! 2. The accept tasks are aborted, which closes this process's copies of the listeners. Connections that wait in a shared
 //!    listener's queue are accepted by another process, those of an unshared one are reset by the kernel.
-//! 3. Every connection takes a turn: an idle one closes at once, a fresh one after its first request or a second; one with a request in flight answers it with
-//!    `Connection: close` and closes then; an accepted upgrade still leaves the front with its socket.
+//! 3. Every connection takes a turn. One with a request in flight answers it with `Connection: close` and closes then. A
+//!    silent one, or one whose answer has begun without that word, does so with its next request, which may be on its way,
+//!    and closes when none comes for a second: nobody who asks is left without an answer. An accepted upgrade still leaves
+//!    the front with its socket.
 //! 4. `stop`: the front's thread waits until the last connection has left its seat, at most until the deadline.
 //! 5. The runtime is dropped and with it every connection that is left: its exchange is gone, whoever waited on it is woken,
 //!    an accepted upgrade is reported as lost.
@@ -13,7 +15,7 @@
 //! The roster that makes this possible also serves the sweep: one look per tick at the deadlines of all connections instead
 //! of a timer for each.
 
-use std::sync::atomic::{AtomicU8, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -24,15 +26,30 @@ use crate::connection::Connection;
 use crate::front::House;
 use crate::settings::FrontSettings;
 
-const OPEN: u8 = 0;
-const DRAINING: u8 = 1;
+/// The phase before a drain; else it is the moment when it began.
+const OPEN: u64 = u64::MAX;
+
+/// While a drain waits for silent connections, deadlines of a second are looked at this often.
+const DRAIN_TICK: Duration = Duration::from_millis(50);
 
 /// Who is here, and whether we are leaving. One per front.
-#[derive(Default)]
 pub(crate) struct Drain {
-    phase: AtomicU8,
+    /// In milliseconds since the front's start.
+    since_ms: AtomicU64,
     roster: Mutex<Roster>,
     left: Notify,
+    begun: Notify,
+}
+
+impl Default for Drain {
+    fn default() -> Drain {
+        Drain {
+            since_ms: AtomicU64::new(OPEN),
+            roster: Mutex::default(),
+            left: Notify::default(),
+            begun: Notify::default(),
+        }
+    }
 }
 
 #[derive(Default)]
@@ -52,7 +69,12 @@ impl Roster {
 
 impl Drain {
     pub(crate) fn is_draining(&self) -> bool {
-        self.phase.load(Ordering::Acquire) != OPEN
+        self.since_ms().is_some()
+    }
+
+    /// When it began, in milliseconds since the front's start.
+    pub(crate) fn since_ms(&self) -> Option<u64> {
+        Some(self.since_ms.load(Ordering::Acquire)).filter(|&since| since != OPEN)
     }
 
     pub(crate) fn active(&self) -> usize {
@@ -64,8 +86,11 @@ impl Drain {
     }
 
     /// Steps 1 to 3. From any thread, any number of times.
-    pub(crate) fn begin(&self) {
-        if self.phase.swap(DRAINING, Ordering::AcqRel) == DRAINING {
+    pub(crate) fn begin(&self, now_ms: u64) {
+        let began = self
+            .since_ms
+            .compare_exchange(OPEN, now_ms, Ordering::AcqRel, Ordering::Acquire);
+        if began.is_err() {
             return;
         }
         let mut roster = self.roster();
@@ -79,6 +104,7 @@ impl Drain {
             connection.wake();
         }
         self.left.notify_one();
+        self.begun.notify_one();
     }
 
     /// Step 4: until nobody is left.
@@ -90,9 +116,11 @@ impl Drain {
 
     /// Wakes the connections whose deadline has passed, for ever.
     pub(crate) async fn sweep(&self, house: &House) {
-        let tick = tick(&house.settings);
+        let mut tick = tick(&house.settings);
         loop {
-            tokio::time::sleep(tick).await;
+            if tokio::time::timeout(tick, self.begun.notified()).await.is_ok() {
+                tick = tick.min(DRAIN_TICK);
+            }
             let now = house.now_ms();
             // On the front's own thread, so a wake-up takes no system call and no lock of the roster's users.
             for connection in self.roster().seats.iter().flatten() {

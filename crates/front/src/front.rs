@@ -113,9 +113,10 @@ impl Front {
         self.house.bell.let_go();
     }
 
-    /// Closes the listeners. Idle connections close, requests in flight get `Connection: close`.
+    /// Closes the listeners. Requests in flight, and those that come within a second, get `Connection: close`; then the
+    /// connections close.
     pub fn stop_accepting(&self) {
-        self.house.drain.begin();
+        self.house.drain.begin(self.house.now_ms());
     }
 
     /// Stops accepting, waits for connections in flight for at most `deadline`, cuts the rest and joins the thread.

@@ -88,10 +88,19 @@ impl Future for Answering {
 
     /// The context is not kept: it is the one of the connection's task, which the connection knows since its first turn.
     fn poll(mut self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Self::Output> {
-        if let Some(Waiting::Application { core, .. }) = &self.0 {
-            if matches!(core.lock().answer, Answer::Waiting) {
-                return Poll::Pending;
+        let connection = match &self.0 {
+            Some(Waiting::Application { core, .. }) => {
+                if matches!(core.lock().answer, Answer::Waiting) {
+                    return Poll::Pending;
+                }
+                &core.connection
             }
+            Some(Waiting::Refused(connection, _)) => connection,
+            None => return Poll::Pending,
+        };
+        // The task that polls this sees to it in the same turn, and polls again.
+        if !connection.may_answer() {
+            return Poll::Pending;
         }
         match self.0.take() {
             Some(Waiting::Application {

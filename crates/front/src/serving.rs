@@ -54,8 +54,7 @@ pub(crate) async fn serve_peer(seat: Seat, peer: Peer) {
         .house()
         .http
         .serve_connection(peer, Service::new(Arc::clone(&connection)));
-    let mut leaving = false;
-    let ending = poll_fn(|context| turn(&connection, &mut http, &mut leaving, context)).await;
+    let ending = poll_fn(|context| turn(&connection, &mut http, context)).await;
     let mut parts = http.into_parts();
     if let Some(opening) = parts.io.take_http2() {
         let (socket, ..) = parts.io.into_parts();
@@ -113,25 +112,22 @@ pub(crate) async fn serve_peer(seat: Seat, peer: Peer) {
 fn turn(
     connection: &Arc<Connection>,
     http: &mut http1::Connection<Peer, Service>,
-    leaving: &mut bool,
     context: &mut Context<'_>,
 ) -> Poll<Ending> {
     connection.enlist(context);
     loop {
-        // A connection that was accepted and has sent nothing yet keeps its first request: closing it now would lose a
-        // request to a client that could not know.
-        if !*leaving && connection.house().drain.is_draining() && connection.heads() > 0 {
-            *leaving = true;
-            Pin::new(&mut *http).graceful_shutdown();
-        }
-        let heads = connection.heads();
         match http.poll_without_shutdown(context) {
             Poll::Ready(Ok(())) => return Poll::Ready(Ending::Complete),
             Poll::Ready(Err(error)) => return Poll::Ready(Ending::Broken(error)),
             Poll::Pending => {}
         }
-        let began_first = heads == 0 && connection.heads() > 0 && connection.house().drain.is_draining();
-        if !connection.pump(context) && !began_first {
+        let leaves = connection.begin_leaving();
+        if leaves {
+            // The answer gets `Connection: close`. Not before there is a request to answer: a silent connection would be
+            // closed, and the request that its client has sent meanwhile would be lost.
+            Pin::new(&mut *http).graceful_shutdown();
+        }
+        if !connection.pump(context) && !leaves {
             break;
         }
     }

@@ -165,7 +165,7 @@ fn an_address_that_cannot_be_bound_is_named() {
 }
 
 #[test]
-fn a_drain_closes_idle_connections_and_answers_those_in_flight() {
+fn a_drain_closes_silent_connections_after_a_second_and_answers_those_in_flight() {
     let stage = Stage::new();
     let mut idle = stage.client_sending(GET);
     stage.exchange().respond(head(200, &[]), "").expect("a client");
@@ -195,6 +195,74 @@ fn a_drain_closes_idle_connections_and_answers_those_in_flight() {
     assert_eq!(streaming.rest(), b"5\r\nbegun\r\n0\r\n\r\n");
     stage.front.stop(PATIENCE);
     assert_eq!(stage.front.statistics().active_connections, 0);
+}
+
+#[test]
+fn a_request_that_crosses_a_drain_on_an_idle_connection_is_answered_as_the_last() {
+    let stage = Stage::new();
+    let mut idle = stage.client_sending(GET);
+    stage.exchange().respond(head(200, &[]), "").expect("a client");
+    assert_eq!(idle.reply().header("connection"), None);
+    stage.front.stop_accepting();
+    assert_refuses(&stage);
+    idle.send(GET);
+    stage
+        .exchange()
+        .respond(head(200, &[]), "last")
+        .expect("a client");
+    let reply = idle.reply();
+    assert_eq!(
+        (reply.header("connection"), reply.body.as_slice()),
+        (Some("close"), &b"last"[..])
+    );
+    idle.assert_closed();
+}
+
+#[test]
+fn an_answer_that_began_before_a_drain_is_not_the_last_because_it_could_not_say_so() {
+    let stage = Stage::new();
+    let mut client = stage.client_sending(GET);
+    let stream = stage.exchange();
+    stream
+        .start_response(head(200, &[("Content-Length", "5")]))
+        .expect("a client");
+    stream.write("be").expect("a client");
+    assert_eq!(client.head().header("connection"), None);
+    stage.front.stop_accepting();
+    assert_refuses(&stage);
+    stream.write("gun").expect("a client");
+    stream.finish();
+    assert_eq!(client.exactly(5), b"begun");
+    client.send(GET);
+    stage
+        .exchange()
+        .respond(head(200, &[]), "last")
+        .expect("a client");
+    assert_eq!(client.reply().header("connection"), Some("close"));
+    client.assert_closed();
+}
+
+#[test]
+fn the_fronts_own_answers_in_a_drain_are_the_last_as_well() {
+    let stage = Stage::new();
+    let mut clients = [stage.client_sending(GET), stage.client_sending(GET)];
+    for client in &mut clients {
+        stage.exchange().respond(head(200, &[]), "").expect("a client");
+        assert_eq!(client.reply().header("connection"), None);
+    }
+    stage.front.stop_accepting();
+    assert_refuses(&stage);
+    let [refused, abandoned] = &mut clients;
+    refused.send("GET / HTTP/1.1\r\n\r\n");
+    let reply = refused.reply();
+    assert_eq!((reply.status(), reply.header("connection")), (400, Some("close")));
+    abandoned.send(GET);
+    drop(stage.exchange());
+    let reply = abandoned.reply();
+    assert_eq!((reply.status(), reply.header("connection")), (500, Some("close")));
+    for client in &mut clients {
+        client.assert_closed();
+    }
 }
 
 #[test]

@@ -183,7 +183,7 @@ impl Driver {
                 in_flight: standing.open > 0 && !standing.inside_head,
                 inside_head: standing.inside_head,
                 is_first: standing.is_first,
-                is_draining: connection.house().drain.is_draining(),
+                draining_since_ms: connection.house().drain.since_ms(),
                 waiting_since_ms: standing.waiting_since_ms,
                 ..Situation::default()
             };

@@ -48,7 +48,7 @@ struct Desk {
     waiting_since_ms: u64,
     heads: u64,
     open: usize,
-    /// Our last word was an error, and the client may not have read it yet.
+    /// Our last word was an error, or nothing is left to say; the client may not have read it yet.
     is_parting: bool,
     flushes: u64,
     flush_waiters: Vec<Waker>,
@@ -333,16 +333,16 @@ impl AsyncWrite for Wire {
         Poll::Ready(Ok(()))
     }
 
-    /// A close with unread bytes is a reset, which may destroy our last words before the client has seen them: if those
-    /// were an error, the client is read until it closes too.
+    /// A close with unread bytes is a reset, which may destroy what we have sent before the client has seen it: an error,
+    /// or the end of the last response, for which the client is still giving room (WINDOW_UPDATE). So it is read until it
+    /// closes too.
     fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let wire = self.get_mut();
         if !wire.is_shut {
             ready!(wire.stream.as_mut().poll_shutdown(cx))?;
             wire.is_shut = true;
-        }
-        if !wire.trunk.standing().is_parting {
-            return Poll::Ready(Ok(()));
+            // h2 has ended its streams; from here on the deadline is that of a parting.
+            wire.trunk.desk().is_parting = true;
         }
         let mut waste = [0; 4096];
         loop {
