@@ -12,7 +12,7 @@ import signal
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import pytest
@@ -247,9 +247,11 @@ def tallies(pid: int) -> list[int]:
     """The flags with which a process has the tally open."""
     found = []
     for descriptor in Path(f"/proc/{pid}/fd").iterdir():
-        if "memfd:fairlead-tally" in os.readlink(descriptor):
-            info = Path(f"/proc/{pid}/fdinfo/{descriptor.name}").read_text()
-            found.append(int(info.split("flags:")[1].split()[0], 8))
+        # A worker opens and closes others while we look; the tally stays.
+        with suppress(FileNotFoundError):
+            if "memfd:fairlead-tally" in os.readlink(descriptor):
+                info = Path(f"/proc/{pid}/fdinfo/{descriptor.name}").read_text()
+                found.append(int(info.split("flags:")[1].split()[0], 8))
     return found
 
 
