@@ -59,6 +59,8 @@ def start(host: Host) -> Iterator[Callable[..., Server]]:
 def _stop_all(servers: list[Server]) -> None:
     failures = []
     for server in servers:
+        server.ask_to_stop()  # all at once; each takes its time
+    for server in servers:
         try:
             server.stop()
         except AssertionError as error:

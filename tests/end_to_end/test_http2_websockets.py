@@ -315,7 +315,7 @@ def test_a_log_line_names_peer_and_path(server: Server, client: Http2Client, tok
 
 
 def test_a_silent_client_is_pinged_and_dropped(serve: Callable[..., Server], token: str) -> None:
-    server = serve("sockets.py", "--websockets-ping-freq", "1", "--websockets-pong-tolerance", "1",
+    server = serve("sockets.py", "--websockets-ping-freq", "0.4", "--websockets-pong-tolerance", "1",
                    "--websockets-pong-freq", "0")  # fmt: skip
     with Http2Client.connect(server) as client:
         ws = client.websocket(f"/ends?{token}")

@@ -53,7 +53,7 @@ def test_a_stop_closes_open_websockets_with_1001_and_ends_with_status_0(
 def test_a_stop_does_not_wait_for_ever_for_peers_that_answer_no_close(
     start: Callable[..., Server], upgrade: Callable[..., RawClient]
 ) -> None:
-    server = start("sockets.py", "--reload-mercy", "2")
+    server = start("sockets.py", "--reload-mercy", "0.5")
     client = upgrade(server, "/echo")
     server.signal(signal.SIGTERM)
     assert client.read_close()[0] == 1001

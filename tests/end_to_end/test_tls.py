@@ -257,14 +257,6 @@ def test_a_client_that_reads_late_misses_nothing(server: Server, trusting: ssl.S
             assert client.read_data().payload == b"%08d" % number + b"x" * 1000, number
 
 
-def test_a_client_that_never_reads_is_given_up(
-    start: Callable[..., Server], pair: Pair, trusting: ssl.SSLContext
-) -> None:
-    server = start("secure.py", "--socket-timeout", "1", listen=("--https", f"{NOWHERE},{pair.https}"))
-    with upgrade(server, trusting, "/flood"):
-        server.wait_for_line("dropped: the peer took nothing of what was sent in time", timeout_s=60)
-
-
 # -- those who speak something else
 
 

@@ -174,7 +174,13 @@ def test_connection_closed_tells_the_rule_that_the_peer_broke(
     server: Server, dial: Callable[[str], RawClient], token: str
 ) -> None:
     since = server.mark()
-    end = end_of(server, dial(f"/ends?{token}"), token, lambda client: client.send(TEXT, b"", rsv=4))
+
+    def break_a_rule(client: RawClient) -> None:
+        client.send(TEXT, b"", rsv=4)
+        client.expect_failure(1002)
+        client.close()  # or the server waits for the answer to its Close
+
+    end = end_of(server, dial(f"/ends?{token}"), token, break_a_rule)
     assert (end["code"], end["by"]) == (1002, "local")
     assert end["reason"]
     line = server.wait_for_line(rf"/ends\?{token}: closed with 1002", since).string

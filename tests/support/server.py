@@ -38,6 +38,7 @@ class Server:
         #: One address for each listener, in the order of the options: (host, port), or a path.
         self.addresses: list[tuple[str, int] | str] = []
         self._is_complete = False
+        self._is_asked = False
         self._changed = threading.Condition()
         self._reader = threading.Thread(target=self._collect, daemon=True)
         self._reader.start()
@@ -166,10 +167,15 @@ class Server:
     def signal(self, number: int) -> None:
         self.process.send_signal(number)
 
+    def ask_to_stop(self) -> None:
+        """Tell it to stop, once: a second signal would cut it."""
+        if not self._is_asked and self.process.poll() is None:
+            self.process.send_signal(signal.SIGTERM)
+        self._is_asked = True
+
     def stop(self) -> None:
         """Stop it in order; a server that does not, or that panicked, is a failure."""
-        if self.process.poll() is None:
-            self.process.send_signal(signal.SIGTERM)
+        self.ask_to_stop()
         try:
             self.process.wait(TIMEOUT_S)
         except subprocess.TimeoutExpired:

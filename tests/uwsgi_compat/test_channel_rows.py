@@ -298,12 +298,15 @@ def test_row_1_6_timeouts(serve: Callable[..., Server], connect: Connect, host: 
     elif host.least_socket_timeout_s == 0:
         found = client.ask("channel_recv", "room", 0)
         assert found["value"] == "None" and 0.99 < found["took"] < 10, "0 is --socket-timeout"
-    for timeout in forever:
-        client.tell("channel_recv", "room", *timeout)
-        # Longer than --socket-timeout.
-        assert sender.takes("other", 2) == "None"
-        sender.does("channel_send", "room", "at last")
-        found = client.answer()
+    waiting = [connect(server) for _ in forever]
+    for one, timeout in zip(waiting, forever):
+        one.does("channel_join", "room")
+        one.tell("channel_recv", "room", *timeout)
+    # Longer than --socket-timeout.
+    assert sender.takes("other", 2) == "None"
+    sender.does("channel_send", "room", "at last")
+    for one in waiting:
+        found = one.answer()
         assert found["value"] == "b'at last'" and found["took"] > 1.5
 
 

@@ -46,7 +46,7 @@ def test_handshake_takes_up_to_three_arguments_of_str_or_bytes(
 
 # -- row 8: pings
 
-QUICK = ("--websockets-ping-freq", "1", "--websockets-pong-tolerance", "1", "--websockets-pong-freq", "0")
+QUICK = ("--websockets-ping-freq", "0.4", "--websockets-pong-tolerance", "1", "--websockets-pong-freq", "0")
 
 
 def test_an_idle_client_is_pinged_and_lives_by_its_pongs(
