@@ -25,6 +25,7 @@ from support import certificates
 from support.apps.generations import END, PART, PARTS
 from support.certificates import Pair
 from support.http2_client import Http2Client, Stream
+from support.proxy_servers import Proxy
 from support.raw_client import RawClient
 from support.server import TIMEOUT_S, Server
 from support.uwsgi_client import ask, packet, variables
@@ -53,7 +54,7 @@ def paths() -> Iterator[str]:
     return itertools.cycle(("/whole", "/parts", "/body"))
 
 
-def page(server: Server, connection: RawClient, path: str, *lines: str) -> tuple[int, bool]:
+def page(server: Server | Proxy, connection: RawClient, path: str, *lines: str) -> tuple[int, bool]:
     """One request on a connection: who answered, and whether the server announced that it closes."""
     method, body = ("POST", BODY) if path == "/body" else ("GET", b"")
     if body:
@@ -66,7 +67,7 @@ def page(server: Server, connection: RawClient, path: str, *lines: str) -> tuple
     return pid_of(path, answer.status, answer.body), answer.header("Connection") == "close"
 
 
-def kept(server: Server, connect: Callable[[], RawClient]) -> Client:
+def kept(server: Server | Proxy, connect: Callable[[], RawClient]) -> Client:
     """One connection for as long as the server does not say that it closes."""
     connection = None
     try:
@@ -83,7 +84,7 @@ def kept(server: Server, connect: Callable[[], RawClient]) -> Client:
             connection.close()
 
 
-def single(server: Server, connect: Callable[[], RawClient]) -> Client:
+def single(server: Server | Proxy, connect: Callable[[], RawClient]) -> Client:
     """A connection for each request."""
     for path in paths():
         with connect() as connection:
