@@ -256,10 +256,7 @@ impl Engine {
 
     /// True once a drain is complete: no unit runs, no request can come any more, no connection is closing.
     pub fn is_quiet(&self) -> bool {
-        let at_the_front = self
-            .front()
-            .map_or(0, |front| front.statistics().active_connections);
-        at_the_front == 0 && self.busy() == (0, 0)
+        self.front().is_none_or(|front| front.is_empty()) && self.busy() == (0, 0)
     }
 
     /// Lets waiting threads go, ends the front within `deadline` and stops the loop. Idempotent.

@@ -7,7 +7,8 @@
 //!    silent one, or one whose answer has begun without that word, does so with its next request, which may be on its way,
 //!    and closes when none comes for a second: nobody who asks is left without an answer. An accepted upgrade still leaves
 //!    the front with its socket.
-//! 4. `stop`: the front's thread waits until the last connection has left its seat, at most until the deadline.
+//! 4. `stop`: the front's thread waits until the accept tasks have ended, which may just be accepting, and the last
+//!    connection has left its seat, at most until the deadline.
 //! 5. The runtime is dropped and with it every connection that is left: its exchange is gone, whoever waited on it is woken,
 //!    an accepted upgrade is reported as lost.
 //! 6. The thread ends and is joined. Nothing calls the handoff afterwards.
@@ -15,7 +16,7 @@
 //! The roster that makes this possible also serves the sweep: one look per tick at the deadlines of all connections instead
 //! of a timer for each.
 
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -37,6 +38,8 @@ pub(crate) struct Drain {
     /// In milliseconds since the front's start.
     since_ms: AtomicU64,
     roster: Mutex<Roster>,
+    /// Accept tasks that live. An aborted one may be in the middle of an accept, and ends with its next await.
+    accepting: AtomicUsize,
     left: Notify,
     begun: Notify,
 }
@@ -46,6 +49,7 @@ impl Default for Drain {
         Drain {
             since_ms: AtomicU64::new(OPEN),
             roster: Mutex::default(),
+            accepting: AtomicUsize::new(0),
             left: Notify::default(),
             begun: Notify::default(),
         }
@@ -81,6 +85,12 @@ impl Drain {
         self.roster().occupied()
     }
 
+    /// Nobody is here and nobody can come any more.
+    pub(crate) fn is_over(&self) -> bool {
+        // In this order: whoever was accepted has a seat before the accept task ends.
+        self.accepting.load(Ordering::Acquire) == 0 && self.active() == 0
+    }
+
     pub(crate) fn add_acceptor(&self, acceptor: AbortHandle) {
         self.roster().acceptors.push(acceptor);
     }
@@ -109,7 +119,7 @@ impl Drain {
 
     /// Step 4: until nobody is left.
     pub(crate) async fn wait_empty(&self) {
-        while self.active() > 0 {
+        while !self.is_over() {
             self.left.notified().await;
         }
     }
@@ -142,6 +152,27 @@ fn tick(settings: &FrontSettings) -> Duration {
         .min(settings.keep_alive_timeout)
         .min(settings.stall_timeout);
     (shortest / 10).clamp(Duration::from_millis(10), Duration::from_secs(1))
+}
+
+/// An accept task's mark, for as long as it lives.
+pub(crate) struct Acceptor(Arc<House>);
+
+impl Acceptor {
+    pub(crate) fn new(house: &Arc<House>) -> Acceptor {
+        house.drain.accepting.fetch_add(1, Ordering::Relaxed);
+        Acceptor(Arc::clone(house))
+    }
+
+    pub(crate) fn house(&self) -> &Arc<House> {
+        &self.0
+    }
+}
+
+impl Drop for Acceptor {
+    fn drop(&mut self) {
+        self.0.drain.accepting.fetch_sub(1, Ordering::Release);
+        self.0.drain.left.notify_one();
+    }
 }
 
 /// A connection's place in the roster, for as long as its task lives.

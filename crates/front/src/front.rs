@@ -16,7 +16,7 @@ use hyper::server::conn::http1;
 use tokio::sync::Notify;
 
 use crate::bell::Bell;
-use crate::drain::Drain;
+use crate::drain::{Acceptor, Drain};
 use crate::handoff::Handoff;
 use crate::http;
 use crate::listen::{self, Door, Entrance, Gate};
@@ -76,7 +76,7 @@ impl Front {
         let run = move || {
             runtime.block_on(async {
                 for door in doors {
-                    let task = tokio::spawn(listen::accept(door, Arc::clone(&shared)));
+                    let task = tokio::spawn(listen::accept(door, Acceptor::new(&shared)));
                     shared.drain.add_acceptor(task.abort_handle());
                 }
                 let _ = ready.send(());
@@ -129,6 +129,11 @@ impl Front {
         if let Some(thread) = thread {
             let _ = thread.join();
         }
+    }
+
+    /// True once a drain is complete: no connection is here, and none can be accepted any more.
+    pub fn is_empty(&self) -> bool {
+        self.house.drain.is_over()
     }
 
     /// The figures of this moment.

@@ -21,7 +21,7 @@ use tokio::net::{TcpStream, UnixStream};
 use tokio::sync::Notify;
 
 use crate::connection::Connection;
-use crate::drain::Seat;
+use crate::drain::{Acceptor, Seat};
 use crate::front::House;
 use crate::handoff::LogLevel;
 use crate::peer::{inet, Socket};
@@ -335,14 +335,15 @@ impl Listener {
 }
 
 /// Accepts for ever; aborted by the drain, which closes the listener.
-pub(crate) async fn accept(door: Door, house: Arc<House>) {
+pub(crate) async fn accept(door: Door, acceptor: Acceptor) {
+    let house = acceptor.house();
     let mut complained: Option<Instant> = None;
     let mut courtesy = Courtesy::default();
     loop {
         for _ in 0..BATCH {
-            match door.accept(&mut courtesy, &house).await {
+            match door.accept(&mut courtesy, house).await {
                 Ok((socket, peer)) => {
-                    admit(socket, peer, &door, &house);
+                    admit(socket, peer, &door, house);
                     house.share.tell(|| house.standing());
                 }
                 Err(error) if is_of_one_connection(&error) => {}

@@ -2,13 +2,15 @@
 
 mod support;
 
-use std::io::ErrorKind;
+use std::io::{ErrorKind, Read, Write};
 use std::net::TcpStream;
 use std::os::fd::OwnedFd;
 use std::sync::atomic::Ordering;
+use std::sync::mpsc::{channel, Receiver, Sender};
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-use fairlead_front::{FrontSettings, Gone, Listener};
+use fairlead_front::{Front, FrontSettings, Gone, Listener};
 use support::{head, Stage, GET, HANDSHAKE, PATIENCE};
 
 fn assert_refuses(stage: &Stage) {
@@ -262,6 +264,65 @@ fn the_fronts_own_answers_in_a_drain_are_the_last_as_well() {
     assert_eq!((reply.status(), reply.header("connection")), (500, Some("close")));
     for client in &mut clients {
         client.assert_closed();
+    }
+}
+
+#[test]
+fn a_drain_is_not_over_while_a_connection_is_just_being_accepted() {
+    /// Holds the front's thread up between the look at a listener and the accept.
+    struct Slow {
+        asked: Mutex<Sender<()>>,
+        answer: Mutex<Receiver<()>>,
+    }
+    impl fairlead_front::Handoff for Slow {
+        fn request(&self, _: fairlead_protocol::Request, exchange: Arc<fairlead_front::Exchange>) {
+            exchange.respond(head(200, &[]), "served").expect("a client");
+        }
+        fn upgraded(
+            &self,
+            _: &Arc<fairlead_front::Exchange>,
+            _: OwnedFd,
+            _: Vec<u8>,
+            _: Option<Box<dyn fairlead_protocol::SecureLayer>>,
+        ) {
+        }
+        fn upgrade_lost(&self, _: &Arc<fairlead_front::Exchange>, _: String) {}
+        fn wake(&self, _: u64) {}
+        fn has_room(&self) -> bool {
+            let _ = self.asked.lock().expect("no panic").send(());
+            // Disconnected: no more holding up.
+            let _ = self.answer.lock().expect("no panic").recv();
+            true
+        }
+        fn log(&self, _: fairlead_front::LogLevel, _: &str) {}
+    }
+    let (asked, questions) = channel();
+    let (answers, answer) = channel();
+    let listener = Listener::bind("127.0.0.1:0").expect("a free port");
+    let Listener::Tcp(ours) = &listener else {
+        unreachable!()
+    };
+    let address = ours.local_addr().expect("an address");
+    let slow = Slow {
+        asked: Mutex::new(asked),
+        answer: Mutex::new(answer),
+    };
+    let front = Front::start(vec![listener], FrontSettings::default(), Arc::new(slow)).expect("a front");
+    questions.recv_timeout(PATIENCE).expect("the first look");
+    let mut client = TcpStream::connect(address).expect("it listens");
+    front.stop_accepting();
+    assert_eq!(front.statistics().active_connections, 0);
+    assert!(!front.is_empty(), "the client will be accepted");
+    drop(answers);
+    client.write_all(GET.as_bytes()).expect("it reads");
+    let mut answer = String::new();
+    client.read_to_string(&mut answer).expect("an answer");
+    assert!(answer.ends_with("served"), "{answer}");
+    drop(client);
+    let end = Instant::now() + PATIENCE;
+    while !front.is_empty() {
+        assert!(Instant::now() < end, "nobody is left");
+        std::thread::yield_now();
     }
 }
 
