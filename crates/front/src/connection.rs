@@ -63,6 +63,8 @@ struct Desk {
     unread: bool,
     /// When the present wait began: for a head, for the next request, or for bytes of a body.
     waiting_since_ms: u64,
+    /// When the client last went on with a handshake of TLS.
+    greeted_ms: u64,
     write_blocked_since_ms: Option<u64>,
     /// Stretches of files that hyper was given stand-ins for, in that order.
     files: VecDeque<Arc<Stretch>>,
@@ -92,6 +94,7 @@ impl Connection {
             is_leaving: false,
             unread: false,
             waiting_since_ms: now,
+            greeted_ms: 0,
             write_blocked_since_ms: None,
             files: VecDeque::new(),
             given: None,
@@ -184,6 +187,11 @@ impl Connection {
         if head_began || desk.pump.is_some() {
             desk.waiting_since_ms = self.house.now_ms();
         }
+    }
+
+    /// The client went on with its handshake of TLS.
+    pub(crate) fn greeted(&self) {
+        self.desk().greeted_ms = self.house.now_ms();
     }
 
     /// A write was tried; `blocked`: the client takes no more at present.
@@ -404,6 +412,7 @@ impl Connection {
             is_first: desk.heads == 0,
             draining_since_ms: self.house.drain.since_ms(),
             waiting_since_ms: desk.waiting_since_ms,
+            greeted_ms: desk.greeted_ms,
         };
         drop(desk);
         let deadline = deadline(&situation, self.settings());

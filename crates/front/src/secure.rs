@@ -58,7 +58,7 @@ pub(crate) async fn greet(connection: &Arc<Connection>, tls: &Tls, mut socket: S
     };
     let outcome = poll_fn(|context| {
         connection.enlist(context);
-        if let Poll::Ready(outcome) = secure.poll_handshake(&mut socket, context) {
+        if let Poll::Ready(outcome) = secure.poll_handshake(&mut socket, context, connection) {
             return Poll::Ready(outcome);
         }
         match connection.check_deadline() {
@@ -111,6 +111,7 @@ impl Secure {
         &mut self,
         socket: &mut Socket,
         context: &mut Context<'_>,
+        connection: &Connection,
     ) -> Poll<Result<(), Trouble>> {
         loop {
             if ready!(self.poll_flush(socket, context)).is_err() {
@@ -122,7 +123,7 @@ impl Secure {
             let outcome = ready!(self.poll_receive(socket, context));
             match outcome {
                 Ok(0) => return Poll::Ready(Err(Trouble::Gone)),
-                Ok(_) => {}
+                Ok(_) => connection.greeted(),
                 Err(Received::Plain) => return Poll::Ready(Err(Trouble::Plain)),
                 Err(Received::Broken(why)) => return Poll::Ready(Err(Trouble::Broken(why))),
                 Err(Received::Io(_)) => return Poll::Ready(Err(Trouble::Gone)),
