@@ -40,6 +40,7 @@ SAME = {
         "set",
     ),
     *("set-placeholder", "strict", "help", "version", "static-index", "https-export-cert", "http-to-https"),
+    *("http-gracetime", "http-modifier1", "http-modifier2"),
 }
 
 #: What differs: in uWSGI, and here.
@@ -85,7 +86,12 @@ DIFFERENT = {
         "looked at before the routes; a link may lead out of the folder with `--static-safe`",
         "looked at after the routes; nothing leads out of the folder; GET and HEAD, one range",
     ),
-    "http-connect-timeout": ("of the router, to the workers", "of routes, to other servers"),
+    "http-to": (
+        "a router process; a WebSocket needs `--http-websockets`; a request for which no server accepts is dropped",
+        "each worker; routes and `--static-map` come first; WebSockets pass; 502; no app is needed",
+    ),
+    "http-var": ("the value may be missing", "`KEY=VALUE`"),
+    "http-connect-timeout": ("of the router, to the workers", "of routes and `--http-to`, to other servers"),
     "http-keepalive": ("off", "on, 60 s; 0 turns it off"),
     "chunked-input-limit": ("a larger chunk is an error", "a larger chunk comes in pieces"),
     "websockets-ping-freq": (
@@ -162,7 +168,6 @@ INSTEAD = {
     "other ways to serve static files than --static-map": "`--static-map`, the proxy in front, or the application",
     "routes of the tables for errors and for the end of a request": "`--response-route`, or the application",
     "other protocols than HTTP and uwsgi": "`--socket` or `--http-socket`, and the same in the proxy",
-    "proxying to other servers": "a proxy in front",
     "running in the background (use your service manager)": "the service manager",
     "log formats": "the log as it is",
     "a second pidfile or log": "the service manager's log",

@@ -118,6 +118,10 @@ class Engine:
         tls: list[Tls | None] = ...,
         https_ports: list[int] = ...,
         http2: bool = True,
+        http_to: list[str] = ...,
+        http_modifiers: tuple[int, int] = (0, 0),
+        http_gracetime: float = 30.0,
+        http_vars: list[tuple[str, str]] = ...,
     ) -> None: ...
     def subscribe(self, name: str, since: int | None, limit: int, drops: str) -> Subscription: ...
     def wait_request(self, timeout: float | None = None) -> Request | None: ...

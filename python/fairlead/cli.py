@@ -62,7 +62,7 @@ def _run(arguments: Sequence[str]) -> int:
         return 0
     check_machine(settings)
     log = Log()
-    for sentence in reading.warnings:
+    for sentence in (*reading.warnings, *settings.remarks):
         log.warning(sentence)
     return Master(settings, log).run()
 

@@ -471,8 +471,9 @@ class Master:
         self._is_announced = True
         settings = self._settings
         places = " and ".join(listener.url for listener in self._listeners)
+        what = settings.app_name or ", ".join(address.text for address in settings.http_to)
         self._log.plain(
-            f"fairlead {VERSION} serving {settings.app_name} at {places} — "
+            f"fairlead {VERSION} serving {what} at {places} — "
             f"{_count(settings.processes, 'worker')}, {settings.host}, {_count(settings.slots, 'slot')} each"
         )
 

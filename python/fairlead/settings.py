@@ -36,6 +36,7 @@ from fairlead.settings_kinds import (
     Pair,
     RouteRule,
     Seconds,
+    ServerAddress,
     SocketPath,
     SocketProtocol,
     Text,
@@ -319,11 +320,23 @@ class Settings:
     static_index: tuple[str, ...] = settings(
         "static-index", Text("NAME", "the name of a file"), "the file that stands for a folder, such as index.html"
     )
+    http_to: tuple[Address, ...] = settings(
+        "http-to", ServerAddress(),
+        "send what comes to --http and --https to these servers in turn, by the uwsgi protocol; no app is needed then",
+    )  # fmt: skip
+    http_gracetime_s: float = setting(
+        "http-gracetime", Seconds(), 30.0, "how long a server of --http-to that does not accept is left out"
+    )
+    http_var: tuple[tuple[str, str], ...] = settings(
+        "http-var", Pair("=", "KEY=VALUE"), "add a variable to each request that comes to --http or --https"
+    )
+    http_modifier1: int = setting("http-modifier1", Whole(0, 255), 0, "modifier1 of the packets for --http-to")
+    http_modifier2: int = setting("http-modifier2", Whole(0, 255), 0, "modifier2 of them")
     http_connect_timeout_s: float | None = setting(
         "http-connect-timeout",
         Seconds(),
         None,
-        "how long a server that a route leads to may take to accept",
+        "how long a server that a route or --http-to leads to may take to accept",
         default_text="http-timeout",
     )
 
@@ -524,8 +537,26 @@ class Settings:
 
     @property
     def app_name(self) -> str:
-        """What the operator calls the application, for log lines."""
+        """What the operator calls the application, for log lines; "" for a router alone."""
         return self.wsgi_file or self.module or ", ".join(app for _, app in self.mount)
+
+    @property
+    def remarks(self) -> list[str]:
+        """What runs and is most likely not meant, a sentence each."""
+        found = []
+        if self.http_to and self.app_name and not self._has_own_sockets:
+            found.append(
+                f"--http-to takes all that comes to --http and --https, so nothing leads to {self.app_name}; give it a "
+                "--socket or --http-socket, or leave it out."
+            )
+        if (self.http_modifier1 or self.http_modifier2) and not self.http_to:
+            found.append("--http-modifier1 and --http-modifier2 have no use without --http-to: workers serve WSGI.")
+        return found
+
+    @property
+    def _has_own_sockets(self) -> bool:
+        """There are listeners that the router has no part in."""
+        return bool(self.http_socket or self.https_socket or self.socket or self.uwsgi_socket)
 
     @property
     def proxy_protocol(self) -> list[str]:
@@ -590,11 +621,12 @@ def _check_combination(it: Settings) -> None:
         raise SettingsError(
             f"--wsgi-file {it.wsgi_file} and --module {it.module} both name the application; keep one, or --mount both."
         )
-    if not it.app_name:
+    if not (it.app_name or it.http_to):
         raise SettingsError("there is no application to serve; add --wsgi-file app.py or --module package.module.")
     _check_tls(it)
-    if not (it.http or it.http_socket or it.https or it.https2 or it.https_socket or it.socket or it.uwsgi_socket):
+    if not (it.http or it.https or it.https2 or it._has_own_sockets):
         raise SettingsError("there is no address to serve at; add --http :8080.")
+    _check_router(it)
     for option, wanted, listener, is_there, other in (
         (
             "http-enable-proxy-protocol",
@@ -628,6 +660,18 @@ def _check_combination(it: Settings) -> None:
     twice = next((point for point in points if points.count(point) > 1), None)
     if twice is not None:
         raise SettingsError(f"--mount names the path {twice or '/'!r} twice; keep one app for each path.")
+
+
+def _check_router(it: Settings) -> None:
+    """The router has the listeners of --http and --https; the workers' own need an application."""
+    for option, is_given in (("http-to", it.http_to), ("http-var", it.http_var)):
+        if is_given and not (it.http or it.https or it.https2):
+            raise SettingsError(f"--{option} is for --http and --https, and there is neither; add --http :8080.")
+    if not it.app_name and it._has_own_sockets:
+        raise SettingsError(
+            "--http-to is for what comes to --http and --https, and there is no application for the other addresses; "
+            "add --wsgi-file app.py, or leave --socket, --uwsgi-socket, --http-socket and --https-socket out."
+        )
 
 
 def _check_tls(it: Settings) -> None:

@@ -320,6 +320,20 @@ class AddressKind(Kind[Address]):
         return self.parse(plain)
 
 
+class ServerAddress(AddressKind):
+    """Where another server listens. A path without a slash is one in this folder: the engine knows paths by it."""
+
+    needs = "host:port, :port of this machine, [ipv6]:port, the path of a UNIX socket, or @name of an abstract one"
+
+    def parse(self, text: str) -> Address:
+        address = super().parse(text)
+        if address.family == "tcp" and address.port == 0:
+            raise ValueError("nobody listens at port 0")
+        if address.family == "unix" and "/" not in text:
+            return super().parse(f"./{text}")
+        return address
+
+
 class SocketProtocol(Choice):
     """What is spoken at the addresses of --socket; the names are uWSGI's."""
 

@@ -52,9 +52,9 @@ _IGNORED: tuple[tuple[str, str, str], ...] = (
      "log-master-stream log-master-req-stream force-gateway"),
     (VALUE, "each request gets a fresh environ", "wsgi-env-behaviour wsgi-env-behavior"),
     (VALUE, "the HTTP front is part of each worker",
-     "http-processes http-workers http-modifier1 http-modifier2 http-socket-modifier1 http-socket-modifier2 "
+     "http-processes http-workers http-socket-modifier1 http-socket-modifier2 "
      "https-socket-modifier1 https-socket-modifier2 "
-     "http-gracetime http-events http-buffer-size http-uid http-gid"),
+     "http-events http-buffer-size http-uid http-gid"),
     (VALUE, "the engine relays in the background by itself", "offload-threads offload-thread"),
     (VALUE, "each worker remembers its own TLS sessions", "https-session-context"),
     (VALUE, "nothing has to be loaded", "plugin plugins need-plugin need-plugins plugin-dir plugins-dir"),
@@ -103,7 +103,6 @@ LATER: tuple[tuple[str, str], ...] = (
     ("stackless", "stackless"),
     ("TLS", "ssl sni"),
     ("other protocols than HTTP and uwsgi", "suwsgi-socket fastcgi-socket scgi-socket"),
-    ("proxying to other servers", "http-to http-var"),
     ("routes of the tables for errors and for the end of a request", "error-route final-route"),
     ("other ways to serve static files than --static-map",
      "static-map2 static-check check-static check-static-docroot static-skip-ext static-safe static-cache-paths "

@@ -178,6 +178,10 @@ class Worker:
             routes=routes,
             static_files=files,
             connect_timeout=settings.http_timeout_s if connect_s is None else connect_s,
+            http_to=[address.text for address in settings.http_to],
+            http_modifiers=(settings.http_modifier1, settings.http_modifier2),
+            http_gracetime=settings.http_gracetime_s,
+            http_vars=list(settings.http_var),
         )
 
     def _base_environ(self) -> dict[str, Any]:

@@ -15,9 +15,9 @@ TIMEOUT_S = 20.0
 class Backend:
     """Each accepted connection is given to `serve` in a thread of its own."""
 
-    def __init__(self, serve: Callable[[socket.socket], None]) -> None:
+    def __init__(self, serve: Callable[[socket.socket], None], port: int = 0) -> None:
         self._serve = serve
-        self._listener = socket.create_server(("127.0.0.1", 0))
+        self._listener = socket.create_server(("127.0.0.1", port))
         self.errors: list[BaseException] = []
         threading.Thread(target=self._accept, daemon=True).start()
 

@@ -219,6 +219,30 @@ def test_the_options_choose_the_concurrency_model(pairs, host, slots, send_timeo
     assert (settings.host, settings.slots, settings.send_timeout_s) == (host, slots, send_timeout_s)
 
 
+def test_a_router_needs_no_application_and_only_listeners_of_its_own():
+    pairs = [("http", ":8080"), ("http-to", ":3031"), ("http-to", "app.sock")]
+    settings = Settings.of(Given(name, value, "command line") for name, value in pairs)
+    assert [address.text for address in settings.http_to] == [":3031", "./app.sock"]
+    assert Settings.from_plain(json.loads(json.dumps(settings.as_plain()))).http_to == settings.http_to
+    assert settings.remarks == []
+    with pytest.raises(SettingsError, match="no application for the other addresses"):
+        Settings.of(Given(name, value, "command line") for name, value in [*pairs, ("socket", ":3032")])
+
+
+def test_what_is_given_and_has_no_use_is_remarked():
+    assert "nothing leads to app.py" in made(("http-to", ":3031")).remarks[0]
+    assert made(("http-to", ":3031"), ("socket", ":3032")).remarks == []
+    assert "no use without --http-to" in made(("http-modifier1", "5")).remarks[0]
+    assert made(("http-to", ":3031"), ("socket", ":3032"), ("http-modifier1", "5")).remarks == []
+
+
+@pytest.mark.parametrize(
+    ("name", "text"), [("http-to", "h:0"), ("http-to", "@"), ("http-var", "=x"), ("http-modifier2", "-1")]
+)
+def test_what_is_no_server_no_variable_and_no_modifier_is_refused(name, text):
+    assert f"--{name} was given {text!r}" in refusal((name, text))
+
+
 def test_ugreen_is_the_greenlet_engine():
     settings = made(("async", "7"), ("ugreen", None))
     assert (settings.host, settings.slots) == ("greenlets", 7)

@@ -9,7 +9,7 @@ use std::time::Duration;
 use fairlead_engine as fl;
 use fl::{
     Absence, ChannelSettings, CloseCode, Delivery, Entrance, FrontSettings, Limits, Listener, LogLevel,
-    Manner, OriginPolicy, Protocol, Scheme, SessionSettings, Tally, Timing, TrustedProxies,
+    Manner, OriginPolicy, Protocol, Router, Scheme, SessionSettings, Tally, Timing, TrustedProxies,
 };
 use pyo3::exceptions::{PyRuntimeError, PyValueError};
 use pyo3::prelude::*;
@@ -110,7 +110,8 @@ impl Engine {
         max_message, ping_every, pong_tolerance, pong_every, idle_timeout, close_timeout, origins, extra_headers, tally=None,
         trusted_proxies=Vec::new(), proxy_protocol=Vec::new(), channels=None, channels_backlog=1 << 20,
         slow_consumer="close", routes=None, connect_timeout=60.0, static_files=None, max_variables=256, tls=Vec::new(),
-        https_ports=Vec::new(), http2=true))]
+        https_ports=Vec::new(), http2=true, http_to=Vec::new(), http_modifiers=(0, 0), http_gracetime=30.0,
+        http_vars=Vec::new()))]
     #[allow(clippy::too_many_arguments)] // named on the Python side
     fn new(
         py: Python<'_>,
@@ -142,7 +143,12 @@ impl Engine {
         tls: Vec<Option<Bound<'_, Tls>>>,
         https_ports: Vec<u16>,
         http2: bool,
+        http_to: Vec<String>,
+        http_modifiers: (u8, u8),
+        http_gracetime: f64,
+        http_vars: Vec<(String, String)>,
     ) -> PyResult<Self> {
+        let router = Router::new(http_to, http_modifiers, seconds(http_gracetime)?, http_vars);
         let slow_consumer = crate::channels::slow_consumer(slow_consumer)?;
         let (write, read) = sync_channel(LOG_LINES);
         let write_absence = write.clone();
@@ -171,6 +177,7 @@ impl Engine {
                     .map(|routes| Arc::clone(&routes.get().compiled))
                     .unwrap_or_default(),
                 connect_timeout: seconds(connect_timeout)?,
+                router: Arc::new(router.map_err(PyValueError::new_err)?),
                 static_files: static_files
                     .map(|files| Arc::clone(&files.get().files))
                     .unwrap_or_default(),

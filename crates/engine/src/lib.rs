@@ -23,7 +23,7 @@ pub use fairlead_channel::{
 };
 pub use fairlead_front::{
     BodyError, BodyRead, ClientCa, Entrance, FrontSettings, KeyPair, Listener, LogLevel, Manner, PemFile,
-    Protocol, Routes, StaticFiles, Tally, Tls, TlsError, TlsSettings,
+    Protocol, Router, Routes, StaticFiles, Tally, Tls, TlsError, TlsSettings,
 };
 pub use fairlead_protocol::{
     is_utf8, Address, CloseCode, ClosedBy, Closure, Counters, HandshakeError, Limits, Lost, MessageKind,

@@ -56,6 +56,7 @@ pub use exchange::{BodyRead, Exchange};
 pub use front::{Front, FrontStatistics};
 pub use handoff::{Handoff, LogLevel};
 pub use listen::{Entrance, Listener, Manner, Protocol};
+pub use relay::Router;
 pub use route::Routes;
 pub use settings::FrontSettings;
 pub use static_files::StaticFiles;

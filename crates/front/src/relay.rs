@@ -1,4 +1,4 @@
-//! Relaying: a request that a route sends to another server instead of the app.
+//! Relaying: a request that a route, or the router, sends to another server instead of the app.
 //!
 //! The relay stands where the application's side stands: it reads the request's body and writes the response through
 //! the same [`Exchange`], so it works for every kind of connection that has one. It lives on the front's thread and
@@ -8,6 +8,7 @@
 //! for `stall_timeout` a 504; a response that breaks off is cut, so that the client does not take it for whole.
 
 mod backend;
+mod router;
 mod tunnel;
 
 use std::fmt;
@@ -27,11 +28,13 @@ use tokio::time::{timeout, Instant};
 use crate::connection::Connection;
 use crate::exchange::{BodyRead, Exchange};
 use crate::handoff::LogLevel;
+use crate::peer::Stream;
 use crate::route::{HeaderChange, Verdict};
 use backend::Link;
 use tunnel::End;
 
 pub(crate) use backend::{Backend, Style};
+pub use router::Router;
 
 /// How much of a body is taken at once.
 const PIECE: usize = 64 * 1024;
@@ -98,6 +101,12 @@ pub(crate) struct Routing {
 
 /// A request has come: the routes see it, then the app or another server.
 pub(crate) fn enter(connection: &Arc<Connection>, mut request: Request, exchange: Arc<Exchange>) {
+    if connection.manner.router {
+        // First, so that the rules and everybody behind them see the operator's word and not a client's.
+        for (name, value) in connection.settings().router.variables() {
+            request.amend(name, value.as_bytes());
+        }
+    }
     let routes = &connection.settings().routes;
     if routes.is_empty() {
         return serve(connection, request, exchange);
@@ -124,20 +133,35 @@ pub(crate) fn enter(connection: &Arc<Connection>, mut request: Request, exchange
             let _ = exchange.respond(head, body);
         }
         Verdict::Cut => exchange.abort("a route said break:"),
-        Verdict::Relay(backend) => {
-            let errand = Arc::new(Errand::default());
-            exchange.core().send_to(Arc::clone(&errand));
-            tokio::spawn(carry(Arc::clone(connection), errand, request, exchange, backend));
-        }
+        Verdict::Relay(backend) => send_on(connection, request, exchange, Destination::Server(backend)),
     }
 }
 
-/// A file answers, or the app.
-fn serve(connection: &Connection, request: Request, exchange: Arc<Exchange>) {
-    let files = &connection.settings().static_files;
-    if files.is_empty() || !files.serve(&request, &exchange) {
+/// A file answers, or a server behind the router, or the app.
+fn serve(connection: &Arc<Connection>, request: Request, exchange: Arc<Exchange>) {
+    let settings = connection.settings();
+    if !settings.static_files.is_empty() && settings.static_files.serve(&request, &exchange) {
+        return;
+    }
+    if connection.manner.router && settings.router.has_servers() {
+        send_on(connection, request, exchange, Destination::Router);
+    } else {
         connection.handoff().request(request, exchange);
     }
+}
+
+/// Who gets a request instead of the app.
+enum Destination {
+    /// A rule's.
+    Server(Backend),
+    /// One of the router's.
+    Router,
+}
+
+fn send_on(connection: &Arc<Connection>, request: Request, exchange: Arc<Exchange>, to: Destination) {
+    let errand = Arc::new(Errand::default());
+    exchange.core().send_to(Arc::clone(&errand));
+    tokio::spawn(carry(Arc::clone(connection), errand, request, exchange, to));
 }
 
 /// Why a relay failed.
@@ -159,12 +183,13 @@ async fn carry(
     errand: Arc<Errand>,
     request: Request,
     exchange: Arc<Exchange>,
-    backend: Backend,
+    to: Destination,
 ) {
-    let Err(failure) = relay(&connection, &errand, &request, &exchange, &backend).await else {
+    let mut label = String::new();
+    let Err(failure) = relay(&connection, &errand, &request, &exchange, to, &mut label).await else {
         return;
     };
-    let line = format!("{}: {}", backend.label(), failure.why);
+    let line = format!("{label}: {}", failure.why);
     connection.log(LogLevel::Error, format_args!("{line}"));
     let text = format!("{} the server behind this one does not answer\n", failure.status);
     let kind = vec![("Content-Type".to_owned(), b"text/plain; charset=utf-8".to_vec())];
@@ -177,28 +202,94 @@ async fn carry(
     }
 }
 
+/// A server that has accepted a connection. `label`: of the one that was tried last.
+async fn reach(
+    connection: &Connection,
+    to: Destination,
+    label: &mut String,
+) -> Result<(Backend, Pin<Box<dyn Stream>>), Failure> {
+    let patience = connection.settings().connect_timeout;
+    let router = &connection.settings().router;
+    let round = match to {
+        Destination::Server(backend) => {
+            *label = backend.label();
+            let stream = connect(&backend, patience).await?;
+            return Ok((backend, stream));
+        }
+        Destination::Router => router.round(Instant::now()),
+    };
+    // Servers of which none is known to live share the time that one of them would have.
+    let tried = u32::try_from(round.members.len()).unwrap_or(u32::MAX).max(1);
+    let patience = if round.is_last_resort {
+        patience / tried
+    } else {
+        patience
+    };
+    let mut last = failure(502, "there is none");
+    for member in round.members {
+        let backend = router.backend(member);
+        *label = backend.label();
+        match connect(&backend, patience).await {
+            Ok(stream) => {
+                if router.is_back(member) {
+                    connection.log(LogLevel::Info, format_args!("{label} is back"));
+                }
+                return Ok((backend, stream));
+            }
+            Err(failure) => {
+                let grace = router.leave_out(member, Instant::now()).as_secs_f32();
+                if !round.is_last_resort {
+                    let why = &failure.why;
+                    connection.log(
+                        LogLevel::Warning,
+                        format_args!("{label}: {why}; left out for {grace} s"),
+                    );
+                }
+                last = failure;
+            }
+        }
+    }
+    Err(last)
+}
+
+async fn connect(backend: &Backend, patience: Duration) -> Result<Pin<Box<dyn Stream>>, Failure> {
+    match timeout(patience, backend.connect()).await {
+        Ok(Ok(stream)) => Ok(stream),
+        Ok(Err(error)) => Err(failure(502, format_args!("cannot be reached: {error}"))),
+        Err(_) => Err(failure(504, "does not accept the connection in time")),
+    }
+}
+
 async fn relay(
     connection: &Arc<Connection>,
     errand: &Arc<Errand>,
     request: &Request,
     exchange: &Arc<Exchange>,
-    backend: &Backend,
+    to: Destination,
+    label: &mut String,
 ) -> Result<(), Failure> {
     let patience = connection.settings().stall_timeout;
     let is_upgrade = exchange.core().upgrade_requested;
     let has_body = exchange.core().has_body();
+    let needs_length = match &to {
+        Destination::Server(backend) => {
+            *label = backend.label();
+            backend.needs_length()
+        }
+        Destination::Router => {
+            "the router".clone_into(label);
+            true
+        }
+    };
     // The uwsgi protocol has no chunks: a body whose length nobody told has to be here before the packet can be written.
-    let whole = if backend.needs_length() && has_body && request.header("content-length").is_none() {
+    let whole = if needs_length && has_body && request.header("content-length").is_none() {
         Some(whole_body(exchange, errand, connection.settings().body_high_water).await?)
     } else {
         None
     };
+    let (backend, stream) = reach(connection, to, label).await?;
     let (packet, head) = backend.head(request, is_upgrade, whole.as_ref().map(Vec::len))?;
-    let link = match timeout(connection.settings().connect_timeout, backend.connect()).await {
-        Ok(Ok(stream)) => Link::new(stream, packet),
-        Ok(Err(error)) => return Err(failure(502, format_args!("cannot be reached: {error}"))),
-        Err(_) => return Err(failure(504, "does not accept the connection in time")),
-    };
+    let link = Link::new(stream, packet);
     let body = Outward {
         exchange: Arc::clone(exchange),
         errand: Arc::clone(errand),

@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use fairlead_protocol::TrustedProxies;
 
+use crate::relay::Router;
 use crate::route::Routes;
 use crate::static_files::StaticFiles;
 use crate::tally::Tally;
@@ -65,9 +66,12 @@ pub struct FrontSettings {
     pub tally: Option<Tally>,
     /// Rules that look at each request before the application gets it. Default: none.
     pub routes: Arc<Routes>,
+    /// Servers that get what comes to the listeners of the router, instead of the application, and variables that are added
+    /// to it. Default: none.
+    pub router: Arc<Router>,
     /// Folders whose files are served without the application. Default: none.
     pub static_files: Arc<StaticFiles>,
-    /// How long another server, to which a route leads, may take to accept a connection. Default 60 s, as `stall_timeout`.
+    /// How long another server, to which a route or the router leads, may take to accept a connection. Default 60 s, as `stall_timeout`.
     pub connect_timeout: Duration,
     /// Whose `Forwarded` and `X-Forwarded-*` headers are believed. Default: nobody's, because whoever connects can write
     /// them.
@@ -93,6 +97,7 @@ impl Default for FrontSettings {
             shutdown_grace: Duration::from_secs(5),
             tally: None,
             routes: Arc::default(),
+            router: Arc::default(),
             static_files: Arc::default(),
             connect_timeout: Duration::from_secs(60),
             trusted_proxies: TrustedProxies::default(),

@@ -228,6 +228,10 @@ fn packet(
     if request.scheme() == Scheme::Https {
         add("HTTPS", b"on");
     }
+    // Spec §3.1: the router names itself.
+    if request.is_routed() && request.amended("UWSGI_ROUTER").is_none() {
+        add("UWSGI_ROUTER", b"http");
+    }
     request.for_each_cgi_variable(|name, value| {
         let is_said = name == "REQUEST_SCHEME";
         // What the other server answers is HTTP/1.1, whatever the client speaks.
