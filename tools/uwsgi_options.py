@@ -80,7 +80,7 @@ DIFFERENT = {
     "route": (
         "regular expressions of PCRE; a WebSocket needs `--offload-threads`; `uwsgi:` needs both modifiers",
         "no look-around and no back-references; WebSockets pass by themselves; missing modifiers are 0; a server that "
-        "is not there is a 502; `setheader` too; `--route-…` and `--response-route-…` as well",
+        "is not there is a 502; `setheader` too; `--route-…` and the three other tables as well",
     ),
     "static-map": (
         "looked at before the routes; a link may lead out of the folder with `--static-safe`",
@@ -134,6 +134,7 @@ NEW = [
     "asyncio-loop",
     "trusted-proxy",
     "websockets-origin",
+    "route-idle-timeout",
     "websockets-idle-timeout",
     "disable-http2",
     "websockets-close-timeout",
@@ -166,7 +167,6 @@ INSTEAD = {
     "metrics": "what the application measures itself",
     "TLS": "a proxy in front",
     "other ways to serve static files than --static-map": "`--static-map`, the proxy in front, or the application",
-    "routes of the tables for errors and for the end of a request": "`--response-route`, or the application",
     "other protocols than HTTP and uwsgi": "`--socket` or `--http-socket`, and the same in the proxy",
     "running in the background (use your service manager)": "the service manager",
     "log formats": "the log as it is",

@@ -133,13 +133,17 @@ def settings(
     return cast("tuple[T, ...]", field(default=(), metadata={"setting": about}))
 
 
-#: The options beside `route` whose rules stand in one table with it, in the order given, and those of the table of
-#: responses (spec §5.1).
+#: The options beside `route` whose rules stand in one table with it, in the order given, and those of the tables of
+#: responses, of errors and of the end (spec §5.1).
 _SUBJECTS = "host uri qs remote-addr user-agent remote-user referer if if-not run label"
 ROUTE_TABLES = (
     *(f"route-{subject}" for subject in _SUBJECTS.split()),
     "response-route",
     *(f"response-route-{subject}" for subject in f"{_SUBJECTS} status".split()),
+    "error-route",
+    *(f"error-route-{subject}" for subject in f"{_SUBJECTS} status".split()),
+    "final-route",
+    *(f"final-route-{subject}" for subject in f"{_SUBJECTS} status".split()),
 )
 
 
@@ -320,6 +324,10 @@ class Settings:
     static_index: tuple[str, ...] = settings(
         "static-index", Text("NAME", "the name of a file"), "the file that stands for a folder, such as index.html"
     )
+    route_idle_timeout_s: float = setting(
+        "route-idle-timeout", Seconds(), 0.0,
+        "close a relayed WebSocket that is silent in both directions for this long; 0 never",
+    )  # fmt: skip
     http_to: tuple[Address, ...] = settings(
         "http-to", ServerAddress(),
         "send what comes to --http and --https to these servers in turn, by the uwsgi protocol; no app is needed then",

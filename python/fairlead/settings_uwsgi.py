@@ -103,7 +103,6 @@ LATER: tuple[tuple[str, str], ...] = (
     ("stackless", "stackless"),
     ("TLS", "ssl sni"),
     ("other protocols than HTTP and uwsgi", "suwsgi-socket fastcgi-socket scgi-socket"),
-    ("routes of the tables for errors and for the end of a request", "error-route final-route"),
     ("other ways to serve static files than --static-map",
      "static-map2 static-check check-static check-static-docroot static-skip-ext static-safe static-cache-paths "
      "static-cache-paths-name static-expires static-expires-mtime static-expires-type static-expires-type-mtime "

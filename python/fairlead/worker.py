@@ -18,7 +18,7 @@ import time
 from typing import Any
 
 from fairlead import channels, hosts
-from fairlead._native import Channels, Engine, Routes, StaticFiles
+from fairlead._native import Answered, Channels, Engine, Routes, StaticFiles
 from fairlead.absences import AbsenceLog
 from fairlead.apps.wsgi import FileWrapper, WsgiCaller
 from fairlead.compat import uwsgi as uwsgi_compat
@@ -53,6 +53,7 @@ class Worker:
         self._log = log
         self._settings = Settings.from_plain(start["settings"])
         self._services = WorkerServices(control, start, self._settings, log)
+        self._access = AccessLog(log, enabled=not self._settings.disable_logging)
         self._ended = Latch()
         self._requests_left = self._settings.max_requests
         self._async_calls = AsyncCalls(log.info)
@@ -94,7 +95,7 @@ class Worker:
             item_by_item=settings.wsgi_strict,
             show_tracebacks=settings.catch_exceptions,
             log=self._log,
-            access=AccessLog(self._log, enabled=not settings.disable_logging),
+            access=self._access,
             before_items=self._async_calls.begin_items if settings.host == "generators" else None,
             after_item=None if settings.host == "threads" else self._async_calls.suspend_for,
             watch=self._services.deadlines,
@@ -142,7 +143,7 @@ class Worker:
         headers_s = settings.http_headers_timeout_s
         connect_s = settings.http_connect_timeout_s
         try:
-            routes = Routes(list(settings.route)) if settings.route else None
+            routes = Routes(list(settings.route), self._start["worker_id"]) if settings.route else None
             files = None
             if settings.static_map:
                 files = StaticFiles(list(settings.static_map), list(settings.static_index), _media_types())
@@ -182,6 +183,8 @@ class Worker:
             http_modifiers=(settings.http_modifier1, settings.http_modifier2),
             http_gracetime=settings.http_gracetime_s,
             http_vars=list(settings.http_var),
+            request_lines=not settings.disable_logging,
+            route_idle_timeout=settings.route_idle_timeout_s,
         )
 
     def _base_environ(self) -> dict[str, Any]:
@@ -248,7 +251,20 @@ class Worker:
 
     def _write_engine_log(self, engine: Engine, absences: AbsenceLog) -> None:
         while not self._ended.is_set():
-            level, text = engine.wait_log(3600.0) or ("", "")
+            line = engine.wait_log(3600.0) or ("", "")
+            if isinstance(line, Answered):
+                self._access.request(
+                    line.peer,
+                    line.method,
+                    line.path,
+                    line.protocol,
+                    line.status,
+                    line.sent_bytes,
+                    line.duration_s,
+                    dict(line.variables),
+                )
+                continue
+            level, text = line
             if level == "away":
                 absences.away(float(text))
             elif level == "back":

@@ -109,7 +109,7 @@ def test_what_is_always_on_is_accepted_in_silence_but_cannot_be_turned_off():
         ("cron", "cron"), ("emperor", "emperor"), ("sharedarea", "shared areas"), ("legion-mcast", "legion"),
         ("tornado", "not in this version yet"), ("ssl-sessions-timeout", "TLS"),
         ("fastcgi-socket", "other protocols than HTTP and uwsgi"),
-        ("error-route-run", "routes"), ("static-gzip", "static"), ("pypy-home", "PyPy"), ("stats", "statistics"),
+        ("static-gzip", "static"), ("pypy-home", "PyPy"), ("stats", "statistics"),
         ("harakiri-no-arh", "harakiri"), ("fiber", "Ruby"), ("daemonize", "background"),
     ],
 )  # fmt: skip

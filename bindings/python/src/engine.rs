@@ -13,7 +13,7 @@ use fl::{
 };
 use pyo3::exceptions::{PyRuntimeError, PyValueError};
 use pyo3::prelude::*;
-use pyo3::types::PyDict;
+use pyo3::types::{PyBytes, PyDict};
 
 use crate::channels::{offset, Channels, Subscription};
 use crate::request::Request;
@@ -22,7 +22,61 @@ use crate::waiting::{seconds, Waiter};
 
 /// Lines that wait for Python to write them. When nobody writes, the newest are dropped and counted, so that a flood of
 /// bad peers costs no memory.
-const LOG_LINES: usize = 1024;
+const LOG_LINES: usize = 8192;
+
+/// A request that was answered without the application, for its line in the log.
+#[pyclass(frozen, module = "fairlead._engine")]
+pub(crate) struct Answered {
+    about: fl::Answered,
+}
+
+#[pymethods]
+impl Answered {
+    #[getter]
+    fn peer(&self) -> &str {
+        &self.about.peer
+    }
+
+    #[getter]
+    fn method(&self) -> &str {
+        &self.about.method
+    }
+
+    #[getter]
+    fn path(&self) -> &str {
+        &self.about.target
+    }
+
+    #[getter]
+    fn protocol(&self) -> &str {
+        &self.about.protocol
+    }
+
+    /// 0 if the connection was closed without an answer.
+    #[getter]
+    fn status(&self) -> u16 {
+        self.about.status
+    }
+
+    #[getter]
+    fn sent_bytes(&self) -> u64 {
+        self.about.sent
+    }
+
+    #[getter]
+    fn duration_s(&self) -> f64 {
+        self.about.took.as_secs_f64()
+    }
+
+    /// What rules have added, as pairs of bytes.
+    #[getter]
+    fn variables<'py>(&self, py: Python<'py>) -> Vec<(Bound<'py, PyBytes>, Bound<'py, PyBytes>)> {
+        let pairs = self.about.variables.iter();
+        pairs
+            .map(|(name, value)| (PyBytes::new(py, name.as_bytes()), PyBytes::new(py, value)))
+            .collect()
+    }
+}
 
 /// Requests that a thread takes before it lets go of the GIL in between.
 const IN_A_ROW: u32 = 16;
@@ -38,6 +92,7 @@ pub(crate) struct Engine {
 enum Entry {
     Line(LogLevel, String),
     Absence(Absence),
+    Answered(Box<fl::Answered>),
 }
 
 impl Engine {
@@ -60,7 +115,7 @@ impl Engine {
     }
 }
 
-/// The rules of `--route` and its kin, compiled: `[(option, value), …]`. Raises ValueError with one sentence.
+/// The rules of `--route` and its kin, compiled: `[(option, value), …]`; `worker` is the worker's number. Raises ValueError with one sentence.
 #[pyclass(frozen, module = "fairlead._engine")]
 pub(crate) struct Routes {
     compiled: Arc<fl::Routes>,
@@ -69,8 +124,8 @@ pub(crate) struct Routes {
 #[pymethods]
 impl Routes {
     #[new]
-    fn new(rules: Vec<(String, String)>) -> PyResult<Self> {
-        let compiled = fl::Routes::compile(&rules).map_err(PyValueError::new_err)?;
+    fn new(rules: Vec<(String, String)>, worker: u32) -> PyResult<Self> {
+        let compiled = fl::Routes::compile(&rules, worker).map_err(PyValueError::new_err)?;
         Ok(Self {
             compiled: Arc::new(compiled),
         })
@@ -111,7 +166,7 @@ impl Engine {
         trusted_proxies=Vec::new(), proxy_protocol=Vec::new(), channels=None, channels_backlog=1 << 20,
         slow_consumer="close", routes=None, connect_timeout=60.0, static_files=None, max_variables=256, tls=Vec::new(),
         https_ports=Vec::new(), http2=true, http_to=Vec::new(), http_modifiers=(0, 0), http_gracetime=30.0,
-        http_vars=Vec::new()))]
+        http_vars=Vec::new(), request_lines=false, route_idle_timeout=0.0))]
     #[allow(clippy::too_many_arguments)] // named on the Python side
     fn new(
         py: Python<'_>,
@@ -147,11 +202,14 @@ impl Engine {
         http_modifiers: (u8, u8),
         http_gracetime: f64,
         http_vars: Vec<(String, String)>,
+        request_lines: bool,
+        route_idle_timeout: f64,
     ) -> PyResult<Self> {
         let router = Router::new(http_to, http_modifiers, seconds(http_gracetime)?, http_vars);
         let slow_consumer = crate::channels::slow_consumer(slow_consumer)?;
         let (write, read) = sync_channel(LOG_LINES);
         let write_absence = write.clone();
+        let write_answered = write.clone();
         let settings = fl::Settings {
             session: SessionSettings {
                 limits: Limits::for_messages_up_to(max_message),
@@ -183,6 +241,8 @@ impl Engine {
                     .unwrap_or_default(),
                 trusted_proxies: trust(&trusted_proxies)?,
                 http2,
+                request_lines,
+                tunnel_timeout: Some(seconds(route_idle_timeout)?).filter(|limit| !limit.is_zero()),
                 ..FrontSettings::default()
             },
             origin: origin_policy(origins),
@@ -203,6 +263,9 @@ impl Engine {
             log: Arc::new(move |level, line| {
                 // A full queue drops the line: the sink must not block the loop.
                 let _ = write.try_send(Entry::Line(level, line.to_owned()));
+            }),
+            answered: Arc::new(move |about| {
+                let _ = write_answered.try_send(Entry::Answered(Box::new(about)));
             }),
             absence: Arc::new(move |absence| {
                 let _ = write_absence.try_send(Entry::Absence(absence));
@@ -267,23 +330,25 @@ impl Engine {
     }
 
     /// Blocks until there is a log line: `(level, text)`, level being "debug", "info", "warning" or "error"; `None`
-    /// after `timeout` seconds. Level "away" or "back": the host's thread has stayed away from the loop for `text`
+    /// after `timeout` seconds; an `Answered` where a request's line is to be written. Level "away" or "back": the host's thread has stayed away from the loop for `text`
     /// seconds, and is away still, or has come back.
-    fn wait_log(&self, py: Python<'_>, timeout: f64) -> PyResult<Option<(&'static str, String)>> {
+    fn wait_log<'py>(&self, py: Python<'py>, timeout: f64) -> PyResult<Option<Bound<'py, PyAny>>> {
         let limit = seconds(timeout)?;
         let line = py.detach(|| {
             let log = self.log.lock().unwrap_or_else(PoisonError::into_inner);
             log.recv_timeout(limit)
         });
-        match line {
-            Ok(Entry::Line(level, text)) => Ok(Some((level_name(level), text))),
-            Ok(Entry::Absence(Absence::Lasts(so_far))) => {
-                Ok(Some(("away", so_far.as_secs_f64().to_string())))
+        let line = match line {
+            Ok(Entry::Line(level, text)) => (level_name(level), text),
+            Ok(Entry::Absence(Absence::Lasts(so_far))) => ("away", so_far.as_secs_f64().to_string()),
+            Ok(Entry::Absence(Absence::Ended(after))) => ("back", after.as_secs_f64().to_string()),
+            Ok(Entry::Answered(about)) => {
+                return Ok(Some(Bound::new(py, Answered { about: *about })?.into_any()));
             }
-            Ok(Entry::Absence(Absence::Ended(after))) => Ok(Some(("back", after.as_secs_f64().to_string()))),
-            Err(RecvTimeoutError::Timeout) => Ok(None),
-            Err(RecvTimeoutError::Disconnected) => Err(PyRuntimeError::new_err("the engine is gone")),
-        }
+            Err(RecvTimeoutError::Timeout) => return Ok(None),
+            Err(RecvTimeoutError::Disconnected) => return Err(PyRuntimeError::new_err("the engine is gone")),
+        };
+        Ok(Some(line.into_pyobject(py)?.into_any()))
     }
 
     /// No new connections; a Close with `code` on every WebSocket. Requests in flight go on.

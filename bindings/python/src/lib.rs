@@ -35,6 +35,7 @@ fn _engine(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_class::<pending::Pending>()?;
     module.add_class::<channels::Channels>()?;
     module.add_class::<channels::Subscription>()?;
+    module.add_class::<engine::Answered>()?;
     module.add_class::<engine::Engine>()?;
     module.add_class::<engine::Routes>()?;
     module.add_class::<engine::StaticFiles>()?;

@@ -335,6 +335,19 @@ impl Request {
         self.request.answer_refusal()
     }
 
+    /// The response, or the session, is over: rules for the end see it. What rules add to its line in the log, as pairs of
+    /// bytes, and whether there shall be none.
+    #[allow(clippy::type_complexity)] // a list of pairs, and a flag
+    fn conclude<'py>(&self, py: Python<'py>) -> (Vec<(Bound<'py, PyBytes>, Bound<'py, PyBytes>)>, bool) {
+        let conclusion = self.request.conclude();
+        let variables = conclusion
+            .variables
+            .iter()
+            .map(|(name, value)| (PyBytes::new(py, name.as_bytes()), PyBytes::new(py, value)))
+            .collect();
+        (variables, conclusion.no_line)
+    }
+
     /// Gives the slot back. Nothing can be sent any more.
     fn complete(&self) {
         self.request.complete();

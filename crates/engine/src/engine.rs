@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError, Weak};
 use std::time::Duration;
 
-use fairlead_front::{Entrance, Exchange, Front, FrontStatistics, Handoff, LogLevel};
+use fairlead_front::{Answered, Entrance, Exchange, Front, FrontStatistics, Handoff, LogLevel};
 use fairlead_protocol::{CloseCode, ClosedBy, Closure, Lost, OriginPolicy, Request as Head, SecureLayer};
 use fairlead_worker::{
     Connection, Drops, Interest, JoinAnswer, JoinError, Subscriber, Token, Watch, Worker, WorkerSettings,
@@ -17,7 +17,7 @@ use fairlead_worker::{
 use crate::desk::{Desk, Released, Taken};
 use crate::parking::Parking;
 use crate::request::Request;
-use crate::settings::{Delivery, LogSink, Settings};
+use crate::settings::{AnsweredSink, Delivery, LogSink, Settings};
 
 /// An application that has been away for this long is held up: a new connection had better go to another process. It must
 /// not be so soon that a storm of connections looks like that, for then processes would not be compared by their numbers: a
@@ -56,6 +56,7 @@ pub(crate) struct Hall {
     pub(crate) origin: OriginPolicy,
     pub(crate) extra_headers: Vec<(String, String)>,
     pub(crate) log: LogSink,
+    answered: AnsweredSink,
     pub(crate) parking: Arc<Parking>,
     delivery: Delivery,
     pub(crate) desk: Desk<Box<Request>>,
@@ -98,6 +99,7 @@ impl Engine {
             origin: settings.origin,
             extra_headers: settings.extra_headers,
             log: settings.log,
+            answered: settings.answered,
             delivery: settings.delivery,
             parking,
             desk: Desk::new(settings.slots, settings.runners),
@@ -366,6 +368,10 @@ impl Handoff for Hall {
     fn is_held_up(&self) -> bool {
         // Threads are switched by their language, however long one of them computes.
         self.delivery == Delivery::Loop && self.worker.app_away_for() >= HELD_UP_AFTER
+    }
+
+    fn answered(&self, about: Answered) {
+        (self.answered)(about);
     }
 
     fn log(&self, level: LogLevel, line: &str) {

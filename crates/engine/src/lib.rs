@@ -22,8 +22,8 @@ pub use fairlead_channel::{
     LONGEST_NAME, USUAL_LONGEST_MESSAGE,
 };
 pub use fairlead_front::{
-    BodyError, BodyRead, ClientCa, Entrance, FrontSettings, KeyPair, Listener, LogLevel, Manner, PemFile,
-    Protocol, Router, Routes, StaticFiles, Tally, Tls, TlsError, TlsSettings,
+    Answered, BodyError, BodyRead, ClientCa, Conclusion, Entrance, FrontSettings, KeyPair, Listener,
+    LogLevel, Manner, PemFile, Protocol, Router, Routes, StaticFiles, Tally, Tls, TlsError, TlsSettings,
 };
 pub use fairlead_protocol::{
     is_utf8, Address, CloseCode, ClosedBy, Closure, Counters, HandshakeError, Limits, Lost, MessageKind,
@@ -35,4 +35,4 @@ pub use fairlead_worker::{
     Received, Sent, SlowConsumer, Style, Subscriber, Taken, Token, Waiting, Watch, WorkerSettings,
 };
 pub use request::{AcceptError, Gone, Request};
-pub use settings::{AbsenceSink, Delivery, LogSink, Settings};
+pub use settings::{AbsenceSink, AnsweredSink, Delivery, LogSink, Settings};

@@ -8,7 +8,7 @@ use std::fmt;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
-use fairlead_front::{BodyRead, Exchange, LogLevel};
+use fairlead_front::{Account, BodyRead, Conclusion, Exchange, LogLevel};
 use fairlead_protocol::{CloseCode, Handshake, HandshakeError, Request as Head, ResponseHead, UsageError};
 use fairlead_worker::{Connection, Doorbell, Token};
 
@@ -78,6 +78,8 @@ pub struct Request {
     /// The way back through the front; gone once the socket has left it, so that a session of days does not keep what
     /// the handshake needed.
     exchange: Mutex<Option<Arc<Exchange>>>,
+    /// What routes want to know of the request, to its end.
+    account: Option<Arc<Account>>,
     hall: Arc<Hall>,
     doorbell: Mutex<Option<Doorbell>>,
     connection: OnceLock<Arc<Connection>>,
@@ -98,6 +100,7 @@ impl Request {
     pub(crate) fn new(head: Head, exchange: Arc<Exchange>, hall: Arc<Hall>) -> Self {
         Self {
             head,
+            account: exchange.account(),
             exchange: Mutex::new(Some(exchange)),
             hall,
             doorbell: Mutex::default(),
@@ -375,6 +378,15 @@ impl Request {
         true
     }
 
+    /// The response, or the session, is over: rules for the end see it, once. What they and those before them want of the
+    /// request's line in the log.
+    pub fn conclude(&self) -> Conclusion {
+        self.account
+            .as_ref()
+            .map(|account| account.conclude())
+            .unwrap_or_default()
+    }
+
     /// The unit has ended: gives the slot back, whoever still holds the request. Hosts release and answer before; what
     /// they left open is closed as an error of the app.
     pub fn complete(&self) {
@@ -386,6 +398,7 @@ impl Request {
         }
         self.release(CloseCode::INTERNAL_ERROR, "");
         self.answer_refusal();
+        self.conclude();
         // Dropped here and not with the request, which the app may keep: an exchange without an answer answers 500.
         drop(self.lock_exchange().take());
         self.hall.slot_is_free();

@@ -2,12 +2,15 @@
 
 use std::sync::Arc;
 
-use fairlead_front::{FrontSettings, LogLevel};
+use fairlead_front::{Answered, FrontSettings, LogLevel};
 use fairlead_protocol::{OriginPolicy, SessionSettings};
 use fairlead_worker::{Absence, ChannelSettings};
 
 /// Where log lines go. Called from any thread, possibly with a connection locked: it writes the line and returns.
 pub type LogSink = Arc<dyn Fn(LogLevel, &str) + Send + Sync>;
+
+/// Where requests are told that were answered without the application. Called from any thread: it notes that and returns.
+pub type AnsweredSink = Arc<dyn Fn(Answered) + Send + Sync>;
 
 /// Where it is told that all units wait for one. Called by the loop thread: it notes that and returns.
 pub type AbsenceSink = Arc<dyn Fn(Absence) + Send + Sync>;
@@ -46,6 +49,8 @@ pub struct Settings {
     pub channels: Option<ChannelSettings>,
     /// The log.
     pub log: LogSink,
+    /// Lines for requests that never reached a unit, with [`FrontSettings::request_lines`].
+    pub answered: AnsweredSink,
     /// With [`Delivery::Loop`]: told when the host's thread has stayed away from [`crate::Engine::poll`] for a second.
     pub absence: AbsenceSink,
 }
@@ -63,6 +68,7 @@ impl Default for Settings {
             extra_headers: Vec::new(),
             channels: None,
             log: Arc::new(|_, _| {}),
+            answered: Arc::new(drop),
             absence: Arc::new(|_| {}),
         }
     }

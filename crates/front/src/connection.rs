@@ -129,7 +129,7 @@ impl Connection {
         }
     }
 
-    pub(crate) fn house(&self) -> &House {
+    pub(crate) fn house(&self) -> &Arc<House> {
         &self.house
     }
 
@@ -335,8 +335,11 @@ impl Connection {
         if state.closed {
             // hyper reads the rest if it is already there, else closes after the response.
             drop(state);
-            desk.pump = None;
+            let over = desk.pump.take();
             desk.unread = true;
+            // With it the last of the request may go, and its account calls the handoff.
+            drop(desk);
+            drop(over);
             return true;
         }
         if !state.incoming.wanted {

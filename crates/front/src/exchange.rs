@@ -4,7 +4,7 @@
 //! for the connection's task, which takes what it finds. The state ([`Core`]) is shared by two owners that live apart: the
 //! `Exchange` of the application's side, whose drop without an answer means 500, and hyper's side in `response` and
 //! `connection`, whose drop means that the client is gone. Lock rule: no method of the handoff and no wake-up is ever called
-//! while the state is locked.
+//! while the state is locked. The file stays whole: a call and the state that it changes are read together.
 
 use std::any::Any;
 use std::fs::File;
@@ -13,11 +13,12 @@ use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use bytes::Bytes;
 use fairlead_protocol::ResponseHead;
 
+use crate::account::{Account, Instead};
 use crate::connection::Connection;
 use crate::error::{BodyError, Gone};
 use crate::flow::{End, FilePart, Incoming, Outgoing};
 use crate::handoff::LogLevel;
-use crate::relay::{Errand, Routing};
+use crate::relay::Errand;
 
 /// What [`Exchange::read_body`] and its siblings found.
 #[derive(Debug, PartialEq, Eq)]
@@ -86,6 +87,9 @@ impl Exchange {
 
     fn add(&self, is_empty: bool, push: impl FnOnce(&mut Outgoing)) -> Result<(), Gone> {
         let mut state = self.core.lock();
+        if state.is_overruled {
+            return Ok(());
+        }
         if state.outgoing.end != End::Open || !state.began_streaming() {
             return Err(Gone);
         }
@@ -270,12 +274,52 @@ impl Exchange {
         self.attachment.get().map(Box::as_ref)
     }
 
+    /// What the rules know of this request, if they or the log want to know anything.
+    pub fn account(&self) -> Option<Arc<Account>> {
+        self.core.account().cloned()
+    }
+
     fn answer(&self, answer: Answer) -> Result<(), Gone> {
+        let status = match &answer {
+            Answer::Whole(head, _) | Answer::Streaming(head) | Answer::Upgrade(head, _) => head.status,
+            _ => 0,
+        };
+        match self.seen(status) {
+            None => self.put(answer, false),
+            Some(instead) => {
+                let is_upgrade = matches!(answer, Answer::Upgrade(..));
+                self.put(instead, true)?;
+                // No socket will leave, and whoever wants one has to know.
+                if is_upgrade {
+                    Err(Gone)
+                } else {
+                    Ok(())
+                }
+            }
+        }
+    }
+
+    /// Shows an answer to the rules, and tells what they want in its place.
+    fn seen(&self, status: u16) -> Option<Answer> {
+        let account = self.core.account()?;
+        let state = self.core.lock();
+        if state.closed || !matches!(state.answer, Answer::Waiting) {
+            return None;
+        }
+        drop(state);
+        account.see(status).map(|instead| match instead {
+            Instead::Answer(head, body) => Answer::Whole(head, body),
+            Instead::Cut => Answer::Aborted,
+        })
+    }
+
+    fn put(&self, answer: Answer, is_overruled: bool) -> Result<(), Gone> {
         let mut state = self.core.lock();
         if state.closed || !matches!(state.answer, Answer::Waiting) {
             return Err(Gone);
         }
         state.answer = answer;
+        state.is_overruled = is_overruled;
         drop(state);
         self.core.connection.wake();
         Ok(())
@@ -298,7 +342,13 @@ impl Drop for Exchange {
         }
         let complaint = match state.answer {
             Answer::Waiting => {
-                state.answer = Answer::Abandoned;
+                drop(state);
+                let answer = self.seen(500).unwrap_or(Answer::Abandoned);
+                state = self.core.lock();
+                if state.closed {
+                    return;
+                }
+                state.answer = answer;
                 "the application ended without a response; the client gets 500"
             }
             _ if state.outgoing.end == End::Open => {
@@ -322,7 +372,7 @@ pub(crate) struct Core {
     pub(crate) upgrade_requested: bool,
     /// Who is told of changes instead of the handoff.
     errand: OnceLock<Arc<Errand>>,
-    routing: OnceLock<Box<Routing>>,
+    account: OnceLock<Arc<Account>>,
     state: Mutex<State>,
 }
 
@@ -341,13 +391,14 @@ impl Core {
             incoming,
             closed: false,
             muted: false,
+            is_overruled: false,
             lost: false,
         };
         Core {
             connection,
             upgrade_requested,
             errand: OnceLock::new(),
-            routing: OnceLock::new(),
+            account: OnceLock::new(),
             state: Mutex::new(state),
         }
     }
@@ -367,12 +418,27 @@ impl Core {
         self.errand.get()
     }
 
-    pub(crate) fn set_routing(&self, routing: Routing) {
-        let _ = self.routing.set(Box::new(routing));
+    /// From now on `account` sees the answer. Before anybody can give one.
+    pub(crate) fn keep(&self, account: Account) {
+        let _ = self.account.set(Arc::new(account));
     }
 
-    pub(crate) fn routing(&self) -> Option<&Routing> {
-        self.routing.get().map(Box::as_ref)
+    pub(crate) fn account(&self) -> Option<&Arc<Account>> {
+        self.account.get()
+    }
+
+    /// The front answers by itself, with this status.
+    pub(crate) fn told(&self, status: u16) {
+        if let Some(account) = self.account() {
+            account.told(status);
+        }
+    }
+
+    /// So many bytes of the response's body went out.
+    pub(crate) fn sent(&self, count: usize) {
+        if let Some(account) = self.account() {
+            account.sent(count as u64);
+        }
     }
 
     /// What the unit with this token waits for has changed.
@@ -456,6 +522,8 @@ pub(crate) struct State {
     pub(crate) closed: bool,
     /// Further pieces have no place (HEAD, 204, a Content-Length that is used up) and that is no mistake.
     pub(crate) muted: bool,
+    /// A rule has given another answer, and what the application writes is swallowed.
+    is_overruled: bool,
     /// The client left before its answer was complete.
     pub(crate) lost: bool,
 }

@@ -11,6 +11,7 @@ use std::sync::Arc;
 
 use fairlead_protocol::{Request, SecureLayer};
 
+use crate::account::Answered;
 use crate::Exchange;
 
 /// How much a log line matters.
@@ -69,6 +70,12 @@ pub trait Handoff: Send + Sync + 'static {
     /// must not wait.
     fn is_held_up(&self) -> bool {
         false
+    }
+
+    /// A request that never came here is over, and wants its line in the log. Called by whoever held the last part of it; it
+    /// must only note that.
+    fn answered(&self, about: Answered) {
+        drop(about);
     }
 
     /// One line for the operator, without a line end.

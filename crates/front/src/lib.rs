@@ -11,7 +11,7 @@
 //! `peer` (the socket and who is at the other end), `proxy_protocol` (who a proxy says that is), `framing` (a second
 //! opinion on where a message ends), `serving` (one task per connection) and `connection` (what its parts share),
 //! `deadline` (how long a client may take), `http` (the rules a request must keep), `http2` (the same for HTTP/2, and
-//! its streams), `exchange` (the way back), `route` (rules that look at a request first), `relay` (where they send it,
+//! its streams), `exchange` (the way back), `account` (what is to be said of it), `route` (rules that look at a request first), `relay` (where they send it,
 //! if not to the app), `static_files` (what needs no app), `flow` (the bodies it holds), `response` (what hyper
 //! writes), `file` (what the kernel writes for it), `upgrade` (the socket leaves), `uwsgi_protocol` (a packet instead
 //! of a head), `parting` (last words), `drain` (the order in which everything ends). `front` holds them together,
@@ -20,6 +20,7 @@
 #![forbid(unsafe_code)]
 #![warn(missing_docs)]
 
+mod account;
 mod bell;
 mod certificate;
 mod ciphers;
@@ -51,6 +52,7 @@ mod tls;
 mod upgrade;
 mod uwsgi_protocol;
 
+pub use account::{Account, Answered, Conclusion};
 pub use error::{BodyError, Gone};
 pub use exchange::{BodyRead, Exchange};
 pub use front::{Front, FrontStatistics};

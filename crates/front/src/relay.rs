@@ -4,7 +4,7 @@
 //! the same [`Exchange`], so it works for every kind of connection that has one. It lives on the front's thread and
 //! takes no slot of the app. hyper's client speaks to the other server (`backend`), in HTTP or behind the packet of the
 //! uwsgi protocol. After a 101 both sockets leave hyper and their bytes are copied both ways until both have ended
-//! (`tunnel`), without any limit but the peers' own. A backend that cannot be reached is a 502, one that says nothing
+//! (`tunnel`), without any limit but the peers' own and that of silence, if there is one. A backend that cannot be reached is a 502, one that says nothing
 //! for `stall_timeout` a 504; a response that breaks off is cut, so that the client does not take it for whole.
 
 mod backend;
@@ -25,11 +25,12 @@ use hyper::client::conn::http1;
 use tokio::sync::oneshot;
 use tokio::time::{timeout, Instant};
 
+use crate::account::Account;
 use crate::connection::Connection;
 use crate::exchange::{BodyRead, Exchange};
 use crate::handoff::LogLevel;
 use crate::peer::Stream;
-use crate::route::{HeaderChange, Verdict};
+use crate::route::{Effects, Verdict};
 use backend::Link;
 use tunnel::End;
 
@@ -92,61 +93,69 @@ impl Errand {
     }
 }
 
-/// What the routes want of a request's response.
-pub(crate) struct Routing {
-    pub(crate) changes: Vec<HeaderChange>,
-    /// For the table of responses, if there is one.
-    pub(crate) request: Option<Request>,
-}
-
-/// A request has come: the routes see it, then the app or another server.
+/// A request has come: the routes see it, then a file answers it, another server or the app.
 pub(crate) fn enter(connection: &Arc<Connection>, mut request: Request, exchange: Arc<Exchange>) {
+    let settings = connection.settings();
     if connection.manner.router {
         // First, so that the rules and everybody behind them see the operator's word and not a client's.
-        for (name, value) in connection.settings().router.variables() {
+        for (name, value) in settings.router.variables() {
             request.amend(name, value.as_bytes());
         }
     }
-    let routes = &connection.settings().routes;
-    if routes.is_empty() {
-        return serve(connection, request, exchange);
-    }
-    let (verdict, effects) = routes.decide(&mut request);
+    let (verdict, effects) = settings.routes.decide(&mut request);
     for line in &effects.log {
         connection.log(LogLevel::Info, format_args!("{line}"));
     }
-    for (name, value) in &effects.log_variables {
-        request.note(&format!("logvar.{name}"), value);
-    }
-    if effects.no_log_line {
-        request.note("donotlog", b"");
-    }
-    if !effects.headers.is_empty() || routes.sees_responses() {
-        exchange.core().set_routing(Routing {
-            changes: effects.headers,
-            request: routes.sees_responses().then(|| request.clone()),
-        });
-    }
-    match verdict {
-        Verdict::Run => serve(connection, request, exchange),
+    let destination = match verdict {
+        Verdict::Run => None,
         Verdict::Answer(head, body) => {
+            watch(connection, &request, &exchange, effects, true);
             let _ = exchange.respond(head, body);
+            return;
         }
-        Verdict::Cut => exchange.abort("a route said break:"),
-        Verdict::Relay(backend) => send_on(connection, request, exchange, Destination::Server(backend)),
+        Verdict::Cut => {
+            watch(connection, &request, &exchange, effects, true);
+            return exchange.abort("a route said break:");
+        }
+        Verdict::Relay(backend) => Some(Destination::Server(backend)),
+    };
+    let file = match &destination {
+        None => settings.static_files.look_up(&request),
+        Some(_) => None,
+    };
+    if let Some(file) = file {
+        watch(connection, &request, &exchange, effects, true);
+        return file.answer(&request, &exchange);
+    }
+    let goes_on = connection.manner.router && settings.router.has_servers();
+    match destination.or(goes_on.then_some(Destination::Router)) {
+        Some(to) => {
+            watch(connection, &request, &exchange, effects, true);
+            let errand = Arc::new(Errand::default());
+            exchange.core().send_to(Arc::clone(&errand));
+            tokio::spawn(carry(Arc::clone(connection), errand, request, exchange, to));
+        }
+        None => {
+            for (name, value) in &effects.log_variables {
+                request.note(&format!("logvar.{name}"), value);
+            }
+            if effects.no_log_line {
+                request.note("donotlog", b"");
+            }
+            watch(connection, &request, &exchange, effects, false);
+            connection.handoff().request(request, exchange);
+        }
     }
 }
 
-/// A file answers, or a server behind the router, or the app.
-fn serve(connection: &Arc<Connection>, request: Request, exchange: Arc<Exchange>) {
+/// Keeps an account of the request, if anybody wants one. `is_ours`: it never reaches the app.
+fn watch(connection: &Connection, request: &Request, exchange: &Exchange, effects: Effects, is_ours: bool) {
     let settings = connection.settings();
-    if !settings.static_files.is_empty() && settings.static_files.serve(&request, &exchange) {
-        return;
-    }
-    if connection.manner.router && settings.router.has_servers() {
-        send_on(connection, request, exchange, Destination::Router);
-    } else {
-        connection.handoff().request(request, exchange);
+    let wants_line = is_ours && settings.request_lines && !effects.no_log_line;
+    if wants_line || settings.routes.looks_back() || !effects.headers.is_empty() {
+        let house = Arc::clone(connection.house());
+        let account = Account::new(house, request.clone(), effects, is_ours);
+        exchange.core().keep(account);
     }
 }
 
@@ -156,12 +165,6 @@ enum Destination {
     Server(Backend),
     /// One of the router's.
     Router,
-}
-
-fn send_on(connection: &Arc<Connection>, request: Request, exchange: Arc<Exchange>, to: Destination) {
-    let errand = Arc::new(Errand::default());
-    exchange.core().send_to(Arc::clone(&errand));
-    tokio::spawn(carry(Arc::clone(connection), errand, request, exchange, to));
 }
 
 /// Why a relay failed.
@@ -323,7 +326,19 @@ async fn relay(
                 return Ok(());
             };
             let _counted = connection.house().tunnels.one_more();
-            tunnel::join(client, read_ahead, parts.io.into_stream(), parts.read_buf).await;
+            let (backend, from_backend) = (parts.io.into_stream(), parts.read_buf);
+            let limit = connection.settings().tunnel_timeout;
+            let ended = tunnel::join(client, read_ahead, backend, from_backend, limit).await;
+            if let (true, Some(limit)) = (ended.by_silence, limit) {
+                let limit = limit.as_secs_f32();
+                connection.log(
+                    LogLevel::Info,
+                    format_args!("{label}: a relayed connection was silent for {limit} s and is closed"),
+                );
+            }
+            if let Some(account) = exchange.core().account() {
+                account.sent(ended.to_client);
+            }
             return Ok(());
         }
         Some(Ok(response)) => forward(exchange, errand, response, patience, &moved).await,

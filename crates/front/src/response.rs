@@ -18,13 +18,12 @@ use hyper::ext::ReasonPhrase;
 use hyper::header::{self, HeaderMap, HeaderName, HeaderValue};
 use hyper::{Response, StatusCode};
 
+use crate::account::Account;
 use crate::connection::Connection;
 use crate::exchange::{Answer, Core};
 use crate::file::{Block, Data, BLOCK};
 use crate::flow::{End, Part};
 use crate::handoff::LogLevel;
-use crate::relay::Routing;
-use crate::route::Effects;
 
 /// The error that makes hyper close a connection in the middle of a response.
 #[derive(Debug)]
@@ -164,6 +163,7 @@ fn take(core: &Arc<Core>, headers: HeaderMap, is_head: bool) -> Result<Response<
         }
         Answer::Abandoned => {
             end(core);
+            core.told(500);
             return Ok(plain(500, "the application ended without a response"));
         }
         Answer::Aborted | Answer::Waiting | Answer::Taken | Answer::TakenStreaming => {
@@ -176,6 +176,7 @@ fn take(core: &Arc<Core>, headers: HeaderMap, is_head: bool) -> Result<Response<
         Err(why) => {
             connection.log(LogLevel::Error, format_args!("{why}; the client gets 500"));
             core.mute();
+            core.told(500);
             connection.end_request();
             return Ok(plain(500, "the application gave an invalid response head"));
         }
@@ -189,6 +190,7 @@ fn take(core: &Arc<Core>, headers: HeaderMap, is_head: bool) -> Result<Response<
         }
         Some(piece) => {
             end(core);
+            core.sent(piece.len());
             // An application's Content-Length that differs from the body: hyper keeps to the header, cuts what is too
             // long and closes the connection after what is too short.
             let exact = composed.length.is_none_or(|length| length == piece.len() as u64);
@@ -296,8 +298,8 @@ pub(crate) fn compose(head: ResponseHead, mut headers: HeaderMap, core: &Core) -
         }
         headers.append(key, value);
     }
-    if let Some(routing) = core.routing() {
-        route(routing, code, &mut headers, core)?;
+    if let Some(account) = core.account() {
+        change(account, &mut headers)?;
     }
     if let Some(server) = &core.connection.house().server_header {
         headers.entry(header::SERVER).or_insert_with(|| server.clone());
@@ -311,18 +313,8 @@ pub(crate) fn compose(head: ResponseHead, mut headers: HeaderMap, core: &Core) -
 }
 
 /// What the routes want of the response's headers.
-fn route(routing: &Routing, status: u16, headers: &mut HeaderMap, core: &Core) -> Result<(), String> {
-    let mut effects = Effects::default();
-    if let Some(request) = &routing.request {
-        core.connection
-            .settings()
-            .routes
-            .respond(request, status, &mut effects);
-    }
-    for line in &effects.log {
-        core.connection.log(LogLevel::Info, format_args!("{line}"));
-    }
-    for change in routing.changes.iter().chain(&effects.headers) {
+fn change(account: &Account, headers: &mut HeaderMap) -> Result<(), String> {
+    for change in account.header_changes() {
         let bad = |what| {
             format!(
                 "a route gives the response header {:?} a {what} that is not valid",
@@ -413,6 +405,7 @@ impl Body for ResponseBody {
                     Part::Bytes(bytes) => Data::Bytes(bytes),
                     Part::File(part) => Data::File(Block::of(part, &core.connection)),
                 };
+                core.sent(data.remaining());
                 if let Some(left) = left {
                     *left = left.saturating_sub(data.remaining() as u64);
                 }

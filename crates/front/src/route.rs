@@ -1,6 +1,7 @@
-//! Internal routes (spec §5): rules that look at a request before the app does, and at its response.
+//! Internal routes (spec §5): rules that look at a request before the app does, at its answer, and at its end.
 //!
-//! Two tables keep the order in which the rules were given: `route…` for requests, `response-route…` for responses. A rule is a
+//! Four tables keep the order in which the rules were given: `route…` for requests, `error-route…` for answers, which it may
+//! replace, `response-route…` for the heads that go out, `final-route…` for what is over. A rule is a
 //! test and an action; actions change what the app sees, answer the request here, or send it to another server
 //! ([`crate::relay`]). Everything is compiled when the rules are read, so a mistake is found before the server serves, and the
 //! regular expressions are of the kind that takes linear time, whatever a client sends. Pure: no IO but conditions on files.
@@ -24,7 +25,20 @@ pub(crate) use action::Effects;
 #[derive(Debug, Default)]
 pub struct Routes {
     request: Table,
+    error: Table,
     response: Table,
+    end: Table,
+    /// The number of this process among those that serve, for `${uwsgi[wid]}`.
+    worker: u32,
+}
+
+/// When a table is looked at.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Stage {
+    Request,
+    Error,
+    Response,
+    End,
 }
 
 #[derive(Debug, Default)]
@@ -73,30 +87,31 @@ pub(crate) enum Verdict {
 }
 
 impl Routes {
-    /// Compiles rules: the option that each comes from (`route`, `route-if`, `response-route-run`, …) and its value.
+    /// Compiles rules: the option that each comes from (`route`, `route-if`, `response-route-run`, …) and its value. `worker`:
+    /// the number of this process.
     ///
     /// # Errors
     /// One sentence with the option and its value.
-    pub fn compile(rules: &[(String, String)]) -> Result<Routes, String> {
-        let mut routes = Routes::default();
+    pub fn compile(rules: &[(String, String)], worker: u32) -> Result<Routes, String> {
+        let mut routes = Routes {
+            worker,
+            ..Routes::default()
+        };
         for (option, value) in rules {
-            let (table, kind) = match option.strip_prefix("response-") {
-                Some(kind) => (&mut routes.response, kind),
-                None => (&mut routes.request, option.as_str()),
+            let (table, stage, kind) = match option.split_once('-') {
+                Some(("error", kind)) => (&mut routes.error, Stage::Error, kind),
+                Some(("response", kind)) => (&mut routes.response, Stage::Response, kind),
+                Some(("final", kind)) => (&mut routes.end, Stage::End, kind),
+                _ => (&mut routes.request, Stage::Request, option.as_str()),
             };
-            let is_response = kind.len() != option.len();
-            let rule =
-                rule(kind, value, is_response).map_err(|why| format!("--{option} {value:?}: {why}."))?;
+            let rule = rule(kind, value, stage).map_err(|why| format!("--{option} {value:?}: {why}."))?;
             table.0.push(rule);
         }
         routes.request.check("route")?;
+        routes.error.check("error-route")?;
         routes.response.check("response-route")?;
+        routes.end.check("final-route")?;
         Ok(routes)
-    }
-
-    /// No rule at all.
-    pub fn is_empty(&self) -> bool {
-        self.request.0.is_empty() && self.response.0.is_empty()
     }
 
     /// Whether any rule may send a request to another server.
@@ -113,7 +128,7 @@ impl Routes {
         if self.request.0.is_empty() {
             return (Verdict::Run, effects);
         }
-        let mut case = Case::new(request, None);
+        let mut case = Case::new(request, None, self.worker);
         let verdict = match self.request.walk(&mut case, &mut effects) {
             Next::Answer(head, body) => Verdict::Answer(head, body),
             Next::Cut => Verdict::Cut,
@@ -126,15 +141,32 @@ impl Routes {
         (verdict, effects)
     }
 
-    /// Whether responses have to be shown to [`Routes::respond`].
-    pub(crate) fn sees_responses(&self) -> bool {
-        !self.response.0.is_empty()
+    /// Whether there are rules for what comes after a request.
+    pub(crate) fn looks_back(&self) -> bool {
+        !(self.error.0.is_empty() && self.response.0.is_empty() && self.end.0.is_empty())
+    }
+
+    /// Takes an answer through the table of errors, whatever its status: uWSGI calls it so, and rules ask for the status.
+    /// [`Verdict::Run`]: it goes out.
+    pub(crate) fn judge(&self, request: &Request, status: u16, effects: &mut Effects) -> Verdict {
+        let mut case = Case::new(request, Some(status), self.worker);
+        match self.error.walk(&mut case, effects) {
+            Next::Answer(head, body) => Verdict::Answer(head, body),
+            Next::Cut => Verdict::Cut,
+            Next::Rule | Next::Run | Next::Label(_) | Next::Relay(_) => Verdict::Run,
+        }
     }
 
     /// Takes a response through its table.
     pub(crate) fn respond(&self, request: &Request, status: u16, effects: &mut Effects) {
-        let mut case = Case::new(request, Some(status));
+        let mut case = Case::new(request, Some(status), self.worker);
         let _ = self.response.walk(&mut case, effects);
+    }
+
+    /// Takes a request that is over through its table; `status` 0: the client got no answer.
+    pub(crate) fn conclude(&self, request: &Request, status: u16, effects: &mut Effects) {
+        let mut case = Case::new(request, Some(status), self.worker);
+        let _ = self.end.walk(&mut case, effects);
     }
 }
 
@@ -205,7 +237,7 @@ impl Test {
     }
 }
 
-fn rule(kind: &str, value: &str, is_response: bool) -> Result<Rule, String> {
+fn rule(kind: &str, value: &str, stage: Stage) -> Result<Rule, String> {
     let subject = match kind {
         "route-label" => return Ok(Rule::Label(value.to_owned())),
         "route" => Some(Subject::Variable("PATH_INFO")),
@@ -216,7 +248,7 @@ fn rule(kind: &str, value: &str, is_response: bool) -> Result<Rule, String> {
         "route-user-agent" => Some(Subject::Variable("HTTP_USER_AGENT")),
         "route-remote-user" => Some(Subject::Variable("REMOTE_USER")),
         "route-referer" => Some(Subject::Variable("HTTP_REFERER")),
-        "route-status" if is_response => Some(Subject::Status),
+        "route-status" if stage != Stage::Request => Some(Subject::Status),
         "route-if" | "route-if-not" | "route-run" => None,
         _ => return Err("there is no such table of routes".into()),
     };
@@ -234,8 +266,13 @@ fn rule(kind: &str, value: &str, is_response: bool) -> Result<Rule, String> {
         }
     };
     let action = Action::compile(action)?;
-    if is_response && !action.fits_a_response() {
-        return Err("this action has no meaning once there is a response".into());
+    if !action.fits(stage) {
+        return Err(match stage {
+            Stage::End => "this action has no meaning once the response has gone out; there are last, goto, addvar, log, \
+                           logvar and donotlog"
+                .into(),
+            _ => "this action has no meaning once there is a response".into(),
+        });
     }
     Ok(Rule::Act(test, action))
 }

@@ -73,6 +73,12 @@ pub struct FrontSettings {
     pub static_files: Arc<StaticFiles>,
     /// How long another server, to which a route or the router leads, may take to accept a connection. Default 60 s, as `stall_timeout`.
     pub connect_timeout: Duration,
+    /// How long a relayed upgraded connection may be silent in both directions. Default `None`: its ends have pings for that.
+    pub tunnel_timeout: Option<Duration>,
+    /// Tell the handoff of each request that is answered without the application ([`Handoff::answered`]). Default `false`.
+    ///
+    /// [`Handoff::answered`]: crate::Handoff::answered
+    pub request_lines: bool,
     /// Whose `Forwarded` and `X-Forwarded-*` headers are believed. Default: nobody's, because whoever connects can write
     /// them.
     pub trusted_proxies: TrustedProxies,
@@ -100,6 +106,8 @@ impl Default for FrontSettings {
             router: Arc::default(),
             static_files: Arc::default(),
             connect_timeout: Duration::from_secs(60),
+            tunnel_timeout: None,
+            request_lines: false,
             trusted_proxies: TrustedProxies::default(),
         }
     }

@@ -32,6 +32,19 @@ struct Map {
     folder: PathBuf,
 }
 
+/// A file that is there.
+pub(crate) struct Found<'a> {
+    file: File,
+    about: Metadata,
+    media_type: &'a str,
+}
+
+impl Found<'_> {
+    pub(crate) fn answer(self, request: &Request, exchange: &Exchange) {
+        answer(request, exchange, self.file, &self.about, self.media_type);
+    }
+}
+
 impl StaticFiles {
     /// `maps`: pairs of a path's prefix and a folder; `index`: names of the file that stands for a folder, none by default;
     /// `types`: media types by the ending of a name, which includes its dot.
@@ -64,16 +77,10 @@ impl StaticFiles {
         Ok(StaticFiles { maps, index, types })
     }
 
-    /// Nothing is mapped.
-    pub fn is_empty(&self) -> bool {
-        self.maps.is_empty()
-    }
-
-    /// Answers the request if a file does. False: the app has to.
-    pub(crate) fn serve(&self, request: &Request, exchange: &Exchange) -> bool {
-        let is_head = request.method() == b"HEAD";
-        if !is_head && request.method() != b"GET" {
-            return false;
+    /// The file that answers the request. `None`: the app has to.
+    pub(crate) fn look_up(&self, request: &Request) -> Option<Found<'_>> {
+        if self.maps.is_empty() || request.method() != b"HEAD" && request.method() != b"GET" {
+            return None;
         }
         let mut path = Vec::new();
         request.for_each_cgi_variable(|name, value| {
@@ -81,11 +88,12 @@ impl StaticFiles {
                 path = value.to_vec();
             }
         });
-        let Some((file, about, name)) = self.find(&path) else {
-            return false;
-        };
-        answer(request, exchange, file, &about, self.media_type(&name));
-        true
+        let (file, about, name) = self.find(&path)?;
+        Some(Found {
+            file,
+            about,
+            media_type: self.media_type(&name),
+        })
     }
 
     fn find(&self, path: &[u8]) -> Option<(File, Metadata, PathBuf)> {

@@ -5,6 +5,7 @@ here. Nothing else in the package imports the extension.
 """
 
 from fairlead._engine import (
+    Answered,
     Channels,
     CurrentSession,
     Engine,
@@ -21,6 +22,7 @@ from fairlead._engine import (
 )
 
 __all__ = [
+    "Answered",
     "Channels",
     "CurrentSession",
     "Engine",

@@ -198,6 +198,8 @@ class WsgiCaller:
                 self._watch.end(unit)
             session = unit.request.session
             self.tally.add(unit, response.sent_bytes if session is None else session.counters[3], took_s)
+            if self._has_routes:
+                _conclude(unit)
             if self._after_request is not None:
                 try:
                     self._after_request()
@@ -374,6 +376,14 @@ def _take_notes(unit: Unit, environ: dict[str, Any]) -> None:
         name = key[len("fairlead.logvar.") :]
         unit.log_variables = unit.log_variables or {}
         unit.log_variables[name.encode("latin-1")] = environ.pop(key).encode("latin-1")
+
+
+def _conclude(unit: Unit) -> None:
+    """Rules for the end see the request; what they and those for responses want of the line in the log."""
+    variables, is_unlogged = unit.request.conclude()
+    unit.is_unlogged = unit.is_unlogged or is_unlogged
+    if variables:
+        unit.log_variables = {**(unit.log_variables or {}), **dict(variables)}
 
 
 def _ended_from_outside(request: Request, response: Response) -> None:

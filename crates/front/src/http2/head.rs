@@ -134,8 +134,8 @@ fn convert(head: &Parts, target: &str, host: &[u8], is_websocket: bool, connecti
     introduce(request, connection)
 }
 
-/// Sixteen bytes that no other handshake has: applications take the key for a name of their client.
-fn nonce() -> [u8; 16] {
+/// Sixteen bytes that nobody else has, such as the key of a handshake: applications take it for a name of their client.
+pub(crate) fn nonce() -> [u8; 16] {
     // The standard library's only source of chance: each state has keys of its own.
     let state = RandomState::new();
     let [mut first, mut second] = [state.build_hasher(), state.build_hasher()];

@@ -32,6 +32,7 @@ use crate::drain::Seat;
 use crate::handoff::LogLevel;
 use crate::peer::Stream;
 use crate::settings::FrontSettings;
+pub(crate) use head::nonce;
 use wire::{Trunk, Wire};
 
 /// The most that a header list may have, whatever the settings say: h2's own default is 16 MiB, which a flood of

@@ -98,6 +98,7 @@ impl Sending {
                     let piece = self.piece.split_to(room.min(self.piece.len()));
                     let ends =
                         self.piece.is_empty() && self.is_last && self.left.is_none_or(|left| left == 0);
+                    core.sent(piece.len());
                     if self.send.send_data(piece, ends).is_err() {
                         return Progress::Lost;
                     }

@@ -337,6 +337,7 @@ impl Stream {
 
     fn answer_plainly(&mut self, why: &str) {
         self.core.close(false);
+        self.core.told(500);
         let (response, text) = head::plain(500, why);
         let length = text.len() as u64;
         self.begin_response(response, Bytes::from(text), Some(length), true);

@@ -1,17 +1,20 @@
 //! Two sockets joined: what comes from one goes to the other, until both have ended.
 //!
-//! An end of one direction is passed on as such and the other goes on; an error ends both. Nothing is read that cannot be
+//! An end of one direction is passed on as such and the other goes on; an error ends both, and so does silence in both
+//! directions for as long as the settings allow. Nothing is read that cannot be
 //! written, so a slow end slows the other down. All tunnels read into one buffer and keep only what the other socket did not
 //! take, so an idle one costs no memory: of ten thousand tunnels most are idle.
 
 use std::cell::RefCell;
-use std::future::poll_fn;
+use std::future::{poll_fn, Future};
 use std::io;
 use std::pin::Pin;
 use std::task::{ready, Context, Poll};
+use std::time::Duration;
 
 use bytes::Bytes;
 use tokio::io::ReadBuf;
+use tokio::time::{sleep, Instant, Sleep};
 
 use crate::peer::Stream;
 
@@ -28,21 +31,78 @@ thread_local! {
 /// One of the two, with TLS or without.
 pub(crate) type End = Pin<Box<dyn Stream>>;
 
-/// Joins them; what was read ahead from either goes first.
-pub(super) async fn join(mut client: End, from_client: Bytes, mut backend: End, from_backend: Bytes) {
+/// How a tunnel has ended.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Ended {
+    /// Nothing moved for too long.
+    pub(super) by_silence: bool,
+    /// Bytes that the client's socket has taken.
+    pub(super) to_client: u64,
+}
+
+/// Joins them; what was read ahead from either goes first. `patience`: how long both may be silent, if not for ever.
+pub(super) async fn join(
+    mut client: End,
+    from_client: Bytes,
+    mut backend: End,
+    from_backend: Bytes,
+    patience: Option<Duration>,
+) -> Ended {
     let mut out = Direction::new(from_client);
     let mut back = Direction::new(from_backend);
-    poll_fn(|cx| {
+    let mut watch = patience.map(Watch::new);
+    let by_silence = poll_fn(|cx| {
         let one = out.poll(cx, &mut client, &mut backend);
         let other = back.poll(cx, &mut backend, &mut client);
         match (one, other) {
-            (Poll::Ready(Ok(())), Poll::Ready(Ok(()))) => Poll::Ready(()),
+            (Poll::Ready(Ok(())), Poll::Ready(Ok(()))) => Poll::Ready(false),
             // Errors are how such connections end; the peers have their own word for it.
-            (Poll::Ready(Err(_)), _) | (_, Poll::Ready(Err(_))) => Poll::Ready(()),
-            _ => Poll::Pending,
+            (Poll::Ready(Err(_)), _) | (_, Poll::Ready(Err(_))) => Poll::Ready(false),
+            _ => match &mut watch {
+                Some(watch) => watch.poll(cx, out.moved + back.moved).map(|()| true),
+                None => Poll::Pending,
+            },
         }
     })
     .await;
+    Ended {
+        by_silence,
+        to_client: back.moved,
+    }
+}
+
+/// Waits for silence. Its timer is set anew only when it has run out, so a busy tunnel pays a look at the clock for a turn.
+struct Watch {
+    patience: Duration,
+    timer: Pin<Box<Sleep>>,
+    moved: u64,
+    since: Instant,
+}
+
+impl Watch {
+    fn new(patience: Duration) -> Watch {
+        Watch {
+            patience,
+            timer: Box::pin(sleep(patience)),
+            moved: 0,
+            since: Instant::now(),
+        }
+    }
+
+    fn poll(&mut self, cx: &mut Context<'_>, moved: u64) -> Poll<()> {
+        if moved != self.moved {
+            self.moved = moved;
+            self.since = Instant::now();
+        }
+        loop {
+            ready!(self.timer.as_mut().poll(cx));
+            let end = self.since + self.patience;
+            if end <= Instant::now() {
+                return Poll::Ready(());
+            }
+            self.timer.as_mut().reset(end);
+        }
+    }
 }
 
 struct Direction {
@@ -53,6 +113,8 @@ struct Direction {
     is_held: bool,
     is_read_out: bool,
     is_over: bool,
+    /// Bytes that the other socket has taken.
+    moved: u64,
 }
 
 impl Direction {
@@ -63,6 +125,7 @@ impl Direction {
             is_held: false,
             is_read_out: false,
             is_over: false,
+            moved: 0,
         }
     }
 
@@ -77,6 +140,7 @@ impl Direction {
                     return Poll::Ready(Err(io::ErrorKind::WriteZero.into()));
                 }
                 self.taken += count;
+                self.moved += count as u64;
             }
             if self.taken > 0 {
                 self.left = Vec::new();
@@ -117,6 +181,7 @@ impl Direction {
             Poll::Ready(taken) => taken?,
             Poll::Pending => 0,
         };
+        self.moved += taken as u64;
         if taken < read.len() {
             self.left = read[taken..].to_vec();
             return Poll::Ready(Ok(()));
@@ -150,6 +215,7 @@ mod tests {
                 Bytes::from_static(b"ahead of "),
                 Box::pin(other),
                 Bytes::from_static(b"early "),
+                None,
             ));
             let writes = tokio::spawn(async move {
                 client.write_all(b"the rest").await.expect("a write");
@@ -168,7 +234,49 @@ mod tests {
             backend.read_to_end(&mut end).await.expect("the end");
             assert_eq!(end, b"");
             drop(backend);
-            tunnel.await.expect("both have ended");
+            let ended = tunnel.await.expect("both have ended");
+            assert_eq!(
+                ended,
+                Ended {
+                    by_silence: false,
+                    to_client: 10
+                }
+            );
+        });
+    }
+
+    #[test]
+    fn silence_in_both_directions_ends_a_tunnel_and_a_byte_in_either_keeps_it() {
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_time()
+            .start_paused(true)
+            .build();
+        runtime.expect("a runtime").block_on(async {
+            let (mut client, one) = duplex(64);
+            let (mut backend, other) = duplex(64);
+            let patience = Some(Duration::from_secs(10));
+            let began = Instant::now();
+            let tunnel = tokio::spawn(join(
+                Box::pin(one),
+                Bytes::new(),
+                Box::pin(other),
+                Bytes::new(),
+                patience,
+            ));
+            // The clock of the test goes on when nobody has anything to do.
+            for from_client in [true, false, true] {
+                sleep(Duration::from_secs(9)).await;
+                let (writer, reader) = if from_client {
+                    (&mut client, &mut backend)
+                } else {
+                    (&mut backend, &mut client)
+                };
+                writer.write_all(b".").await.expect("a write");
+                reader.read_exact(&mut [0]).await.expect("a read");
+            }
+            let ended = tunnel.await.expect("a task");
+            assert!(ended.by_silence);
+            assert_eq!(began.elapsed().as_secs(), 27 + 10);
         });
     }
 
@@ -177,7 +285,13 @@ mod tests {
         run(async {
             let (mut client, one) = duplex(64);
             let (mut backend, other) = duplex(64);
-            let tunnel = tokio::spawn(join(Box::pin(one), Bytes::new(), Box::pin(other), Bytes::new()));
+            let tunnel = tokio::spawn(join(
+                Box::pin(one),
+                Bytes::new(),
+                Box::pin(other),
+                Bytes::new(),
+                None,
+            ));
             client.shutdown().await.expect("a shutdown");
             let mut end = Vec::new();
             backend.read_to_end(&mut end).await.expect("the end");

@@ -6,7 +6,7 @@ use fairlead_protocol::ResponseHead;
 
 use super::case::Case;
 use super::template::Template;
-use super::HeaderChange;
+use super::{HeaderChange, Stage};
 use crate::relay::{Backend, Style};
 
 /// A compiled action.
@@ -135,17 +135,18 @@ impl Action {
         Ok(action)
     }
 
-    /// Whether it has a meaning once the response is there.
-    pub(super) fn fits_a_response(&self) -> bool {
-        !matches!(
-            self,
-            Action::Break(_)
-                | Action::Return(_)
-                | Action::Redirect(..)
-                | Action::Set(..)
-                | Action::Rewrite(_)
-                | Action::Relay(_)
-        )
+    /// Whether it has a meaning in this table.
+    pub(super) fn fits(&self, stage: Stage) -> bool {
+        match self {
+            // Another answer: as long as none has gone out.
+            Action::Break(_) | Action::Return(_) | Action::Redirect(..) => {
+                matches!(stage, Stage::Request | Stage::Error)
+            }
+            Action::Header(..) => stage != Stage::End,
+            // For whoever gets the request.
+            Action::Set(..) | Action::Rewrite(_) | Action::Relay(_) => stage == Stage::Request,
+            _ => true,
+        }
     }
 
     pub(super) fn run(&self, case: &mut Case<'_>, effects: &mut Effects) -> Next {

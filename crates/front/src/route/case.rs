@@ -12,6 +12,7 @@ pub(super) struct Case<'a> {
     request: &'a Request,
     /// Of the response, in its table.
     status: Option<u16>,
+    worker: u32,
     groups: Vec<Vec<u8>>,
     variables: OnceCell<HashMap<String, Vec<u8>>>,
     /// What actions have set, in order.
@@ -19,10 +20,11 @@ pub(super) struct Case<'a> {
 }
 
 impl<'a> Case<'a> {
-    pub(super) fn new(request: &'a Request, status: Option<u16>) -> Case<'a> {
+    pub(super) fn new(request: &'a Request, status: Option<u16>, worker: u32) -> Case<'a> {
         Case {
             request,
             status,
+            worker,
             groups: Vec::new(),
             variables: OnceCell::new(),
             changes: Vec::new(),
@@ -31,6 +33,10 @@ impl<'a> Case<'a> {
 
     pub(super) fn status(&self) -> Option<u16> {
         self.status
+    }
+
+    pub(super) fn worker(&self) -> u32 {
+        self.worker
     }
 
     /// A CGI variable; empty if there is none.

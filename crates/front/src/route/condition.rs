@@ -177,7 +177,7 @@ mod tests {
             .finish();
         Condition::compile(text)
             .expect(text)
-            .holds(&Case::new(&request, None))
+            .holds(&Case::new(&request, None, 0))
     }
 
     #[test]

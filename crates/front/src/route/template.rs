@@ -4,12 +4,14 @@
 //! `$1` … `$9` are groups of the rule's regular expression, `${NAME}` a CGI variable, `${function[argument]}` one of
 //! [`Hole`]'s others.
 
+use std::fmt::Write as _;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use base64::engine::general_purpose::STANDARD;
 use base64::Engine as _;
 
 use super::case::Case;
+use crate::http2::nonce;
 
 /// A compiled argument.
 #[derive(Debug)]
@@ -35,8 +37,12 @@ enum Hole {
     Time,
     /// `${base64[NAME]}`: a variable's value, encoded.
     Base64(String),
+    /// `${uwsgi[wid]}`
+    Wid,
     /// `${uwsgi[pid]}`
     Pid,
+    /// `${uwsgi[uuid]}`: another one each time (RFC 9562 §5.4).
+    Uuid,
     /// `${uwsgi[status]}`
     Status,
 }
@@ -119,11 +125,13 @@ fn hole(name: &str) -> Result<Hole, String> {
         ("qs", name) => Ok(Hole::Query(name.to_owned())),
         ("base64", name) => Ok(Hole::Base64(name.to_owned())),
         ("time", "unix") => Ok(Hole::Time),
+        ("uwsgi", "wid") => Ok(Hole::Wid),
         ("uwsgi", "pid") => Ok(Hole::Pid),
+        ("uwsgi", "uuid") => Ok(Hole::Uuid),
         ("uwsgi", "status") => Ok(Hole::Status),
         _ => Err(format!(
             "${{{name}}} is not known; there are a variable's name, cookie[NAME], qs[NAME], base64[VARIABLE], time[unix], \
-             uwsgi[pid] and uwsgi[status]"
+             uwsgi[wid], uwsgi[pid], uwsgi[uuid] and uwsgi[status]"
         )),
     }
 }
@@ -145,6 +153,8 @@ fn fill(hole: &Hole, case: &Case<'_>, filled: &mut Vec<u8>) {
             filled.extend_from_slice(now.map_or(0, |since| since.as_secs()).to_string().as_bytes());
         }
         Hole::Base64(name) => filled.extend_from_slice(STANDARD.encode(case.variable(name)).as_bytes()),
+        Hole::Wid => filled.extend_from_slice(case.worker().to_string().as_bytes()),
+        Hole::Uuid => filled.extend_from_slice(uuid().as_bytes()),
         Hole::Pid => filled.extend_from_slice(std::process::id().to_string().as_bytes()),
         Hole::Status => {
             if let Some(status) = case.status() {
@@ -152,6 +162,21 @@ fn fill(hole: &Hole, case: &Case<'_>, filled: &mut Vec<u8>) {
             }
         }
     }
+}
+
+/// A version 4 of chance alone.
+fn uuid() -> String {
+    let mut bytes = nonce();
+    bytes[6] = bytes[6] & 0x0f | 0x40;
+    bytes[8] = bytes[8] & 0x3f | 0x80;
+    let mut text = String::with_capacity(36);
+    for (index, byte) in bytes.iter().enumerate() {
+        if matches!(index, 4 | 6 | 8 | 10) {
+            text.push('-');
+        }
+        let _ = write!(text, "{byte:02x}");
+    }
+    text
 }
 
 fn named<'a>(pairs: impl Iterator<Item = &'a [u8]>, name: &str) -> &'a [u8] {
@@ -176,7 +201,7 @@ mod tests {
             .header(b"Host", b"example.org")
             .header(b"Cookie", b"one=1; two=zwei")
             .finish();
-        let mut case = Case::new(&request, None);
+        let mut case = Case::new(&request, None, 7);
         case.set_groups(vec![b"all".to_vec(), b"first".to_vec()]);
         String::from_utf8(Template::compile(text).expect(text).fill(&case)).expect("text")
     }
@@ -189,13 +214,41 @@ mod tests {
         assert_eq!(filled("${qs[y]}${qs[x]}"), "%201");
         assert_eq!(filled("${base64[REQUEST_METHOD]}"), "R0VU");
         assert_eq!(filled("${uwsgi[pid]}"), std::process::id().to_string());
+        assert_eq!(filled("${uwsgi[wid]}"), "7");
+        assert_eq!(filled("-${uwsgi[status]}-"), "--");
         assert!(filled("${time[unix]}").parse::<u64>().expect("seconds") > 1_700_000_000);
         assert_eq!(filled("a $ sign, $x and $"), "a $ sign, $x and $");
     }
 
     #[test]
+    fn each_uuid_is_another_one_of_version_4() {
+        let (one, other) = (filled("${uwsgi[uuid]}"), filled("${uwsgi[uuid]}"));
+        assert_ne!(one, other);
+        let parts: Vec<_> = one.split('-').collect();
+        assert_eq!(
+            parts.iter().map(|part| part.len()).collect::<Vec<_>>(),
+            [8, 4, 4, 4, 12]
+        );
+        assert!(
+            parts[2].starts_with('4') && "89ab".contains(&parts[3][..1]),
+            "{one}"
+        );
+        assert!(
+            one.bytes().all(|byte| byte == b'-' || byte.is_ascii_hexdigit()),
+            "{one}"
+        );
+    }
+
+    #[test]
     fn holes_that_nobody_knows_are_refused() {
-        for bad in ["${HOST", "${}", "${nosuch[x]}", "${cookie[x}", "${time[moon]}"] {
+        for bad in [
+            "${HOST",
+            "${}",
+            "${nosuch[x]}",
+            "${cookie[x}",
+            "${time[moon]}",
+            "${uwsgi[moon]}",
+        ] {
             Template::compile(bad).expect_err(bad);
         }
     }

@@ -16,11 +16,11 @@ fn routes(rules: &[(&str, &str)]) -> Routes {
         .iter()
         .map(|(option, value)| ((*option).to_owned(), (*value).to_owned()))
         .collect();
-    Routes::compile(&rules).expect("rules")
+    Routes::compile(&rules, 1).expect("rules")
 }
 
 fn refused(option: &str, value: &str) -> String {
-    Routes::compile(&[(option.to_owned(), value.to_owned())]).expect_err(value)
+    Routes::compile(&[(option.to_owned(), value.to_owned())], 1).expect_err(value)
 }
 
 /// A verdict in short, and the variables that came of it.
@@ -260,7 +260,7 @@ fn the_table_of_responses_sees_the_status() {
         ("response-route-status", "^4 addheader:X-Error: ${uwsgi[status]}"),
         ("response-route", "^/api addheader:X-Api: yes"),
     ]);
-    assert!(routes.sees_responses() && !routes.relays());
+    assert!(routes.looks_back() && !routes.relays());
     let mut effects = Effects::default();
     routes.respond(&request("/api"), 404, &mut effects);
     let names: Vec<_> = effects
@@ -272,6 +272,66 @@ fn the_table_of_responses_sees_the_status() {
     let mut effects = Effects::default();
     routes.respond(&request("/"), 200, &mut effects);
     assert_eq!(effects.headers, []);
+}
+
+/// What the table of errors makes of an answer, in short.
+fn judged(rules: &[(&str, &str)], target: &str, status: u16) -> (String, Effects) {
+    let mut effects = Effects::default();
+    let verdict = match routes(rules).judge(&request(target), status, &mut effects) {
+        Verdict::Run => "as it is".to_owned(),
+        Verdict::Cut => "cut".to_owned(),
+        Verdict::Answer(head, _) => head.status.to_string(),
+        Verdict::Relay(_) => "relay".to_owned(),
+    };
+    (verdict, effects)
+}
+
+#[test]
+fn the_table_of_errors_sees_every_status_and_may_answer_instead() {
+    let rules = [
+        ("error-route", "^/plain last:"),
+        ("error-route-status", "^502 redirect:/sorry"),
+        ("error-route-status", "^404$ break:410 Gone"),
+        ("error-route-status", "^403 break:"),
+        ("error-route-run", "addheader:X-Status: ${uwsgi[status]}"),
+    ];
+    assert!(routes(&rules).looks_back());
+    for (target, status, expected) in [
+        ("/", 502, "302"),
+        ("/", 404, "410"),
+        ("/", 403, "cut"),
+        ("/", 200, "as it is"),
+        ("/plain", 502, "as it is"),
+    ] {
+        assert_eq!(judged(&rules, target, status).0, expected, "{target} {status}");
+    }
+    let headers = judged(&rules, "/", 200).1.headers;
+    assert_eq!(headers[0].value.as_deref(), Some(&b"200"[..]));
+}
+
+#[test]
+fn the_last_table_only_tells() {
+    let routes = routes(&[
+        ("final-route-status", "^5 logvar:kind=broken"),
+        ("final-route", "^/quiet donotlog:"),
+        ("final-route-run", "addvar:SEEN=${uwsgi[status]}"),
+        ("final-route-if", "equal:${SEEN};500 goto:told"),
+        ("final-route-run", "last:"),
+        ("final-route-label", "told"),
+        ("final-route-run", "log:${PATH_INFO} ended with ${SEEN}"),
+    ]);
+    assert!(routes.looks_back());
+    let end = |target, status| {
+        let mut effects = Effects::default();
+        routes.conclude(&request(target), status, &mut effects);
+        effects
+    };
+    let broken = end("/quiet", 500);
+    assert_eq!(broken.log, ["/quiet ended with 500"]);
+    assert_eq!(broken.log_variables, [("kind".to_owned(), b"broken".to_vec())]);
+    assert!(broken.no_log_line);
+    let fine = end("/", 200);
+    assert!(fine.log.is_empty() && fine.log_variables.is_empty() && !fine.no_log_line);
 }
 
 #[test]
@@ -296,6 +356,39 @@ fn rules_that_cannot_be_are_refused_with_option_and_value() {
             "redirect:/",
             "no meaning once there is a response",
         ),
+        (
+            "error-route-run",
+            "rewrite:/x",
+            "no meaning once there is a response",
+        ),
+        (
+            "error-route-status",
+            "^5 uwsgi:127.0.0.1:1",
+            "no meaning once there is a response",
+        ),
+        (
+            "error-route-run",
+            "setscheme:https",
+            "no meaning once there is a response",
+        ),
+        (
+            "error-route-run",
+            "goto:on",
+            "no --error-route-label on behind it",
+        ),
+        ("final-route-run", "redirect:/", "once the response has gone out"),
+        (
+            "final-route-run",
+            "addheader:X: y",
+            "once the response has gone out",
+        ),
+        (
+            "final-route-run",
+            "goto:on",
+            "no --final-route-label on behind it",
+        ),
+        ("final-route-nosuch", "x last:", "no such table"),
+        ("nosuch-route", "x last:", "no such table"),
     ] {
         let error = refused(option, value);
         assert!(error.contains(why), "{error}");

@@ -1,0 +1,215 @@
+//! What becomes of a request besides its answer: what the tables behind the application want, and its line in the log.
+//!
+//! An [`Account`] is made only if somebody wants one: rules that look at answers or at the end (spec §5.1), a header that a rule
+//! has changed, or a request that never reaches the application, whose line nobody else would write. It sees each answer on
+//! its way out, on the thread that gives it, so that whoever has answered knows what came of it. It ends with the last part
+//! that holds it; the line is written then, because then all has been sent that will be. The lock is a leaf, and rules and
+//! the handoff are called without it.
+
+use std::sync::atomic::{AtomicBool, AtomicU16, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use fairlead_protocol::{Request, ResponseHead};
+
+use crate::front::House;
+use crate::handoff::LogLevel;
+use crate::route::{Effects, HeaderChange, Verdict};
+
+/// One request, from the rules on.
+pub struct Account {
+    house: Arc<House>,
+    request: Request,
+    began: Instant,
+    /// The front writes its line.
+    is_ours: bool,
+    is_concluded: AtomicBool,
+    /// Of the answer; 0 if there is none.
+    status: AtomicU16,
+    /// Bytes of its body.
+    sent: AtomicU64,
+    wishes: Mutex<Wishes>,
+}
+
+#[derive(Default)]
+struct Wishes {
+    headers: Vec<HeaderChange>,
+    variables: Vec<(String, Vec<u8>)>,
+    no_line: bool,
+}
+
+/// What the tables want of the line in the log.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Conclusion {
+    /// To be added to it, in order.
+    pub variables: Vec<(String, Vec<u8>)>,
+    /// There shall be none.
+    pub no_line: bool,
+}
+
+/// A request that was answered without the application, for its line in the log. Text of a client is Latin-1: a character
+/// for each byte.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Answered {
+    /// The client's address, without its port.
+    pub peer: String,
+    /// As it was sent, or as a rule has set it.
+    pub method: String,
+    /// The same of the request target.
+    pub target: String,
+    /// As in CGI's `SERVER_PROTOCOL`.
+    pub protocol: String,
+    /// Of the answer; 0 if the connection was closed without one.
+    pub status: u16,
+    /// Bytes of the response's body that were handed to the connection.
+    pub sent: u64,
+    /// From the head's arrival to the end of the answer.
+    pub took: Duration,
+    /// What rules have added.
+    pub variables: Vec<(String, Vec<u8>)>,
+}
+
+/// What an answer is replaced by.
+pub(crate) enum Instead {
+    Answer(ResponseHead, Bytes),
+    /// The connection closes without an answer.
+    Cut,
+}
+
+impl Account {
+    /// `effects`: of the table of requests. `is_ours`: the request never reaches the application.
+    pub(crate) fn new(house: Arc<House>, request: Request, effects: Effects, is_ours: bool) -> Account {
+        Account {
+            house,
+            request,
+            began: Instant::now(),
+            is_ours,
+            is_concluded: AtomicBool::new(false),
+            status: AtomicU16::new(0),
+            sent: AtomicU64::new(0),
+            wishes: Mutex::new(Wishes {
+                headers: effects.headers,
+                // Else the request takes them along to whoever writes the line.
+                variables: if is_ours {
+                    effects.log_variables
+                } else {
+                    Vec::new()
+                },
+                no_line: effects.no_log_line,
+            }),
+        }
+    }
+
+    /// An answer with this status is on its way. What the table of errors wants instead; the table of responses sees what
+    /// comes of it.
+    pub(crate) fn see(&self, status: u16) -> Option<Instead> {
+        let routes = &self.house.settings.routes;
+        let mut effects = Effects::default();
+        let instead = match routes.judge(&self.request, status, &mut effects) {
+            Verdict::Answer(head, body) => Some(Instead::Answer(head, body.into())),
+            Verdict::Cut => Some(Instead::Cut),
+            Verdict::Run | Verdict::Relay(_) => None,
+        };
+        let status = match &instead {
+            None => status,
+            Some(Instead::Answer(head, _)) => head.status,
+            Some(Instead::Cut) => 0,
+        };
+        if status != 0 {
+            routes.respond(&self.request, status, &mut effects);
+        }
+        self.status.store(status, Ordering::Relaxed);
+        self.take(effects);
+        instead
+    }
+
+    /// The front has answered by itself.
+    pub(crate) fn told(&self, status: u16) {
+        self.status.store(status, Ordering::Relaxed);
+    }
+
+    /// So many bytes of the body went out.
+    pub(crate) fn sent(&self, count: u64) {
+        self.sent.fetch_add(count, Ordering::Relaxed);
+    }
+
+    /// What the rules want of the response's headers, in order.
+    pub(crate) fn header_changes(&self) -> Vec<HeaderChange> {
+        self.lock().headers.clone()
+    }
+
+    /// The response is complete: the last table sees the request, once, and what all of them want of its line is told.
+    pub fn conclude(&self) -> Conclusion {
+        if !self.is_concluded.swap(true, Ordering::Relaxed) {
+            let mut effects = Effects::default();
+            let status = self.status.load(Ordering::Relaxed);
+            self.house
+                .settings
+                .routes
+                .conclude(&self.request, status, &mut effects);
+            self.take(effects);
+        }
+        let wishes = self.lock();
+        Conclusion {
+            variables: wishes.variables.clone(),
+            no_line: wishes.no_line,
+        }
+    }
+
+    fn take(&self, effects: Effects) {
+        for line in &effects.log {
+            let line = format!("{}: {line}", self.request.peer());
+            self.house.handoff.log(LogLevel::Info, &line);
+        }
+        let mut wishes = self.lock();
+        wishes.headers.extend(effects.headers);
+        wishes.variables.extend(effects.log_variables);
+        wishes.no_line |= effects.no_log_line;
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Wishes> {
+        self.wishes.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn answered(&self, variables: Vec<(String, Vec<u8>)>) -> Answered {
+        let mut about = Answered {
+            peer: String::new(),
+            method: String::new(),
+            target: String::new(),
+            protocol: String::new(),
+            status: self.status.load(Ordering::Relaxed),
+            sent: self.sent.load(Ordering::Relaxed),
+            took: self.began.elapsed(),
+            variables,
+        };
+        self.request.for_each_cgi_variable(|name, value| {
+            let field = match name {
+                "REMOTE_ADDR" => &mut about.peer,
+                "REQUEST_METHOD" => &mut about.method,
+                "REQUEST_URI" => &mut about.target,
+                "SERVER_PROTOCOL" => &mut about.protocol,
+                _ => return,
+            };
+            *field = value.iter().map(|byte| char::from(*byte)).collect();
+        });
+        about
+    }
+}
+
+impl std::fmt::Debug for Account {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Account")
+            .field("status", &self.status)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Drop for Account {
+    fn drop(&mut self) {
+        let conclusion = self.conclude();
+        if self.is_ours && self.house.settings.request_lines && !conclusion.no_line {
+            self.house.handoff.answered(self.answered(conclusion.variables));
+        }
+    }
+}
