@@ -151,6 +151,23 @@ def test_a_websocket_of_the_application_is_over_when_its_session_is(server):
     here.wait_for_line(": over$")
 
 
+@pytest.mark.parametrize("model", HOSTS, ids=lambda model: model.name)
+def test_every_model_shows_its_answers_and_ends_to_the_rules(model):
+    rules = ("--error-route-status", "^404 return:410", "--error-route", "^/stream return:418",
+             "--final-route-run", "logvar:over=${uwsgi[status]}")  # fmt: skip
+    with Server.start("routed.py", *model.options, *rules) as here:
+        for path, status in (("/missing", 410), ("/stream", 418), ("/", 200)):
+            assert fetch(here, path).status == status
+            here.wait_for_line(rf'request: .*"GET {path} HTTP/1.1" {status}, .*, over="{status}"$')
+        assert " 410, 4 bytes in " in line_of(here, "/missing")  # not those of the application
+        if model.name != "generators":  # there this application cannot wait for messages
+            client = RawClient.upgrade(here, "/ws")
+            client.send_text("text")
+            assert client.read_data().payload == b"text"
+            client.close_in_order()
+            here.wait_for_line(r'session: .*"/ws" 101, .*, over="101"$')
+
+
 # -- lines in the log
 
 
@@ -232,6 +249,27 @@ def test_nothing_that_a_client_sends_forges_a_line_and_disable_logging_has_none(
     assert fetch(silent, "/no").status == 403
     silent.wait_for_line(": over$")
     assert not [line for line in silent.lines if "request:" in line]
+
+
+def test_lines_that_a_flood_has_lost_are_counted(tmp_path):
+    switch = tmp_path / "switch"
+    switch.write_bytes(b"\0")
+    count = 10_000  # more than wait for an interpreter that the application holds
+    with Server.start("holding.py", *GREENLETS.options, "--route", "^/no return:403") as here:
+        holder = RawClient(here.connect())
+        holder.send_bytes(request(here, f"/?{switch}"))
+        here.wait_for_line("holding")
+        with RawClient(here.connect()) as client:
+            for _ in range(count // 100):
+                client.send_bytes(request(here, "/no") * 100)
+                for _ in range(100):
+                    assert read_answer(client).status == 403
+        with switch.open("r+b") as file:
+            file.write(b"\1")
+        missing = int(here.wait_for_line(r"warning: (\d+) lines of the log are missing")[1])
+        assert read_answer(holder).status == 200
+        holder.close()
+        here.wait_for_lines('"GET /no HTTP/1.1" 403', count - missing)
 
 
 # -- the idle limit

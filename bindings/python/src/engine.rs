@@ -2,9 +2,10 @@
 
 use std::cell::Cell;
 use std::os::fd::{FromRawFd, OwnedFd};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{sync_channel, Receiver, RecvTimeoutError};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use fairlead_engine as fl;
 use fl::{
@@ -20,8 +21,9 @@ use crate::request::Request;
 use crate::tls::Tls;
 use crate::waiting::{seconds, Waiter};
 
-/// Lines that wait for Python to write them. When nobody writes, the newest are dropped and counted, so that a flood of
-/// bad peers costs no memory.
+/// Lines that wait for Python to write them. When nobody writes, the newest are dropped and counted, so that a flood costs
+/// no memory. Room for most of a second of ten thousand requests in a second that routes or files answer, while the
+/// application holds the interpreter.
 const LOG_LINES: usize = 8192;
 
 /// A request that was answered without the application, for its line in the log.
@@ -81,11 +83,23 @@ impl Answered {
 /// Requests that a thread takes before it lets go of the GIL in between.
 const IN_A_ROW: u32 = 16;
 
+/// How often a flood that goes on is spoken of.
+const TELL_EVERY: Duration = Duration::from_secs(10);
+
 /// One process's engine.
 #[pyclass(frozen, module = "fairlead._engine")]
 pub(crate) struct Engine {
     engine: Arc<fl::Engine>,
-    log: Mutex<Receiver<Entry>>,
+    log: Mutex<Queue>,
+    /// Entries that found no room since the last look.
+    dropped: Arc<AtomicU64>,
+}
+
+/// Where Python's log thread takes them from.
+struct Queue {
+    entries: Receiver<Entry>,
+    /// When it was told last that some are missing.
+    told: Instant,
 }
 
 /// What waits for Python's log thread.
@@ -208,8 +222,15 @@ impl Engine {
         let router = Router::new(http_to, http_modifiers, seconds(http_gracetime)?, http_vars);
         let slow_consumer = crate::channels::slow_consumer(slow_consumer)?;
         let (write, read) = sync_channel(LOG_LINES);
-        let write_absence = write.clone();
-        let write_answered = write.clone();
+        let dropped = Arc::<AtomicU64>::default();
+        // A full queue drops the entry: whoever logs must not be blocked.
+        let lost = Arc::clone(&dropped);
+        let note = move |entry| {
+            if write.try_send(entry).is_err() {
+                lost.fetch_add(1, Ordering::Relaxed);
+            }
+        };
+        let (note_absence, note_answered) = (note.clone(), note.clone());
         let settings = fl::Settings {
             session: SessionSettings {
                 limits: Limits::for_messages_up_to(max_message),
@@ -261,14 +282,13 @@ impl Engine {
                 slow_consumer,
             }),
             log: Arc::new(move |level, line| {
-                // A full queue drops the line: the sink must not block the loop.
-                let _ = write.try_send(Entry::Line(level, line.to_owned()));
+                note(Entry::Line(level, line.to_owned()));
             }),
             answered: Arc::new(move |about| {
-                let _ = write_answered.try_send(Entry::Answered(Box::new(about)));
+                note_answered(Entry::Answered(Box::new(about)));
             }),
             absence: Arc::new(move |absence| {
-                let _ = write_absence.try_send(Entry::Absence(absence));
+                note_absence(Entry::Absence(absence));
             }),
             ..fl::Settings::default()
         };
@@ -294,7 +314,11 @@ impl Engine {
         let engine = fl::Engine::start(settings, listeners)?;
         Ok(Self {
             engine: Arc::new(engine),
-            log: Mutex::new(read),
+            log: Mutex::new(Queue {
+                entries: read,
+                told: Instant::now(),
+            }),
+            dropped,
         })
     }
 
@@ -335,8 +359,23 @@ impl Engine {
     fn wait_log<'py>(&self, py: Python<'py>, timeout: f64) -> PyResult<Option<Bound<'py, PyAny>>> {
         let limit = seconds(timeout)?;
         let line = py.detach(|| {
-            let log = self.log.lock().unwrap_or_else(PoisonError::into_inner);
-            log.recv_timeout(limit)
+            let mut queue = self.log.lock().unwrap_or_else(PoisonError::into_inner);
+            let next = queue.entries.try_recv().ok();
+            // Not between the lines of a flood, or it would have more of them; but while it lasts, now and then.
+            let is_time = next.is_none() || queue.told.elapsed() >= TELL_EVERY;
+            if is_time && self.dropped.load(Ordering::Relaxed) > 0 {
+                queue.told = Instant::now();
+                // The entry in hand gives way to the news, and counts.
+                let dropped = self.dropped.swap(0, Ordering::Relaxed) + u64::from(next.is_some());
+                let text = format!(
+                    "{dropped} lines of the log are missing: they came faster than they were written"
+                );
+                return Ok(Entry::Line(LogLevel::Warning, text));
+            }
+            match next {
+                Some(entry) => Ok(entry),
+                None => queue.entries.recv_timeout(limit),
+            }
         });
         let line = match line {
             Ok(Entry::Line(level, text)) => (level_name(level), text),

@@ -336,16 +336,23 @@ impl Request {
     }
 
     /// The response, or the session, is over: rules for the end see it. What rules add to its line in the log, as pairs of
-    /// bytes, and whether there shall be none.
-    #[allow(clippy::type_complexity)] // a list of pairs, and a flag
-    fn conclude<'py>(&self, py: Python<'py>) -> (Vec<(Bound<'py, PyBytes>, Bound<'py, PyBytes>)>, bool) {
+    /// bytes, whether there shall be none, and status and size of the answer that a rule has put in the place of another.
+    #[allow(clippy::type_complexity)] // a list of pairs, a flag, a pair
+    fn conclude<'py>(
+        &self,
+        py: Python<'py>,
+    ) -> (
+        Vec<(Bound<'py, PyBytes>, Bound<'py, PyBytes>)>,
+        bool,
+        Option<(u16, u64)>,
+    ) {
         let conclusion = self.request.conclude();
         let variables = conclusion
             .variables
             .iter()
             .map(|(name, value)| (PyBytes::new(py, name.as_bytes()), PyBytes::new(py, value)))
             .collect();
-        (variables, conclusion.no_line)
+        (variables, conclusion.no_line, conclusion.instead)
     }
 
     /// Gives the slot back. Nothing can be sent any more.

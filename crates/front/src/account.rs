@@ -37,6 +37,7 @@ struct Wishes {
     headers: Vec<HeaderChange>,
     variables: Vec<(String, Vec<u8>)>,
     no_line: bool,
+    instead: Option<(u16, u64)>,
 }
 
 /// What the tables want of the line in the log.
@@ -46,6 +47,8 @@ pub struct Conclusion {
     pub variables: Vec<(String, Vec<u8>)>,
     /// There shall be none.
     pub no_line: bool,
+    /// Another answer than the application's has gone out: its status, 0 for none, and the size of its body.
+    pub instead: Option<(u16, u64)>,
 }
 
 /// A request that was answered without the application, for its line in the log. Text of a client is Latin-1: a character
@@ -97,6 +100,7 @@ impl Account {
                     Vec::new()
                 },
                 no_line: effects.no_log_line,
+                instead: None,
             }),
         }
     }
@@ -111,11 +115,13 @@ impl Account {
             Verdict::Cut => Some(Instead::Cut),
             Verdict::Run | Verdict::Relay(_) => None,
         };
-        let status = match &instead {
-            None => status,
-            Some(Instead::Answer(head, _)) => head.status,
-            Some(Instead::Cut) => 0,
+        let replaced = match &instead {
+            None => None,
+            Some(Instead::Answer(head, body)) => Some((head.status, body.len() as u64)),
+            Some(Instead::Cut) => Some((0, 0)),
         };
+        let status = replaced.map_or(status, |(status, _)| status);
+        self.lock().instead = replaced;
         if status != 0 {
             routes.respond(&self.request, status, &mut effects);
         }
@@ -154,6 +160,7 @@ impl Account {
         Conclusion {
             variables: wishes.variables.clone(),
             no_line: wishes.no_line,
+            instead: wishes.instead,
         }
     }
 

@@ -199,7 +199,7 @@ class WsgiCaller:
             session = unit.request.session
             self.tally.add(unit, response.sent_bytes if session is None else session.counters[3], took_s)
             if self._has_routes:
-                _conclude(unit)
+                _conclude(unit, response)
             if self._after_request is not None:
                 try:
                     self._after_request()
@@ -378,9 +378,11 @@ def _take_notes(unit: Unit, environ: dict[str, Any]) -> None:
         unit.log_variables[name.encode("latin-1")] = environ.pop(key).encode("latin-1")
 
 
-def _conclude(unit: Unit) -> None:
-    """Rules for the end see the request; what they and those for responses want of the line in the log."""
-    variables, is_unlogged = unit.request.conclude()
+def _conclude(unit: Unit, response: Response) -> None:
+    """Rules for the end see the request; what they and those for answers want of the line in the log."""
+    variables, is_unlogged, instead = unit.request.conclude()
+    if instead is not None:
+        response.status, response.sent_bytes = instead
     unit.is_unlogged = unit.is_unlogged or is_unlogged
     if variables:
         unit.log_variables = {**(unit.log_variables or {}), **dict(variables)}
