@@ -1,118 +1,39 @@
-//! `Engine`: start, requests for threads, drain, stop, and the log.
+//! `Engine`: start, requests for threads, drain and stop.
 
 use std::cell::Cell;
 use std::os::fd::{FromRawFd, OwnedFd};
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::mpsc::{sync_channel, Receiver, RecvTimeoutError};
-use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{Duration, Instant};
+use std::sync::Arc;
+use std::time::Duration;
 
 use fairlead_engine as fl;
 use fl::{
-    Absence, ChannelSettings, CloseCode, Delivery, Entrance, FrontSettings, Limits, Listener, LogLevel,
-    Manner, OriginPolicy, Protocol, Router, Scheme, SessionSettings, Tally, Timing, TrustedProxies,
+    ChannelSettings, CloseCode, Delivery, Entrance, FrontSettings, Limits, Listener, Manner, OriginPolicy,
+    Protocol, Router, Scheme, SessionSettings, Tally, Timing, TrustedProxies,
 };
-use pyo3::exceptions::{PyRuntimeError, PyValueError};
+use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
-use pyo3::types::{PyBytes, PyDict};
+use pyo3::types::PyDict;
 
 use crate::channels::{offset, Channels, Subscription};
+use crate::log_queue::{Entry, LogQueue};
 use crate::request::Request;
 use crate::tls::Tls;
 use crate::waiting::{seconds, Waiter};
 
-/// Lines that wait for Python to write them. When nobody writes, the newest are dropped and counted, so that a flood costs
-/// no memory. Room for most of a second of ten thousand requests in a second that routes or files answer, while the
-/// application holds the interpreter.
-const LOG_LINES: usize = 8192;
-
-/// A request that was answered without the application, for its line in the log.
-#[pyclass(frozen, module = "fairlead._engine")]
-pub(crate) struct Answered {
-    about: fl::Answered,
-}
-
-#[pymethods]
-impl Answered {
-    #[getter]
-    fn peer(&self) -> &str {
-        &self.about.peer
-    }
-
-    #[getter]
-    fn method(&self) -> &str {
-        &self.about.method
-    }
-
-    #[getter]
-    fn path(&self) -> &str {
-        &self.about.target
-    }
-
-    #[getter]
-    fn protocol(&self) -> &str {
-        &self.about.protocol
-    }
-
-    /// 0 if the connection was closed without an answer.
-    #[getter]
-    fn status(&self) -> u16 {
-        self.about.status
-    }
-
-    #[getter]
-    fn sent_bytes(&self) -> u64 {
-        self.about.sent
-    }
-
-    #[getter]
-    fn duration_s(&self) -> f64 {
-        self.about.took.as_secs_f64()
-    }
-
-    /// What rules have added, as pairs of bytes.
-    #[getter]
-    fn variables<'py>(&self, py: Python<'py>) -> Vec<(Bound<'py, PyBytes>, Bound<'py, PyBytes>)> {
-        let pairs = self.about.variables.iter();
-        pairs
-            .map(|(name, value)| (PyBytes::new(py, name.as_bytes()), PyBytes::new(py, value)))
-            .collect()
-    }
-}
-
 /// Requests that a thread takes before it lets go of the GIL in between.
 const IN_A_ROW: u32 = 16;
-
-/// How often a flood that goes on is spoken of.
-const TELL_EVERY: Duration = Duration::from_secs(10);
 
 /// One process's engine.
 #[pyclass(frozen, module = "fairlead._engine")]
 pub(crate) struct Engine {
     engine: Arc<fl::Engine>,
-    log: Mutex<Queue>,
-    /// Entries that found no room since the last look.
-    dropped: Arc<AtomicU64>,
-}
-
-/// Where Python's log thread takes them from.
-struct Queue {
-    entries: Receiver<Entry>,
-    /// When it was told last that some are missing.
-    told: Instant,
-}
-
-/// What waits for Python's log thread.
-enum Entry {
-    Line(LogLevel, String),
-    Absence(Absence),
-    Answered(Box<fl::Answered>),
+    log: LogQueue,
 }
 
 impl Engine {
-    #[allow(clippy::unnecessary_wraps)] // a later engine may be stopped for good
-    /// A request that is there already, without letting go of the GIL: that costs two system calls and often two switches of
-    /// threads. But not for ever, or a unit that wants to go on would wait until the interpreter takes the GIL away.
+    /// A request that is there already, without letting go of the GIL: that costs two system calls and often two
+    /// switches of threads. But not for ever, or a unit that wants to go on would wait until the interpreter takes the
+    /// GIL away.
     fn next_in_a_row(&self) -> Option<Box<fl::Request>> {
         thread_local!(static TAKEN: Cell<u32> = const { Cell::new(0) });
         TAKEN.with(|taken| {
@@ -124,12 +45,14 @@ impl Engine {
         })
     }
 
+    #[allow(clippy::unnecessary_wraps)] // a later engine may be stopped for good
     pub(crate) fn inner(&self) -> PyResult<Arc<fl::Engine>> {
         Ok(Arc::clone(&self.engine))
     }
 }
 
-/// The rules of `--route` and its kin, compiled: `[(option, value), …]`; `worker` is the worker's number. Raises ValueError with one sentence.
+/// The rules of `--route` and its kin, compiled: `[(option, value), …]`; `worker` is the worker's number. Raises
+/// ValueError with one sentence.
 #[pyclass(frozen, module = "fairlead._engine")]
 pub(crate) struct Routes {
     compiled: Arc<fl::Routes>,
@@ -221,15 +144,7 @@ impl Engine {
     ) -> PyResult<Self> {
         let router = Router::new(http_to, http_modifiers, seconds(http_gracetime)?, http_vars);
         let slow_consumer = crate::channels::slow_consumer(slow_consumer)?;
-        let (write, read) = sync_channel(LOG_LINES);
-        let dropped = Arc::<AtomicU64>::default();
-        // A full queue drops the entry: whoever logs must not be blocked.
-        let lost = Arc::clone(&dropped);
-        let note = move |entry| {
-            if write.try_send(entry).is_err() {
-                lost.fetch_add(1, Ordering::Relaxed);
-            }
-        };
+        let (log, note) = LogQueue::new();
         let (note_absence, note_answered) = (note.clone(), note.clone());
         let settings = fl::Settings {
             session: SessionSettings {
@@ -282,13 +197,13 @@ impl Engine {
                 slow_consumer,
             }),
             log: Arc::new(move |level, line| {
-                note(Entry::Line(level, line.to_owned()));
+                note.put(Entry::Line(level, line.to_owned()));
             }),
             answered: Arc::new(move |about| {
-                note_answered(Entry::Answered(Box::new(about)));
+                note_answered.put(Entry::Answered(Box::new(about)));
             }),
             absence: Arc::new(move |absence| {
-                note_absence(Entry::Absence(absence));
+                note_absence.put(Entry::Absence(absence));
             }),
             ..fl::Settings::default()
         };
@@ -314,11 +229,7 @@ impl Engine {
         let engine = fl::Engine::start(settings, listeners)?;
         Ok(Self {
             engine: Arc::new(engine),
-            log: Mutex::new(Queue {
-                entries: read,
-                told: Instant::now(),
-            }),
-            dropped,
+            log,
         })
     }
 
@@ -354,40 +265,10 @@ impl Engine {
     }
 
     /// Blocks until there is a log line: `(level, text)`, level being "debug", "info", "warning" or "error"; `None`
-    /// after `timeout` seconds; an `Answered` where a request's line is to be written. Level "away" or "back": the host's thread has stayed away from the loop for `text`
-    /// seconds, and is away still, or has come back.
+    /// after `timeout` seconds; an `Answered` where a request's line is to be written. Level "away" or "back": the
+    /// host's thread has stayed away from the loop for `text` seconds, and is away still, or has come back.
     fn wait_log<'py>(&self, py: Python<'py>, timeout: f64) -> PyResult<Option<Bound<'py, PyAny>>> {
-        let limit = seconds(timeout)?;
-        let line = py.detach(|| {
-            let mut queue = self.log.lock().unwrap_or_else(PoisonError::into_inner);
-            let next = queue.entries.try_recv().ok();
-            // Not between the lines of a flood, or it would have more of them; but while it lasts, now and then.
-            let is_time = next.is_none() || queue.told.elapsed() >= TELL_EVERY;
-            if is_time && self.dropped.load(Ordering::Relaxed) > 0 {
-                queue.told = Instant::now();
-                // The entry in hand gives way to the news, and counts.
-                let dropped = self.dropped.swap(0, Ordering::Relaxed) + u64::from(next.is_some());
-                let text = format!(
-                    "{dropped} lines of the log are missing: they came faster than they were written"
-                );
-                return Ok(Entry::Line(LogLevel::Warning, text));
-            }
-            match next {
-                Some(entry) => Ok(entry),
-                None => queue.entries.recv_timeout(limit),
-            }
-        });
-        let line = match line {
-            Ok(Entry::Line(level, text)) => (level_name(level), text),
-            Ok(Entry::Absence(Absence::Lasts(so_far))) => ("away", so_far.as_secs_f64().to_string()),
-            Ok(Entry::Absence(Absence::Ended(after))) => ("back", after.as_secs_f64().to_string()),
-            Ok(Entry::Answered(about)) => {
-                return Ok(Some(Bound::new(py, Answered { about: *about })?.into_any()));
-            }
-            Err(RecvTimeoutError::Timeout) => return Ok(None),
-            Err(RecvTimeoutError::Disconnected) => return Err(PyRuntimeError::new_err("the engine is gone")),
-        };
-        Ok(Some(line.into_pyobject(py)?.into_any()))
+        self.log.wait(py, seconds(timeout)?)
     }
 
     /// No new connections; a Close with `code` on every WebSocket. Requests in flight go on.
@@ -474,15 +355,6 @@ fn has_gil(py: Python<'_>) -> PyResult<bool> {
     match py.import("sys")?.getattr_opt("_is_gil_enabled")? {
         Some(ask) => ask.call0()?.is_truthy(),
         None => Ok(true),
-    }
-}
-
-fn level_name(level: LogLevel) -> &'static str {
-    match level {
-        LogLevel::Debug => "debug",
-        LogLevel::Info => "info",
-        LogLevel::Warning => "warning",
-        LogLevel::Error => "error",
     }
 }
 

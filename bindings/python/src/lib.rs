@@ -14,6 +14,7 @@ mod environ;
 mod greenlet;
 mod head;
 mod hub;
+mod log_queue;
 mod parked;
 mod payload;
 mod pending;
@@ -35,7 +36,7 @@ fn _engine(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_class::<pending::Pending>()?;
     module.add_class::<channels::Channels>()?;
     module.add_class::<channels::Subscription>()?;
-    module.add_class::<engine::Answered>()?;
+    module.add_class::<log_queue::Answered>()?;
     module.add_class::<engine::Engine>()?;
     module.add_class::<engine::Routes>()?;
     module.add_class::<engine::StaticFiles>()?;

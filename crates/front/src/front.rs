@@ -227,8 +227,8 @@ impl House {
         Standing::new(connections, self.handoff.is_held_up())
     }
 
-    /// May one more connection be accepted? What a route or the router sends elsewhere needs none of the application's room, and nobody
-    /// knows before the head is read.
+    /// May one more connection be accepted? What a route or the router sends elsewhere needs none of the application's
+    /// room, and nobody knows before the head is read.
     pub(crate) fn has_room(&self) -> bool {
         self.settings.routes.relays() || self.settings.router.has_servers() || self.handoff.has_room()
     }

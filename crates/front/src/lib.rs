@@ -11,11 +11,11 @@
 //! `peer` (the socket and who is at the other end), `proxy_protocol` (who a proxy says that is), `framing` (a second
 //! opinion on where a message ends), `serving` (one task per connection) and `connection` (what its parts share),
 //! `deadline` (how long a client may take), `http` (the rules a request must keep), `http2` (the same for HTTP/2, and
-//! its streams), `exchange` (the way back), `account` (what is to be said of it), `route` (rules that look at a request first), `relay` (where they send it,
-//! if not to the app), `static_files` (what needs no app), `flow` (the bodies it holds), `response` (what hyper
-//! writes), `file` (what the kernel writes for it), `upgrade` (the socket leaves), `uwsgi_protocol` (a packet instead
-//! of a head), `parting` (last words), `drain` (the order in which everything ends). `front` holds them together,
-//! `bell` wakes the thread, `settings`, `error` and `handoff` are what others see.
+//! its streams), `exchange` (the way back), `account` (what is to be said of it), `route` (rules that look at a request
+//! first), `relay` (where they send it, if not to the app), `static_files` (what needs no app), `flow` (the bodies it
+//! holds), `response` (what hyper writes), `file` (what the kernel writes for it), `upgrade` (the socket leaves),
+//! `uwsgi_protocol` (a packet instead of a head), `parting` (last words), `drain` (the order in which everything ends).
+//! `front` holds them together, `bell` wakes the thread, `settings`, `error` and `handoff` are what others see.
 
 #![forbid(unsafe_code)]
 #![warn(missing_docs)]

@@ -4,8 +4,9 @@
 //! the same [`Exchange`], so it works for every kind of connection that has one. It lives on the front's thread and
 //! takes no slot of the app. hyper's client speaks to the other server (`backend`), in HTTP or behind the packet of the
 //! uwsgi protocol. After a 101 both sockets leave hyper and their bytes are copied both ways until both have ended
-//! (`tunnel`), without any limit but the peers' own and that of silence, if there is one. A backend that cannot be reached is a 502, one that says nothing
-//! for `stall_timeout` a 504; a response that breaks off is cut, so that the client does not take it for whole.
+//! (`tunnel`), without any limit but the peers' own and that of silence, if there is one. A backend that cannot be
+//! reached is a 502, one that says nothing for `stall_timeout` a 504; a response that breaks off is cut, so that the
+//! client does not take it for whole.
 
 mod backend;
 mod router;
