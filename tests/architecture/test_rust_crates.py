@@ -39,7 +39,6 @@ ONE_HOME = {
 
 #: Files that may say `unsafe`. A new one is a decision: it needs a place here and a reviewer who asks why.
 UNSAFE = {
-    "bindings/python/src/allocator.rs": "an allocator is unsafe by its trait; this one passes on what it is given",
     "bindings/python/src/channels.rs": "takes over the channels' descriptor that was inherited as a number",
     "crates/channel/src/lock.rs": "a robust mutex of POSIX in shared memory",
     "crates/channel/src/region.rs": "maps the channels' memory, which is words to all others",

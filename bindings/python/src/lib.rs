@@ -4,7 +4,6 @@
 //! class across the switch, and nothing on its Rust stack is known to another thread; all classes are frozen; Python is
 //! never entered from inside `detach`. `unsafe` stands where tests/architecture lists it.
 
-mod allocator;
 mod awaiting;
 mod channels;
 mod current;
@@ -24,9 +23,6 @@ mod tls;
 mod waiting;
 
 use pyo3::prelude::*;
-
-#[global_allocator]
-static ALLOCATOR: allocator::Mixed = allocator::Mixed;
 
 #[pymodule]
 fn _engine(module: &Bound<'_, PyModule>) -> PyResult<()> {
