@@ -156,26 +156,26 @@ impl Engine {
             }
         }
         let (request, how) = self.hall.desk.wait(limit)?;
-        self.hand_over(request, how)
+        Some(self.hand_over(front.as_deref(), request, how))
     }
 
     /// The same without a wait: `None` too when it is not this thread's turn. What was answered before goes on waiting for
     /// the last one, so ask [`Engine::wait_request`] next.
     pub fn try_request(&self) -> Option<Box<Request>> {
         let request = self.hall.desk.take_in_turn()?;
-        self.hand_over(request, Taken::InTurn)
+        Some(self.hand_over(self.front().as_deref(), request, Taken::InTurn))
     }
 
-    fn hand_over(&self, request: Box<Request>, how: Taken) -> Option<Box<Request>> {
+    fn hand_over(&self, front: Option<&Front>, request: Box<Request>, how: Taken) -> Box<Request> {
         request.is_at_work();
         // While requests lie on the desk, answers are gathered; the last one taken lets them go before it runs. When
         // things do not move the desk's guard comes, and lets them go too.
-        match self.front() {
+        match front {
             Some(front) if how == Taken::InTurn && self.hall.desk.has_more() => front.hold(),
             Some(front) => front.let_go(),
             None => {}
         }
-        Some(request)
+        request
     }
 
     /// Blocks until `ask`, given the token to register, says that the wait is over; false when `limit` passed. For threads
