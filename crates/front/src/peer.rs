@@ -298,7 +298,8 @@ impl Peer {
         }
     }
 
-    /// A head and a short body cost less as one buffer than the kernel's way through a vector: 2 % of a small request.
+    /// A head and a short body cost less as one buffer: of a small request's profile 3 % lay between writev(2) and the
+    /// socket's own work.
     fn poll_write_gathered(
         &mut self,
         cx: &mut Context<'_>,
