@@ -172,6 +172,18 @@ def test_calls_with_nonsense_raise_uwsgis_texts(server: Server, token: str) -> N
     assert {note["raised"] for note in notes.values()} == {"TypeError"}
 
 
+def test_start_response_refuses_what_cannot_be_sent_and_takes_the_headers_as_they_are_then(
+    server: Server, token: str
+) -> None:
+    answer = get(server, f"/unsendable?{token}")
+    notes = server.note(token)
+    assert {note["raised"] for note in notes.values()} == {"ValueError"}
+    assert "X-Bad" in notes["line_end"]["text"]
+    assert "Latin-1" in notes["not_latin"]["text"]
+    assert notes["status"]["text"] == "'20 OK' is no HTTP status; give one like '200 OK'"
+    assert (answer.status, answer.header("X-Bad"), answer.header("X-Late")) == (200, None, None)
+
+
 def test_start_response_after_the_head_left_raises_uwsgis_text(server: Server, token: str) -> None:
     answer = get(server, f"/second_start?{token}")
     assert (answer.status, answer.head.reason, answer.body) == (203, "Changed", b"sent")

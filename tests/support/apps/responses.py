@@ -217,6 +217,21 @@ def calls(environ, start_response):
 
 
 @page
+def unsendable(environ, start_response):
+    """What `start_response` raises for what no response can carry; and a list that is changed behind it."""
+    outcomes = {
+        "line_end": outcome(start_response, "200 OK", [("X-Bad", "a\r\nX-Injected: yes")]),
+        "not_latin": outcome(start_response, "200 OK", [("X-Bad", "\u20ac")]),
+        "status": outcome(start_response, "20 OK", []),
+    }
+    note(environ, **outcomes)
+    headers = list(TEXT)
+    start_response("200 OK", headers)
+    headers.append(("X-Late", "yes"))
+    return [b"."]
+
+
+@page
 def second_start(environ, start_response):
     out = start_response("200 OK", TEXT)
     start_response("203 Changed", TEXT)  # nothing has left yet, uWSGI allows it
