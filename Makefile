@@ -66,7 +66,7 @@ test: setup build ## everything the tests need, then all tests: lints, Rust, Pyt
 	if [ -n "$$failed" ]; then echo "failed:$$failed (logs in $(LOGS))"; exit 1; fi
 
 check: setup build lint ## before a commit, under a minute after a build: lints, pure crates, unit and architecture tests
-	cargo test --locked --quiet -p fairlead-protocol -p fairlead-channel -p fairlead-worker
+	cargo test --locked --quiet -p fairlead-http -p fairlead-websocket -p fairlead-channel -p fairlead-worker
 	$(BIN)/python -m pytest -q tests/unit tests/architecture $(PYTEST_ARGS)
 
 lint: ## formatting (`make format` mends it), clippy, ruff and mypy: all of them, whatever the first one says
@@ -114,14 +114,14 @@ test-python: setup build ## all Python tests (PYTEST_ARGS='-k reload')
 	        --rerun-exclude-path tests/unit --rerun-exclude-path tests/architecture) $(PYTEST_ARGS)
 
 conformance: setup build ## RFC 6455: the codec's own tests, and the wire's
-	cargo test --locked --quiet -p fairlead-protocol
+	cargo test --locked --quiet -p fairlead-http -p fairlead-websocket
 	$(BIN)/python -m pytest -q tests/conformance $(PYTEST_ARGS)
 
 # The flags are those of cargo-fuzz, which is not needed then; see fuzz/README.md.
 fuzz: ## fuzz each target for FUZZ_SECONDS (nightly Rust), or replay its seeds (stable)
 	@if ! cargo +nightly --version >/dev/null 2>&1; then \
 	    echo "there is no nightly Rust, so the seeds are replayed only (rustup toolchain install nightly)"; \
-	    cargo test --locked -p fairlead-protocol --test session --test proxy_header seeds; \
+	    cargo test --locked -p fairlead-http -p fairlead-websocket seeds; \
 	    exit; \
 	fi; \
 	host=$$(rustc -vV | sed -n 's/^host: //p'); \

@@ -5,7 +5,8 @@
 
 use std::collections::HashSet;
 
-use fairlead_protocol::{Handshake, OriginPolicy, Request, Scheme, Version};
+use fairlead_http::{Request, Scheme, Version};
+use fairlead_websocket::{Handshake, OriginPolicy};
 
 /// Checks the property for the input of a fuzzer.
 pub fn run(data: &[u8]) {

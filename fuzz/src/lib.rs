@@ -1,5 +1,5 @@
 //! The properties that the fuzz targets check. They stand here, free of any fuzzer, because the tests of the
-//! protocol crate include the same files to replay the committed seeds and to check random streams.
+//! crates http and websocket include the same files to replay the committed seeds and to check random streams.
 
 pub mod handshake;
 pub mod proxy_header;

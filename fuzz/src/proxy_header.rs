@@ -3,7 +3,7 @@
 //!
 //! Input of a fuzzer: the first bytes of a connection.
 
-use fairlead_protocol::ProxyHeader;
+use fairlead_http::ProxyHeader;
 
 /// Checks the property for the input of a fuzzer.
 pub fn run(data: &[u8]) {

@@ -7,7 +7,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use fairlead_protocol::{
+use fairlead_websocket::{
     CloseCode, Closure, Counters, Limits, MessageKind, Session, SessionSettings, Time, Transport,
 };
 

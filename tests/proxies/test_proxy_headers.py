@@ -1,6 +1,6 @@
 """The PROXY protocol on the wire, at both kinds of listener.
 
-What a header may be is tested in crates/protocol, how it is taken from a socket in crates/front, and HAProxy's own
+What a header may be is tested in crates/http, how it is taken from a socket in crates/front, and HAProxy's own
 headers in test_behind_proxies.py.
 """
 

@@ -1,4 +1,4 @@
-"""`--trusted-proxy`: whose word about a client counts, on the wire. The cases of headers are in crates/protocol.
+"""`--trusted-proxy`: whose word about a client counts, on the wire. The cases of headers are in crates/http.
 
 Peers are told apart by the address they connect from: 127.0.0.3 is trusted and 127.0.0.4 is not.
 """

@@ -9,7 +9,8 @@ use std::sync::{Arc, Mutex, OnceLock, PoisonError, Weak};
 use std::time::Duration;
 
 use fairlead_front::{Answered, Entrance, Exchange, Front, FrontStatistics, Handoff, LogLevel};
-use fairlead_protocol::{CloseCode, ClosedBy, Closure, Lost, OriginPolicy, Request as Head, SecureLayer};
+use fairlead_http::Request as Head;
+use fairlead_websocket::{CloseCode, ClosedBy, Closure, Lost, OriginPolicy, SecureLayer};
 use fairlead_worker::{
     Connection, Drops, Interest, JoinAnswer, JoinError, Subscriber, Token, Watch, Worker, WorkerSettings,
 };

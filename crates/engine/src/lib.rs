@@ -25,10 +25,10 @@ pub use fairlead_front::{
     Answered, BodyError, BodyRead, ClientCa, Conclusion, Entrance, FrontSettings, KeyPair, Listener,
     LogLevel, Manner, PemFile, Protocol, Router, Routes, StaticFiles, Tally, Tls, TlsError, TlsSettings,
 };
-pub use fairlead_protocol::{
-    is_utf8, Address, CloseCode, ClosedBy, Closure, Counters, HandshakeError, Limits, Lost, MessageKind,
-    OriginPolicy, Request as Head, ResponseHead, Scheme, SessionSettings, Timing, TrustedProxies, UsageError,
-    Version,
+pub use fairlead_http::{Address, Request as Head, ResponseHead, Scheme, TrustedProxies, Version};
+pub use fairlead_websocket::{
+    is_utf8, CloseCode, ClosedBy, Closure, Counters, HandshakeError, Limits, Lost, MessageKind, OriginPolicy,
+    SessionSettings, Timing, UsageError,
 };
 pub use fairlead_worker::{
     Absence, ChannelSettings, Connection, Drops, Interest, JoinAnswer, JoinError, JoinOptions, Message,

@@ -9,7 +9,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use fairlead_front::{Account, BodyRead, Conclusion, Exchange, LogLevel};
-use fairlead_protocol::{CloseCode, Handshake, HandshakeError, Request as Head, ResponseHead, UsageError};
+use fairlead_http::{Request as Head, ResponseHead};
+use fairlead_websocket::{CloseCode, Handshake, HandshakeError, UsageError};
 use fairlead_worker::{Connection, Doorbell, Token};
 
 use crate::engine::Hall;

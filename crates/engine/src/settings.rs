@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use fairlead_front::{Answered, FrontSettings, LogLevel};
-use fairlead_protocol::{OriginPolicy, SessionSettings};
+use fairlead_websocket::{OriginPolicy, SessionSettings};
 use fairlead_worker::{Absence, ChannelSettings};
 
 /// Where log lines go. Called from any thread, possibly with a connection locked: it writes the line and returns.

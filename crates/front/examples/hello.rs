@@ -10,7 +10,8 @@ use std::sync::{Arc, Condvar, Mutex, PoisonError};
 
 use bytes::Bytes;
 use fairlead_front::{Exchange, Front, FrontSettings, Handoff, Listener, LogLevel};
-use fairlead_protocol::{Handshake, Request, ResponseHead, SecureLayer};
+use fairlead_http::{Request, ResponseHead};
+use fairlead_websocket::{Handshake, SecureLayer};
 
 type Call = (Request, Arc<Exchange>);
 

@@ -11,7 +11,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use fairlead_protocol::{Request, ResponseHead};
+use fairlead_http::{Request, ResponseHead};
 
 use crate::front::House;
 use crate::handoff::LogLevel;

@@ -13,7 +13,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::task::{Context, Poll, Waker};
 
-use fairlead_protocol::{Address, ClientCertificate, Request};
+use fairlead_http::{Address, ClientCertificate, Request};
 use hyper::body::{Body, Incoming};
 
 use crate::deadline::{deadline, Overdue, Situation};

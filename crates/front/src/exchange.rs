@@ -11,7 +11,7 @@ use std::fs::File;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 use bytes::Bytes;
-use fairlead_protocol::ResponseHead;
+use fairlead_http::ResponseHead;
 
 use crate::account::{Account, Instead};
 use crate::connection::Connection;

@@ -9,7 +9,8 @@
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
 
-use fairlead_protocol::{Request, SecureLayer};
+use fairlead_http::Request;
+use fairlead_websocket::SecureLayer;
 
 use crate::account::Answered;
 use crate::Exchange;

@@ -7,7 +7,8 @@
 
 use std::sync::Arc;
 
-use fairlead_protocol::{is_host, Handshake, Request, RequestBuilder, Version};
+use fairlead_http::{is_host, Request, RequestBuilder, Version};
+use fairlead_websocket::Handshake;
 use hyper::body::{Body, Incoming};
 use hyper::http::request::Parts;
 use hyper::server::conn::http1;

@@ -15,7 +15,7 @@ use std::sync::Arc;
 use std::task::{ready, Context, Poll};
 
 use bytes::Bytes;
-use fairlead_protocol::Address;
+use fairlead_http::Address;
 use hyper::rt::ReadBufCursor;
 use socket2::SockRef;
 use tokio::io::{AsyncRead, AsyncWrite, Interest, ReadBuf};
@@ -298,8 +298,7 @@ impl Peer {
         }
     }
 
-    /// A head and a short body cost less as one buffer: of a small request's profile 3 % lay between writev(2) and the
-    /// socket's own work.
+    /// One buffer for a head and a short body: 3 % of a small request's profile lay between writev(2) and the socket.
     fn poll_write_gathered(
         &mut self,
         cx: &mut Context<'_>,

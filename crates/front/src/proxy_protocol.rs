@@ -10,7 +10,7 @@ use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
-use fairlead_protocol::{ProxyHeader, ProxyHeaderError};
+use fairlead_http::{ProxyHeader, ProxyHeaderError};
 use rustix::net::{recv, RecvFlags};
 use tokio::io::Interest;
 use tokio::time::{timeout, Instant};

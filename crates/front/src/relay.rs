@@ -20,7 +20,7 @@ use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 use bytes::Bytes;
-use fairlead_protocol::{Request, ResponseHead};
+use fairlead_http::{Request, ResponseHead};
 use hyper::body::{Body, Frame, Incoming};
 use hyper::client::conn::http1;
 use tokio::sync::oneshot;

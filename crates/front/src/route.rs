@@ -11,7 +11,7 @@ mod case;
 mod condition;
 mod template;
 
-use fairlead_protocol::{Request, ResponseHead};
+use fairlead_http::{Request, ResponseHead};
 use regex::bytes::Regex;
 
 use crate::relay::Backend;

@@ -3,7 +3,7 @@
 //! The handshake counts as the wait for the first request: one time-out from the accept to the head, and the same patience
 //! of a drain. Plaintext that a read has brought too much of waits here, and goes along when the socket leaves; records wait in
 //! the session. Nothing is taken of either while the other side of it stands still, so both are bounded by one read and
-//! by [`MOST_SEALED`](fairlead_protocol::MOST_SEALED).
+//! by [`MOST_SEALED`](fairlead_websocket::MOST_SEALED).
 
 use std::future::poll_fn;
 use std::io;
@@ -11,7 +11,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{ready, Context, Poll};
 
-use fairlead_protocol::SecureLayer;
+use fairlead_websocket::SecureLayer;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use crate::connection::Connection;

@@ -6,7 +6,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use fairlead_protocol::TrustedProxies;
+use fairlead_http::TrustedProxies;
 
 use crate::relay::Router;
 use crate::route::Routes;

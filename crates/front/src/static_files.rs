@@ -12,7 +12,7 @@ use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
-use fairlead_protocol::{Request, ResponseHead};
+use fairlead_http::{Request, ResponseHead};
 
 use crate::exchange::Exchange;
 
@@ -309,7 +309,7 @@ mod tests {
     }
 
     fn request(headers: &[(&str, &str)]) -> Request {
-        let mut request = Request::builder(b"GET", b"/", fairlead_protocol::Version::Http11);
+        let mut request = Request::builder(b"GET", b"/", fairlead_http::Version::Http11);
         for (name, value) in headers {
             request = request.header(name.as_bytes(), value.as_bytes());
         }

@@ -8,7 +8,8 @@
 use std::io::{BufRead, IoSlice, Write};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use fairlead_protocol::{ClientCertificate, SecureLayer};
+use fairlead_http::ClientCertificate;
+use fairlead_websocket::SecureLayer;
 use rustls::crypto::{ring, CryptoProvider};
 use rustls::pki_types::pem::{self, PemObject};
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};

@@ -12,9 +12,8 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use bytes::Bytes;
-use fairlead_protocol::{
-    Handshake, Packet, PacketError, PacketLimits, PacketReader, Request, Version, PONG_PACKET,
-};
+use fairlead_http::{Packet, PacketError, PacketLimits, PacketReader, Request, Version, PONG_PACKET};
+use fairlead_websocket::Handshake;
 
 use crate::connection::Connection;
 use crate::drain::Seat;

@@ -275,7 +275,7 @@ fn a_drain_is_not_over_while_a_connection_is_just_being_accepted() {
         answer: Mutex<Receiver<()>>,
     }
     impl fairlead_front::Handoff for Slow {
-        fn request(&self, _: fairlead_protocol::Request, exchange: Arc<fairlead_front::Exchange>) {
+        fn request(&self, _: fairlead_http::Request, exchange: Arc<fairlead_front::Exchange>) {
             exchange.respond(head(200, &[]), "served").expect("a client");
         }
         fn upgraded(
@@ -283,7 +283,7 @@ fn a_drain_is_not_over_while_a_connection_is_just_being_accepted() {
             _: &Arc<fairlead_front::Exchange>,
             _: OwnedFd,
             _: Vec<u8>,
-            _: Option<Box<dyn fairlead_protocol::SecureLayer>>,
+            _: Option<Box<dyn fairlead_websocket::SecureLayer>>,
         ) {
         }
         fn upgrade_lost(&self, _: &Arc<fairlead_front::Exchange>, _: String) {}
@@ -395,13 +395,13 @@ fn a_header_that_cannot_be_sent_stops_the_start() {
     };
     struct Nobody;
     impl fairlead_front::Handoff for Nobody {
-        fn request(&self, _: fairlead_protocol::Request, _: std::sync::Arc<fairlead_front::Exchange>) {}
+        fn request(&self, _: fairlead_http::Request, _: std::sync::Arc<fairlead_front::Exchange>) {}
         fn upgraded(
             &self,
             _: &std::sync::Arc<fairlead_front::Exchange>,
             _: OwnedFd,
             _: Vec<u8>,
-            _: Option<Box<dyn fairlead_protocol::SecureLayer>>,
+            _: Option<Box<dyn fairlead_websocket::SecureLayer>>,
         ) {
         }
         fn upgrade_lost(&self, _: &std::sync::Arc<fairlead_front::Exchange>, _: String) {}

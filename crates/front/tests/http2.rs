@@ -15,7 +15,8 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use fairlead_front::{BodyError, BodyRead, FrontSettings, Gone};
-use fairlead_protocol::{Handshake, Version};
+use fairlead_http::Version;
+use fairlead_websocket::Handshake;
 use h2::client::{Builder, SendRequest};
 use h2::{ext::Protocol, Reason, RecvStream};
 use hyper::{Method, Request, Response};

@@ -11,7 +11,7 @@ use std::os::unix::net::UnixStream;
 use std::time::Duration;
 
 use fairlead_front::{Entrance, FrontSettings, Listener, Manner};
-use fairlead_protocol::{Address, Request, Scheme, TrustedProxies};
+use fairlead_http::{Address, Request, Scheme, TrustedProxies};
 use support::{head, switching, Client, Stage, GET, HANDSHAKE, PATIENCE};
 
 const LINE: &[u8] = b"PROXY TCP4 203.0.113.7 198.51.100.1 4711 443\r\n";

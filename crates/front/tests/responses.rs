@@ -6,7 +6,7 @@ mod support;
 use std::os::unix::net::UnixStream;
 
 use fairlead_front::{BodyRead, FrontSettings, Gone, Listener};
-use fairlead_protocol::{Address, Scheme, Version};
+use fairlead_http::{Address, Scheme, Version};
 use support::{head, Client, Stage, GET, PATIENCE};
 
 #[test]

@@ -11,7 +11,7 @@ use std::time::Duration;
 use fairlead_front::{
     ClientCa, Entrance, FrontSettings, KeyPair, Listener, Manner, PemFile, Tls, TlsSettings,
 };
-use fairlead_protocol::SecureLayer;
+use fairlead_websocket::SecureLayer;
 
 #[test]
 fn a_request_over_tls_is_answered_and_the_connection_kept() {

@@ -13,7 +13,8 @@ use std::os::linux::net::SocketAddrExt;
 use std::os::unix::net::UnixStream;
 
 use fairlead_front::{FrontSettings, Gone, Listener};
-use fairlead_protocol::{Address, Handshake};
+use fairlead_http::Address;
+use fairlead_websocket::Handshake;
 use support::{head, switching, Client, Departed, Stage, GET, HANDSHAKE, PATIENCE};
 
 trait Stream: Read + Write + Send {}

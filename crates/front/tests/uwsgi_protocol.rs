@@ -7,7 +7,8 @@ use std::net::TcpStream;
 use std::time::Duration;
 
 use fairlead_front::{Entrance, FrontSettings, Listener, LogLevel, Manner, Protocol};
-use fairlead_protocol::{Address, Handshake, Request, Scheme, Version};
+use fairlead_http::{Address, Request, Scheme, Version};
+use fairlead_websocket::Handshake;
 use support::{head, switching, Client, Stage, PATIENCE};
 
 fn stage() -> Stage {

@@ -5,7 +5,7 @@
 
 use std::time::Duration;
 
-use fairlead_protocol::Time;
+use fairlead_websocket::Time;
 
 /// The app's thread is away from the loop.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

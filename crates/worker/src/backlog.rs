@@ -9,7 +9,7 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 
 use fairlead_channel::{Kind, Place, Record};
-use fairlead_protocol::{append_message, MessageKind};
+use fairlead_websocket::{append_message, MessageKind};
 
 /// What a client sees of a channel's message.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

@@ -12,7 +12,7 @@ use std::os::fd::RawFd;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard};
 
-use fairlead_protocol::{CloseCode, Closure, Counters, Lost, MessageKind, Session, UsageError};
+use fairlead_websocket::{CloseCode, Closure, Counters, Lost, MessageKind, Session, UsageError};
 
 use crate::doorbell::Doorbell;
 use crate::inbox::{lock, Shared};

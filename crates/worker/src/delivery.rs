@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use fairlead_channel::{Missed, Place, Record};
-use fairlead_protocol::{append_message, CloseCode, MessageKind, Time};
+use fairlead_websocket::{append_message, CloseCode, MessageKind, Time};
 use rustix::net::SendFlags;
 
 use crate::backlog::{Backlog, SlowConsumer, Style, MARK};

@@ -10,7 +10,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
 
-use fairlead_protocol::{CloseCode, Closure, SecureLayer, SessionSettings, Time};
+use fairlead_websocket::{CloseCode, Closure, SecureLayer, SessionSettings, Time};
 
 use crate::absence::Absence;
 use crate::connection::Connection;

@@ -46,7 +46,7 @@ use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use fairlead_protocol::{CloseCode, SecureLayer, Time};
+use fairlead_websocket::{CloseCode, SecureLayer, Time};
 
 pub use absence::Absence;
 pub use backlog::{SlowConsumer, Style};

@@ -11,7 +11,7 @@ use std::sync::atomic::Ordering;
 use std::sync::Arc;
 use std::time::Duration;
 
-use fairlead_protocol::{CloseCode, ClosedBy, SecureLayer, Time};
+use fairlead_websocket::{CloseCode, ClosedBy, SecureLayer, Time};
 
 use crate::connection::{Connection, Fate, Reader, Socket, State};
 use crate::inbox::{Arrival, Shared};

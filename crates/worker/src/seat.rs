@@ -19,7 +19,7 @@ use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, TryLockError};
 use std::thread::{JoinHandle, Thread};
 use std::time::Duration;
 
-use fairlead_protocol::Time;
+use fairlead_websocket::Time;
 
 use crate::absence;
 use crate::inbox::Shared;

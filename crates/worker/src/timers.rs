@@ -6,7 +6,7 @@
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
 
-use fairlead_protocol::Time;
+use fairlead_websocket::Time;
 
 use crate::Token;
 

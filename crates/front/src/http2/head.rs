@@ -11,7 +11,8 @@ use std::collections::hash_map::RandomState;
 use std::hash::{BuildHasher, Hasher};
 use std::time::{Duration, SystemTime};
 
-use fairlead_protocol::{is_host, Handshake, Request, ResponseHead, Version};
+use fairlead_http::{is_host, Request, ResponseHead, Version};
+use fairlead_websocket::Handshake;
 use hyper::header::{self, HeaderMap, HeaderName, HeaderValue};
 use hyper::http::request::Parts;
 use hyper::http::Response;

@@ -8,7 +8,7 @@ use std::io;
 use std::pin::Pin;
 use std::task::{ready, Context, Poll};
 
-use fairlead_protocol::{Address, Request, ResponseHead, Scheme, Version};
+use fairlead_http::{Address, Request, ResponseHead, Scheme, Version};
 use hyper::header::{self, HeaderMap, HeaderName, HeaderValue};
 use hyper::rt::ReadBufCursor;
 use tokio::io::ReadBuf;

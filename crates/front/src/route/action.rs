@@ -2,7 +2,7 @@
 //!
 //! An action is compiled once; [`Action::run`] changes the case or ends the table. Nothing here does IO.
 
-use fairlead_protocol::ResponseHead;
+use fairlead_http::ResponseHead;
 
 use super::case::Case;
 use super::template::Template;

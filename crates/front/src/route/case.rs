@@ -5,7 +5,7 @@
 use std::cell::OnceCell;
 use std::collections::HashMap;
 
-use fairlead_protocol::Request;
+use fairlead_http::Request;
 
 /// What rules look at.
 pub(super) struct Case<'a> {

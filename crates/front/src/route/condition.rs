@@ -164,14 +164,14 @@ impl Network {
 
 #[cfg(test)]
 mod tests {
-    use fairlead_protocol::{Request, Version};
+    use fairlead_http::{Request, Version};
 
     use super::*;
 
     fn holds(text: &str) -> bool {
         let request = Request::builder(b"GET", b"/a/b", Version::Http11)
             .header(b"Host", b"example.org")
-            .peer(fairlead_protocol::Address::Inet(
+            .peer(fairlead_http::Address::Inet(
                 "192.168.7.9:1".parse().expect("an address"),
             ))
             .finish();

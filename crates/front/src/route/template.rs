@@ -192,7 +192,7 @@ fn named<'a>(pairs: impl Iterator<Item = &'a [u8]>, name: &str) -> &'a [u8] {
 
 #[cfg(test)]
 mod tests {
-    use fairlead_protocol::{Request, Version};
+    use fairlead_http::{Request, Version};
 
     use super::*;
 

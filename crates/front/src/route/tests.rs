@@ -1,6 +1,6 @@
 //! The tables, from the text of a rule to what becomes of a request.
 
-use fairlead_protocol::{Request, Version};
+use fairlead_http::{Request, Version};
 
 use super::*;
 
@@ -186,7 +186,7 @@ fn actions_change_what_the_app_sees_and_later_rules_see_it() {
     ] {
         assert_eq!(variable(&request, name).as_deref(), Some(value), "{name}");
     }
-    assert_eq!(request.scheme(), fairlead_protocol::Scheme::Https);
+    assert_eq!(request.scheme(), fairlead_http::Scheme::Https);
 }
 
 #[test]

@@ -17,7 +17,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use fairlead_front::{BodyError, Entrance, Exchange, Front, FrontSettings, Handoff, Listener, LogLevel};
-use fairlead_protocol::{Address, Request, ResponseHead, SecureLayer};
+use fairlead_http::{Address, Request, ResponseHead};
+use fairlead_websocket::SecureLayer;
 
 /// How long a test waits for something that must happen.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(20);

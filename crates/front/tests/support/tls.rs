@@ -6,7 +6,7 @@ use std::process::Command;
 use std::sync::Arc;
 
 use fairlead_front::{Entrance, FrontSettings, KeyPair, Listener, Manner, PemFile, Tls, TlsSettings};
-use fairlead_protocol::Scheme;
+use fairlead_http::Scheme;
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
 use rustls::{ClientConfig, ClientConnection, RootCertStore, StreamOwned};

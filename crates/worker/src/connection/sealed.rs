@@ -2,10 +2,10 @@
 //!
 //! Plaintext reaches the session as soon as its record is complete, so nothing ever waits inside the layer while the socket
 //! is quiet, and a poller's word about the socket is the whole truth. The other way, records wait in the layer only while
-//! the socket takes none, and at most [`MOST_SEALED`](fairlead_protocol::MOST_SEALED) bytes of plaintext are in them: what
+//! the socket takes none, and at most [`MOST_SEALED`](fairlead_websocket::MOST_SEALED) bytes of plaintext are in them: what
 //! waits behind them lies in the outbox, whose marks mean what they mean without TLS.
 
-use fairlead_protocol::{Lost, SecureLayer, Time, Transport};
+use fairlead_websocket::{Lost, SecureLayer, Time, Transport};
 use rustix::io::Errno;
 use rustix::net::SendFlags;
 

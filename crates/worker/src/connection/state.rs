@@ -8,7 +8,7 @@ use std::io::IoSlice;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::Arc;
 
-use fairlead_protocol::{Lost, SecureLayer, Session, Time, Transport};
+use fairlead_websocket::{Lost, SecureLayer, Session, Time, Transport};
 use rustix::io::Errno;
 use rustix::net::{RecvFlags, SendAncillaryBuffer, SendFlags, Shutdown};
 

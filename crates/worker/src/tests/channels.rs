@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use fairlead_channel::{Channels, Kind, Missed};
-use fairlead_protocol::MessageKind;
+use fairlead_websocket::MessageKind;
 
 use super::support::*;
 use crate::inbox::WorkerSettings;

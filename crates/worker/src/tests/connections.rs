@@ -5,7 +5,7 @@ use std::net::Shutdown;
 use std::os::fd::AsFd;
 use std::time::Duration;
 
-use fairlead_protocol::{CloseCode, ClosedBy, Lost, MessageKind};
+use fairlead_websocket::{CloseCode, ClosedBy, Lost, MessageKind};
 use rustix::event::{poll, PollFd, PollFlags, Timespec};
 
 use super::support::*;

@@ -1,6 +1,6 @@
 //! Who counts as a member: nobody who has left, and no connection that is over, from the moment in which the app can know.
 
-use fairlead_protocol::CloseCode;
+use fairlead_websocket::CloseCode;
 
 use super::channels::{bench, channels, frames, join, numbered, publish, texts};
 use super::support::*;

@@ -7,7 +7,7 @@ use std::sync::atomic::Ordering;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use fairlead_protocol::MessageKind;
+use fairlead_websocket::MessageKind;
 use rustix::event::{poll, PollFd, PollFlags, Timespec};
 
 use super::support::*;

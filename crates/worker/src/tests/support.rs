@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::Arc;
 use std::time::Duration;
 
-use fairlead_protocol::{Limits, SecureLayer, SessionSettings, Time, Timing};
+use fairlead_websocket::{Limits, SecureLayer, SessionSettings, Time, Timing};
 
 use crate::inbox::WorkerSettings;
 use crate::poller::{EpollPoller, Interest, Poller, Readiness};

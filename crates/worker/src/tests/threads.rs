@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use fairlead_protocol::MessageKind;
+use fairlead_websocket::MessageKind;
 
 use super::support::{frame, settings, BINARY};
 use crate::inbox::WorkerSettings;
@@ -277,7 +277,7 @@ fn a_thread_that_waits_learns_that_the_worker_dropped_its_connection() {
     let (connection, _client) = join(&worker);
     let waiting = Arc::clone(&connection);
     let app = std::thread::spawn(move || echo_loop(&waiting));
-    connection.abandon(fairlead_protocol::Lost::Dropped);
+    connection.abandon(fairlead_websocket::Lost::Dropped);
     assert_eq!(app.join().unwrap(), 0);
 }
 

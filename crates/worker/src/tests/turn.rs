@@ -3,7 +3,7 @@
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use fairlead_protocol::{CloseCode, MessageKind};
+use fairlead_websocket::{CloseCode, MessageKind};
 
 use super::support::*;
 use crate::{Event, Received, Sent, Waiting};

@@ -1,13 +1,13 @@
 //! The WebSocket protocol as a server speaks it, RFC 6455, without IO.
 //!
-//! A [`Request`] is checked by [`Handshake`], then a [`Session`] turns bytes and the time into messages, answers, a
+//! A [`Request`](fairlead_http::Request) is checked by [`Handshake`], then a [`Session`] turns bytes and the time into messages, answers, a
 //! deadline and an end. Nothing here knows a socket, a clock, a thread or a language, and nothing may: that is what
 //! makes five hosts and two transports speak one dialect, and what lets every rule be tested without waiting. There
 //! is no `unsafe` in this crate.
 //!
 //! ```
 //! use std::sync::Arc;
-//! use fairlead_protocol::{MessageKind, Session, SessionSettings, Time};
+//! use fairlead_websocket::{MessageKind, Session, SessionSettings, Time};
 //!
 //! let now = Time::from_millis(0);
 //! let mut out = Vec::new();
@@ -77,57 +77,36 @@
 //! | 10.4 | an announced length allocates nothing | `message.rs` | `an_announced_length_reserves_nothing_before_its_bytes_arrive` |
 //! | 10.4 | the number of fragments is limited | `receiving.rs` | `a_message_of_too_many_fragments_is_refused` |
 //! | 10.4 | control frames without data are limited | `receiving.rs` | `control_frames_without_data_are_limited_within_their_window` |
-//! | RFC 9112 §6.3 | a request with a body cannot smuggle frames | `request.rs` | `a_body_is_refused_as_it_would_be_read_as_frames` |
-//! | RFC 9112 §3.2.2 | an absolute target overrides Host | `target.rs` | `a_target_in_absolute_form_overrides_the_host_header` |
+//! | RFC 9112 §6.3 | a request with a body cannot smuggle frames | `handshake.rs` | `a_body_is_refused_as_it_would_be_read_as_frames` |
 #![forbid(unsafe_code)]
 
-mod address;
-mod cgi;
-mod client_certificate;
 mod close;
 mod closing;
 mod error;
-mod forwarded;
 mod frame;
 mod handshake;
 mod handshake_error;
-mod host;
 mod limits;
 mod mask;
 mod message;
 mod origin;
 mod pings;
-mod proxy_header;
 mod receiving;
-mod request;
-mod response;
-mod secure;
+mod record_layer;
 mod session;
-mod target;
 mod time;
-mod trusted;
 mod utf8;
-mod uwsgi_packet;
 
-pub use address::{Address, Scheme};
-pub use client_certificate::ClientCertificate;
 pub use close::{fit_reason, CloseCode};
 pub use closing::{ClosedBy, Closure, Lost, Transport};
 pub use error::{PeerError, UsageError};
-pub use forwarded::NotBelieved;
 pub use frame::{append_message, MAX_SERVER_HEADER};
 pub use handshake::Handshake;
 pub use handshake_error::HandshakeError;
-pub use host::is_host;
 pub use limits::{Limits, SessionSettings, Timing};
 pub use message::MessageKind;
 pub use origin::OriginPolicy;
-pub use proxy_header::{ProxyHeader, ProxyHeaderError};
-pub use request::{Request, RequestBuilder, Version};
-pub use response::ResponseHead;
-pub use secure::{SecureLayer, MOST_SEALED};
+pub use record_layer::{SecureLayer, MOST_SEALED};
 pub use session::{Counters, Session};
 pub use time::Time;
-pub use trusted::TrustedProxies;
 pub use utf8::is_utf8;
-pub use uwsgi_packet::{Packet, PacketError, PacketLimits, PacketReader, PacketRequestError, PONG_PACKET};

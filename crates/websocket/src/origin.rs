@@ -8,8 +8,8 @@
 //! page from `https` is the same as a request that came as `http`, because TLS usually ends at a proxy and the host
 //! that the browser named is what decides. A page from `http` is foreign to a request that came by TLS.
 
-use crate::address::Scheme;
-use crate::request::Request;
+use fairlead_http::Request;
+use fairlead_http::Scheme;
 
 /// Which origins are welcome.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -145,7 +145,7 @@ fn split_authority(authority: &str) -> Option<(&str, Option<u16>)> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::request::Version;
+    use fairlead_http::Version;
 
     fn request(scheme: Scheme, host: &str, origins: &[&str]) -> Request {
         let builder = Request::builder(b"GET", b"/", Version::Http11).scheme(scheme);

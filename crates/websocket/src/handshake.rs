@@ -11,8 +11,8 @@ use sha1::{Digest, Sha1};
 
 use crate::error::UsageError;
 use crate::handshake_error::HandshakeError;
-use crate::request::{Request, Version};
-use crate::response::{check_header, is_token, ResponseHead};
+use fairlead_http::{check_header, is_token, ResponseHead};
+use fairlead_http::{Request, Version};
 
 /// RFC 6455 §1.3
 const GUID: &[u8] = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11";
@@ -58,7 +58,7 @@ impl Handshake {
         if request.version() < Version::Http11 {
             return Err(HandshakeError::HttpVersion(request.version()));
         }
-        // A body would be read as the first frames: request smuggling.
+        // RFC 9112 §6.3: a body would be read as the first frames, which is request smuggling.
         if request.has_body() {
             return Err(HandshakeError::Body);
         }
@@ -142,7 +142,7 @@ impl Handshake {
             check_header(name, value.as_bytes())?;
             headers.push(header(name, value));
         }
-        ResponseHead::new(101, headers)
+        Ok(ResponseHead::new(101, headers)?)
     }
 }
 
@@ -205,6 +205,8 @@ fn text(bytes: &[u8]) -> String {
 
 #[cfg(test)]
 mod tests {
+    use fairlead_http::HeadError;
+
     use super::*;
 
     const GOOD: [(&str, &str); 5] = [
@@ -390,7 +392,7 @@ mod tests {
         assert_eq!(extra("Set-Cookie", "a=b"), Ok(()));
         assert_eq!(
             extra("X", "a\r\nb"),
-            Err(UsageError::InvalidHeaderValue("X".into()))
+            Err(UsageError::Head(HeadError::InvalidHeaderValue("X".into())))
         );
         assert_eq!(
             extra("upgrade", "h2c"),

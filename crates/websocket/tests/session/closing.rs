@@ -1,7 +1,7 @@
 //! How sessions end: RFC 6455 §5.5.1, §7.1 and §7.4.
 
 use crate::support::*;
-use fairlead_protocol::{CloseCode, ClosedBy, Lost, MessageKind, PeerError, Transport, UsageError};
+use fairlead_websocket::{CloseCode, ClosedBy, Lost, MessageKind, PeerError, Transport, UsageError};
 
 #[test]
 fn a_close_is_answered_with_its_code_and_the_server_closes_tcp_first() {

@@ -1,8 +1,8 @@
 //! Data messages: assembling, interleaved control frames, UTF-8, back-pressure and buffers. RFC 6455 §5.4 to §5.6, §8.
 
 use crate::support::*;
-use fairlead_protocol::MessageKind::{Binary, Text};
-use fairlead_protocol::{Limits, PeerError, UsageError};
+use fairlead_websocket::MessageKind::{Binary, Text};
+use fairlead_websocket::{Limits, PeerError, UsageError};
 
 #[test]
 fn fragments_become_one_message() {

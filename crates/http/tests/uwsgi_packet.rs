@@ -1,12 +1,19 @@
 //! Packets of the uwsgi protocol: what is read of them at every cut, what is refused, and the request they make.
 
-use fairlead_protocol::{
-    Address, Handshake, OriginPolicy, Packet, PacketError, PacketLimits, PacketReader, PacketRequestError,
-    Request, Scheme, Version,
+#[allow(
+    unreachable_pub,
+    reason = "public in the fuzz crate, to which the file belongs"
+)]
+#[path = "../../../fuzz/src/uwsgi_packet.rs"]
+mod property;
+
+use std::fs;
+use std::path::Path;
+
+use fairlead_http::{
+    Address, Packet, PacketError, PacketLimits, PacketReader, PacketRequestError, Request, Scheme, Version,
 };
 use proptest::prelude::*;
-
-use crate::uwsgi_packet_property;
 
 const LIMITS: PacketLimits = PacketLimits {
     max_block: 4096,
@@ -242,36 +249,6 @@ fn http_variables_are_headers_where_they_can_be() {
 }
 
 #[test]
-fn a_handshake_comes_through() {
-    let request = get(&[
-        (b"SERVER_PROTOCOL", b"HTTP/1.1"),
-        (b"HTTP_HOST", b"example.org"),
-        (b"HTTP_UPGRADE", b"websocket"),
-        (b"HTTP_CONNECTION", b"keep-alive, Upgrade"),
-        (b"HTTP_SEC_WEBSOCKET_KEY", b"dGhlIHNhbXBsZSBub25jZQ=="),
-        (b"HTTP_SEC_WEBSOCKET_VERSION", b"13"),
-    ]);
-    assert!(Handshake::validate(&request).is_ok());
-}
-
-#[test]
-fn a_host_without_its_port_is_completed_for_the_origin_by_the_port_of_the_server_in_front() {
-    let allows = |host: &[u8], origin: &[u8]| {
-        let request = get(&[
-            (b"HTTP_HOST", host),
-            (b"SERVER_PORT", b"8080"),
-            (b"HTTP_ORIGIN", origin),
-        ]);
-        OriginPolicy::SameOrigin.allows(&request)
-    };
-    assert!(allows(b"example.org", b"http://example.org:8080"));
-    assert!(allows(b"example.org", b"http://example.org"));
-    assert!(!allows(b"example.org", b"http://example.org:8081"));
-    assert!(!allows(b"example.org", b"http://evil.example:8080"));
-    assert!(!allows(b"example.org:81", b"http://example.org:8080"));
-}
-
-#[test]
 fn script_name_is_taken_off_the_path_for_modifier_30_only() {
     let of = |modifier1, path: &[u8], script: &[u8]| {
         let block = block(&[
@@ -416,11 +393,22 @@ fn nearly_a_packet() -> impl Strategy<Value = Vec<u8>> {
 proptest! {
     #[test]
     fn any_cut_of_a_stream_gives_the_same_and_a_simpler_reader_agrees(data in nearly_a_packet()) {
-        uwsgi_packet_property::run(&data);
+        property::run(&data);
     }
 
     #[test]
     fn random_bytes_break_nothing(data in prop::collection::vec(any::<u8>(), 0..300)) {
-        uwsgi_packet_property::run(&data);
+        property::run(&data);
     }
+}
+
+#[test]
+fn the_seeds_pass() {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../fuzz/seeds/uwsgi_packet");
+    let mut count = 0;
+    for entry in fs::read_dir(&folder).expect("the folder of seeds") {
+        property::run(&fs::read(entry.expect("a seed").path()).expect("a seed is a file"));
+        count += 1;
+    }
+    assert!(count > 0, "no seeds in {}", folder.display());
 }

@@ -1,13 +1,13 @@
 //! How fast one session takes and makes messages, on one core, without IO: a bound for everything built on it.
 //!
-//! `cargo run --release -p fairlead-protocol --example throughput`. Each line is the best of several rounds, because
+//! `cargo run --release -p fairlead-websocket --example throughput`. Each line is the best of several rounds, because
 //! what disturbs a measurement only ever makes it slower.
 
 use std::hint::black_box;
 use std::sync::Arc;
 use std::time::Instant;
 
-use fairlead_protocol::{MessageKind, Session, Time};
+use fairlead_websocket::{MessageKind, Session, Time};
 
 const ROUNDS: usize = 9;
 

@@ -1,7 +1,7 @@
 //! How a stream is cut into reads changes nothing: neither messages nor answers nor the end. A rich script is cut at
 //! every byte; random scripts are cut at random; and what a client builds by the letter comes out unchanged.
 
-use fairlead_protocol::MessageKind::{Binary, Text};
+use fairlead_websocket::MessageKind::{Binary, Text};
 use proptest::collection::vec;
 use proptest::prelude::*;
 

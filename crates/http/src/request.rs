@@ -281,7 +281,7 @@ impl Request {
     }
 
     /// The port that the client connected to, of a request that [is given](Request::is_given).
-    pub(crate) fn given_port(&self) -> Option<u16> {
+    pub fn given_port(&self) -> Option<u16> {
         let mut given = self.given()?;
         let (_, port) = given.find(|(name, _)| *name == "SERVER_PORT")?;
         std::str::from_utf8(port).ok()?.parse().ok()

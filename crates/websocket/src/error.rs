@@ -9,6 +9,8 @@ use std::error::Error;
 use std::fmt;
 use std::time::Duration;
 
+use fairlead_http::HeadError;
+
 use crate::close::CloseCode;
 
 /// A rule that the peer broke. The session answers with `close_code` and ends.
@@ -147,12 +149,8 @@ pub enum UsageError {
     LongPing(usize),
     /// A subprotocol that the client did not offer.
     SubprotocolNotOffered(String),
-    /// A status outside 100 to 999.
-    InvalidStatus(u16),
-    /// A header name that is not a token.
-    InvalidHeaderName(String),
-    /// A header, named here, whose value has a control byte.
-    InvalidHeaderValue(String),
+    /// A header of the answer that cannot be sent.
+    Head(HeadError),
     /// A header that the handshake itself sets, or that a 101 response must not have.
     ReservedHeader(String),
 }
@@ -165,9 +163,7 @@ impl UsageError {
             UsageError::InvalidCloseCode(_) => "invalid-close-code",
             UsageError::LongPing(_) => "long-ping",
             UsageError::SubprotocolNotOffered(_) => "subprotocol-not-offered",
-            UsageError::InvalidStatus(_) => "invalid-status",
-            UsageError::InvalidHeaderName(_) => "invalid-header-name",
-            UsageError::InvalidHeaderValue(_) => "invalid-header-value",
+            UsageError::Head(error) => error.code(),
             UsageError::ReservedHeader(_) => "reserved-header",
         }
     }
@@ -192,13 +188,7 @@ impl fmt::Display for UsageError {
                     "the client did not offer the subprotocol {name:?}, choose one that it offers or none"
                 )
             }
-            UsageError::InvalidStatus(status) => write!(f, "{status} is not an HTTP status"),
-            UsageError::InvalidHeaderName(name) => {
-                write!(f, "{name:?} is not a header name, use letters, digits and dashes")
-            }
-            UsageError::InvalidHeaderValue(name) => {
-                write!(f, "the value of the header {name:?} has a control character")
-            }
+            UsageError::Head(error) => error.fmt(f),
             UsageError::ReservedHeader(name) => {
                 write!(
                     f,
@@ -210,6 +200,12 @@ impl fmt::Display for UsageError {
 }
 
 impl Error for UsageError {}
+
+impl From<HeadError> for UsageError {
+    fn from(error: HeadError) -> UsageError {
+        UsageError::Head(error)
+    }
+}
 
 #[cfg(test)]
 mod tests {

@@ -3,7 +3,7 @@
 use std::fs;
 use std::path::Path;
 
-use crate::{handshake_property, session_property, uwsgi_packet_property};
+use crate::{handshake_property, session_property};
 
 fn replay(target: &str, run: impl Fn(&[u8])) {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR"))
@@ -26,9 +26,4 @@ fn the_seeds_of_the_session_target_pass() {
 #[test]
 fn the_seeds_of_the_handshake_target_pass() {
     replay("handshake", handshake_property::run);
-}
-
-#[test]
-fn the_seeds_of_the_uwsgi_packet_target_pass() {
-    replay("uwsgi_packet", uwsgi_packet_property::run);
 }

@@ -1,7 +1,7 @@
 //! What breaks a rule of framing, RFC 6455 §5, ends the session with the right code, at the first byte that shows it.
 
 use crate::support::*;
-use fairlead_protocol::{ClosedBy, Limits, PeerError, Transport};
+use fairlead_websocket::{ClosedBy, Limits, PeerError, Transport};
 
 /// Feeds one message, then `bytes` one by one; answers the error and how many bytes it took.
 fn refused_at(peer: &mut Peer, bytes: &[u8]) -> (PeerError, usize) {

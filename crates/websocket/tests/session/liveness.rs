@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use crate::support::*;
-use fairlead_protocol::{ClosedBy, Limits, Lost, SessionSettings, Time, Timing, Transport};
+use fairlead_websocket::{ClosedBy, Limits, Lost, SessionSettings, Time, Timing, Transport};
 
 fn pings_only() -> Timing {
     Timing {

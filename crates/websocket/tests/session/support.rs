@@ -4,7 +4,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use fairlead_protocol::{Closure, Limits, MessageKind, Session, SessionSettings, Time, Timing, Transport};
+use fairlead_websocket::{Closure, Limits, MessageKind, Session, SessionSettings, Time, Timing, Transport};
 
 pub(crate) const CONTINUATION: u8 = 0;
 pub(crate) const TEXT: u8 = 1;
@@ -128,7 +128,7 @@ impl Peer {
     }
 
     pub(crate) fn closes(&mut self, code: u16, reason: &str) -> &mut Peer {
-        let code = fairlead_protocol::CloseCode(code);
+        let code = fairlead_websocket::CloseCode(code);
         self.session
             .close(code, reason, self.now, &mut self.out)
             .expect("a valid code");

@@ -6,7 +6,7 @@
 use std::error::Error;
 use std::fmt;
 
-use crate::request::Version;
+use fairlead_http::Version;
 
 /// Why an opening handshake is refused.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -1,0 +1,31 @@
+//! What HTTP, CGI, forwarding headers, the PROXY protocol and packets of the uwsgi protocol say, as bytes and rules.
+//!
+//! A [`Request`] is one arena of bytes that no HTTP library knows; a [`ResponseHead`] is checked once, so that no later
+//! writer has to look for smuggled line breaks. [`TrustedProxies`] decides whose word about a client counts,
+//! [`ProxyHeader`] and [`PacketReader`] read what a server in front sends. Nothing here knows a socket, a clock, a
+//! thread or a language, and nothing may: bytes go in, values and errors come out, and input that is cut anywhere gives
+//! the same values. There is no `unsafe` in this crate.
+
+#![forbid(unsafe_code)]
+
+mod address;
+mod cgi;
+mod client_certificate;
+mod forwarded;
+mod host;
+mod proxy_header;
+mod request;
+mod response;
+mod target;
+mod trusted;
+mod uwsgi_packet;
+
+pub use address::{Address, Scheme};
+pub use client_certificate::ClientCertificate;
+pub use forwarded::NotBelieved;
+pub use host::is_host;
+pub use proxy_header::{ProxyHeader, ProxyHeaderError};
+pub use request::{Request, RequestBuilder, Version};
+pub use response::{check_header, is_token, HeadError, ResponseHead};
+pub use trusted::TrustedProxies;
+pub use uwsgi_packet::{Packet, PacketError, PacketLimits, PacketReader, PacketRequestError, PONG_PACKET};
