@@ -85,13 +85,14 @@ fn check_handshake(request: &Request) {
             let key = request.header("sec-websocket-key").expect("a key");
             assert!(key.len() == 24 && key.ends_with(b"=="));
             let chosen = handshake.subprotocols().first().map(String::as_str);
-            let head = handshake
+            let (head, negotiated) = handshake
                 .response(chosen, &[])
                 .expect("what was offered can be chosen");
             assert_eq!(
                 (head.status, head.headers.len()),
                 (101, 3 + usize::from(chosen.is_some()))
             );
+            assert_eq!(negotiated.subprotocol.as_deref(), chosen);
             for (name, value) in head.headers {
                 assert!(!name.contains(['\r', '\n', ':']) && !value.iter().any(|byte| *byte < b' '));
             }

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use fairlead_websocket::{
-    CloseCode, Closure, Counters, Limits, MessageKind, Session, SessionSettings, Time, Transport,
+    CloseCode, Closure, Counters, Limits, MessageKind, Negotiated, Session, SessionSettings, Time, Transport,
 };
 
 /// What is not in the stream.
@@ -85,7 +85,7 @@ fn transcript<'a>(setting: Setting, pieces: impl Iterator<Item = &'a [u8]>, larg
         ..SessionSettings::default()
     });
     let now = Time::from_millis(1);
-    let mut session = Session::new(settings, now);
+    let mut session = Session::new(settings, Negotiated::default(), now);
     let (mut messages, mut out) = (Vec::new(), Vec::new());
     if setting.close_first {
         session

@@ -301,12 +301,7 @@ impl Request {
             .request
             .accept(key, subprotocol)
             .map_err(|error| refused(py, &error))?;
-        let session = Session::new(
-            connection,
-            self.waiter.clone(),
-            send_limit,
-            subprotocol.map(str::to_owned),
-        );
+        let session = Session::new(connection, self.waiter.clone(), send_limit);
         let session = Bound::new(py, session)?;
         // Set once: a second `accept` is refused by the engine.
         let _ = self.session.set(py, session.clone().unbind());

@@ -21,22 +21,14 @@ pub(crate) struct Session {
     connection: Arc<fl::Connection>,
     waiter: Waiter,
     send_limit: Duration,
-    #[pyo3(get)]
-    subprotocol: Option<String>,
 }
 
 impl Session {
-    pub(crate) fn new(
-        connection: Arc<fl::Connection>,
-        waiter: Waiter,
-        send_limit: Duration,
-        subprotocol: Option<String>,
-    ) -> Self {
+    pub(crate) fn new(connection: Arc<fl::Connection>, waiter: Waiter, send_limit: Duration) -> Self {
         Self {
             connection,
             waiter,
             send_limit,
-            subprotocol,
         }
     }
 
@@ -227,6 +219,12 @@ impl Session {
 
 #[pymethods]
 impl Session {
+    /// The subprotocol that the handshake agreed on.
+    #[getter]
+    fn subprotocol(&self) -> Option<String> {
+        self.connection.subprotocol().map(String::from)
+    }
+
     /// Waits for the next message: `str` for text, `bytes` for binary; `None` when `timeout` (seconds) passed.
     ///
     /// Raises `fairlead.ConnectionClosed`.

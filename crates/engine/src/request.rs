@@ -282,7 +282,7 @@ impl Request {
             return Err(self.refuse(403, Vec::new(), AcceptError::Origin(origin)));
         }
         let extra = &self.hall.extra_headers;
-        let response = match key {
+        let (response, negotiated) = match key {
             Some(key) => handshake.with_key(key).response(subprotocol, extra),
             None => handshake.response(subprotocol, extra),
         }
@@ -299,7 +299,7 @@ impl Request {
         let connection = self
             .hall
             .worker
-            .connection(self.label().into_boxed_str(), doorbell);
+            .connection(negotiated, self.label().into_boxed_str(), doorbell);
         exchange.attach(Box::new(Arc::clone(&connection)));
         if exchange.accept_upgrade(response).is_err() {
             let was_answered = !exchange.is_gone();

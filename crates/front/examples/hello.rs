@@ -97,7 +97,7 @@ fn main() -> std::io::Result<()> {
 fn answer(request: &Request, exchange: &Arc<Exchange>) {
     let handshake = Handshake::validate(request).ok();
     let sent = match handshake.and_then(|handshake| handshake.response(None, &[]).ok()) {
-        Some(switching) => exchange.accept_upgrade(switching),
+        Some((switching, _)) => exchange.accept_upgrade(switching),
         None => exchange.respond(hello(), Bytes::from_static(b"Hello, World!")),
     };
     if let Err(gone) = sent {

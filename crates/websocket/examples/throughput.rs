@@ -7,7 +7,7 @@ use std::hint::black_box;
 use std::sync::Arc;
 use std::time::Instant;
 
-use fairlead_websocket::{MessageKind, Session, Time};
+use fairlead_websocket::{MessageKind, Negotiated, Session, Time};
 
 const ROUNDS: usize = 9;
 
@@ -68,7 +68,7 @@ fn best(mut round: impl FnMut()) -> f64 {
 }
 
 fn session() -> Session {
-    Session::new(Arc::default(), Time::from_millis(0))
+    Session::new(Arc::default(), Negotiated::default(), Time::from_millis(0))
 }
 
 fn receive(name: &str, size: usize, stream: &[u8], read: usize, repeats: usize) {

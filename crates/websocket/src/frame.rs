@@ -1,4 +1,4 @@
-//! One frame header, RFC 6455 §5.2: bytes to a checked `Header`, and a length to the bytes of our own header.
+//! One frame, RFC 6455 §5.2: bytes to a checked `Header`, and a message to a `Frame` of ours in the session's `Encoding`.
 //!
 //! Only what a header says about itself is judged here; whether a frame may come at this point of a message is for
 //! `receiving.rs`. The checks run in the order of the bytes, so a stream is refused for the same reason no matter
@@ -13,7 +13,7 @@ use crate::message::MessageKind;
 pub(crate) const MAX_CLIENT_HEADER: usize = 14;
 
 /// The longest header of an unmasked frame.
-pub const MAX_SERVER_HEADER: usize = 10;
+pub(crate) const MAX_SERVER_HEADER: usize = 10;
 
 pub(crate) const FIN: u8 = 0x80;
 const RESERVED_BITS: u8 = 0x70;
@@ -47,6 +47,13 @@ impl Opcode {
             // RFC 6455 §5.2: an unknown opcode fails the connection.
             reserved => return Err(PeerError::ReservedOpcode(reserved)),
         })
+    }
+
+    fn of(kind: MessageKind) -> Opcode {
+        match kind {
+            MessageKind::Text => Opcode::Text,
+            MessageKind::Binary => Opcode::Binary,
+        }
     }
 
     pub(crate) const fn is_control(self) -> bool {
@@ -159,30 +166,90 @@ pub(crate) fn write_header(opcode: Opcode, length: usize, header: &mut [u8; MAX_
     }
 }
 
-/// Appends a whole frame of ours.
+/// Appends a whole control frame of ours.
 pub(crate) fn append(opcode: Opcode, payload: &[u8], out: &mut Vec<u8>) {
-    let mut header = [0; MAX_SERVER_HEADER];
-    let size = write_header(opcode, payload.len(), &mut header);
-    out.reserve(size + payload.len());
-    out.extend_from_slice(&header[..size]);
-    out.extend_from_slice(payload);
+    Frame::new(opcode, payload).append_to(out);
 }
 
-/// Appends a message in one frame that is the same for every receiver: a server's frames are not masked. The payload comes
-/// in two parts; that text is UTF-8 is the caller's word.
-#[inline]
-pub fn append_message(kind: MessageKind, prefix: &[u8], payload: &[u8], out: &mut Vec<u8>) {
-    let opcode = match kind {
-        MessageKind::Text => Opcode::Text,
-        MessageKind::Binary => Opcode::Binary,
-    };
-    let mut header = [0; MAX_SERVER_HEADER];
-    let length = prefix.len() + payload.len();
-    let size = write_header(opcode, length, &mut header);
-    out.reserve(size + length);
-    out.extend_from_slice(&header[..size]);
-    out.extend_from_slice(prefix);
-    out.extend_from_slice(payload);
+/// How messages to a client become frames: what its handshake agreed on, RFC 6455 §9.
+///
+/// Sessions with equal encodings get equal frames for a message, since a server does not mask (RFC 6455 §5.1); so a message
+/// for many of them is encoded once for each encoding.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum Encoding {
+    /// The payload of a frame is the message: no extension.
+    #[default]
+    Identity,
+}
+
+impl Encoding {
+    /// One frame with the message. Its length is known afterwards only: an encoding may change it. That text is UTF-8 is
+    /// the caller's word.
+    #[inline]
+    pub fn frame(self, kind: MessageKind, message: &[u8]) -> Frame<'_> {
+        let Encoding::Identity = self;
+        Frame::new(Opcode::of(kind), message)
+    }
+
+    /// Appends one frame with a message that lies in two parts. That text is UTF-8 is the caller's word.
+    #[inline]
+    pub fn append_message(self, kind: MessageKind, prefix: &[u8], rest: &[u8], out: &mut Vec<u8>) {
+        let Encoding::Identity = self;
+        let mut header = [0; MAX_SERVER_HEADER];
+        let length = prefix.len() + rest.len();
+        let size = write_header(Opcode::of(kind), length, &mut header);
+        out.reserve(size + length);
+        out.extend_from_slice(&header[..size]);
+        out.extend_from_slice(prefix);
+        out.extend_from_slice(rest);
+    }
+}
+
+/// One frame of ours: header and payload, to be sent in this order with nothing between them.
+#[derive(Debug)]
+pub struct Frame<'a> {
+    header: [u8; MAX_SERVER_HEADER],
+    header_size: usize,
+    payload: &'a [u8],
+}
+
+impl<'a> Frame<'a> {
+    #[inline]
+    fn new(opcode: Opcode, payload: &'a [u8]) -> Frame<'a> {
+        let mut header = [0; MAX_SERVER_HEADER];
+        let header_size = write_header(opcode, payload.len(), &mut header);
+        Frame {
+            header,
+            header_size,
+            payload,
+        }
+    }
+
+    /// At most ten bytes.
+    #[inline]
+    pub fn header(&self) -> &[u8] {
+        &self.header[..self.header_size]
+    }
+
+    /// The encoded message.
+    #[inline]
+    pub fn payload(&self) -> &'a [u8] {
+        self.payload
+    }
+
+    /// Bytes of both.
+    #[inline]
+    pub fn size(&self) -> usize {
+        self.header_size + self.payload.len()
+    }
+
+    /// Appends both.
+    #[inline]
+    pub fn append_to(&self, out: &mut Vec<u8>) {
+        out.reserve(self.size());
+        out.extend_from_slice(self.header());
+        out.extend_from_slice(self.payload);
+    }
 }
 
 #[cfg(test)]

@@ -10,7 +10,9 @@ use base64::Engine;
 use sha1::{Digest, Sha1};
 
 use crate::error::UsageError;
+use crate::frame::Encoding;
 use crate::handshake_error::HandshakeError;
+use crate::negotiated::Negotiated;
 use fairlead_http::{check_header, is_token, ResponseHead};
 use fairlead_http::{Request, Version};
 
@@ -112,12 +114,16 @@ impl Handshake {
         STANDARD.encode(Sha1::new().chain_update(&self.key).chain_update(GUID).finalize())
     }
 
-    /// The answer that completes the handshake, with one of the offered subprotocols or none.
+    /// The answer that completes the handshake, with one of the offered subprotocols or none, and the same as a value for
+    /// the session.
+    ///
+    /// # Errors
+    /// A subprotocol that was not offered, a header that the handshake sets itself, or one that cannot be sent.
     pub fn response(
         &self,
         subprotocol: Option<&str>,
         extra: &[(String, String)],
-    ) -> Result<ResponseHead, UsageError> {
+    ) -> Result<(ResponseHead, Negotiated), UsageError> {
         let header = |name: &str, value: &str| (name.to_owned(), value.as_bytes().to_vec());
         // RFC 6455 §4.2.2, item 5
         let mut headers = vec![
@@ -142,7 +148,11 @@ impl Handshake {
             check_header(name, value.as_bytes())?;
             headers.push(header(name, value));
         }
-        Ok(ResponseHead::new(101, headers)?)
+        let negotiated = Negotiated {
+            subprotocol: subprotocol.map(Box::from),
+            encoding: Encoding::default(),
+        };
+        Ok((ResponseHead::new(101, headers)?, negotiated))
     }
 }
 
@@ -252,7 +262,7 @@ mod tests {
 
     #[test]
     fn the_example_of_the_rfc_is_answered_as_in_the_rfc() {
-        let head = good().response(None, &[]).expect("an answer");
+        let (head, _) = good().response(None, &[]).expect("an answer");
         let expected = [
             ("Upgrade", "websocket"),
             ("Connection", "Upgrade"),
@@ -359,17 +369,16 @@ mod tests {
     fn a_subprotocol_is_chosen_from_those_offered_or_not_at_all() {
         let handshake = with("Sec-WebSocket-Protocol", "chat.v2, chat.v1,").expect("a valid handshake");
         assert_eq!(handshake.subprotocols(), ["chat.v2", "chat.v1"]);
-        let head = handshake.response(Some("chat.v1"), &[]).expect("an answer");
+        let (head, negotiated) = handshake.response(Some("chat.v1"), &[]).expect("an answer");
+        assert_eq!(negotiated.subprotocol.as_deref(), Some("chat.v1"));
         assert_eq!(
             head.headers.last(),
             Some(&("Sec-WebSocket-Protocol".into(), b"chat.v1".to_vec()))
         );
         let refused = UsageError::SubprotocolNotOffered("chat".into());
         assert_eq!(handshake.response(Some("chat"), &[]), Err(refused));
-        assert_eq!(
-            handshake.response(None, &[]).map(|head| head.headers.len()),
-            Ok(3)
-        );
+        let (head, negotiated) = handshake.response(None, &[]).expect("an answer");
+        assert_eq!((head.headers.len(), negotiated), (3, Negotiated::default()));
     }
 
     #[test]

@@ -7,11 +7,11 @@
 //!
 //! ```
 //! use std::sync::Arc;
-//! use fairlead_websocket::{MessageKind, Session, SessionSettings, Time};
+//! use fairlead_websocket::{MessageKind, Negotiated, Session, SessionSettings, Time};
 //!
 //! let now = Time::from_millis(0);
 //! let mut out = Vec::new();
-//! let mut session = Session::new(Arc::new(SessionSettings::default()), now);
+//! let mut session = Session::new(Arc::new(SessionSettings::default()), Negotiated::default(), now);
 //! // RFC 6455 §5.7: a masked text message with "Hello"
 //! session.receive(b"\x81\x85\x37\xfa\x21\x3d\x7f\x9f\x4d\x51\x58", now, &mut out);
 //! assert_eq!(session.message(), Some((MessageKind::Text, &b"Hello"[..])));
@@ -89,6 +89,7 @@ mod handshake_error;
 mod limits;
 mod mask;
 mod message;
+mod negotiated;
 mod origin;
 mod pings;
 mod receiving;
@@ -100,11 +101,12 @@ mod utf8;
 pub use close::{fit_reason, CloseCode};
 pub use closing::{ClosedBy, Closure, Lost, Transport};
 pub use error::{PeerError, UsageError};
-pub use frame::{append_message, MAX_SERVER_HEADER};
+pub use frame::{Encoding, Frame};
 pub use handshake::Handshake;
 pub use handshake_error::HandshakeError;
 pub use limits::{Limits, SessionSettings, Timing};
 pub use message::MessageKind;
+pub use negotiated::Negotiated;
 pub use origin::OriginPolicy;
 pub use record_layer::{SecureLayer, MOST_SEALED};
 pub use session::{Counters, Session};

@@ -13,9 +13,10 @@ use std::sync::Arc;
 use crate::close::MAX_CONTROL_PAYLOAD;
 use crate::closing::{Closure, Lost, Phase, Transport};
 use crate::error::UsageError;
-use crate::frame::{self, Opcode, MAX_SERVER_HEADER};
+use crate::frame::{self, Frame, Opcode};
 use crate::limits::SessionSettings;
 use crate::message::{Inbox, MessageKind};
+use crate::negotiated::Negotiated;
 use crate::pings::{Due, Schedule};
 use crate::receiving::Incoming;
 use crate::time::Time;
@@ -25,6 +26,7 @@ use crate::CloseCode;
 #[derive(Debug)]
 pub struct Session {
     pub(crate) settings: Arc<SessionSettings>,
+    negotiated: Negotiated,
     pub(crate) inbox: Inbox,
     pub(crate) incoming: Incoming,
     pub(crate) schedule: Schedule,
@@ -58,10 +60,11 @@ pub struct Counters {
 }
 
 impl Session {
-    /// A session whose handshake was completed at `now`.
-    pub fn new(settings: Arc<SessionSettings>, now: Time) -> Session {
+    /// A session whose handshake was completed at `now` and agreed on what `negotiated` says.
+    pub fn new(settings: Arc<SessionSettings>, negotiated: Negotiated, now: Time) -> Session {
         Session {
             settings,
+            negotiated,
             inbox: Inbox::default(),
             incoming: Incoming::default(),
             schedule: Schedule::new(now),
@@ -130,45 +133,38 @@ impl Session {
         self.inbox.capacity()
     }
 
-    /// Writes the header of a message to `header` for a caller that sends the payload itself, right after it.
-    /// Answers the header's size.
+    /// The frame of a message, for a caller that writes it itself, right away. That text is UTF-8 is the caller's word;
+    /// see [`is_utf8`](crate::is_utf8).
+    ///
+    /// # Errors
+    /// [`UsageError::Closed`] after a Close.
     #[inline]
-    pub fn start_message(
-        &mut self,
-        kind: MessageKind,
-        length: usize,
-        header: &mut [u8; MAX_SERVER_HEADER],
-    ) -> Result<usize, UsageError> {
+    pub fn frame<'a>(&mut self, kind: MessageKind, message: &'a [u8]) -> Result<Frame<'a>, UsageError> {
         // RFC 6455 §5.5.1: no data after a Close, neither ours nor the peer's.
         if !matches!(self.phase, Phase::Open) {
             return Err(UsageError::Closed);
         }
-        let opcode = match kind {
-            MessageKind::Text => Opcode::Text,
-            MessageKind::Binary => Opcode::Binary,
-        };
-        let size = frame::write_header(opcode, length, header);
+        let frame = self.negotiated.encoding.frame(kind, message);
         self.counters.messages_out += 1;
-        self.counters.bytes_out += (size + length) as u64;
-        Ok(size)
+        self.counters.bytes_out += frame.size() as u64;
+        Ok(frame)
     }
 
-    /// Sends a message in one frame. That text is UTF-8 is the caller's word; see [`is_utf8`](crate::is_utf8).
+    /// Sends a message in one frame: [`frame`](Session::frame), appended to `out`.
+    ///
+    /// # Errors
+    /// [`UsageError::Closed`] after a Close.
     #[inline]
-    pub fn send(&mut self, kind: MessageKind, payload: &[u8], out: &mut Vec<u8>) -> Result<(), UsageError> {
-        let mut header = [0; MAX_SERVER_HEADER];
-        let size = self.start_message(kind, payload.len(), &mut header)?;
-        out.reserve(size + payload.len());
-        out.extend_from_slice(&header[..size]);
-        out.extend_from_slice(payload);
+    pub fn send(&mut self, kind: MessageKind, message: &[u8], out: &mut Vec<u8>) -> Result<(), UsageError> {
+        self.frame(kind, message)?.append_to(out);
         Ok(())
     }
 
-    /// Counts messages whose frames the owner sends itself (see [`append_message`](crate::append_message)): `bytes` with
+    /// Counts messages whose frames the owner sends itself (see [`Encoding::append_message`](crate::Encoding::append_message)): `bytes` with
     /// their headers. Refused, with nothing to be sent, after a Close.
     #[inline]
     pub fn count_sent(&mut self, messages: u64, bytes: usize) -> Result<(), UsageError> {
-        // RFC 6455 §5.5.1, as in `start_message`.
+        // RFC 6455 §5.5.1, as in `frame`.
         if !matches!(self.phase, Phase::Open) {
             return Err(UsageError::Closed);
         }
@@ -252,6 +248,11 @@ impl Session {
         &self.settings
     }
 
+    /// What the handshake agreed on.
+    pub fn negotiated(&self) -> &Negotiated {
+        &self.negotiated
+    }
+
     fn tick_open(&mut self, now: Time, out: &mut Vec<u8>) {
         if self.idle_deadline().is_some_and(|deadline| deadline <= now) {
             if self.inbox.messages() == 0 {
@@ -296,7 +297,7 @@ mod tests {
     fn an_idle_session_is_small_and_owns_no_buffer() {
         // 100,000 idle sessions are a goal: together they take 30 MB here.
         assert!(size_of::<Session>() <= 320, "{} bytes", size_of::<Session>());
-        let session = Session::new(Arc::default(), Time::from_millis(0));
+        let session = Session::new(Arc::default(), Negotiated::default(), Time::from_millis(0));
         assert_eq!(session.buffer_capacity(), 0);
     }
 

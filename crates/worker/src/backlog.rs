@@ -9,7 +9,7 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 
 use fairlead_channel::{Kind, Place, Record};
-use fairlead_websocket::{append_message, MessageKind};
+use fairlead_websocket::{Encoding, MessageKind};
 
 /// What a client sees of a channel's message.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -37,8 +37,9 @@ pub enum SlowConsumer {
 /// A frame's first bytes for [`Style::Numbered`].
 pub(crate) const MARK: u8 = 0x1e;
 
-/// Appends the message's frame as a member with this style gets it.
+/// Appends the message's frame as a member with this encoding and style gets it.
 pub(crate) fn append_frame(
+    encoding: Encoding,
     style: Style,
     name: &str,
     record: &Record,
@@ -57,7 +58,7 @@ pub(crate) fn append_frame(
         // Writing to memory cannot fail.
         let _ = writeln!(scratch, "{} {name}", record.offset);
     }
-    append_message(kind, scratch, payload, out);
+    encoding.append_message(kind, scratch, payload, out);
 }
 
 /// One message to come.
@@ -133,7 +134,13 @@ impl Backlog {
     }
 
     /// Moves messages into `out` until that has `room` bytes more. Answers how many were moved, and how many are lost.
-    pub(crate) fn feed(&mut self, place: &Place, room: usize, out: &mut Vec<u8>) -> (u64, u64) {
+    pub(crate) fn feed(
+        &mut self,
+        place: &Place,
+        encoding: Encoding,
+        room: usize,
+        out: &mut Vec<u8>,
+    ) -> (u64, u64) {
         let full = out.len() + room;
         let (mut moved, mut lost) = (0, 0);
         let (mut payload, mut scratch) = (Vec::new(), Vec::new());
@@ -143,7 +150,15 @@ impl Backlog {
             match place.read_at(next.position, &mut payload) {
                 None => lost += 1,
                 Some(record) => {
-                    append_frame(next.style, &next.name, &record, &payload, &mut scratch, out);
+                    append_frame(
+                        encoding,
+                        next.style,
+                        &next.name,
+                        &record,
+                        &payload,
+                        &mut scratch,
+                        out,
+                    );
                     moved += 1;
                 }
             }

@@ -12,7 +12,7 @@ use std::os::fd::RawFd;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard};
 
-use fairlead_websocket::{CloseCode, Closure, Counters, Lost, MessageKind, Session, UsageError};
+use fairlead_websocket::{CloseCode, Closure, Counters, Lost, MessageKind, Negotiated, Session, UsageError};
 
 use crate::doorbell::Doorbell;
 use crate::inbox::{lock, Shared};
@@ -73,6 +73,7 @@ pub enum Sent {
 impl Connection {
     pub(crate) fn new(
         shared: Arc<Shared>,
+        negotiated: Negotiated,
         label: Box<str>,
         doorbell: Option<Doorbell>,
         reader: Reader,
@@ -84,7 +85,7 @@ impl Connection {
         } else {
             0
         };
-        let session = Session::new(Arc::clone(&shared.settings.session), now);
+        let session = Session::new(Arc::clone(&shared.settings.session), negotiated, now);
         Self {
             state: Mutex::new(State::new(session, doorbell, reader)),
             shared,
@@ -126,6 +127,11 @@ impl Connection {
         Received::Empty
     }
 
+    /// The subprotocol that the handshake agreed on.
+    pub fn subprotocol(&self) -> Option<Box<str>> {
+        self.lock().session.negotiated().subprotocol.clone()
+    }
+
     /// True if [`Connection::receive`] would return a message or the end.
     pub fn has_something(&self) -> bool {
         let state = self.lock();
@@ -164,21 +170,20 @@ impl Connection {
                 Sent::Full
             };
         }
-        let mut header = [0u8; 10];
-        let Ok(header_len) = state.session.start_message(kind, payload.len(), &mut header) else {
+        let Ok(frame) = state.session.frame(kind, payload) else {
             return Sent::Closed;
         };
-        let header = &header[..header_len];
         let can_write = !state.blocked && state.socket.is_some();
         // While more complete messages wait, a thread's answers gather and leave together: a write per message would
         // cost a factor of seven with 16 in flight.
         let last_of_thread = state.reader == Reader::Thread && state.session.message().is_none();
-        if can_write && payload.len() >= WRITE_THROUGH && (state.reader == Reader::Loop || last_of_thread) {
-            state.write_through(header, payload);
+        if can_write
+            && frame.payload().len() >= WRITE_THROUGH
+            && (state.reader == Reader::Loop || last_of_thread)
+        {
+            state.write_through(frame.header(), frame.payload());
         } else {
-            let buffer = state.outbox.buffer();
-            buffer.extend_from_slice(header);
-            buffer.extend_from_slice(payload);
+            frame.append_to(state.outbox.buffer());
             if can_write && last_of_thread {
                 state.flush(self.shared.poller.now());
             }

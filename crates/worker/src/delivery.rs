@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use fairlead_channel::{Missed, Place, Record};
-use fairlead_websocket::{append_message, CloseCode, MessageKind, Time};
+use fairlead_websocket::{CloseCode, MessageKind, Time};
 use rustix::net::SendFlags;
 
 use crate::backlog::{Backlog, SlowConsumer, Style, MARK};
@@ -63,9 +63,10 @@ impl Connection {
                 Missed::Unknown => "?".to_owned(),
             };
             let notice = format!("{}joined {} {missed} {name}\n", char::from(MARK), answer.offset);
+            let encoding = state.session.negotiated().encoding;
             let buffer = state.outbox.buffer();
             let before = buffer.len();
-            append_message(MessageKind::Text, b"", notice.as_bytes(), buffer);
+            encoding.append_message(MessageKind::Text, b"", notice.as_bytes(), buffer);
             let bytes = buffer.len() - before;
             // Not over, so not refused.
             let _ = state.session.count_sent(1, bytes);
@@ -218,9 +219,10 @@ impl State {
         if member.backlog.is_empty() || room == 0 {
             return;
         }
+        let encoding = self.session.negotiated().encoding;
         let buffer = self.outbox.buffer();
         let before = buffer.len();
-        let (moved, lost) = member.backlog.feed(place, room, buffer);
+        let (moved, lost) = member.backlog.feed(place, encoding, room, buffer);
         member.missed += lost;
         if self.session.count_sent(moved, buffer.len() - before).is_err() {
             // Closed in between: nothing may follow the Close.

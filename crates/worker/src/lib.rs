@@ -46,7 +46,7 @@ use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use fairlead_websocket::{CloseCode, SecureLayer, Time};
+use fairlead_websocket::{CloseCode, Negotiated, SecureLayer, Time};
 
 pub use absence::Absence;
 pub use backlog::{SlowConsumer, Style};
@@ -140,13 +140,24 @@ impl Worker {
     /// Makes the connection of a session whose socket is still on its way; the session's time begins now. Messages
     /// can be sent at once, they wait for the socket. `label`: peer and path, for the log; `doorbell`: one that the
     /// app was given before.
-    pub fn connection(&self, label: Box<str>, doorbell: Option<Doorbell>) -> Arc<Connection> {
+    pub fn connection(
+        &self,
+        negotiated: Negotiated,
+        label: Box<str>,
+        doorbell: Option<Doorbell>,
+    ) -> Arc<Connection> {
         let reader = if self.shared.settings.threads_read {
             connection::Reader::Thread
         } else {
             connection::Reader::Loop
         };
-        Arc::new(Connection::new(Arc::clone(&self.shared), label, doorbell, reader))
+        Arc::new(Connection::new(
+            Arc::clone(&self.shared),
+            negotiated,
+            label,
+            doorbell,
+            reader,
+        ))
     }
 
     /// The socket has arrived, with the bytes that were read behind the handshake.

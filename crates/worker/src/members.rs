@@ -5,6 +5,7 @@
 use std::sync::Arc;
 
 use fairlead_channel::{ChannelId, Joined, Record};
+use fairlead_websocket::Encoding;
 
 use crate::backlog::{append_frame, SlowConsumer, Style};
 use crate::connection::Connection;
@@ -104,7 +105,15 @@ impl Local {
             let frames = &mut self.frames[style as usize];
             frames.starts.push(frames.bytes.len());
             if self.styles[style as usize] > 0 {
-                append_frame(style, &self.name, &record, payload, scratch, &mut frames.bytes);
+                append_frame(
+                    Encoding::Identity,
+                    style,
+                    &self.name,
+                    &record,
+                    payload,
+                    scratch,
+                    &mut frames.bytes,
+                );
             }
         }
         self.records.push(record);

@@ -99,8 +99,8 @@ fn nothing_is_sent_after_a_close() {
             Err(UsageError::Closed)
         );
         assert_eq!(
-            session.start_message(MessageKind::Text, 1, &mut [0; 10]),
-            Err(UsageError::Closed)
+            session.frame(MessageKind::Text, b"x").err(),
+            Some(UsageError::Closed)
         );
         assert_eq!(session.ping(b"", out), Err(UsageError::Closed));
         assert_eq!(session.close(CloseCode::NORMAL, "again", *now, out), Ok(()));

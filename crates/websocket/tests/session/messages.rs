@@ -200,12 +200,9 @@ fn a_message_is_sent_in_one_unmasked_frame() {
         peer.session
             .send(Text, &payload, &mut peer.out)
             .expect("the session is open");
-        let mut header = [0; 10];
-        let size = peer
-            .session
-            .start_message(Text, length, &mut header)
-            .expect("the session is open");
-        assert_eq!(peer.out[..size], header[..size]);
+        let frame = peer.session.frame(Text, &payload).expect("the session is open");
+        assert_eq!(peer.out, [frame.header(), frame.payload()].concat());
+        assert_eq!(peer.out.len(), frame.size());
         assert_eq!(peer.hears(), [(FIN | TEXT, payload)]);
     }
     peer.session

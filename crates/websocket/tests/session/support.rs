@@ -4,7 +4,9 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use fairlead_websocket::{Closure, Limits, MessageKind, Session, SessionSettings, Time, Timing, Transport};
+use fairlead_websocket::{
+    Closure, Limits, MessageKind, Negotiated, Session, SessionSettings, Time, Timing, Transport,
+};
 
 pub(crate) const CONTINUATION: u8 = 0;
 pub(crate) const TEXT: u8 = 1;
@@ -110,7 +112,7 @@ impl Peer {
     pub(crate) fn with(settings: SessionSettings) -> Peer {
         let now = Time::from_millis(1_000_000);
         Peer {
-            session: Session::new(Arc::new(settings), now),
+            session: Session::new(Arc::new(settings), Negotiated::default(), now),
             out: Vec::new(),
             now,
         }

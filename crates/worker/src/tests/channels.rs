@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use fairlead_channel::{Channels, Kind, Missed};
-use fairlead_websocket::MessageKind;
+use fairlead_websocket::{MessageKind, Negotiated};
 
 use super::support::*;
 use crate::inbox::WorkerSettings;
@@ -434,7 +434,7 @@ fn a_sleeping_loop_is_woken_for_its_members() {
         .iter()
         .map(|worker| {
             let (ours, client) = UnixStream::pair().unwrap();
-            let connection = worker.connection("peer /path".into(), None);
+            let connection = worker.connection(Negotiated::default(), "peer /path".into(), None);
             worker.join(&connection, ours.into(), Vec::new());
             join(&connection, "room");
             client.set_read_timeout(Some(Duration::from_secs(10))).unwrap();

@@ -5,7 +5,7 @@ use std::net::Shutdown;
 use std::os::fd::AsFd;
 use std::time::Duration;
 
-use fairlead_websocket::{CloseCode, ClosedBy, Lost, MessageKind};
+use fairlead_websocket::{CloseCode, ClosedBy, Lost, MessageKind, Negotiated};
 use rustix::event::{poll, PollFd, PollFlags, Timespec};
 
 use super::support::*;
@@ -302,7 +302,9 @@ fn the_descriptor_of_a_waiting_unit_is_readable_one_turn_later_if_the_unit_takes
 #[test]
 fn the_descriptor_of_a_waiting_unit_tells_an_abandoned_connection_at_once() {
     let bench = Bench::new(settings());
-    let connection = bench.worker.connection("peer".into(), None);
+    let connection = bench
+        .worker
+        .connection(Negotiated::default(), "peer".into(), None);
     let descriptor = connection.notify_descriptor().unwrap();
     assert_eq!(connection.wait_receive(4), Waiting::Registered);
     connection.abandon(Lost::Dropped);

@@ -7,7 +7,7 @@ use std::sync::atomic::Ordering;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use fairlead_websocket::MessageKind;
+use fairlead_websocket::{MessageKind, Negotiated};
 use rustix::event::{poll, PollFd, PollFlags, Timespec};
 
 use super::support::*;
@@ -59,7 +59,7 @@ fn join(worker: &Worker) -> (Arc<Connection>, UnixStream) {
     let (ours, client) = UnixStream::pair().unwrap();
     ours.set_nonblocking(true).unwrap();
     client.set_read_timeout(Some(LONG)).unwrap();
-    let connection = worker.connection("peer /path".into(), None);
+    let connection = worker.connection(Negotiated::default(), "peer /path".into(), None);
     worker.join(&connection, ours.into(), Vec::new());
     (connection, client)
 }

@@ -7,7 +7,9 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::Arc;
 use std::time::Duration;
 
-use fairlead_websocket::{CloseCode, ClosedBy, Lost, MessageKind, SecureLayer, MOST_SEALED};
+use fairlead_websocket::{
+    CloseCode, ClosedBy, Encoding, Lost, MessageKind, Negotiated, SecureLayer, MOST_SEALED,
+};
 
 use super::channels;
 use super::support::*;
@@ -213,7 +215,7 @@ fn a_sender_that_is_stopped_loses_and_reorders_nothing_and_little_is_sealed() {
             wire.read(&mut client);
             bench.turn();
         }
-        fairlead_websocket::append_message(MessageKind::Binary, b"", &payload, &mut expected);
+        Encoding::Identity.append_message(MessageKind::Binary, b"", &payload, &mut expected);
         if round % 3 == 0 {
             bench.turn();
         }
@@ -415,7 +417,7 @@ fn a_member_that_reads_late_gets_what_was_published_in_order() {
     for number in 0..1500 {
         let text = format!("{number}: {}", "x".repeat(1000));
         channels::publish(&ground, "room", &text);
-        fairlead_websocket::append_message(MessageKind::Text, b"", text.as_bytes(), &mut expected);
+        Encoding::Identity.append_message(MessageKind::Text, b"", text.as_bytes(), &mut expected);
         bench.turn();
     }
     let mut wire = Wire::default();
@@ -444,7 +446,7 @@ fn a_thread_that_reads_its_own_socket_reads_through_the_layer() {
     let (ours, mut client) = UnixStream::pair().unwrap();
     ours.set_nonblocking(true).unwrap();
     client.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
-    let connection = worker.connection("peer".into(), None);
+    let connection = worker.connection(Negotiated::default(), "peer".into(), None);
     worker.join_secure(
         &connection,
         ours.into(),
@@ -475,7 +477,7 @@ fn a_thread_that_reads_its_own_socket_reads_through_the_layer() {
         let (first, second) = bytes.split_at(bytes.len() / 2);
         client.write_all(first).unwrap();
         client.write_all(second).unwrap();
-        fairlead_websocket::append_message(MessageKind::Binary, b"", &payload, &mut expected);
+        Encoding::Identity.append_message(MessageKind::Binary, b"", &payload, &mut expected);
         while wire.plain.len() < expected.len() {
             let mut buffer = [0; 65536];
             let count = std::io::Read::read(&mut client, &mut buffer).unwrap();

@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::Arc;
 use std::time::Duration;
 
-use fairlead_websocket::{Limits, SecureLayer, SessionSettings, Time, Timing};
+use fairlead_websocket::{Limits, Negotiated, SecureLayer, SessionSettings, Time, Timing};
 
 use crate::inbox::WorkerSettings;
 use crate::poller::{EpollPoller, Interest, Poller, Readiness};
@@ -121,7 +121,9 @@ impl Bench {
     ) -> (Arc<Connection>, UnixStream) {
         let (ours, client) = UnixStream::pair().unwrap();
         ours.set_nonblocking(true).unwrap();
-        let connection = self.worker.connection("peer /path".into(), None);
+        let connection = self
+            .worker
+            .connection(Negotiated::default(), "peer /path".into(), None);
         self.worker
             .join_secure(&connection, ours.into(), read_ahead, layer);
         self.turn();

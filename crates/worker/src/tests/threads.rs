@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use fairlead_websocket::MessageKind;
+use fairlead_websocket::{MessageKind, Negotiated};
 
 use super::support::{frame, settings, BINARY};
 use crate::inbox::WorkerSettings;
@@ -19,7 +19,7 @@ fn join(worker: &Worker) -> (Arc<Connection>, UnixStream) {
     let (ours, client) = UnixStream::pair().unwrap();
     ours.set_nonblocking(true).unwrap();
     client.set_read_timeout(Some(LIMIT)).unwrap();
-    let connection = worker.connection("peer".into(), None);
+    let connection = worker.connection(Negotiated::default(), "peer".into(), None);
     worker.join(&connection, ours.into(), Vec::new());
     (connection, client)
 }
@@ -284,7 +284,7 @@ fn a_thread_that_waits_learns_that_the_worker_dropped_its_connection() {
 #[test]
 fn a_thread_that_waits_before_the_socket_is_there_gets_its_messages() {
     let worker = Worker::start(direct()).unwrap();
-    let connection = worker.connection("peer".into(), None);
+    let connection = worker.connection(Negotiated::default(), "peer".into(), None);
     let waiting = Arc::clone(&connection);
     let app = std::thread::spawn(move || echo_loop(&waiting));
     let (ours, mut client) = UnixStream::pair().unwrap();

@@ -3,7 +3,7 @@
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use fairlead_websocket::{CloseCode, MessageKind};
+use fairlead_websocket::{CloseCode, MessageKind, Negotiated};
 
 use super::support::*;
 use crate::{Event, Received, Sent, Waiting};
@@ -49,7 +49,9 @@ fn all_that_was_sent_in_between_leaves_with_the_next_turn_in_one_write() {
 #[test]
 fn messages_sent_before_the_socket_arrives_are_not_lost() {
     let bench = Bench::new(settings());
-    let connection = bench.worker.connection("peer".into(), None);
+    let connection = bench
+        .worker
+        .connection(Negotiated::default(), "peer".into(), None);
     assert!(matches!(connection.send(MessageKind::Text, b"early"), Sent::Done));
     let (ours, mut client) = std::os::unix::net::UnixStream::pair().unwrap();
     client.set_nonblocking(true).unwrap();
