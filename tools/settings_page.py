@@ -1,8 +1,8 @@
 """Writes docs/reference/settings.md from the settings' own objects (`make docs`).
 
 `page` makes the text and is all that the architecture tests need: they compare it with the committed page, so a
-setting cannot change without its documentation. What an option means is said once, in fairlead/settings.py; nothing is
-added here but the frame around it.
+setting cannot change without its documentation. What an option means is said once, in fairlead/settings/options.py;
+nothing is added here but the frame around it.
 """
 
 from __future__ import annotations
@@ -11,14 +11,14 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
-from fairlead.settings import DIRECTIVES, GROUPS, SETTINGS, Setting
+from fairlead.settings.options import DIRECTIVES, GROUPS, SETTINGS, Setting
 
 PAGE = Path(__file__).parent.parent / "docs" / "reference" / "settings.md"
 
 HEAD = """\
 # Settings
 
-<!-- Made by `make docs` from python/fairlead/settings.py. Change the text there. -->
+<!-- Made by `make docs` from python/fairlead/settings/options.py. Change the text there. -->
 
 The same names work on the command line (`--name value` or `--name=value`), in INI, YAML and JSON files, and, as
 `FAIRLEAD_NAME` in capitals with underscores, in the environment. They act in the order in which they stand and the last

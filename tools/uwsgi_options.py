@@ -12,9 +12,9 @@ import re
 import sys
 from pathlib import Path
 
-from fairlead import settings_uwsgi
-from fairlead.settings import DIRECTIVES, SETTINGS, Setting
-from fairlead.settings_uwsgi_rest import REST
+from fairlead.settings import uwsgi
+from fairlead.settings.options import DIRECTIVES, SETTINGS, Setting
+from fairlead.settings.uwsgi_rest import REST
 
 PAGE = Path(__file__).parent.parent / "docs" / "coming-from-uwsgi.md"
 BEGIN = "<!-- Made by `make docs` from the settings and tools/uwsgi_options.py. Change the text there. -->"
@@ -216,12 +216,12 @@ def section() -> str:
     for name, (theirs, ours) in sorted(DIFFERENT.items(), key=lambda item: list(abouts).index(item[0])):
         lines.append(f"| {_named(abouts[name])} | {theirs} | {ours} |")
     lines += ["", "### Accepted, because it is always so", "", "| Option | |", "|---|---|"]
-    lines += _by_reason(settings_uwsgi.EXACT, "always")
+    lines += _by_reason(uwsgi.EXACT, "always")
     lines += ["", "### Ignored, with a warning", "", "| Option | Because |", "|---|---|"]
-    lines += _by_reason(settings_uwsgi.EXACT, "ignored")
+    lines += _by_reason(uwsgi.EXACT, "ignored")
     for title, table in (
-        ("Refused: Fairlead has no such part", settings_uwsgi.MISSING),
-        ("Refused: not in this version", settings_uwsgi.LATER),
+        ("Refused: Fairlead has no such part", uwsgi.MISSING),
+        ("Refused: not in this version", uwsgi.LATER),
     ):
         lines += [
             "",
@@ -235,7 +235,7 @@ def section() -> str:
     lines += ["| Options | What is missing | Use instead |", "|---|---|---|"]
     lines += [_row(_options(names.split()), what) for what, names in REST]
     lines += ["", "</details>"]
-    unknown = sorted(set(INSTEAD) - {what for what, _ in (*settings_uwsgi.MISSING, *settings_uwsgi.LATER, *REST)})
+    unknown = sorted(set(INSTEAD) - {what for what, _ in (*uwsgi.MISSING, *uwsgi.LATER, *REST)})
     assert not unknown, f"{', '.join(unknown)} in tools/uwsgi_options.py: nothing refused has that name"
     lines += ["", "### Only in Fairlead", "", f"{', '.join(_named(abouts[name]) for name in NEW)}.", ""]
     return "\n".join(lines)
@@ -248,7 +248,7 @@ def _named(about: Setting) -> str:
     return f"`--{about.name}`" + (f" ({', '.join(others)})" if others else "")
 
 
-def _by_reason(table: dict[str, settings_uwsgi.Foreign], answer: str) -> list[str]:
+def _by_reason(table: dict[str, uwsgi.Foreign], answer: str) -> list[str]:
     reasons: dict[str, list[str]] = {}
     for foreign in table.values():
         if foreign.answer == answer:

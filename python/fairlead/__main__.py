@@ -1,4 +1,4 @@
-"""`python -m fairlead` is the `fairlead` command; nothing else lives here. See cli.py."""
+"""`python -m fairlead` is the `fairlead` command; nothing else lives here. See cli/command.py."""
 
 import sys
 

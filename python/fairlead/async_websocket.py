@@ -1,8 +1,8 @@
 """The application's WebSocket in a coroutine: `async_websocket(environ)` completes the handshake, the object it returns
 is awaited.
 
-The awaitable face of websocket.py, with the same names, types and errors, for the asyncio host. Its waits are native: a
-message that is there already, and a send with room, do not suspend. The handshake waits for nothing, so making one is
+The awaitable face of websocket.py, with the same names, types and errors, for the asyncio runner. Its waits are native:
+a message that is there already, and a send with room, do not suspend. The handshake waits for nothing, so making one is
 no `await`.
 """
 

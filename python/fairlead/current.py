@@ -19,7 +19,7 @@ __all__ = ["current", "current_request", "current_session", "find_request", "inh
 #: The request that the running unit serves. A context variable, so that each greenlet and thread has its own.
 current: ContextVar[Request | None] = ContextVar("fairlead.request", default=None)
 
-#: How the host finds what the calling code descends from: the contexts of its ancestors, nearest first.
+#: How the runner finds what the calling code descends from: the contexts of its ancestors, nearest first.
 _ancestors: Callable[[], Iterable[Context]] = tuple
 
 
@@ -52,7 +52,7 @@ def current_session(
 
 
 def inherit_from(ancestors: Callable[[], Iterable[Context]]) -> None:
-    """Take the host's way of finding whose child the calling code is, and let threads remember who started them. The
+    """Take the runner's way of finding whose child the calling code is, and let threads remember who started them. The
     worker calls it once, before the first request."""
     global _ancestors
     _ancestors = ancestors

@@ -5,7 +5,7 @@ file description (fcntl(2), "OFD"): the kernel frees them when the process that 
 nothing has to be tidied up; and it does not search for deadlocks, which for locks of whole processes finds some that
 threads do not have. Within the process an ordinary lock beside each byte keeps threads and greenlets apart.
 
-Waiting is the host's business. Where each unit has a thread, that blocks, without the GIL. Where one thread runs all
+Waiting is the runner's business. Where each task has a thread, that blocks, without the GIL. Where one thread runs all
 units it must not: the unit asks again and again, and sleeps in between, so that the others run, and the holder among
 them can come to its `release`.
 """

@@ -78,7 +78,7 @@ def lines_with(path: Path, pattern: str, code: str) -> Iterator[str]:
 
 
 def module_of(path: Path) -> str:
-    """`fairlead.hosts.threads` for its file; a package is named like its folder."""
+    """`fairlead.runners.threads` for its file; a package is named like its folder."""
     parts = path.relative_to(PACKAGE.parent).with_suffix("").parts
     return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
 

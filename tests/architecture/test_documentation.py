@@ -83,7 +83,7 @@ def test_decision_records_are_numbered_without_gaps_and_have_their_parts():
 
 
 def test_every_setting_has_a_help_text():
-    settings = pytest.importorskip("fairlead.settings", reason="needs the built package")
+    settings = pytest.importorskip("fairlead.settings.options", reason="needs the built package")
     hold(
         "each setting says what it does",
         "--help and the reference page are made of these texts",

@@ -1,154 +1,173 @@
-"""Who may import whom in the Python package: only downwards, and some never at all.
+"""Who may import whom in the Python package: only downwards, never round in a circle, and some never at all.
 
-`LADDER` holds every module, highest first. A module imports from rungs below its own, never from its own or above; the
-few exceptions are spelt out. A new module needs a place on the ladder before it passes.
+The folder says in which process a file runs, and what it may import: from its own folder, and from the floors below.
+A module that lies in no folder stands on a floor by its name: the application's face, or what every process needs. A
+new folder, or a new file beside the folders, needs a place in `FLOORS` before it passes.
 """
 
 from __future__ import annotations
 
 import ast
-import fnmatch
 
 from repository import ROOT, files, hold, imports, module_of, name, package_modules, text
 
-LADDER = (
+#: Highest first. "" is fairlead/__init__.py, the public names.
+FLOORS = (
     ("__main__",),
     ("cli",),
-    ("master", "worker", "channels_commands"),
-    ("worker_services", "worker_tls", "channels_ground", "certificates"),
-    ("channels_door",),
-    ("channels_http",),
-    ("channels_session",),
-    ("figures", "harakiri"),
-    ("listeners", "tally", "worker_process", "reloading"),
-    ("loading", "hosts", "hosts.*", "apps", "apps.*", "compat", "compat.*"),
-    ("hosts.contract", "worker_control", "compat.uwsgi_arguments", "absences"),
-    ("compat.uwsgi_contract",),
-    ("compat.uwsgi_async",),
-    ("",),  # fairlead/__init__.py: the public names
-    ("async_websocket",),
-    ("websocket", "channels", "files"),
-    ("current", "channels_remote"),
-    ("_native", "_native.*", "channels_link"),
-    ("channels_lines",),
-    ("settings_sources",),
-    ("settings_files", "settings_placeholders", "settings_uwsgi"),
-    ("settings_uwsgi_rest",),
+    ("master",),
+    ("worker",),
+    ("runners", "apps", "compat"),
+    ("",),
+    ("websocket", "async_websocket", "channels", "files", "current"),
+    ("_native",),
     ("settings",),
-    ("settings_tls",),
-    ("settings_kinds",),
-    ("signals", "logs", "locks", "process_title"),
-    ("os_threads",),
-    ("errors",),
+    ("statistics", "control_protocol", "locks", "logs", "os_threads", "errors"),
 )
 
-#: Modules of one rung that may know each other: the parts of one thing.
-PARTS = (("hosts", "hosts.*"), ("apps.wsgi", "apps.wsgi_*"), ("compat.uwsgi", "compat.uwsgi_*"))
+#: Floors whose modules may know each other: they are one thing in several files.
+OPEN_FLOORS = (FLOORS[6], FLOORS[9])
+
+#: What runs in the master besides its own folder: the server for programs outside, which one of its threads is.
+SERVED_BY_THE_MASTER = {"channels.server", "channels.session", "channels.http"}
 
 #: What never belongs to the side of the master: it must survive any application, so it loads none of it.
-MASTER_SIDE = {
-    "master", "listeners", "worker_process", "reloading", "signals", "logs", "figures", "harakiri", "locks", "tally",
-    "certificates", "channels_door", "channels_ground", "channels_http", "channels_lines", "channels_session",
-}  # fmt: skip
-WORKER_SIDE = (
-    "worker",
-    "worker_services",
-    "worker_tls",
-    "worker_control",
-    "hosts*",
-    "apps*",
-    "compat*",
-    "websocket",
-    "async_websocket",
-    "channels",
-    "files",
-    "_native*",
-    "loading",
-)
+OF_THE_WORKER = {"worker", "runners", "apps", "compat", "", "websocket", "async_websocket", "files", "current"}
 
 #: Libraries that bring a scheduler of their own.
 SCHEDULERS = ("gevent", "greenlet", "asyncio")
 
 
 def short(module: str) -> str:
-    """`hosts.threads` for `fairlead.hosts.threads`, "" for the package itself."""
+    """`runners.threads` for `fairlead.runners.threads`, "" for the package itself."""
     return module.removeprefix("fairlead").removeprefix(".")
 
 
-def rung(module: str) -> int | None:
-    """The module's place on the ladder; an exact name wins over a pattern."""
-    exact = next((number for number, rung in enumerate(LADDER) if module in rung), None)
-    if exact is not None:
-        return exact
-    return next((n for n, rung in enumerate(LADDER) for one in rung if one and fnmatch.fnmatch(module, one)), None)
+def part(module: str) -> str:
+    """The folder that holds the module, or its own name if none does."""
+    return module.split(".")[0]
 
 
-def imported() -> list[tuple[str, str, str]]:
-    """Every import of ours by ours: place, who, whom."""
+def floor(module: str) -> int | None:
+    """The number of the module's floor; None for one without a place."""
+    return next((number for number, parts in enumerate(FLOORS) if part(module) in parts), None)
+
+
+def imported() -> list[tuple[str, str, str, str]]:
+    """Every import of ours by ours: place, who, whom, and the name taken from it if that is no module."""
     known = package_modules()
     found = []
     for module, path in known.items():
         for line, whom, taken in imports(path):
             if whom.split(".")[0] != "fairlead" or whom == "fairlead._engine":
                 continue
-            target = f"{whom}.{taken}" if f"{whom}.{taken}" in known else whom
-            found.append((f"{name(path)}:{line}", short(module), short(target)))
+            target, taken = (f"{whom}.{taken}", "") if f"{whom}.{taken}" in known else (whom, taken)
+            found.append((f"{name(path)}:{line}", short(module), short(target), taken))
     return found
 
 
-def are_parts_of_one_thing(who: str, whom: str) -> bool:
-    return any(who == head and fnmatch.fnmatch(whom, part) for head, part in PARTS)
-
-
-def test_every_module_has_its_place_on_the_ladder():
+def test_every_module_has_its_place():
     hold(
-        "each module of the package stands in LADDER",
+        "each folder of the package, and each file beside them, stands in FLOORS",
         "a module without a place has no rule to keep",
-        (name(path) for module, path in package_modules().items() if rung(short(module)) is None),
+        (name(path) for module, path in package_modules().items() if floor(short(module)) is None),
     )
 
 
 def test_imports_go_downwards_only():
     found = []
-    for place, who, whom in imported():
-        above, below = rung(who), rung(whom)
-        if above is None or below is None or are_parts_of_one_thing(who, whom):
+    for place, who, whom, _ in imported():
+        above, below = floor(who), floor(whom)
+        if above is None or below is None or part(who) == part(whom):
             continue
-        if below <= above:
+        if below < above or (below == above and FLOORS[above] not in OPEN_FLOORS):
             found.append(f"{place}: {who or 'fairlead'} imports {whom or 'fairlead'}")
     hold(
-        "cli > master, worker > hosts, apps > websocket, channels > _native > settings, logs, errors: only downwards",
+        "cli > master > worker > runners, apps > websocket, channels > _native > settings > errors: downwards only",
         "a part that knows only what lies beneath it can be read, tested and replaced alone",
         found,
     )
 
 
-def test_the_master_loads_nothing_of_the_application_s_side():
+def test_modules_import_each_other_in_no_circle():
+    graph: dict[str, set[str]] = {short(module): set() for module in package_modules()}
+    for _, who, whom, _ in imported():
+        graph[who].add(whom)
     hold(
-        "the master's modules import neither worker, hosts, apps, compat nor the engine",
-        "the master must outlive whatever an application or the engine does to a worker",
-        (
-            f"{place}: {who} imports {whom}"
-            for place, who, whom in imported()
-            if who in MASTER_SIDE
-            and any(fnmatch.fnmatch(whom, pattern) for pattern in WORKER_SIDE)
-            and (not who.startswith("channels_") or whom != "_native")  # the memory is the master's, like the listeners
-        ),
+        "no module of the package imports one that, directly or by others, imports it",
+        "the modules of a circle can be read, tested and moved only together: they are one module in several files",
+        (" > ".join([*circle, circle[0]]) for circle in circles(graph)),
     )
 
 
-def test_hosts_know_neither_each_other_nor_an_application():
-    found = []
-    for place, who, whom in imported():
-        if not who.startswith("hosts."):
+def circles(graph: dict[str, set[str]]) -> list[list[str]]:
+    """For each set of nodes that all reach each other, one way round."""
+    reached: dict[str, set[str]] = {}
+    for node in graph:
+        seen: set[str] = set()
+        ahead = [*graph[node]]
+        while ahead:
+            if (one := ahead.pop()) not in seen:
+                seen.add(one)
+                ahead += graph[one]
+        reached[node] = seen
+    found, done = [], set()
+    for node in sorted(graph):
+        if node not in reached[node] or node in done:
             continue
-        sibling = whom.startswith("hosts.") and whom != "hosts.contract"
-        if sibling or whom.startswith(("apps", "compat", "worker", "settings")) or whom in {"", "websocket"}:
+        done |= {other for other in reached[node] if node in reached[other]}
+        way = [node]
+        while node not in graph[way[-1]]:
+            way.append(min(one for one in graph[way[-1]] - set(way) if node in reached[one]))
+        found.append(way)
+    return found
+
+
+def test_a_circle_is_found():
+    graph = {"a": {"b"}, "b": {"c", "d"}, "c": {"d"}, "d": {"b"}, "e": {"a"}, "f": {"f"}}
+    assert circles(graph) == [["b", "c", "d"], ["f"]]
+    assert circles({"a": {"b", "c"}, "b": {"c"}, "c": set()}) == []
+
+
+def test_the_master_loads_nothing_of_the_application_s_side():
+    found = []
+    for place, who, whom, taken in imported():
+        if part(who) != "master" and who not in SERVED_BY_THE_MASTER:
+            continue
+        if part(whom) in OF_THE_WORKER or (part(whom) == "_native" and taken != "Channels"):
+            found.append(f"{place}: {who} imports {taken or whom or 'fairlead'}")
+    hold(
+        "the master's modules import neither worker, runners, apps, compat nor the engine, only the channels' memory",
+        "the master must outlive whatever an application or the engine does to a worker",
+        found,
+    )
+
+
+def test_runners_know_neither_each_other_nor_an_application():
+    found = []
+    for place, who, whom, _ in imported():
+        if part(who) != "runners":
+            continue
+        sibling = part(whom) == "runners" and whom != "runners.contract"
+        if sibling or part(whom) not in {"runners", "_native", "errors"}:
             found.append(f"{place}: {who} imports {whom or 'fairlead'}")
     hold(
-        "a host imports the contract and the native engine",
+        "a runner imports the contract and the native engine",
         "five concurrency models must not become five servers; what they share is the contract, not each other",
         found,
+    )
+
+
+def test_the_worker_knows_one_caller_of_apps_by_name_and_the_rest_by_contract():
+    known = {"apps.contract", "apps.task", "apps.wsgi"}
+    hold(
+        "the worker's folder imports of apps/ the contract and the callers, not what a caller is made of",
+        "another interface than WSGI is a file in apps/, not a change of the worker",
+        (
+            f"{place}: {who} imports {whom}"
+            for place, who, whom, _ in imported()
+            if part(who) == "worker" and part(whom) == "apps" and whom not in known
+        ),
     )
 
 
@@ -161,12 +180,12 @@ def test_a_foreign_scheduler_appears_in_one_file():
             if any(whom.split(".")[0] == scheduler for _, whom, _ in imports(path))
         ]
         found += [
-            f"{name(path)} imports {scheduler}" for path in users if not short(module_of(path)).startswith("hosts.")
+            f"{name(path)} imports {scheduler}" for path in users if not short(module_of(path)).startswith("runners.")
         ]
         if len(users) > 1:
             found.append(f"{scheduler} is imported by {', '.join(map(name, users))}")
     hold(
-        "gevent, greenlet and asyncio appear in one file of hosts/ each",
+        "gevent, greenlet and asyncio appear in one file of runners/ each",
         "whoever does not use a model must not need its library, and a model must be removable by one file",
         found,
     )

@@ -244,12 +244,12 @@ def test_a_worker_whose_app_blocks_gets_no_connection_that_another_could_serve(
 
 
 def tallies(pid: int) -> list[int]:
-    """The flags with which a process has the tally open."""
+    """The flags with which a process has the scoreboard open."""
     found = []
     for descriptor in Path(f"/proc/{pid}/fd").iterdir():
-        # A worker opens and closes others while we look; the tally stays.
+        # A worker opens and closes others while we look; the scoreboard stays.
         with suppress(FileNotFoundError):
-            if "memfd:fairlead-tally" in os.readlink(descriptor):
+            if "memfd:fairlead-scoreboard" in os.readlink(descriptor):
                 info = Path(f"/proc/{pid}/fdinfo/{descriptor.name}").read_text()
                 found.append(int(info.split("flags:")[1].split()[0], 8))
     return found
@@ -262,6 +262,6 @@ def test_workers_share_a_tally_that_the_app_s_own_children_do_not_inherit(start:
         assert flags & os.O_CLOEXEC
 
 
-def test_a_worker_alone_has_no_tally(start: Start) -> None:
+def test_a_worker_alone_has_no_scoreboard(start: Start) -> None:
     server = start("sockets.py")
     assert [tallies(pid) for pid in server.worker_pids()] == [[]]

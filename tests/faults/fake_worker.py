@@ -3,7 +3,7 @@
 It shows that a worker need not be ours (only the standard library is imported), and it fails on demand. What
 it does at start stands in the file named by FAKE_PLAN ("ready", "deaf", "crash", "fail: sentence", "hang");
 once it serves, a line sent to its port tells it what to do. It reports on standard error, which the test
-reads. Into its cell of the tally, if there is one, it writes its worker id.
+reads. Into its cell of the scoreboard, if there is one, it writes its worker id.
 """
 
 import json
@@ -28,8 +28,8 @@ def main():
     with open(os.environ["FAKE_PLAN"]) as file:
         plan = file.read().strip()
     say(f"started with plan {plan!r}, pid {os.getpid()}, a reload: {first['is_a_reload']}")
-    if first["tally"]:
-        fd, cell = first["tally"]["fd"], first["tally"]["cell"]
+    if first["scoreboard"]:
+        fd, cell = first["scoreboard"]["fd"], first["scoreboard"]["cell"]
         cells = [os.pread(fd, 8, 8 * number) for number in range(6)]
         told = " ".join("absent" if one == b"\xff" * 8 else str(int.from_bytes(one, "little")) for one in cells if one)
         say(f"finds its cell {cell} in {told}")

@@ -19,7 +19,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from fairlead.master import Patience
+from fairlead.master.master import Patience
 
 FAKE_WORKER = Path(__file__).with_name("fake_worker.py")
 TIMEOUT_S = 15.0
@@ -28,9 +28,9 @@ PROGRAM = """
 import os, sys
 from fairlead.errors import FairleadError
 from fairlead.logs import Log
-from fairlead.master import Master
-from fairlead.settings import Settings
-from fairlead.settings_sources import read_sources
+from fairlead.master.master import Master
+from fairlead.settings.options import Settings
+from fairlead.settings.sources import read_sources
 try:
     settings = Settings.of(read_sources(sys.argv[2:], os.environ).given)
     sys.exit(Master(settings, Log(), command=[sys.executable, sys.argv[1]]).run())
@@ -363,7 +363,7 @@ def test_the_log_goes_to_the_file_of_logto(start, tmp_path):
 @pytest.mark.skipif(os.getuid() != 0, reason="only root can become another user")
 def test_dropped_privileges_cannot_come_back_and_no_group_of_root_stays():
     program = (
-        "import os, pwd; from fairlead.master import _drop_privileges\n"
+        "import os, pwd; from fairlead.master.master import _drop_privileges\n"
         "_drop_privileges(pwd.getpwnam('nobody').pw_uid, None)\n"
         "print(0 in (*os.getresuid(), *os.getresgid(), *os.getgroups()))"
     )

@@ -7,10 +7,10 @@ import os
 from pathlib import Path
 
 import pytest
-from fairlead.certificates import Certificates
 from fairlead.errors import MasterError
-from fairlead.listeners import Listener, bind_all
-from fairlead.settings import Given, Settings
+from fairlead.master.certificates import Certificates
+from fairlead.master.listeners import Listener, bind_all
+from fairlead.settings.options import Given, Settings
 
 
 class Told:

@@ -7,7 +7,7 @@ import json
 
 import pytest
 from fairlead._native import Channels
-from fairlead.channels_http import LONGEST_HEAD, HttpSession
+from fairlead.channels.http import LONGEST_HEAD, HttpSession
 
 LONGEST = 64 * 1024
 TOKEN = "s3cret"

@@ -6,8 +6,8 @@ import json
 
 import pytest
 from fairlead._native import Channels
-from fairlead.channels_lines import Reader, line
-from fairlead.channels_session import HIGH, LineSession
+from fairlead.channels.session import HIGH, LineSession
+from fairlead.channels.wire import Reader, line
 from fairlead.errors import ChannelsError
 
 LONGEST = 64 * 1024

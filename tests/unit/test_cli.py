@@ -5,8 +5,10 @@ from __future__ import annotations
 
 import pytest
 from fairlead import cli
-from fairlead.settings import DIRECTIVES, SETTINGS, Settings
-from fairlead.settings_sources import read_sources
+from fairlead.cli import help as cli_help
+from fairlead.cli import serve
+from fairlead.settings.options import DIRECTIVES, SETTINGS, Settings
+from fairlead.settings.sources import read_sources
 
 
 @pytest.fixture(autouse=True)
@@ -31,7 +33,7 @@ def served(monkeypatch):
         def run(self):
             return 0
 
-    monkeypatch.setattr(cli, "Master", NoMaster)
+    monkeypatch.setattr(serve, "Master", NoMaster)
     return reached
 
 
@@ -73,7 +75,7 @@ def test_a_good_start_is_checked_without_running_the_app(served, arguments):
 
 
 def test_greenlets_need_their_package(served, capsys, monkeypatch):
-    monkeypatch.setattr(cli.importlib.util, "find_spec", lambda name: None)
+    monkeypatch.setattr(serve.importlib.util, "find_spec", lambda name: None)
     assert cli.main(["--http", ":0", "app.py", "--async", "10", "--greenlet"]) == 2
     assert "pip install greenlet" in capsys.readouterr().err
 
@@ -94,7 +96,7 @@ def test_help_names_every_option(capsys):
     for about in (*SETTINGS, *DIRECTIVES):
         for name in (about.name, *about.aliases):
             assert f"--{name}" in text
-    assert max(map(len, cli.help_text(100).splitlines())) <= 110
+    assert max(map(len, cli_help.help_text(100).splitlines())) <= 110
 
 
 def test_the_version_is_printed(capsys):

@@ -7,8 +7,9 @@ from dataclasses import dataclass
 from typing import Any
 
 import pytest
-from fairlead.harakiri import ANSWER_WITHIN_S, Deadlines, Harakiri
 from fairlead.logs import Log
+from fairlead.master.harakiri import ANSWER_WITHIN_S, Harakiri
+from fairlead.worker.harakiri import Deadlines
 
 
 @dataclass(eq=False)

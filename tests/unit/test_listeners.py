@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 from fairlead.errors import MasterError, SettingsError
-from fairlead.listeners import bind_all, queue_length
-from fairlead.settings import Given, Settings
+from fairlead.master.listeners import bind_all
+from fairlead.settings.options import Given, Settings
 
 
 def settings(*pairs: tuple[str, str]) -> Settings:
@@ -115,33 +115,3 @@ def test_the_mode_is_set_before_anyone_can_connect(bound, tmp_path):
     path = tmp_path / "s"
     bound(("http", str(path)), ("chmod-socket", "606"), ("chown-socket", str(os.getuid())))
     assert path.stat().st_mode & 0o777 == 0o606
-
-
-@pytest.mark.parametrize("family", [socket.AF_INET, socket.AF_INET6, socket.AF_UNIX])
-def test_the_queue_of_a_listener_is_counted(family, tmp_path):
-    address = (
-        str(tmp_path / "socket")
-        if family == socket.AF_UNIX
-        else ("::1" if family == socket.AF_INET6 else "127.0.0.1", 0)
-    )
-    with socket.socket(family) as listener:
-        listener.bind(address)
-        listener.listen(8)
-        clients = []
-        for length in range(4):
-            assert queue_length(listener.fileno()) == length
-            client = socket.socket(family)
-            clients.append(client)
-            client.connect(listener.getsockname())
-        listener.accept()[0].close()
-        assert queue_length(listener.fileno()) == 3
-        for client in clients:
-            client.close()
-
-
-def test_the_queue_of_what_is_no_socket_is_an_error():
-    reader, writer = os.pipe()
-    with pytest.raises(OSError):
-        queue_length(reader)
-    os.close(reader)
-    os.close(writer)

@@ -13,8 +13,8 @@ import pytest
 PROGRAM = """
 import json, os, sys
 from fairlead.errors import LoadError
-from fairlead.loading import load_application
-from fairlead.settings import Settings
+from fairlead.worker.loading import load_application
+from fairlead.settings.options import Settings
 import types
 sys.modules["uwsgi"] = uwsgi = types.ModuleType("uwsgi")
 try:
@@ -157,7 +157,7 @@ def test_a_virtual_environment_of_another_python_is_told_apart(load):
 
 
 def test_the_longest_mount_that_holds_the_path_is_found():
-    from fairlead.loading import Loaded
+    from fairlead.worker.loading import Loaded
 
     def root(): ...
     def chat(): ...
@@ -170,7 +170,7 @@ def test_the_longest_mount_that_holds_the_path_is_found():
 
 
 def test_looking_does_not_need_the_app_to_run(tmp_path):
-    from fairlead.loading import compile_source, read_source
+    from fairlead.worker.loading import compile_source, read_source
 
     path = tmp_path / "latin.py"
     path.write_bytes(b"# -*- coding: latin-1 -*-\nx = '\xe9'\n1/0\n")

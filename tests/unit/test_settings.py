@@ -8,8 +8,8 @@ from dataclasses import fields
 
 import pytest
 from fairlead.errors import SettingsError
-from fairlead.settings import BY_NAME, DIRECTIVES, GROUPS, SETTINGS, Given, Settings
-from fairlead.settings_kinds import Address
+from fairlead.settings.kinds import Address
+from fairlead.settings.options import BY_NAME, DIRECTIVES, GROUPS, SETTINGS, Given, Settings
 
 ENOUGH = [("http", ":8080"), ("wsgi-file", "app.py")]
 

@@ -7,7 +7,7 @@ import sys
 
 import pytest
 from fairlead.errors import SettingsError
-from fairlead.settings_sources import Reading, read_sources
+from fairlead.settings.sources import Reading, read_sources
 
 
 @pytest.fixture(autouse=True)
@@ -119,10 +119,10 @@ def test_a_missing_subsystem_is_named(name, part):
 
 
 def test_no_real_option_is_taken_for_a_foreign_one():
-    from fairlead import settings_uwsgi
-    from fairlead.settings import BY_NAME
+    from fairlead.settings import uwsgi
+    from fairlead.settings.options import BY_NAME
 
-    shadowed = [name for name in settings_uwsgi.NAMES if name in BY_NAME]
+    shadowed = [name for name in uwsgi.NAMES if name in BY_NAME]
     assert shadowed == []
 
 

@@ -6,9 +6,9 @@ import json
 
 import pytest
 from fairlead.errors import SettingsError
-from fairlead.settings import Given, Settings
-from fairlead.settings_kinds import AddressKind
-from fairlead.settings_tls import SecureAddress
+from fairlead.settings.kinds import AddressKind
+from fairlead.settings.options import Given, Settings
+from fairlead.settings.tls import SecureAddress
 
 
 def made(*pairs: tuple[str, str]) -> Settings:

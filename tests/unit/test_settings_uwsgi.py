@@ -8,11 +8,11 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from fairlead import settings_uwsgi
 from fairlead.errors import SettingsError
-from fairlead.settings import BY_NAME
-from fairlead.settings_files import LOOPS
-from fairlead.settings_sources import Reading, read_sources
+from fairlead.settings import uwsgi
+from fairlead.settings.files import LOOPS
+from fairlead.settings.options import BY_NAME
+from fairlead.settings.sources import Reading, read_sources
 
 NAMES = Path(__file__).with_name("uwsgi_2_0_options.txt").read_text(encoding="utf-8").split()
 
@@ -29,7 +29,7 @@ def test_every_option_of_uwsgi_has_an_answer() -> None:
     unknown = [
         name
         for name in NAMES
-        if name not in BY_NAME and not settings_uwsgi.find(name) and name not in blocks and not name.startswith("if-")
+        if name not in BY_NAME and not uwsgi.find(name) and name not in blocks and not name.startswith("if-")
     ]
     assert unknown == [], "in a file each of these would be taken as a placeholder, in silence"
 

@@ -6,7 +6,7 @@ import os
 import select
 import signal
 
-from fairlead.signals import SignalPipe, name_of
+from fairlead.master.signals import SignalPipe, name_of
 
 
 def test_signals_are_read_in_order_and_only_once():

@@ -8,7 +8,7 @@ import threading
 from collections.abc import Iterator
 
 import pytest
-from fairlead.worker_control import Control
+from fairlead.worker.control import Control
 
 
 @pytest.fixture

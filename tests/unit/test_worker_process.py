@@ -8,8 +8,8 @@ import os
 import select
 import sys
 
-from fairlead import worker_process
-from fairlead.worker_process import WorkerProcess, environment_for_workers
+from fairlead.master import worker_process
+from fairlead.master.worker_process import WorkerProcess, environment_for_workers
 
 FIRST = {"worker_id": 3, "generation": 2, "settings": {}}
 
@@ -39,7 +39,7 @@ def test_messages_may_come_in_pieces_and_with_nonsense_between():
 
 
 def test_a_worker_without_end_of_line_is_not_read_forever(monkeypatch):
-    monkeypatch.setattr(worker_process, "_LONGEST_LINE", 1000)
+    monkeypatch.setattr(worker_process, "LONGEST_LINE", 1000)
     worker = started("control.sendall(b'x' * 10_000)")
     assert all_messages(worker) == []
     worker.close()

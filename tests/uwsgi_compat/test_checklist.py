@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 from end_to_end.http_wire import get
-from fairlead.settings import Settings
+from fairlead.settings.options import Settings
 from support import uwsgi_client
 from support.hosts import Host
 from support.raw_client import CLOSE, PING, PONG, TEXT, Frame, RawClient, close_payload

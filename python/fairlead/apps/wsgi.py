@@ -14,9 +14,9 @@ from collections.abc import AsyncIterable, AsyncIterator, Awaitable, Coroutine, 
 from typing import Any, Callable, Optional, Protocol
 
 from fairlead._native import Request
+from fairlead.apps.task import Tally, Unit
 from fairlead.apps.wsgi_input import Input
 from fairlead.apps.wsgi_response import Response
-from fairlead.apps.wsgi_unit import Tally, Unit
 from fairlead.current import current
 from fairlead.errors import BodyFailed, ConnectionClosed, HandshakeRefused
 from fairlead.files import stretch_of

@@ -15,14 +15,14 @@ from typing import Any, Callable, NoReturn, Protocol
 
 from fairlead import Session, current_request
 
-__all__ = ["AsyncCalls", "AsyncHost"]
+__all__ = ["AsyncCalls", "AsyncRunner"]
 
 
 WaitDescriptors = Callable[["list[int]", "list[int]", "Session | None", "float | None"], "int | None"]
 
 
-class AsyncHost(Protocol):
-    """What is asked of the concurrency model: see the contract of hosts; None for what it has not."""
+class AsyncRunner(Protocol):
+    """What is asked of the concurrency model: see the contract of runners; None for what it has not."""
 
     @property
     def wait_descriptors(self) -> WaitDescriptors | None: ...
@@ -54,16 +54,16 @@ _in_generator: ContextVar[bool] = ContextVar("fairlead.uwsgi.in_generator", defa
 
 
 class AsyncCalls:
-    """The calls, for one process. `serve` names the host before the first request."""
+    """The calls, for one process. `serve` names the runner before the first request."""
 
     def __init__(self, log: Callable[[str], None]) -> None:
         self._log = log
         self._wait: WaitDescriptors | None = None
         self._pause: Callable[[], None] | None = None
 
-    def serve(self, host: AsyncHost) -> None:
-        """Take what the host can do."""
-        self._wait, self._pause = host.wait_descriptors, host.pause
+    def serve(self, runner: AsyncRunner) -> None:
+        """Take what the runner can do."""
+        self._wait, self._pause = runner.wait_descriptors, runner.pause
 
     def names(self) -> dict[str, Callable[..., Any]]:
         """The module's functions."""

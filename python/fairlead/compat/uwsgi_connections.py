@@ -4,7 +4,7 @@ Spec §1.4, as far as it needs no event loop. The client's socket belongs to the
 `connection_fd()` gives a descriptor to wait on, not to read or write. So raw `send` and `recv` on it are what uWSGI
 calls a failure: they return None, and the log says what to call instead. `close` of it is `disconnect`.
 
-Calls that wait release the GIL. They hold up their thread; under a host that runs all units in one thread, all units.
+Calls that wait release the GIL. They hold up their thread; under a runner with one thread for all tasks, all tasks.
 """
 
 from __future__ import annotations

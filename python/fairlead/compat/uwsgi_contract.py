@@ -1,6 +1,6 @@
 """What the module `uwsgi` needs of the worker: facts about the process, and verbs that reach beyond one call.
 
-The worker supplies these (worker_services.py); the module knows neither worker nor master nor settings. Every verb may
+The worker supplies these (worker/services.py); the module knows neither worker nor master nor settings. Every verb may
 be called from any thread, and from requests as well as outside of them.
 """
 
@@ -52,7 +52,7 @@ class Services(Protocol):
         """Ask for "reload" or "stop"; False when the master is gone."""
 
     def workers(self) -> list[dict[str, Any]]:
-        """The figures of all workers by id, as JSON has them; this worker's are fresh, the others' a second old."""
+        """The statistics of all workers by id, as JSON has them; this worker's are fresh, the others' a second old."""
 
     def is_ready(self) -> bool:
         """True once this worker serves."""

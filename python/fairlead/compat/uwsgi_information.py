@@ -95,8 +95,8 @@ def information_calls(process: Process) -> dict[str, Any]:
         # The same objects each time, as in uWSGI. Keys never vanish, so whoever iterates meanwhile is not disturbed.
         found = process.services.workers()
         with filling:
-            for row, figures in zip(rows, found):
-                row.update(_row(figures))
+            for row, statistics in zip(rows, found):
+                row.update(_row(statistics))
         return rows
 
     def logsize() -> int:
@@ -131,9 +131,9 @@ def information_calls(process: Process) -> dict[str, Any]:
     return public(locals())
 
 
-def _row(figures: dict[str, Any]) -> dict[str, Any]:
-    row = {name: figures[name] for name in _NUMBERS}
-    row["status"] = figures["status"].encode()
+def _row(statistics: dict[str, Any]) -> dict[str, Any]:
+    row = {name: statistics[name] for name in _NUMBERS}
+    row["status"] = statistics["status"].encode()
     row["apps"] = tuple(
         {
             "id": number,
@@ -147,6 +147,6 @@ def _row(figures: dict[str, Any]) -> dict[str, Any]:
             "exceptions": app["exceptions"],
             "chdir": app["chdir"].encode(),
         }
-        for number, app in enumerate(figures["apps"])
+        for number, app in enumerate(statistics["apps"])
     )
     return row

@@ -1,0 +1,34 @@
+"""`fairlead publish`: one message to a channel of a running instance."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Sequence
+
+from fairlead.cli.outside import parsed, parser_of, reached
+from fairlead.errors import SettingsError
+
+
+def publish(arguments: Sequence[str]) -> int:
+    """Publish one message and print its offset."""
+    parser = parser_of("publish", "Publish a message to a channel of a running instance, and print its offset.")
+    parser.add_argument("--binary", action="store_true", help="publish a binary message; else it is text, in UTF-8")
+    parser.add_argument("channel", metavar="CHANNEL")
+    parser.add_argument(
+        "message", metavar="MESSAGE", help="- reads standard input as it is; write -- before one that begins with -"
+    )
+    asked = parsed(parser, arguments)
+    if asked is None:
+        return 0
+    raw = sys.stdin.buffer.read() if asked.message == "-" else os.fsencode(asked.message)
+    try:
+        data: str | bytes = raw if asked.binary else raw.decode()
+    except UnicodeDecodeError:
+        raise SettingsError("publish: the message is no UTF-8; add --binary to publish it as it is.") from None
+    with reached(asked.to) as remote:
+        try:
+            print(remote.publish(asked.channel, data))
+        except ValueError as error:
+            raise SettingsError(f"publish: {error}.") from None
+    return 0

@@ -1,0 +1,136 @@
+"""What the channels of an instance stand on: the region in memory, and the addresses of the server with its token.
+
+Made once by the master, before the first worker; here is what can go wrong with it. Every failure is one sentence
+with the option, the value and the way out.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import pwd
+import re
+
+from fairlead._native import Channels
+from fairlead.channels.server import ChannelsServer
+from fairlead.errors import ChannelsError, MasterError
+from fairlead.logs import Log
+from fairlead.master.listeners import Listener, bind
+from fairlead.settings.options import Settings
+
+#: Connections that wait to be accepted, and the longest token.
+_QUEUE = 64
+_LONGEST_TOKEN = 1024
+
+
+class RegionOwner:
+    """The channels as the master has them: `bind`, then privileges are dropped, then `make`. Both raise MasterError.
+
+    `fd` is the region that the workers inherit, -1 before it is made.
+    """
+
+    def __init__(self, settings: Settings, log: Log) -> None:
+        self.fd = -1
+        self._settings = settings
+        self._log = log
+        self._channels: Channels | None = None
+        self._server: ChannelsServer | None = None
+        self._listeners: list[Listener] = []
+        self._token = b""
+
+    def bind(self) -> None:
+        """Bind the addresses of the server, and read its token."""
+        self._listeners, self._token = bind_server(self._settings)
+
+    def make(self) -> None:
+        """Make the region, and open the server to programs outside, if there is one."""
+        self._channels = make_channels(self._settings)
+        self.fd = self._channels.fileno()
+        is_shared = bool(self._settings.channels_file)
+        if self._listeners or is_shared:
+            self._server = ChannelsServer(self._channels, self._log, self._listeners, self._token, sweeps=is_shared)
+            self._server.start()
+        for listener in self._listeners:
+            self._log.info(f"--{listener.kind} at {listener.bound}")
+
+    def forget_members(self) -> None:
+        """A worker has ended, in whatever way: its members are none any more."""
+        try:
+            if self._channels is not None:
+                self._channels.forget_dead()
+        except ChannelsError as error:
+            self._log.warning(f"the members of a worker that has ended are still counted: {error}")
+
+    def refuse(self) -> None:
+        """Take no new clients at the server; its addresses are free from now on."""
+        if self._server is not None:
+            self._server.refuse()
+
+    def close(self) -> None:
+        if self._server is not None:
+            self._server.close()
+        for listener in self._listeners:
+            listener.close()
+
+
+def make_channels(settings: Settings) -> Channels:
+    """The region that all workers share. Raises MasterError when it cannot be had."""
+    size, longest = settings.channels_memory, settings.channels_max_message
+    path = settings.channels_file
+    option = f"--channels-file {path}" if path else f"--channels-memory {size >> 20}"
+    try:
+        if path:
+            return Channels.in_file(path, size, longest)
+        return Channels.in_memory(size, longest)
+    except ValueError as error:
+        raise MasterError(f"{option}: {error}.") from None
+    except OSError as error:
+        # The engine's text has the number behind it, which helps nobody.
+        why = os.strerror(error.errno) if error.errno else str(error)
+        raise MasterError(f"{option}: {why.lower()}.") from None
+
+
+def bind_server(settings: Settings) -> tuple[list[Listener], bytes]:
+    """Bind --channels-socket and --channels-http, and read the token. Raises MasterError.
+
+    It comes before privileges are dropped: a folder such as /run and the token's file may be root's. The files belong
+    to whom the workers run as.
+    """
+    token = _token(settings.channels_http_token_file) if settings.channels_http is not None else b""
+    owner = None
+    if settings.uid is not None or settings.gid is not None:
+        owner = (-1 if settings.uid is None else settings.uid, _group(settings))
+    wanted = (("channels-socket", settings.channels_socket), ("channels-http", settings.channels_http))
+    listeners: list[Listener] = []
+    try:
+        for kind, address in wanted:
+            if address is not None:
+                listeners.append(bind(kind, address, _QUEUE, settings.channels_socket_mode, owner))
+    except BaseException:
+        for listener in listeners:
+            listener.close()
+        raise
+    return listeners, token
+
+
+def _group(settings: Settings) -> int:
+    """--gid, or the group that comes with --uid; -1 leaves it (chown(2))."""
+    if settings.gid is not None or settings.uid is None:
+        return -1 if settings.gid is None else settings.gid
+    with contextlib.suppress(KeyError):
+        return pwd.getpwuid(settings.uid).pw_gid
+    return -1
+
+
+def _token(path: str) -> bytes:
+    what = f"--channels-http-token-file {path}"
+    try:
+        with open(path, "rb") as file:
+            token = file.read(_LONGEST_TOKEN + 1).strip()
+    except OSError as error:
+        raise MasterError(f"{what} cannot be read: {(error.strerror or '').lower()}.") from None
+    if not token:
+        raise MasterError(f"{what} is empty; write a long random text into it.")
+    if len(token) > _LONGEST_TOKEN or not re.fullmatch(rb"[!-~]+", token):
+        raise MasterError(f"{what} holds no token: one word of at most {_LONGEST_TOKEN} visible ASCII characters.")
+    return token

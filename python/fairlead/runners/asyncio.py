@@ -1,0 +1,155 @@
+"""The asyncio runner (`--asyncio N`): each request is a greenlet whose parent runs an asyncio loop.
+
+The loop watches the engine's two descriptors; when one is readable it calls `Hub.turn`, which starts tasks and goes on
+with those whose wait is over, and then `Hub.leave`. So whatever else lives on the loop (an application's own tasks,
+readers, timers) runs between the turns, and may switch to its tasks as it likes. Only here is asyncio imported.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import threading
+import time
+from collections.abc import Coroutine
+from typing import Any, Callable
+
+from fairlead._native import Engine, Hub, Request, ancestors
+from fairlead.errors import LoadError
+from fairlead.runners.contract import RunTask
+
+__all__ = ["AsyncioRunner"]
+
+#: Seconds between two looks while the worker leaves: the end of a closing connection is no event.
+_LEAVING_EVERY_S = 0.02
+
+
+class AsyncioRunner:
+    _prepared: asyncio.AbstractEventLoop | None = None
+    ancestors = staticmethod(ancestors)
+
+    def __init__(self, engine: Engine, run_task: RunTask, slots: int) -> None:
+        self._hub = Hub(engine)
+        self.subscribe = self._hub.subscribe
+        self._run_task = run_task
+        self.wait_descriptors = self._hub.wait_descriptors
+        assert self._prepared is not None, "prepare goes first"
+        self._loop = self._prepared
+        #: What of our tasks goes on as a task of asyncio's; a loop keeps no reference to those.
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._has_new_tasks = False
+        self._is_over = False
+        #: The loop's thread while it runs.
+        self._thread = 0
+        self.about = f"the loop is {type(self._loop).__module__.partition('.')[0]}'s"
+
+    @classmethod
+    def prepare(cls, settings: Any) -> None:
+        """Make the loop that `--asyncio-loop` names, before the application is loaded and may ask for it."""
+        cls._prepared = _new_loop(settings.asyncio_loop)
+        asyncio.set_event_loop(cls._prepared)
+
+    def run(self) -> None:
+        loop = self._loop
+        # Again: the application may have called `asyncio.run` while it was loaded, which leaves no loop behind.
+        asyncio.set_event_loop(loop)
+        descriptors = self._hub.attach(asyncio_loop=loop)
+        for descriptor in descriptors:
+            loop.add_reader(descriptor, self._turn)
+        loop.call_soon(self._turn)
+        self._thread = threading.get_ident()
+        loop.run_forever()
+        self._thread = 0
+        for descriptor in descriptors:
+            loop.remove_reader(descriptor)
+        loop.run_until_complete(self._end())
+        loop.close()
+
+    def stop(self) -> None:
+        self._hub.stop()
+        self._call_soon(self._leave_soon)
+
+    def kill(self) -> None:
+        self._hub.kill()
+        self._call_soon(self._cancel_tasks)
+
+    def sleep(self, seconds: float) -> None:
+        if threading.get_ident() == self._thread:
+            self._hub.sleep(seconds)
+        else:  # a thread of the application's own, or the loop does not run
+            time.sleep(seconds)
+
+    def pause(self) -> None:
+        self._hub.sleep(0.0)
+
+    def start_task(self, rest: Coroutine[Any, Any, None]) -> None:
+        # By hand: a task factory of the application's might begin it here, in a greenlet that must go on with others.
+        task = asyncio.Task(rest, loop=self._loop)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+        self._has_new_tasks = True
+
+    def _turn(self) -> None:
+        goes_on = True
+        try:
+            goes_on = self._hub.turn(self._live)
+        finally:
+            if self._has_new_tasks or self._hub.has_woken_tasks:
+                # In the next round, as asyncio's own futures do it; and what all of them answer leaves together.
+                self._has_new_tasks = False
+                self._loop.call_soon(self._end_turn)
+            else:
+                self._hub.leave()
+        if not goes_on:
+            self._is_over = True
+            self._loop.stop()
+
+    def _end_turn(self) -> None:
+        self._hub.resume_tasks()
+        self._hub.leave()
+
+    def _live(self, first: Request) -> None:
+        """The life of one greenlet: one task after the other."""
+        request: Request | None = first
+        del first  # held here it would outlive its task
+        while request is not None:
+            self._run_task(request)
+            request = None
+            request = self._hub.rest()
+
+    def _call_soon(self, step: Callable[[], None]) -> None:
+        with contextlib.suppress(RuntimeError):  # the loop is closed: there is nothing left to end
+            self._loop.call_soon_threadsafe(step)
+
+    def _leave_soon(self) -> None:
+        if not self._is_over:
+            self._turn()
+            self._loop.call_later(_LEAVING_EVERY_S, self._leave_soon)
+
+    def _cancel_tasks(self) -> None:
+        for task in tuple(self._tasks):
+            task.cancel()
+
+    async def _end(self) -> None:
+        """What the application has left on the loop ends as `asyncio.run` ends it."""
+        left = asyncio.all_tasks() - {asyncio.current_task()}
+        for task in left:
+            task.cancel()
+        await asyncio.gather(*left, return_exceptions=True)
+        await self._loop.shutdown_asyncgens()
+        await self._loop.shutdown_default_executor()
+
+
+def _new_loop(choice: str) -> asyncio.AbstractEventLoop:
+    """The loop of `--asyncio-loop`: auto, uvloop or asyncio. Raises LoadError where uvloop is asked for and missing."""
+    if choice != "asyncio":
+        try:
+            import uvloop
+        except ImportError as error:
+            if choice == "uvloop":
+                raise LoadError(
+                    f"--asyncio-loop uvloop: uvloop is not installed ({error}); pip install 'fairlead[asyncio]'."
+                ) from None
+        else:
+            return uvloop.new_event_loop()
+    return asyncio.SelectorEventLoop()

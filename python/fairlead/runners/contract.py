@@ -1,0 +1,71 @@
+"""What a runner must supply: it takes requests from the engine, and runs one task for each.
+
+A runner owns scheduling and nothing else. Sessions, time-outs and limits are the engine's; how an application is
+called is `apps`. The native verbs wait by themselves, each in the way of the runner that took the request (a greenlet
+parks in the hub, a thread blocks, a coroutine is suspended). What is left of waiting is here: for descriptors of the
+application's own, and for other tasks. A runner leaves out what its model has not, so that who asks can tell.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Coroutine, Iterable
+from contextvars import Context
+from typing import Any, Callable, Protocol
+
+from fairlead._native import Engine, Request, Session, Subscription
+
+#: Runs one task to its end. Lets nothing but exits of the interpreter through.
+RunTask = Callable[[Request], None]
+
+
+class WaitDescriptors(Protocol):
+    """Parks the calling task until a descriptor is ready, at most `timeout_s` seconds.
+
+    Returns the first descriptor found ready, -1 if it was `session`'s next message or end, None after the time-out.
+    Raises OSError for a descriptor that cannot be polled.
+    """
+
+    def __call__(
+        self, readable: list[int], writable: list[int], session: Session | None, timeout_s: float | None
+    ) -> int | None: ...
+
+
+class Runner(Protocol):
+    """A concurrency model at work."""
+
+    #: None where tasks cannot be suspended from outside their own calls (threads, gevent's own ways).
+    wait_descriptors: WaitDescriptors | None
+    #: Lets the other tasks run before the caller goes on; None where they run anyway.
+    pause: Callable[[], None] | None
+    #: Runs the rest of a task as an `asyncio.Task`, in the calling task's context; None where there is no asyncio loop.
+    #: `kill` cancels it.
+    start_task: Callable[[Coroutine[Any, Any, None]], None] | None
+
+    def subscribe(self, name: str, since: int | None, limit: int, drops: str) -> Subscription:
+        """A membership of a channel for a task of this runner, which waits in its way; see fairlead.channels."""
+
+    def run(self) -> None:
+        """Serve until `stop` was called and the last task has ended. Called once, on the worker's main thread."""
+
+    def stop(self) -> None:
+        """Take no more requests; `run` returns when the running tasks have ended. From any thread."""
+
+    def sleep(self, seconds: float) -> None:
+        """Wait, while other tasks run as far as the model can. From any thread, also where no task runs."""
+
+    def kill(self) -> None:
+        """End the tasks that wait, by an exception inside them, as far as the model can. From any thread."""
+
+    def ancestors(self) -> Iterable[Context]:
+        """The contexts of the tasks that the calling code descends from, nearest first: a greenlet that a task has
+        spawned belongs to that task's request."""
+
+
+class RunnerFactory(Protocol):
+    """How the worker makes a runner: `slots` tasks at most run at a time.
+
+    A factory may have `prepare(settings)`, called before the application is loaded: what an application does at import
+    time must find the library as its tasks will. A runner may have `about`, a line for the log.
+    """
+
+    def __call__(self, engine: Engine, run_task: RunTask, slots: int) -> Runner: ...

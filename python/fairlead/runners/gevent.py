@@ -1,0 +1,118 @@
+"""The gevent runner (`--gevent N`): each request is a `gevent.Greenlet` on gevent's own hub.
+
+The hub watches the engine's two descriptors; when one is readable it calls the native `Hub.turn`, which starts tasks
+and switches to those whose wait is over. Whatever else lives on the hub (the application's greenlets, its timers,
+patched sockets) runs between the turns as it always does. Only here is gevent imported.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextvars import Context
+from typing import Any
+
+import gevent
+import gevent.event
+import gevent.monkey
+
+from fairlead._native import Engine, Hub, Request, ancestors
+from fairlead.runners.contract import RunTask
+
+__all__ = ["GeventRunner"]
+
+#: In gevent's spawn_tree_locals, which a greenlet shares with all that it spawns: the context of the tree's task.
+_CONTEXT_KEY = "fairlead.context"
+
+#: Seconds between two turns while the worker leaves: the end of a closing connection is no event.
+_LEAVING_EVERY_S = 0.02
+
+#: libev's EV_READ, which gevent names nowhere.
+_READ = 1
+
+
+class GeventRunner:
+    # gevent.select and gevent.sleep do it, for any greenlet.
+    wait_descriptors = None
+    pause = None
+    start_task = None
+
+    def __init__(self, engine: Engine, run_task: RunTask, slots: int) -> None:
+        self._native = Hub(engine, starts_itself=True)
+        self._run_task = run_task
+        self.subscribe = self._native.subscribe
+        self._tasks: set[gevent.Greenlet] = set()
+        self._is_over = gevent.event.Event()
+        # Not before the application is loaded, which may choose the loop. ImportError for one that is not installed.
+        self._hub = gevent.get_hub()
+
+    @staticmethod
+    def prepare(settings: Any) -> None:
+        """Replace the standard library's blocking calls, if the operator wants it, before the application sees them."""
+        if settings.gevent_monkey_patch:
+            gevent.monkey.patch_all()
+
+    def run(self) -> None:
+        loop = self._hub.loop
+        watchers = [loop.io(descriptor, _READ) for descriptor in self._native.attach(self._hub)]
+        for watcher in watchers:
+            watcher.start(self._turn)
+        # Before the first turn: from here on a change makes a descriptor readable.
+        self._native.leave()
+        try:
+            self._is_over.wait()
+        finally:
+            for watcher in watchers:
+                watcher.stop()
+                watcher.close()
+
+    def stop(self) -> None:
+        self._native.stop()
+        self._native.spawn(self._leave_when_quiet)
+
+    def kill(self) -> None:
+        self._native.spawn(self._kill_tasks)
+
+    def sleep(self, seconds: float) -> None:
+        gevent.sleep(seconds)  # in another thread than the hub's it blocks that thread, on a hub of its own
+
+    def ancestors(self) -> Iterator[Context]:
+        # gevent copies no contexts, but all that a greenlet spawns shares its tree, from generation to generation.
+        tree = getattr(gevent.getcurrent(), "spawn_tree_locals", None)
+        if tree and _CONTEXT_KEY in tree:
+            yield tree[_CONTEXT_KEY]
+        yield from ancestors()
+
+    def _start(self, request: Request) -> None:
+        """Begin a task; called on the hub. It runs at once, until it waits for the first time."""
+        task = gevent.Greenlet(self._live, request)
+        # Its own, not those of the hub, which has spawned it; and what one task sets the next must not see.
+        task.gr_context = context = Context()
+        task.spawn_tree_locals = {_CONTEXT_KEY: context}
+        self._tasks.add(task)
+        task.switch()
+
+    def _live(self, request: Request) -> None:
+        task = gevent.getcurrent()
+        try:
+            self._run_task(request)
+        finally:
+            self._tasks.discard(task)
+            # What the task has spawned may go on, and must not hold the request.
+            task.spawn_tree_locals.pop(_CONTEXT_KEY, None)
+
+    def _turn(self) -> None:
+        """What the engine has for its tasks, and what they sent; called on the hub, by its loop."""
+        goes_on = self._native.turn(self._start)
+        self._native.leave()
+        if not goes_on:
+            self._is_over.set()
+
+    def _leave_when_quiet(self) -> None:
+        """On the hub's thread: look for the end until it comes."""
+        timer = self._hub.loop.timer(_LEAVING_EVERY_S, _LEAVING_EVERY_S)
+        timer.start(self._turn)
+        self._is_over.rawlink(lambda _: timer.close())
+
+    def _kill_tasks(self) -> None:
+        """On the hub's thread: tasks end wherever they wait, in a verb of ours or in a call of gevent's."""
+        gevent.killall(list(self._tasks), block=False)

@@ -1,0 +1,62 @@
+"""The greenlet runner (`--async N --greenlet`): each request is a greenlet, one thread runs them all.
+
+The innermost loop is native (`Hub`); a task that waits in a verb of the engine parks there. Other blocking calls of the
+application (a database, `time.sleep`) stop all tasks of the worker; the engine goes on answering pings meanwhile.
+
+The generator model (`--async N` alone) is the same runner: what differs is where an application may wait, and that is
+said where it is called.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+
+from fairlead._native import Engine, Hub, Request, ancestors
+from fairlead.runners.contract import RunTask
+
+__all__ = ["Greenlets"]
+
+
+class Greenlets:
+    start_task = None
+    ancestors = staticmethod(ancestors)
+
+    def __init__(self, engine: Engine, run_task: RunTask, slots: int) -> None:
+        self._hub = Hub(engine)
+        self._run_task = run_task
+        self.wait_descriptors = self._hub.wait_descriptors
+        self.subscribe = self._hub.subscribe
+        #: The hub's thread while it runs.
+        self._thread = 0
+
+    def run(self) -> None:
+        self._thread = threading.get_ident()
+        try:
+            self._hub.run(self._live)
+        finally:
+            self._thread = 0
+
+    def _live(self, first: Request) -> None:
+        """The life of one greenlet: one task after the other."""
+        request: Request | None = first
+        del first  # held here it would outlive its task
+        while request is not None:
+            self._run_task(request)
+            request = None
+            request = self._hub.rest()
+
+    def stop(self) -> None:
+        self._hub.stop()
+
+    def sleep(self, seconds: float) -> None:
+        if threading.get_ident() == self._thread:
+            self._hub.sleep(seconds)
+        else:  # a thread of the application's own, or the hub does not run
+            time.sleep(seconds)
+
+    def kill(self) -> None:
+        self._hub.kill()
+
+    def pause(self) -> None:
+        self._hub.sleep(0.0)

@@ -1,0 +1,90 @@
+"""When each task of this worker is due (--harakiri, `uwsgi.set_user_harakiri`).
+
+The master kills (master/harakiri.py), because a worker that hangs may hold the interpreter's lock, and then nothing
+inside it can. A request costs no message: only the nearest moment at which the master is to look after the worker is
+told, and then when the next one is.
+
+Other than in uWSGI an open WebSocket is not a request that takes long; only the application's own limit counts for it
+(spec §2.4).
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable
+from typing import Any, Protocol
+
+from fairlead.os_threads import allocate_lock
+
+__all__ = ["Deadlines"]
+
+
+class Request(Protocol):
+    @property
+    def session(self) -> object | None: ...
+    @property
+    def label(self) -> str: ...
+
+
+class Unit(Protocol):
+    """One run of the application."""
+
+    @property
+    def request(self) -> Request: ...
+
+    started: float
+    is_watched: bool
+
+
+class Deadlines:
+    """The worker's end. `limit_s` is --harakiri, 0 for none; `tell` sends an event to the master."""
+
+    def __init__(
+        self, limit_s: float, tell: Callable[..., object], clock: Callable[[], float] = time.monotonic
+    ) -> None:
+        self.watches_all = limit_s > 0
+        self._limit_s = limit_s
+        self._tell = tell
+        self._clock = clock
+        self._lock = allocate_lock()
+        #: The units that are watched, with the moment the application itself has set.
+        self._units: dict[Any, float] = {}
+        self._next = math.inf
+
+    def begin(self, unit: Unit) -> None:
+        """Watch a unit from its beginning on."""
+        unit.is_watched = True
+        self._units[unit] = math.inf
+        self._look_at(unit.started + self._limit_s)
+
+    def set(self, unit: Unit, seconds: int) -> None:
+        """The application's own limit, from now on; 0 takes it back."""
+        unit.is_watched = True
+        self._units[unit] = self._clock() + seconds if seconds > 0 else math.inf
+        self._look_at(self._units[unit])
+
+    def end(self, unit: Unit) -> None:
+        self._units.pop(unit, None)
+
+    def answer(self) -> None:
+        """The master asks: name a unit that is overdue, or else the next moment to ask."""
+        now = self._clock()
+        with self._lock:
+            due = [(self._due_at(unit, own), unit) for unit, own in list(self._units.items())]
+            at, unit = min(due, key=lambda pair: pair[0], default=(math.inf, None))
+            self._next = at
+            overdue = unit.request.label if unit is not None and at <= now else None
+            in_s = None if at == math.inf else max(0.0, at - now)
+            self._tell(event="harakiri", in_s=in_s, overdue=overdue)
+
+    def _due_at(self, unit: Unit, own: float) -> float:
+        if not self._limit_s or unit.request.session is not None:
+            return own
+        return min(own, unit.started + self._limit_s)
+
+    def _look_at(self, moment: float) -> None:
+        with self._lock:
+            if moment < self._next:
+                self._next = moment
+                self._tell(event="harakiri", in_s=max(0.0, moment - self._clock()), overdue=None)

@@ -1,0 +1,403 @@
+"""One worker's life: told by the master, load the application, choose the runner, run, leave.
+
+`python -m fairlead.worker` with an inherited control socket (see control_protocol.py for the lines that go over it). It
+joins what does not know each other: settings, loading, engine, runner and the way an application is called. The `uwsgi`
+module is registered before any user code runs. Signals mean nothing here: the master decides, and tells by the socket;
+when the socket ends the master is gone, and the worker leaves too.
+"""
+
+from __future__ import annotations
+
+import math
+import mimetypes
+import os
+import platform
+import signal
+import sys
+import time
+from typing import Any
+
+from fairlead import channels, runners
+from fairlead._native import Answered, Channels, Engine, Routes, StaticFiles
+from fairlead.apps.wsgi import FileWrapper, WsgiCaller
+from fairlead.compat import uwsgi as uwsgi_compat
+from fairlead.compat import uwsgi_bodies
+from fairlead.compat.uwsgi_async import AsyncCalls
+from fairlead.control_protocol import CONTROL_FD
+from fairlead.current import inherit_from
+from fairlead.errors import LoadError, SettingsError
+from fairlead.logs import AccessLog, Log
+from fairlead.os_threads import Latch, get_ident, start_thread
+from fairlead.runners.contract import Runner
+from fairlead.settings.options import Settings
+from fairlead.statistics import REPORT_EVERY_S
+from fairlead.websocket import configure
+from fairlead.worker.control import Control
+from fairlead.worker.loading import Loaded, load_application
+from fairlead.worker.services import Services
+from fairlead.worker.tls import WorkerTls
+from fairlead.worker.watchdog import StallLog
+
+__all__ = ["main"]
+
+#: Seconds that killed units have to end before the process leaves without them.
+_LAST_WORDS_S = 1.0
+
+
+class Worker:
+    """What one start message makes of the process."""
+
+    def __init__(self, control: Control, start: dict[str, Any], log: Log) -> None:
+        self._control = control
+        self._start = start
+        self._log = log
+        self._settings = Settings.from_plain(start["settings"])
+        self._services = Services(control, start, self._settings, log)
+        self._access = AccessLog(log, enabled=not self._settings.disable_logging)
+        self._ended = Latch()
+        self._requests_left = self._settings.max_requests
+        self._async_calls = AsyncCalls(log.info)
+        self._reported: dict[str, Any] = {}
+        #: What the module `uwsgi` holds, for hooks that the application sets there.
+        self._names: dict[str, Any] = {}
+
+    def run(self) -> int:
+        """Serve until told to stop. Returns the exit status."""
+        settings = self._settings
+        configure(settings.send_timeout_s)
+        uwsgi_bodies.configure(
+            settings.chunked_input_timeout_s or settings.send_timeout_s, settings.chunked_input_limit
+        )
+        uwsgi = sys.modules["uwsgi"] = uwsgi_compat.make(self._process())
+        self._names = vars(uwsgi)
+        native = Channels.inherited(self._start["channels_fd"], settings.channels_max_message)
+        channels.configure(native)
+        began = time.monotonic()
+        try:
+            self._tls = WorkerTls(self._start, self._control, self._log)
+            # First: a runner may have to change the library before the application sees it.
+            factory = runners.find(settings.host, settings)
+            loaded = load_application(settings)
+        except LoadError as error:
+            self._log_cause(error)
+            self._control.tell(event="failed", message=str(error))
+            return 2
+        mounts = getattr(uwsgi, "applications", None)
+        if not isinstance(mounts, dict):
+            mounts = {}
+        self._services.app_is_loaded({**loaded.mounts, **mounts}, time.monotonic() - began)
+        caller = WsgiCaller(
+            _finder(loaded, mounts),
+            self._base_environ(),
+            cores=settings.slots,
+            io_timeout_s=max(settings.http_timeout_s, settings.send_timeout_s),
+            move_script_name=settings.manage_script_name,
+            item_by_item=settings.wsgi_strict,
+            show_tracebacks=settings.catch_exceptions,
+            log=self._log,
+            access=self._access,
+            before_items=self._async_calls.begin_items if settings.host == "generators" else None,
+            after_item=None if settings.host == "threads" else self._async_calls.suspend_for,
+            watch=self._services.deadlines,
+            after_request=self._after_request,
+            has_routes=bool(settings.route),
+        )
+        # Before the engine accepts: a hook that takes its time must hold up nobody whom another worker could serve.
+        _call_hook(uwsgi, "post_fork_hook", self._log)
+        try:
+            engine = self._start_engine(native)
+            runner = factory(engine, caller.run, settings.slots)
+        except OSError as error:
+            self._control.tell(event="failed", message=f"the engine cannot start: {error}.")
+            return 2
+        except SettingsError as error:
+            self._control.tell(event="failed", message=str(error))
+            return 2
+        caller.start_task = runner.start_task
+        inherit_from(runner.ancestors)
+        self._async_calls.serve(runner)
+        channels.serve(runner.subscribe)
+        if about := getattr(runner, "about", ""):
+            self._log.info(about)
+        self._services.runner_is_made(caller, runner, lambda: engine.busy()[0])
+        self._control.hand_over()
+        stalls = StallLog(self._log, get_ident(), engine.host_is_away)
+        for name, work in (
+            ("fairlead-log", lambda: self._write_engine_log(engine, stalls)),
+            ("fairlead-control", lambda: self._obey(engine, runner)),
+        ):
+            start_thread(work, name)
+        self._control.tell(event="modules", files=list(loaded.files))
+        self._report()  # so that nobody finds a worker that serves without its statistics
+        self._services.is_serving()
+        self._control.tell(event="ready")
+        runner.run()
+        self._ended.set()
+        engine.stop(0.5)
+        _call_hook(uwsgi, "atexit", self._log)
+        self._report()
+        return 0
+
+    def _start_engine(self, native: Channels) -> Engine:
+        settings = self._settings
+        headers_s = settings.http_headers_timeout_s
+        connect_s = settings.http_connect_timeout_s
+        try:
+            routes = Routes(list(settings.route), self._start["worker_id"]) if settings.route else None
+            files = None
+            if settings.static_map:
+                files = StaticFiles(list(settings.static_map), list(settings.static_index), _media_types())
+        except ValueError as error:
+            raise SettingsError(str(error)) from None
+        scoreboard = self._start.get("scoreboard")
+        return Engine(
+            [(listener["fd"], listener["kind"]) for listener in self._start["listeners"]],
+            tls=self._tls.by_listener,
+            https_ports=[listener.get("https_port", 0) for listener in self._start["listeners"]],
+            slots=settings.slots,
+            threads=settings.host == "threads",
+            header_bytes=settings.buffer_size,
+            max_variables=settings.max_vars,
+            header_timeout=settings.http_timeout_s if headers_s is None else headers_s,
+            keep_alive_timeout=settings.http_keepalive_s,
+            http2=not settings.disable_http2,
+            stall_timeout=settings.http_timeout_s,
+            max_message=settings.websockets_max_bytes,
+            ping_every=settings.websockets_ping_freq_s,
+            pong_tolerance=settings.websockets_pong_tolerance_s,
+            pong_every=settings.websockets_pong_freq_s,
+            idle_timeout=settings.websockets_idle_timeout_s,
+            close_timeout=settings.websockets_close_timeout_s,
+            origins=list(settings.websockets_origin),
+            extra_headers=list(settings.add_header),
+            tally=(scoreboard["fd"], scoreboard["cell"]) if scoreboard else None,
+            trusted_proxies=list(settings.trusted_proxy),
+            proxy_protocol=settings.proxy_protocol,
+            channels=native,
+            channels_backlog=settings.channels_backlog,
+            slow_consumer=settings.channels_slow_consumer,
+            routes=routes,
+            static_files=files,
+            connect_timeout=settings.http_timeout_s if connect_s is None else connect_s,
+            http_to=[address.text for address in settings.http_to],
+            http_modifiers=(settings.http_modifier1, settings.http_modifier2),
+            http_gracetime=settings.http_gracetime_s,
+            http_vars=list(settings.http_var),
+            request_lines=not settings.disable_logging,
+            route_idle_timeout=settings.route_idle_timeout_s,
+        )
+
+    def _base_environ(self) -> dict[str, Any]:
+        settings = self._settings
+        environ: dict[str, Any] = {
+            "SERVER_NAME": platform.node(),
+            "wsgi.version": (1, 0),
+            "wsgi.url_scheme": "http",
+            "wsgi.multithread": settings.threads > 1,
+            "wsgi.multiprocess": settings.processes > 1,
+            "wsgi.run_once": False,
+            "uwsgi.version": uwsgi_compat.VERSION,
+            "uwsgi.node": platform.node().encode(),
+        }
+        if settings.host != "threads":
+            environ.update(self._async_calls.environ())
+        if not settings.wsgi_disable_file_wrapper:
+            environ["wsgi.file_wrapper"] = FileWrapper
+        return environ
+
+    def _process(self) -> uwsgi_compat.Process:
+        settings, start = self._settings, self._start
+        return uwsgi_compat.Process(
+            services=self._services,
+            worker_id=start["worker_id"],
+            master_pid=start["master_pid"],
+            numproc=settings.processes,
+            cores=settings.slots,
+            has_threads=settings.threads > 1,
+            buffer_size=settings.buffer_size,
+            sockets=[listener["fd"] for listener in start["listeners"]],
+            is_a_reload=start["is_a_reload"],
+            options=_options(settings),
+            send_timeout_s=settings.send_timeout_s,
+            text_lenient=settings.websocket_text_lenient,
+            async_calls=self._async_calls,
+            model=settings.host,
+            locks=settings.locks + 1,
+            magic=dict(settings.magic),
+            channels=frozenset(settings.channel),
+            channel_queue=settings.channel_queue,
+            mode=settings.mode or None,
+            pidfile=settings.pidfile or None,
+            loop=settings.host if settings.host in ("gevent", "asyncio") else None,
+        )
+
+    def _after_request(self) -> None:
+        if self._requests_left:
+            self._requests_left -= 1
+            if not self._requests_left:
+                self._control.tell(event="request", action="replace")
+        # Looked up each time: the application may set it at any moment.
+        hook = self._names.get("after_req_hook")
+        if hook is not None:
+            hook()
+
+    def _report(self) -> None:
+        """Tell the master this worker's statistics, if they have changed."""
+        statistics = self._services.statistics()
+        told = {name: value for name, value in statistics.items() if name not in ("rss", "vsz")}
+        if told != self._reported:
+            self._reported = told
+            self._control.tell(event="stats", **statistics)
+
+    def _write_engine_log(self, engine: Engine, stalls: StallLog) -> None:
+        while not self._ended.is_set():
+            line = engine.wait_log(3600.0) or ("", "")
+            if isinstance(line, Answered):
+                self._access.request(
+                    line.peer,
+                    line.method,
+                    line.path,
+                    line.protocol,
+                    line.status,
+                    line.sent_bytes,
+                    line.duration_s,
+                    dict(line.variables),
+                )
+                continue
+            level, text = line
+            if level == "away":
+                stalls.stalled(float(text))
+            elif level == "back":
+                stalls.recovered(float(text))
+            elif level:
+                self._log.write(level, text)
+
+    def _obey(self, engine: Engine, runner: Runner) -> None:
+        """The control thread: the master's commands, or its end; and the statistics for it in between."""
+        deadline: float | None = None
+        while not self._ended.is_set():
+            left_s = math.inf if deadline is None else max(0.0, deadline - time.monotonic())
+            try:
+                message = self._control.wait(min(left_s, REPORT_EVERY_S))
+            except (EOFError, OSError):
+                if deadline is not None:
+                    # Stopping already: the deadline goes on counting, and nobody will shorten it.
+                    self._ended.wait(left_s)
+                    break
+                self._log.warning("the master is gone; this worker leaves too")
+                message = {"command": "stop", "reason": "stop", "deadline_s": self._settings.reload_mercy_s}
+            if message is None and left_s > REPORT_EVERY_S:
+                self._report()
+                continue
+            if message is None:
+                break
+            if message.get("command") == "certificates":
+                self._tls.renew(message["latest"])
+            if message.get("command") == "harakiri":
+                self._services.deadlines.answer()
+            if message.get("command") != "stop":
+                continue
+            if deadline is None:
+                # 1012 tells a client that the service comes back, 1001 that it goes away (RFC 6455 §7.4.1, IANA).
+                engine.drain(1012 if message.get("reason") == "reload" else 1001, "")
+                start_thread(lambda: self._stop_when_quiet(engine, runner), "fairlead-end")
+            ends = time.monotonic() + float(message["deadline_s"])
+            deadline = ends if deadline is None else min(deadline, ends)
+        if self._ended.is_set():
+            return
+        self._services.is_killing()
+        runner.kill()
+        if not self._ended.wait(_LAST_WORDS_S):
+            running, _ = engine.busy()
+            self._log.warning(f"{running} units did not end in time and are cut")
+            os._exit(0)
+
+    def _stop_when_quiet(self, engine: Engine, runner: Runner) -> None:
+        # The runner serves on while connections that are open already may still bring a request. Nothing tells when the
+        # last one has ended, so it is asked for, fifty times a second while the worker leaves.
+        while not engine.is_quiet() and not self._ended.wait(0.02):
+            pass
+        runner.stop()
+
+    def _log_cause(self, error: LoadError) -> None:
+        cause = error.__cause__
+        if cause is not None and not isinstance(cause, SyntaxError):
+            self._log.exception("the application cannot be loaded", cause)
+
+
+def main() -> int:
+    """Run the worker that the environment describes. Returns the exit status."""
+    # Ctrl-C in a terminal reaches all processes of the group; the master alone answers it.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    log = Log()
+    try:
+        control = Control(int(os.environ.pop(CONTROL_FD)))
+    except (KeyError, ValueError, OSError):
+        log.plain("fairlead.worker is started by fairlead; run `fairlead --help`.")
+        return 2
+    try:
+        start = control.wait()
+    except (EOFError, OSError):
+        return 1
+    assert start is not None  # it waits without a limit
+    for inherited in (*start["listeners"], *([start["scoreboard"]] if start["scoreboard"] else [])):
+        os.set_inheritable(inherited["fd"], False)
+    certificates = start.get("certificates")
+    for descriptor in (start["locks_fd"], start["channels_fd"], *([certificates["fd"]] if certificates else [])):
+        os.set_inheritable(descriptor, False)
+    return Worker(control, start, log).run()
+
+
+def _finder(loaded: Loaded, mounts: dict[str, Any]) -> Any:
+    """`uwsgi.applications`, when the app filled it, goes before what was loaded (spec §1.1)."""
+    find = loaded.find
+    if not mounts and list(loaded.mounts) == [""]:
+        the_only_one = find("")
+        return lambda path: the_only_one
+    if not mounts:
+        return find
+    by_path = {path.rstrip("/"): app for path, app in mounts.items()}
+
+    def find_mount(path: str) -> Any:
+        point = path.rstrip("/")
+        while point not in by_path:
+            if not point:
+                return find(path)
+            point = point.rpartition("/")[0]
+        return point, by_path[point]
+
+    return find_mount
+
+
+def _options(settings: Settings) -> dict[str, Any]:
+    """`uwsgi.opt` (spec §1.5): bytes, True for an option without a value, a list for a repeated one."""
+    options: dict[str, Any] = {}
+    for given in settings.given:
+        value: Any = True if given.value is None else str(given.value).encode()
+        if given.name in options:
+            before = options[given.name]
+            options[given.name] = [*(before if isinstance(before, list) else [before]), value]
+        else:
+            options[given.name] = value
+    return options
+
+
+def _media_types() -> dict[str, str]:
+    """By the ending of a file's name: the machine's and Python's own. Text is UTF-8, as almost all of it is."""
+    mimetypes.init()
+    return {
+        ending: f"{kind}; charset=utf-8" if kind.startswith("text/") or kind.endswith(("javascript", "json")) else kind
+        for ending, kind in mimetypes.types_map.items()
+    }
+
+
+def _call_hook(module: Any, name: str, log: Log) -> None:
+    hook = getattr(module, name, None)
+    if hook is None:
+        return
+    try:
+        hook()
+    except (Exception, SystemExit, KeyboardInterrupt) as error:
+        # A hook that calls sys.exit() means itself: the worker serves others.
+        log.exception(f"uwsgi.{name} raised {type(error).__name__}: {error}", error)

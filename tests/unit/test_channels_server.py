@@ -1,0 +1,260 @@
+"""The server's thread with real sockets: its bounds, and that no client holds up another."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import socket
+import threading
+import time
+from collections.abc import Callable
+
+import pytest
+from fairlead import channels as faces
+from fairlead._native import Channels
+from fairlead.channels.server import LOOK_EVERY_S, ChannelsServer
+from fairlead.channels.wire import Reader, line
+from fairlead.errors import ChannelsError
+from fairlead.logs import Log
+from fairlead.master.listeners import bind
+from fairlead.settings.kinds import AddressKind
+
+TIMEOUT_S = 20.0
+_PAUSE = threading.Event()
+
+
+@pytest.fixture
+def open_server(tmp_path):
+    doors = []
+
+    def start(http: bool = False, **bounds):
+        channels = Channels.in_memory(4 * 2**20, 2**20)
+        path = str(tmp_path / "server")
+        listeners = [bind("channels-socket", AddressKind().parse(path), 64, 0o600)]
+        if http:
+            listeners.append(bind("channels-http", AddressKind().parse("127.0.0.1:0"), 64))
+        server = ChannelsServer(channels, Log(), listeners, b"token", **bounds)
+        address = listeners[-1].socket.getsockname()
+        server.start()
+        doors.append(server)
+        return channels, path, address, server
+
+    yield start
+    for server in doors:
+        server.close()
+
+
+def eventually(check: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + TIMEOUT_S
+    while not check():
+        assert time.monotonic() < deadline, "it did not come about"
+        _PAUSE.wait(0.01)  # between two looks; the condition ends the wait, not the time
+
+
+def is_reached(path: str) -> bool:
+    try:
+        faces.connect(path).close()
+    except ChannelsError:
+        return False
+    return True
+
+
+class Raw:
+    def __init__(self, path: str) -> None:
+        self.socket = socket.socket(socket.AF_UNIX)
+        self.socket.settimeout(TIMEOUT_S)
+        self.socket.connect(path)
+        self.reader = Reader(2**31)
+
+    def send(self, payload: bytes = b"", **request):
+        self.socket.sendall(line(request) + payload)
+
+    def read(self):
+        """The next unit; None at the end."""
+        while (unit := self.reader.next_nowait()) is None:
+            data = self.socket.recv(65536)
+            if not data:
+                return None
+            self.reader.feed(data)
+        return unit
+
+
+@pytest.fixture
+def raw():
+    with contextlib.ExitStack() as stack:
+
+        def connect(path: str) -> Raw:
+            client = Raw(path)
+            stack.callback(client.socket.close)
+            assert "fairlead-channels" in client.read()[0]
+            return client
+
+        yield connect
+
+
+def test_a_subscriber_that_takes_nothing_is_given_up_with_the_reason_and_others_are_not(open_server, raw):
+    _, path, _, server = open_server(stall_s=0.3)
+    slow = raw(path)
+    slow.send(do="subscribe", channel="a")
+    assert slow.read()[0]["ok"]
+    with faces.connect(path) as remote, remote.subscribe("a") as quick:
+        for number in range(12):
+            remote.publish("a", b"%d" % number + b"x" * 500_000)
+            assert quick.receive(TIMEOUT_S).data.startswith(b"%d" % number)
+        eventually(lambda: any(client.session.is_over for client in list(server._clients)))
+        remote.publish("a", "still here")
+        assert quick.receive(TIMEOUT_S).data == "still here" and quick.missed == 0
+    found = []
+    while (unit := slow.read()) is not None:
+        found.append(unit[0])
+    assert found[-1]["end"] == "slow" and "slow consumer" in found[-1]["message"]
+    assert all("offset" in one for one in found[:-1])
+
+
+def test_a_request_that_does_not_become_complete_ends_the_connection(open_server, raw):
+    _, path, _, _ = open_server(request_s=0.2)
+    client, idle = raw(path), raw(path)
+    client.socket.sendall(b'{"do": "publish", "channel": "a", "kind": "text", "length": 5}\nab')
+    assert client.read()[0]["error"] == "timeout"
+    assert client.read() is None
+    idle.send(do="members", channel="a")  # it was silent, which is no fault
+    assert idle.read()[0]["members"] == 0
+
+
+def test_clients_are_counted_and_the_place_of_one_that_leaves_is_free(open_server, raw):
+    _, path, _, _ = open_server(most_clients=2)
+    first, _second = raw(path), raw(path)
+    with pytest.raises(ChannelsError, match="2 clients are connected already"):
+        faces.connect(path)
+    first.socket.close()
+    eventually(lambda: is_reached(path))
+
+
+def test_strangers_at_the_http_address_take_no_place_of_the_socket_s_clients(open_server):
+    _, path, address, _ = open_server(http=True, most_clients=1)
+    with socket.create_connection(address, TIMEOUT_S) as stranger:
+        with socket.create_connection(address, TIMEOUT_S) as another:
+            assert another.recv(1000).startswith(b"HTTP/1.1 503 ")
+        with faces.connect(path) as remote:
+            assert remote.members("a") == 0
+        stranger.sendall(b"GET / HTTP/1.1\r\n\r\n")
+        assert stranger.recv(1000).startswith(b"HTTP/1.1 401 ")
+
+
+def test_a_slow_http_client_holds_up_nobody(open_server):
+    _, path, address, _ = open_server(http=True, request_s=0.5)
+    with socket.create_connection(address, TIMEOUT_S) as slow, faces.connect(path) as remote:
+        slow.sendall(b"POST /channels/a HTTP/1.1\r\nAuthorization: Bearer token\r\nContent-Length: 5\r\n\r\nab")
+        assert remote.publish("a", "x") > 0
+        answer = slow.recv(65536)
+        assert answer.startswith(b"HTTP/1.1 408 ")
+        assert [message.data for message in remote.history("a")] == ["x"]
+
+
+def test_many_threads_publish_over_one_object(open_server):
+    channels, path, _, _ = open_server()
+    with faces.connect(path) as remote:
+        offsets: list[int] = []
+
+        def publish() -> None:
+            for number in range(100):
+                offsets.append(remote.publish("a", f"{number}"))
+
+        threads = [threading.Thread(target=publish) for _ in range(8)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join(TIMEOUT_S)
+        assert len(set(offsets)) == 800 == channels.list()[0][2]
+
+
+def test_a_forked_child_has_a_connection_of_its_own(open_server):
+    _, path, _, _ = open_server()
+    with faces.connect(path) as remote:
+        first = remote.publish("a", "parent")
+        child = os.fork()
+        if child == 0:
+            code = 1
+            with contextlib.suppress(BaseException):
+                code = 0 if remote.publish("a", "child") > first else 2
+            os._exit(code)
+        assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+        assert [one.data for one in remote.history("a", since=first)] == ["child"]
+        assert remote.publish("a", "parent again") == first + 2
+
+
+def test_a_long_history_and_limits_come_through(open_server):
+    channels, path, _, _ = open_server()
+    offsets = [channels.publish("a", b"x" * 100_000) for _ in range(30)]
+    with faces.connect(path) as remote:
+        assert [one.offset for one in remote.history("a")] == offsets
+        assert [one.offset for one in remote.history("a", limit=25)] == offsets[-25:]
+        assert [one.offset for one in remote.history("a", since=offsets[1], limit=25)] == offsets[2:27]
+        assert remote.history("a", limit=0) == [] == remote.history("nobody")
+        assert remote.members("a") == 0
+        assert remote.list()["channels"][0]["messages"] == 30
+
+
+def test_a_closed_subscription_ends_its_iteration(open_server):
+    _, path, _, _ = open_server()
+    with faces.connect(path) as remote:
+        subscription = remote.subscribe("a")
+        found = []
+        thread = threading.Thread(target=lambda: found.extend(subscription))
+        thread.start()
+        remote.publish("a", "x")
+        eventually(lambda: len(found) == 1)
+        subscription.close()
+        thread.join(TIMEOUT_S)
+        assert [one.data for one in found] == ["x"] and not thread.is_alive()
+        with pytest.raises(RuntimeError):
+            subscription.receive()
+
+
+def test_the_thread_wakes_by_itself_only_while_somebody_is_subscribed(open_server):
+    _, path, _, server = open_server()
+    assert server._wait_s() is None
+    with faces.connect(path) as remote:
+        assert remote.members("a") == 0
+        assert server._wait_s() == 1.0  # its bounds are times
+        with remote.subscribe("a"):
+            assert server._wait_s() <= LOOK_EVERY_S
+    eventually(lambda: server._wait_s() is None)
+
+
+def test_what_is_no_door_is_told(tmp_path):
+    server = socket.socket(socket.AF_UNIX)
+    server.bind(str(tmp_path / "other"))
+    server.listen()
+
+    def serve() -> None:
+        connection, _ = server.accept()
+        connection.sendall(b"220 mail.example ESMTP\r\n")
+        connection.close()
+
+    thread = threading.Thread(target=serve)
+    thread.start()
+    with pytest.raises(ChannelsError, match="no socket of Fairlead's channels"):
+        faces.connect(str(tmp_path / "other"))
+    thread.join()
+    server.close()
+    with pytest.raises(ChannelsError, match="nobody listens at this socket"):
+        faces.connect(str(tmp_path / "other"))
+    with pytest.raises(ChannelsError, match="there is no such socket"):
+        faces.connect(str(tmp_path / "none"))
+    (tmp_path / "file").write_text("x")
+    with pytest.raises(ChannelsError):
+        faces.connect(str(tmp_path / "file"))
+
+
+def test_another_version_is_told(tmp_path):
+    server = socket.socket(socket.AF_UNIX)
+    server.bind(str(tmp_path / "other"))
+    server.listen()
+    with contextlib.closing(server), pytest.raises(ChannelsError, match="version 2 of the protocol"):
+        thread = threading.Thread(
+            target=lambda: server.accept()[0].sendall(json.dumps({"fairlead-channels": 2}).encode() + b"\n")
+        )
+        thread.start()
+        faces.connect(str(tmp_path / "other"), timeout=TIMEOUT_S)
