@@ -16,7 +16,8 @@ APP ?= examples/chat.py
 BROWSER ?= yes
 # Seconds that each fuzz target runs.
 FUZZ_SECONDS ?= 30
-STRESS_SECONDS ?= 60
+# Seconds of the stress test of the channels' log.
+STRESS_SECONDS ?= 10
 # How many failures of outer tests one run of `make test-python` may repeat. 0 when you hunt for one.
 RERUNS ?= 3
 # Further arguments of pytest and of benches/run.py.
@@ -36,7 +37,7 @@ RUST_SOURCES := Cargo.toml Cargo.lock pyproject.toml \
 # The extension lies in the source tree; someone may have cleaned it away behind the stamp.
 MODULE := $(wildcard python/fairlead/_engine*.so)
 
-.PHONY: help setup build run test check lint lint-format lint-rust lint-python format deny test-rust test-python conformance fuzz bench docs lock clean FORCE
+.PHONY: help setup build run test test-all check lint lint-format lint-rust lint-python format deny test-rust test-python conformance fuzz bench docs lock clean FORCE
 
 help: ## this list
 	@echo "usage: make TARGET [NAME=value]"
@@ -64,6 +65,9 @@ test: setup build ## everything the tests need, then all tests: lints, Rust, Pyt
 	    END { printf "rust: %d passed, %d failed, %d skipped\n", passed, failed, skipped }' $(LOGS)/test-rust.log; \
 	grep -E '^=+ .*(passed|failed|error|no tests ran).*=$$' $(LOGS)/test-python.log | tail -n 1 || echo "pytest did not end"; \
 	if [ -n "$$failed" ]; then echo "failed:$$failed (logs in $(LOGS))"; exit 1; fi
+
+test-all: ## the same, with every test under every runner and a minute of stress: before a release, under an hour
+	@$(MAKE) test STRESS_SECONDS=60 PYTEST_ARGS="--all-runners $(PYTEST_ARGS)"
 
 check: setup build lint ## before a commit, under a minute after a build: lints, pure crates, unit and architecture tests
 	cargo test --locked --quiet -p fairlead-http -p fairlead-websocket -p fairlead-channel -p fairlead-worker
@@ -99,7 +103,7 @@ deny: $(STAMPS)/machine ## check deny.toml with cargo-deny, built once into .bui
 	.build/tools/bin/cargo-deny --offline --locked check licenses bans sources
 
 # The Python binding has no Rust tests: it would have to link an interpreter, and tests/ runs all of it.
-test-rust: $(STAMPS)/run-packages ## all Rust tests, a minute of them a stress test of the channels' log (STRESS_SECONDS=60)
+test-rust: $(STAMPS)/run-packages ## all Rust tests, STRESS_SECONDS of them a stress test of the channels' log
 	FAIRLEAD_STRESS_SECONDS=$(STRESS_SECONDS) cargo test --locked --no-fail-fast --workspace --exclude fairlead-python
 	RUSTFLAGS="--cfg loom" CARGO_TARGET_DIR=$(CURDIR)/.build/loom \
 	    cargo test --locked --release -p fairlead-channel --lib model

@@ -1,6 +1,6 @@
-"""Fixtures of the outer tests: the host to test under, and servers that are started once and shared.
+"""Fixtures of the outer tests: the runner to test under, and servers that are started once and shared.
 
-A server is keyed by host, app and options and lives for the session, so that hundreds of tests need a dozen
+A server is keyed by runner, app and options and lives for the session, so that hundreds of tests need a dozen
 processes. A test that kills, reloads or stops its server starts one of its own with `start`. Unit tests use
 none of these.
 """
@@ -14,28 +14,40 @@ from collections.abc import Callable, Iterator
 
 import pytest
 from support.certificates import Pair, context, make
-from support.hosts import HOSTS, Host
 from support.raw_client import RawClient
+from support.runners import Runner, runners_of
 from support.server import Server
 
 _numbers = itertools.count(1)
 
 
-@pytest.fixture(scope="session", params=HOSTS, ids=lambda host: host.name)
-def host(request: pytest.FixtureRequest) -> Host:
-    """Each concurrency model in turn."""
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--all-runners", action="store_true", help="run every test that serves under every runner")
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """Multiplies a test by the runners of its mark, unless it has chosen some itself with `parametrize`."""
+    chosen = [mark.args[0] for mark in metafunc.definition.iter_markers("parametrize")]
+    if "runner" in metafunc.fixturenames and "runner" not in chosen:
+        runners = runners_of(metafunc.definition, metafunc.config.getoption("--all-runners"))
+        metafunc.parametrize("runner", runners, indirect=True, scope="session", ids=lambda runner: runner.name)
+
+
+@pytest.fixture(scope="session")
+def runner(request: pytest.FixtureRequest) -> Runner:
+    """The concurrency model of the test's server; see support/runners.py."""
     return request.param
 
 
 @pytest.fixture(scope="session")
-def serve(host: Host) -> Iterator[Callable[..., Server]]:
-    """`serve(app, *options, listen=…)`: a shared server under the present host."""
+def serve(runner: Runner) -> Iterator[Callable[..., Server]]:
+    """`serve(app, *options, listen=…)`: a shared server under the present runner."""
     running: dict[object, Server] = {}
 
     def shared(app: str, *options: str, listen: tuple[str, ...] = ("--http", "127.0.0.1:0")) -> Server:
         key = (app, options, listen)
         if key not in running:
-            running[key] = Server.start(app, *host.options, *options, listen=listen)
+            running[key] = Server.start(app, *runner.options, *options, listen=listen)
         return running[key]
 
     yield shared
@@ -43,12 +55,12 @@ def serve(host: Host) -> Iterator[Callable[..., Server]]:
 
 
 @pytest.fixture
-def start(host: Host) -> Iterator[Callable[..., Server]]:
-    """`start(app, *options)`: a server for this test alone, under the present host."""
+def start(runner: Runner) -> Iterator[Callable[..., Server]]:
+    """`start(app, *options)`: a server for this test alone, under the present runner."""
     running: list[Server] = []
 
     def own(app: str, *options: str, **how: object) -> Server:
-        server = Server.start(app, *host.options, *options, **how)  # type: ignore[arg-type]
+        server = Server.start(app, *runner.options, *options, **how)  # type: ignore[arg-type]
         running.append(server)
         return server
 

@@ -1,6 +1,6 @@
 """The examples' pages in Chromium: what a newcomer sees first.
 
-Every wait is for something on the page or in the log. Both hosts serve the same pages.
+Every wait is for something on the page or in the log.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The server under test of the whole folder: a typed echo, under each host; and a client that is open already, over
+"""The server under test of the whole folder: a typed echo; and a client that is open already, over
 TCP or inside HTTP/2 (RFC 8441): the frames are the same.
 """
 

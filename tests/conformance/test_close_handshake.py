@@ -8,6 +8,9 @@ from __future__ import annotations
 
 import pytest
 from support.raw_client import BINARY, CLOSE, CONTINUATION, PING, TEXT, Frame, RawClient, close_payload, frame
+from support.runners import every_read_path
+
+pytestmark = every_read_path
 
 VALID = [1000, 1001, 1002, 1003, 1007, 1008, 1009, 1010, 1011, 1012, 1013, 1014, 3000, 3999, 4000, 4999]
 INVALID = [0, 1, 999, 1004, 1005, 1006, 1015, 1016, 1100, 2000, 2999, 5000, 65535]

@@ -7,6 +7,9 @@ from __future__ import annotations
 
 import pytest
 from support.raw_client import CONTINUATION, PING, PONG, TEXT, Frame, RawClient, frame
+from support.runners import every_read_path
+
+pytestmark = every_read_path
 
 
 @pytest.mark.parametrize("payload", [b"", b"hello", b"\x00\xff\xfe\xfd\xfc\xfb\x00\xff", b"\xfe" * 125], ids=len)

@@ -19,6 +19,9 @@ from support.raw_client import (
     fragments,
     frame,
 )
+from support.runners import every_read_path
+
+pytestmark = every_read_path
 
 
 def chop(data: bytes, size: int) -> list[bytes]:

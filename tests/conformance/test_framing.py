@@ -10,6 +10,9 @@ import os
 
 import pytest
 from support.raw_client import BINARY, CLOSE, CONTINUATION, PING, PONG, TEXT, Frame, RawClient, frame
+from support.runners import every_read_path
+
+pytestmark = every_read_path
 
 SIZES = [0, 1, 124, 125, 126, 127, 128, 4095, 65535, 65536, 65537, 131072]
 

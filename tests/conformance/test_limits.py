@@ -11,7 +11,10 @@ from collections.abc import Callable
 
 import pytest
 from support.raw_client import BINARY, CLOSE, CONTINUATION, TEXT, Frame, RawClient, frame
+from support.runners import every_read_path
 from support.server import Server
+
+pytestmark = every_read_path
 
 LIMIT = 64 * 1024
 

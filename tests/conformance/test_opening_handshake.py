@@ -22,7 +22,10 @@ from support.raw_client import (
     frame,
     handshake_request,
 )
+from support.runners import every_read_path
 from support.server import Server
+
+pytestmark = every_read_path
 
 
 @pytest.fixture

@@ -10,6 +10,9 @@ import contextlib
 
 import pytest
 from support.raw_client import BINARY, CONTINUATION, TEXT, Frame, RawClient, apply_mask, fragments, frame
+from support.runners import every_read_path
+
+pytestmark = every_read_path
 
 GREEK = "κόσμε".encode()
 

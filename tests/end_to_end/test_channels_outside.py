@@ -23,11 +23,11 @@ from fairlead import channels
 from fairlead.errors import ChannelsError
 from faults.machine import wait_until
 from support.raw_client import BINARY, TEXT, RawClient
+from support.runners import DEFAULT
 from support.server import APPS, TIMEOUT_S, Server
 
-HOST = ("--async", "200", "--greenlet")
 _PAUSE = threading.Event()
-LISTEN = ("--wsgi-file", str(APPS / "rooms.py"), *HOST, "--http", "127.0.0.1:0")
+LISTEN = ("--wsgi-file", str(APPS / "rooms.py"), *DEFAULT.options, "--http", "127.0.0.1:0")
 
 
 @pytest.fixture
@@ -36,7 +36,7 @@ def start() -> Iterator[Callable[..., Server]]:
     running: list[Server] = []
 
     def own(*options: str) -> Server:
-        server = Server.start("rooms.py", *HOST, *options)
+        server = Server.start("rooms.py", *DEFAULT.options, *options)
         running.append(server)
         return server
 
@@ -276,7 +276,7 @@ def test_the_commands_have_a_help():
 def test_a_file_of_a_command_s_name_is_served_when_it_is_named_as_an_option(tmp_path, door):
     app = tmp_path / "publish"
     app.write_text((APPS / "rooms.py").read_text())
-    server = Server.launch("--wsgi-file", str(app), *HOST, "--http", "127.0.0.1:0")
+    server = Server.launch("--wsgi-file", str(app), *DEFAULT.options, "--http", "127.0.0.1:0")
     with server:
         server.wait_until_ready()
 

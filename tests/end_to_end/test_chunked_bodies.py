@@ -14,9 +14,11 @@ from typing import Any
 import pytest
 from end_to_end.http_wire import chunks, get, read_answer, request
 from faults.machine import private_mib
-from support.hosts import Host
 from support.raw_client import RawClient
+from support.runners import Runner, every_read_path, every_runner, one_runner
 from support.server import Server
+
+pytestmark = every_runner
 
 BROKEN = "unable to receive chunked part"
 #: Accepted with uWSGI's meaning, which is how Fairlead works anyway.
@@ -105,23 +107,27 @@ def test_chunks_of_one_segment_are_given_apart(upload: Callable[..., Upload]) ->
     assert [body.line(), body.line(), body.line()] == ["a", "bc", "def"]
 
 
+@every_read_path
 def test_a_chunk_octet_by_octet_is_given_whole(upload: Callable[..., Upload]) -> None:
     body = upload("/chunks")
     body.client.send_octets(b"5;name=value\r\nhello\r\n3\r\nyou\r\n")
     assert [body.line(), body.line()] == ["hello", "you"]
 
 
+@every_read_path
 def test_no_octet_is_lost_whatever_the_sizes(server: Server) -> None:
     sizes = [1, 2, 4095, 65536, 262144, 700_000, 1024 * 1024, 3]
     body = chunks(*(bytes([size % 251]) * size for size in sizes))
     assert answer_to(server, "/chunk_sizes", body) == sizes
 
 
+@one_runner
 def test_a_chunk_beyond_the_limit_comes_in_pieces_of_the_limit(serve: Callable[..., Server]) -> None:
     server = serve("bodies.py", "--chunked-input-limit", "1000")
     assert answer_to(server, "/chunk_sizes", chunks(b"x" * 2500, b"y" * 1000, b"z")) == [1000, 1000, 500, 1000, 1]
 
 
+@one_runner
 def test_a_body_without_chunks_is_given_too(server: Server) -> None:
     answer = get(server, "/chunk_sizes", method="POST", body=b"x" * 70_000)
     assert sum(json.loads(answer.body)) == 70_000
@@ -139,6 +145,7 @@ def test_the_call_that_does_not_wait_answers_none(upload: Callable[..., Upload])
     assert body.line() == ""
 
 
+@one_runner
 def test_wrong_arguments_are_type_errors(server: Server, token: str) -> None:
     get(server, f"/chunk_arguments?{token}")
     found = server.note(token)
@@ -159,11 +166,11 @@ def test_the_time_out_is_that_of_the_options_and_nothing_is_lost_by_it(
 
 
 def test_without_its_own_option_the_time_out_is_the_sockets(
-    serve: Callable[..., Server], hasty: Server, upload: Callable[..., Upload], token: str, host: Host
+    serve: Callable[..., Server], hasty: Server, upload: Callable[..., Upload], token: str, runner: Runner
 ) -> None:
     server = serve("bodies.py", "--socket-timeout=0.2")
     body = upload(f"/chunk_call?{token}", to=server)
-    if getattr(host, "least_socket_timeout_s", 0):
+    if getattr(runner, "least_socket_timeout_s", 0):
         # Raised, as uWSGI raises it for such a loop (spec §2.2): the call outlives one that has really so little time.
         upload(f"/chunk_call?{token}hasty", to=hasty).line()
         body.send(b"in time", b"x")
@@ -203,6 +210,7 @@ def test_a_client_that_leaves_is_an_oserror(
     assert (second["raised"], second["text"], second["errno"]) == ("OSError", BROKEN, None)
 
 
+@every_read_path
 def test_expect_100_continue_is_answered_by_the_first_call(upload: Callable[..., Upload]) -> None:
     body = upload("/chunk_sizes", "Expect: 100-continue")
     assert body.client.read_response().status == 100
@@ -214,11 +222,13 @@ def test_expect_100_continue_is_answered_by_the_first_call(upload: Callable[...,
 # -- wsgi.input
 
 
+@one_runner
 def test_all_ways_of_reading_share_one_position(server: Server) -> None:
     body = chunks(b"one ", b"line\nnext", b" line\nab", b"cd", b"ef")
     assert answer_to(server, "/ways", body) == ["one ", "line\n", "next line\n", "ab", "cdef", "", ""]
 
 
+@one_runner
 def test_input_and_chunked_read_may_be_mixed(server: Server) -> None:
     body = chunks(b"a line\nrest of its chunk", b"chunk of its own", b"left", b"and two\nlines")
     assert answer_to(server, "/mixed", body) == [
@@ -226,6 +236,7 @@ def test_input_and_chunked_read_may_be_mixed(server: Server) -> None:
     ]  # fmt: skip
 
 
+@one_runner
 def test_the_environ_says_that_the_body_ends_by_itself(server: Server) -> None:
     body = chunks(b"hello")[:-2] + b"X-Trailer: 1\r\n\r\n"
     assert answer_to(server, "/what_is_known", body) == ["hello", 0, None, "chunked", True, None]
@@ -243,6 +254,7 @@ MALFORMED = {
 }
 
 
+@every_read_path
 @pytest.mark.parametrize("body", MALFORMED.values(), ids=MALFORMED)
 @pytest.mark.parametrize("path", ["/reads?t&read", "/reads?t&readline", "/chunk_raises"])
 def test_broken_chunks_get_400_and_the_connection_closes(server: Server, path: str, body: bytes) -> None:
@@ -261,6 +273,7 @@ def test_broken_chunks_get_400_and_the_connection_closes(server: Server, path: s
 CALLS = [("read", "read(0)"), ("read+100", "read(100)"), ("readline", "readline(0)")]
 
 
+@every_read_path
 @pytest.mark.parametrize(("call", "text"), CALLS)
 def test_broken_chunks_are_an_oserror_and_the_apps_answer_closes(
     server: Server, token: str, call: str, text: str
@@ -316,6 +329,7 @@ def test_a_client_that_leaves_is_an_error(
     assert (read["raised"], read["text"], read["errno"]) == ("OSError", "error during read(0) on wsgi.input", None)
 
 
+@every_read_path
 def test_a_body_that_nobody_reads_is_held_back(start: Callable[..., Server]) -> None:
     server = start("bodies.py")
     (worker,) = server.worker_pids()

@@ -17,6 +17,7 @@ from pathlib import Path
 import pytest
 from end_to_end.http_wire import get
 from support.http2_client import Http2Client, Stream
+from support.runners import every_read_path, every_runner
 from support.server import Server
 
 ENHANCE_YOUR_CALM, PROTOCOL_ERROR = 11, 1
@@ -175,6 +176,7 @@ def test_many_cookie_crumbs_are_one_header(client: Http2Client, token: str) -> N
 # -- bodies
 
 
+@every_read_path
 def test_a_body_is_read_with_and_without_a_length(client: Http2Client, token: str) -> None:
     body = os.urandom(1000)
     assert client.request(f"/body?{token}", method="POST", body=body).body() == body
@@ -190,6 +192,7 @@ def test_a_body_that_is_not_as_long_as_announced_resets_the_stream(client: Http2
     assert client.request("/hello").status == 200
 
 
+@every_read_path
 def test_a_large_upload_passes_by_in_steps(client: Http2Client, token: str) -> None:
     stream = client.request(f"/body_length?{token}", method="POST", end=False)
     for _ in range(16):
@@ -198,6 +201,7 @@ def test_a_large_upload_passes_by_in_steps(client: Http2Client, token: str) -> N
     assert str(16 * 2**20).encode() in stream.body()
 
 
+@every_read_path
 def test_an_upload_that_nobody_reads_waits_and_holds_up_no_other_stream(
     server: Server, client: Http2Client, tmp_path: Path, token: str
 ) -> None:
@@ -215,6 +219,7 @@ def test_an_upload_that_nobody_reads_waits_and_holds_up_no_other_stream(
         assert stream.body().startswith(b"X" * 60_000)
 
 
+@every_read_path
 def test_expect_100_continue_is_answered_when_the_application_reads(client: Http2Client, token: str) -> None:
     expect = [("expect", "100-continue"), ("content-length", "2")]
     stream = client.request(f"/body?{token}", method="POST", headers=expect, end=False)
@@ -234,6 +239,7 @@ def test_trailers_are_ignored(client: Http2Client, token: str) -> None:
     assert stream.body() == b"body"
 
 
+@every_read_path
 def test_a_client_that_resets_in_the_middle_of_its_body_is_gone(
     server: Server, client: Http2Client, token: str
 ) -> None:
@@ -287,6 +293,7 @@ def test_a_response_that_is_not_as_long_as_announced(server: Server, client: Htt
     assert client.request("/hello").status == 200
 
 
+@every_read_path
 def test_many_streams_are_served_at_once(client: Http2Client, token: str) -> None:
     streams = [client.request(f"/stream?{token}", method="POST", end=False) for _ in range(100)]
     for number, stream in reversed(list(enumerate(streams))):
@@ -298,6 +305,7 @@ def test_many_streams_are_served_at_once(client: Http2Client, token: str) -> Non
         stream.body()
 
 
+@every_read_path
 def test_a_large_download_is_whole_and_waits_for_a_client_that_does_not_read(
     server: Server, client: Http2Client, token: str
 ) -> None:
@@ -316,6 +324,7 @@ def test_a_large_download_is_whole_and_waits_for_a_client_that_does_not_read(
     assert digest.digest() == hashlib.sha256(expected).digest()
 
 
+@every_read_path
 def test_a_file_is_sent_whole_and_a_part_of_it(serve: Callable[..., Server], tmp_path: Path, token: str) -> None:
     path = tmp_path / "file"
     content = os.urandom(3 * 2**20 + 7)
@@ -326,8 +335,9 @@ def test_a_file_is_sent_whole_and_a_part_of_it(serve: Callable[..., Server], tmp
         assert part.body() == content[1000:201000]
 
 
-def test_requests_beyond_the_slots_wait_for_one(start: Callable[..., Server], host, token: str) -> None:
-    server = start("responses.py", *host.with_slots(2))
+@every_runner
+def test_requests_beyond_the_slots_wait_for_one(start: Callable[..., Server], runner, token: str) -> None:
+    server = start("responses.py", *runner.with_slots(2))
     with Http2Client.connect(server) as client:
         # Room for all answers: the order in which they come is the server's.
         client.h2.increment_flow_control_window(2**22)

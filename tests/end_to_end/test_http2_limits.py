@@ -22,6 +22,7 @@ from hyperframe.frame import (
     WindowUpdateFrame,
 )
 from support.http2_client import Http2Client
+from support.runners import every_read_path
 from support.server import Server
 
 ENHANCE_YOUR_CALM, PROTOCOL_ERROR = 11, 1
@@ -175,6 +176,7 @@ def test_a_header_block_that_does_not_end_is_timed(start: Callable[..., Server])
     server.wait_for_line("a request head was not complete in time; the HTTP/2 connection ends")
 
 
+@every_read_path
 def test_a_body_that_stands_still_resets_its_stream_alone(start: Callable[..., Server], token: str) -> None:
     server = start("responses.py", "--http-timeout", "1")
     with Http2Client.connect(server) as client:
@@ -196,6 +198,7 @@ def test_a_body_that_stands_still_resets_its_stream_alone(start: Callable[..., S
         assert b"MORE" in busy.body()
 
 
+@every_read_path
 def test_a_stop_lets_requests_finish(start: Callable[..., Server], token: str) -> None:
     server = start("responses.py")
     with Http2Client.connect(server) as client, Http2Client.connect(server) as idle:

@@ -24,7 +24,10 @@ from support.raw_client import (
     fragments,
     frame,
 )
+from support.runners import every_read_path, one_runner
 from support.server import Server
+
+pytestmark = every_read_path
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
 CANCEL = 8
@@ -49,6 +52,7 @@ def echoes(ws: RawClient, text: bytes) -> None:
 # -- the handshake
 
 
+@one_runner
 def test_the_server_offers_extended_connect(client: Http2Client) -> None:
     client.read_until(lambda: client.has_settings)
     assert client.h2.remote_settings.enable_connect_protocol == 1
@@ -88,6 +92,7 @@ def test_an_application_sees_a_handshake_of_rfc_6455(serve: Callable[..., Server
         assert keys[0] != keys[1]
 
 
+@one_runner
 def test_a_subprotocol_is_chosen_and_extra_headers_are_sent(start: Callable[..., Server]) -> None:
     server = start("sockets.py", "--add-header", "X-Extra: yes")
     with Http2Client.connect(server) as client:
@@ -98,6 +103,7 @@ def test_a_subprotocol_is_chosen_and_extra_headers_are_sent(start: Callable[...,
         assert RawClient(stream).read_data() == Frame(TEXT, b"'chat.v2'")  # type: ignore[arg-type]
 
 
+@one_runner
 @pytest.mark.parametrize("protocol", ["connect-udp", "webtransport", "", "websocket2"])
 def test_another_protocol_gets_501(server: Server, client: Http2Client, protocol: str) -> None:
     since = server.mark()
@@ -106,6 +112,7 @@ def test_another_protocol_gets_501(server: Server, client: Http2Client, protocol
     echoes(client.websocket("/echo"), b"the connection goes on")
 
 
+@one_runner
 def test_a_page_of_another_origin_gets_403(server: Server, client: Http2Client) -> None:
     since = server.mark()
     assert client.connect_stream("/echo", headers=[("origin", "http://elsewhere.example")]).status == 403
@@ -113,6 +120,7 @@ def test_a_page_of_another_origin_gets_403(server: Server, client: Http2Client) 
     echoes(client.websocket("/echo", headers=[("origin", f"http://{client.authority}")]), b"welcome")
 
 
+@one_runner
 def test_a_handshake_that_is_wrong_gets_its_status(client: Http2Client) -> None:
     pseudo = [(":method", "CONNECT"), (":protocol", "websocket"), (":scheme", "http"), (":path", "/echo"),
               (":authority", client.authority)]  # fmt: skip

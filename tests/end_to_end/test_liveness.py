@@ -16,9 +16,11 @@ from pathlib import Path
 
 import pytest
 from support.certificates import Pair
-from support.hosts import Host
 from support.raw_client import BINARY, PING, PONG, TEXT, Frame, RawClient, frame, handshake_request
+from support.runners import Runner, every_read_path, every_runner
 from support.server import TIMEOUT_S, Server
+
+pytestmark = every_read_path
 
 QUICK = ("--websockets-ping-freq", "0.4", "--websockets-pong-tolerance", "1", "--websockets-pong-freq", "0")
 
@@ -66,6 +68,7 @@ def test_a_message_counts_as_life_like_a_pong(quick: Server, upgrade: Callable[.
         assert client.read_frame() == Frame(TEXT, b"no pong, but here")
 
 
+@every_runner
 def test_an_app_that_blocks_its_worker_keeps_its_peers(
     start: Callable[..., Server], upgrade: Callable[..., RawClient], tmp_path: Path, token: str
 ) -> None:
@@ -91,6 +94,7 @@ def test_an_app_that_blocks_its_worker_keeps_its_peers(
     assert server.note(f"{token}-again")["messages"] == 3
 
 
+@every_runner
 def test_a_dead_peer_is_found_although_the_app_never_receives(
     start: Callable[..., Server], upgrade: Callable[..., RawClient], tmp_path: Path, token: str
 ) -> None:
@@ -138,13 +142,14 @@ def narrow(server: Server, path: str, tls: ssl.SSLContext | None = None) -> RawC
     return client
 
 
+@every_runner
 def test_a_peer_that_stops_reading_ends_a_send_after_the_socket_timeout(
-    serve: Callable[..., Server], host: Host, token: str, pair: Pair, trusting: ssl.SSLContext
+    serve: Callable[..., Server], runner: Runner, token: str, pair: Pair, trusting: ssl.SSLContext
 ) -> None:
-    """Without TLS and with it at the same time: some hosts wait 30 s at least."""
+    """Without TLS and with it at the same time: some runners wait 30 s at least."""
     listen = ("--http", "127.0.0.1:0", "--https", f"127.0.0.1:0,{pair.https}")
     server = serve("sockets.py", "--socket-timeout", "1", listen=listen)
-    limit_s = max(1.0, host.least_socket_timeout_s)
+    limit_s = max(1.0, runner.least_socket_timeout_s)
     mark = server.mark()
     with (
         narrow(server, f"/floods?{token}") as client,
@@ -160,6 +165,7 @@ def test_a_peer_that_stops_reading_ends_a_send_after_the_socket_timeout(
         server.wait_for_lines("dropped: the peer took nothing of what was sent in time", 2, mark)
 
 
+@every_runner
 def test_a_peer_that_reads_slowly_gets_everything_and_slows_the_app_down(
     serve: Callable[..., Server], upgrade: Callable[..., RawClient], token: str
 ) -> None:
@@ -178,6 +184,7 @@ def test_a_peer_that_reads_slowly_gets_everything_and_slows_the_app_down(
         client.send_text("enough")
 
 
+@every_runner
 def test_an_app_that_does_not_receive_slows_its_peer_down(
     start: Callable[..., Server], upgrade: Callable[..., RawClient], tmp_path: Path, token: str
 ) -> None:

@@ -16,7 +16,10 @@ from collections.abc import Callable
 import pytest
 from end_to_end.http_wire import get, read_answer, request
 from support.raw_client import TEXT, Frame, RawClient
+from support.runners import every_read_path, every_runner, one_runner
 from support.server import TIMEOUT_S, Server
+
+pytestmark = every_runner
 
 
 def holder(server: Server) -> RawClient:
@@ -112,6 +115,7 @@ def test_a_reload_lets_a_request_finish_in_the_old_worker(start: Callable[..., S
     finish(client)
 
 
+@every_read_path
 def test_a_reload_never_refuses_a_connection(start: Callable[..., Server]) -> None:
     server = start("sockets.py", "--processes", "2")
     stop = threading.Event()
@@ -140,6 +144,7 @@ def test_a_reload_never_refuses_a_connection(start: Callable[..., Server]) -> No
     assert len(set(served)) >= 3, "the generations did not take turns"
 
 
+@one_runner
 def test_an_app_that_fails_to_load_again_leaves_the_old_worker_serving(
     start: Callable[..., Server], tmp_path: os.PathLike[str]
 ) -> None:
@@ -163,6 +168,7 @@ def test_an_app_that_fails_to_load_again_leaves_the_old_worker_serving(
         assert time.monotonic() < deadline
 
 
+@one_runner
 def test_several_processes_serve_the_same_port(start: Callable[..., Server]) -> None:
     server = start("responses.py", "--processes", "3")
     assert len(server.worker_pids()) == 3
@@ -178,6 +184,7 @@ def test_several_processes_serve_the_same_port(start: Callable[..., Server]) -> 
         client.close()
 
 
+@every_read_path
 def test_a_killed_worker_takes_its_own_sessions_only_and_is_replaced(
     start: Callable[..., Server], upgrade: Callable[..., RawClient]
 ) -> None:
@@ -200,6 +207,7 @@ def test_a_killed_worker_takes_its_own_sessions_only_and_is_replaced(
     assert survivor in pids and victim not in pids and len(pids) == 2
 
 
+@one_runner
 def test_the_port_stays_served_while_the_only_worker_is_killed(start: Callable[..., Server]) -> None:
     server = start("responses.py")
     (victim,) = server.worker_pids()
@@ -225,6 +233,7 @@ def test_workers_leave_when_their_master_is_killed(
     server.wait_for_end()
 
 
+@one_runner
 def test_max_requests_replaces_a_worker_without_a_gap(start: Callable[..., Server]) -> None:
     server = start("responses.py", "--max-requests", "10")
     first = get(server, "/pid").body
@@ -252,6 +261,7 @@ def test_a_bad_start_says_one_sentence_and_ends_with_status_2(arguments: tuple[s
     assert words in said[0]
 
 
+@one_runner
 def test_a_port_in_use_is_said_with_the_port(start: Callable[..., Server]) -> None:
     taken = start("responses.py")
     again = Server.launch("--http", taken.host_header, "--wsgi-file", os.fspath(__file__))

@@ -14,16 +14,13 @@ from pathlib import Path
 import pytest
 from faults.machine import wait_until
 from support.certificates import Pair
-from support.hosts import HOSTS
 from support.load import Load, clients_of
+from support.runners import every_runner
 from support.server import Server
 
 Start = Callable[..., Server]
 
 RELOADS = 3
-
-#: Who asks for the change makes no difference to a host.
-ONE_HOST = pytest.mark.parametrize("host", [HOSTS[0]], ids=[HOSTS[0].name], indirect=True)
 
 #: Each listener's options in the order in which the server names them, and what is spoken there.
 LISTENERS = {
@@ -63,6 +60,7 @@ def wait_for_successors(server: Server, load: Load, old: set[int], since: int) -
     return new
 
 
+@every_runner
 def test_reloads_drop_no_request(begin: Callable[..., tuple[Server, Load]]) -> None:
     server, load = begin()
     with load:
@@ -74,7 +72,6 @@ def test_reloads_drop_no_request(begin: Callable[..., tuple[Server, Load]]) -> N
             serving = wait_for_successors(server, load, serving, since)
 
 
-@ONE_HOST
 def test_a_reload_by_a_touched_file_drops_no_request(begin: Callable[..., tuple[Server, Load]], tmp_path: Path) -> None:
     touched = tmp_path / "touched"
     touched.touch()
@@ -86,7 +83,6 @@ def test_a_reload_by_a_touched_file_drops_no_request(begin: Callable[..., tuple[
         wait_for_successors(server, load, set(server.worker_pids()), since)
 
 
-@ONE_HOST
 def test_workers_that_leave_after_their_last_request_drop_none(begin: Callable[..., tuple[Server, Load]]) -> None:
     server, load = begin("--max-requests", "150")
     with load:

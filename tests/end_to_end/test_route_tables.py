@@ -11,13 +11,11 @@ from end_to_end.http_wire import Answer, read_answer, request
 from support import certificates
 from support.backend import backend, read_head
 from support.certificates import Pair
-from support.hosts import HOSTS
 from support.http2_client import Http2Client
 from support.raw_client import RawClient
+from support.runners import DEFAULT, RUNNERS
 from support.server import APPS, Server
 from support.uwsgi_client import ask, packet, variables
-
-GREENLETS = next(host for host in HOSTS if host.name == "greenlets")
 
 HANDSHAKE = ("Upgrade: websocket", "Connection: Upgrade", "Sec-WebSocket-Version: 13",
              "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==")  # fmt: skip
@@ -30,7 +28,7 @@ def server() -> Iterator[Callable[..., Server]]:
 
     def begin(*rules: str, more: tuple[str, ...] = (), **how: tuple[str, ...]) -> Server:
         options = [f"--{rule}" for rule in rules]
-        running.append(Server.start("routed.py", *GREENLETS.options, *options, *more, **how))
+        running.append(Server.start("routed.py", *DEFAULT.options, *options, *more, **how))
         return running[-1]
 
     yield begin
@@ -151,7 +149,7 @@ def test_a_websocket_of_the_application_is_over_when_its_session_is(server):
     here.wait_for_line(": over$")
 
 
-@pytest.mark.parametrize("model", HOSTS, ids=lambda model: model.name)
+@pytest.mark.parametrize("model", RUNNERS, ids=lambda model: model.name)
 def test_every_model_shows_its_answers_and_ends_to_the_rules(model):
     rules = ("--error-route-status", "^404 return:410", "--error-route", "^/stream return:418",
              "--final-route-run", "logvar:over=${uwsgi[status]}")  # fmt: skip
@@ -255,7 +253,7 @@ def test_lines_that_a_flood_has_lost_are_counted(tmp_path):
     switch = tmp_path / "switch"
     switch.write_bytes(b"\0")
     count = 10_000  # more than wait for an interpreter that the application holds
-    with Server.start("holding.py", *GREENLETS.options, "--route", "^/no return:403") as here:
+    with Server.start("holding.py", *DEFAULT.options, "--route", "^/no return:403") as here:
         holder = RawClient(here.connect())
         holder.send_bytes(request(here, f"/?{switch}"))
         here.wait_for_line("holding")

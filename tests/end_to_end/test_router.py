@@ -11,13 +11,11 @@ import pytest
 from end_to_end.http_wire import Answer, chunks, read_answer, request
 from support import certificates
 from support.backend import Backend, backend, exactly, read_packet
-from support.hosts import HOSTS
 from support.http2_client import Http2Client
 from support.raw_client import RawClient
+from support.runners import DEFAULT
 from support.server import APPS, Server
 from websockets.sync.client import connect
-
-GREENLETS = next(host for host in HOSTS if host.name == "greenlets")
 
 
 @pytest.fixture
@@ -38,7 +36,7 @@ def router() -> Iterator[Callable[..., Server]]:
 @pytest.fixture
 def behind() -> Iterator[Server]:
     """The application, where the uwsgi protocol is spoken."""
-    with Server.start("routed.py", *GREENLETS.options, listen=("--socket", "127.0.0.1:0")) as server:
+    with Server.start("routed.py", *DEFAULT.options, listen=("--socket", "127.0.0.1:0")) as server:
         yield server
 
 
@@ -212,7 +210,7 @@ def test_an_application_that_nothing_leads_to_is_named_at_the_start(router):
 
 def test_variables_of_the_router_reach_the_workers_behind_it_here(router):
     listen = ("--http", "127.0.0.1:0", "--http-socket", "127.0.0.1:0")
-    app = ("--wsgi-file", str(APPS / "routed.py"), *GREENLETS.options)
+    app = ("--wsgi-file", str(APPS / "routed.py"), *DEFAULT.options)
     here = router(*app, "--http-var", "PLACE=here", "--route-if", "equal:${PLACE};here addvar:SEEN=yes", listen=listen)
     told = json.loads(get(here, "/").body)
     assert (told["PLACE"], told["SEEN"]) == ("here", "yes")

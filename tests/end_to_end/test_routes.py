@@ -1,7 +1,7 @@
 """Internal routes (spec §5): rules before the app, and requests that another server gets.
 
 The other server is Fairlead itself where the two have to understand each other, and a script of bytes where the wire
-counts. The front does all of this, so one host is enough.
+counts. The front does all of this, so one runner is enough.
 """
 
 from __future__ import annotations
@@ -16,13 +16,11 @@ from queue import Queue
 import pytest
 from end_to_end.http_wire import Answer, chunks, read_answer, request
 from support.backend import backend, exactly, read_head, read_packet
-from support.hosts import HOSTS
 from support.raw_client import RawClient, accept_value, frame
+from support.runners import DEFAULT
 from support.server import APPS, Server
 from websockets.exceptions import ConnectionClosed
 from websockets.sync.client import connect
-
-GREENLETS = next(host for host in HOSTS if host.name == "greenlets")
 
 
 @pytest.fixture
@@ -32,7 +30,7 @@ def server() -> Iterator[Callable[..., Server]]:
 
     def begin(*rules: str, more: tuple[str, ...] = ()) -> Server:
         options = [f"--{rule}" for rule in rules]
-        running.append(Server.start("routed.py", *GREENLETS.options, *options, *more))
+        running.append(Server.start("routed.py", *DEFAULT.options, *options, *more))
         return running[-1]
 
     yield begin

@@ -11,12 +11,10 @@ import pytest
 from end_to_end.http_wire import request
 from support import certificates
 from support.certificates import Pair
-from support.hosts import HOSTS
 from support.http2_client import Http2Client
 from support.raw_client import RawClient
+from support.runners import DEFAULT
 from support.server import Server
-
-GREENLETS = next(host for host in HOSTS if host.name == "greenlets")
 
 #: More than a tunnel's buffer and than a stream's window.
 LARGE = "0123456789abcdef" * 20_000
@@ -27,10 +25,10 @@ def servers(pair: Pair) -> Iterator[tuple[Server, Server]]:
     """One at --http and --socket; and one at --http and --https that sends /http and /uwsgi there."""
     behind_at = ("--http", "127.0.0.1:0", "--socket", "127.0.0.1:0")
     front_at = ("--http", "127.0.0.1:0", "--https", f"127.0.0.1:0,{pair.https}")
-    with Server.start("routed.py", *GREENLETS.options, listen=behind_at) as behind:
+    with Server.start("routed.py", *DEFAULT.options, listen=behind_at) as behind:
         http, uwsgi = (f"{host}:{port}" for host, port in behind.addresses)
         rules = ("--route", f"^/http http:{http}", "--route", f"^/uwsgi uwsgi:{uwsgi}")
-        with Server.start("routed.py", *GREENLETS.options, *rules, listen=front_at) as front:
+        with Server.start("routed.py", *DEFAULT.options, *rules, listen=front_at) as front:
             yield behind, front
 
 

@@ -15,9 +15,11 @@ from pathlib import Path
 import pytest
 from end_to_end.http_wire import Answer, get, read_answer, request
 from faults.machine import open_files, private_mib, wait_until
-from support.hosts import Host
 from support.raw_client import RawClient
+from support.runners import Runner, every_read_path, every_runner, one_runner
 from support.server import Server
+
+pytestmark = every_runner
 
 SIZE = 5_000_001
 
@@ -70,6 +72,7 @@ def test_a_file_is_sent_whole_with_its_length_and_closed_unread(
     assert server.note(token) == {"closed": True, "position": 0}
 
 
+@one_runner
 def test_a_small_file_is_sent_too(server: Server, page: Callable[..., Answer], token: str, small: Path) -> None:
     answer = page("wrapped", small, 2)
     assert (answer.body, answer.header("Content-Length")) == (b"small file", "10")
@@ -82,6 +85,7 @@ def test_a_file_is_sent_from_where_it_was_read_to(page: Callable[..., Answer], l
     assert page("wrapped_half_read", large).body == content[10:]
 
 
+@one_runner
 def test_the_apps_length_limits_what_is_sent(
     server: Server, page: Callable[..., Answer], large: Path, content: bytes, token: str
 ) -> None:
@@ -90,6 +94,7 @@ def test_the_apps_length_limits_what_is_sent(
     assert server.note(token) == {"closed": True, "position": 1000}
 
 
+@one_runner
 def test_a_file_shorter_than_the_apps_length_ends_the_connection(
     page: Callable[..., Answer], large: Path, content: bytes
 ) -> None:
@@ -98,6 +103,7 @@ def test_a_file_shorter_than_the_apps_length_ends_the_connection(
     assert not answer.is_complete
 
 
+@every_read_path
 def test_what_was_written_before_comes_before(page: Callable[..., Answer], large: Path, content: bytes) -> None:
     answer = page("wrapped_after_write", large)
     assert answer.body == b"written before, " + content
@@ -112,6 +118,7 @@ def test_keep_alive_serves_files_one_after_the_other(server: Server, large: Path
             assert read_answer(client).body == b"a small file"
 
 
+@one_runner
 def test_http_1_0_gets_the_file_and_the_end(server: Server, large: Path, content: bytes) -> None:
     with RawClient(server.connect()) as client:
         client.send_bytes(request(server, f"/wrapped?t&{large}", version="1.0"))
@@ -119,6 +126,7 @@ def test_http_1_0_gets_the_file_and_the_end(server: Server, large: Path, content
         client.read_end()
 
 
+@one_runner
 @pytest.mark.parametrize("is_large", [True, False])
 def test_head_gets_the_length_and_no_body(server: Server, token: str, large: Path, small: Path, is_large: bool) -> None:
     path, length = (large, SIZE) if is_large else (small, 12)
@@ -129,26 +137,31 @@ def test_head_gets_the_length_and_no_body(server: Server, token: str, large: Pat
     assert server.note(token)["closed"] is True
 
 
+@one_runner
 def test_a_unix_socket_serves_files_too(serve: Callable[..., Server], tmp_path_factory: pytest.TempPathFactory,
-                                        host: Host, large: Path, content: bytes) -> None:  # fmt: skip
+                                        runner: Runner, large: Path, content: bytes) -> None:  # fmt: skip
     path = tmp_path_factory.mktemp("socket") / "s"
     server = serve("files.py", listen=("--http", "127.0.0.1:0", "--http-socket", str(path)))
     assert get(server, f"/wrapped?t&{large}", listener=1).body == content
 
 
+@one_runner
 def test_an_unflushed_temporary_file_is_sent_as_the_app_sees_it(page: Callable[..., Answer]) -> None:
     assert page("wrapped_temporary").body == b"T" + b"t" * 99_999
 
 
+@one_runner
 def test_a_file_object_that_changes_what_it_reads_is_read(page: Callable[..., Answer]) -> None:
     assert page("wrapped_gzip").body == b"unpacked" * 50_000
 
 
+@one_runner
 def test_what_is_no_file_of_a_disk_is_iterated(page: Callable[..., Answer]) -> None:
     assert page("wrapped_bytes").body == b"b" * 200_000
     assert page("wrapped_pipe").body == b"from a pipe"
 
 
+@one_runner
 def test_files_of_the_kernel_are_sent_as_long_as_they_are(page: Callable[..., Answer]) -> None:
     version = Path("/proc/version")
     assert page("wrapped", version).body == version.read_bytes()
@@ -157,16 +170,19 @@ def test_files_of_the_kernel_are_sent_as_long_as_they_are(page: Callable[..., An
         assert page("wrapped", queue).body == queue.read_bytes()
 
 
+@one_runner
 def test_a_text_file_is_no_body(server: Server, page: Callable[..., Answer], small: Path) -> None:
     since = server.mark()
     assert page("wrapped_text", small).body == b""
     server.wait_for_line("Unhandled object from iterator: 'a small file'", since)
 
 
+@one_runner
 def test_a_file_that_cannot_be_read_is_the_apps_failure(page: Callable[..., Answer], large: Path) -> None:
     assert page("wrapped_for_writing", large).status == 500
 
 
+@one_runner
 def test_an_exception_in_close_is_logged_and_the_file_stands(
     server: Server, page: Callable[..., Answer], large: Path, content: bytes
 ) -> None:
@@ -200,6 +216,7 @@ def test_a_file_that_shrinks_while_it_is_sent_cuts_the_connection(server: Server
     assert server.note(token)["closed"] is True
 
 
+@every_read_path
 def test_slow_clients_take_neither_memory_nor_each_others_time(
     start: Callable[..., Server], large: Path, content: bytes, tmp_path: Path
 ) -> None:
@@ -223,6 +240,7 @@ def test_slow_clients_take_neither_memory_nor_each_others_time(
     wait_until(lambda: open_files(worker) <= files_before, "the files and connections of clients that left are closed")
 
 
+@one_runner
 def test_the_file_wrapper_can_be_left_out(serve: Callable[..., Server]) -> None:
     assert get(serve("files.py", "--wsgi-disable-file-wrapper"), "/has_wrapper").body == b"False"
 
@@ -249,6 +267,7 @@ def test_sendfile_takes_open_files_from_their_beginning(
     assert (found["file"]["value"], found["descriptor"]["value"], found["position"]) == ("True", "True", 5)
 
 
+@one_runner
 def test_sendfile_answers_none_for_what_cannot_be_sent(
     server: Server, page: Callable[..., Answer], token: str, small: Path
 ) -> None:
@@ -260,6 +279,7 @@ def test_sendfile_answers_none_for_what_cannot_be_sent(
     assert [found[name].get("raised") for name in ("number", "nothing", "none")] == ["TypeError"] * 3
 
 
+@one_runner
 def test_sendfile_needs_a_status_first(server: Server, page: Callable[..., Answer], token: str, small: Path) -> None:
     assert page("sendfile_first", small).body == b"."
     assert server.note(token)["result"]["raised"] == "RuntimeError"
@@ -273,6 +293,7 @@ def test_send_file_says_how_much_it_sent_and_what_is_wrong(
     assert server.note(token)["result"] == {"type": "int", "value": "200000"}
 
 
+@one_runner
 def test_send_file_raises_what_is_wrong(server: Server, page: Callable[..., Answer], small: Path, token: str) -> None:
     assert page("send_file_outcomes", small).body == b"nothing of it was sent"
     found = server.note(token)

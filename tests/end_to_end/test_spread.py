@@ -17,9 +17,11 @@ from pathlib import Path
 
 import pytest
 from faults.machine import wait_until
-from support.hosts import Host
 from support.raw_client import RawClient, handshake_request
+from support.runners import Runner, every_read_path, one_runner
 from support.server import TIMEOUT_S, Server
+
+pytestmark = every_read_path
 
 Start = Callable[..., Server]
 
@@ -80,12 +82,12 @@ class Crowd:
 
 
 @pytest.fixture
-def crowd(start: Start, host: Host) -> Iterator[Callable[..., Crowd]]:
+def crowd(start: Start, runner: Runner) -> Iterator[Callable[..., Crowd]]:
     """`crowd(processes, slots)`. Slots are no more than needed: so many threads start when a worker does."""
     crowds: list[Crowd] = []
 
     def on(processes: int, slots: int, app: str | Path = "sockets.py") -> Crowd:
-        option, _ = host.with_slots(slots)
+        option, _ = runner.with_slots(slots)
         server = start(app, "--listen", "1000", "--processes", str(processes), option, str(slots))
         crowds.append(Crowd(server))
         return crowds[-1]
@@ -101,12 +103,14 @@ def test_connections_that_come_one_after_the_other_spread_evenly(crowd: Callable
     two.assert_even(2)
 
 
+@one_runner
 def test_a_few_connections_spread_as_well(crowd: Callable[..., Crowd]) -> None:
     three = crowd(3, 10)
     three.open_in_turn(15)
     assert len(three.shares()) == 3 and max(three.shares().values()) <= 7, three.shares()
 
 
+@one_runner
 def test_connections_that_come_at_once_spread_evenly(crowd: Callable[..., Crowd]) -> None:
     three = crowd(3, 150)
     three.open_at_once(300)
@@ -131,6 +135,7 @@ def test_a_successor_gets_what_comes_until_it_has_as_many_as_the_others(crowd: C
     two.assert_even(2)
 
 
+@one_runner
 def test_a_successor_that_is_not_ready_yet_gets_nothing(crowd: Callable[..., Crowd], tmp_path: Path) -> None:
     app, fifo = tmp_path / "app.py", tmp_path / "hold"
     app.write_text(
@@ -161,6 +166,7 @@ def test_a_successor_that_is_not_ready_yet_gets_nothing(crowd: Callable[..., Cro
     assert 20 - got[survivor] >= 12, f"the successor, which has the fewest, gets nearly all: {got}, {survivor=}"
 
 
+@one_runner
 def test_a_reloaded_server_spreads_over_the_new_workers_only(crowd: Callable[..., Crowd]) -> None:
     two = crowd(2, 50)
     old = set(two.open_in_turn(40))
@@ -255,6 +261,7 @@ def tallies(pid: int) -> list[int]:
     return found
 
 
+@one_runner
 def test_workers_share_a_tally_that_the_app_s_own_children_do_not_inherit(start: Start) -> None:
     server = start("sockets.py", "--processes", "2")
     for pid in server.worker_pids():
@@ -262,6 +269,7 @@ def test_workers_share_a_tally_that_the_app_s_own_children_do_not_inherit(start:
         assert flags & os.O_CLOEXEC
 
 
+@one_runner
 def test_a_worker_alone_has_no_scoreboard(start: Start) -> None:
     server = start("sockets.py")
     assert [tallies(pid) for pid in server.worker_pids()] == [[]]

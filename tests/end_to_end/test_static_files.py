@@ -10,14 +10,14 @@ from pathlib import Path
 
 import pytest
 from end_to_end.http_wire import Answer, get
-from support.hosts import HOSTS
+from support.runners import named
 from support.server import APPS, Server
 
 #: More than one block of sendfile, and more than a socket takes at once.
 LARGE = os.urandom(3_000_001)
 
 
-@pytest.fixture(scope="module", params=[host for host in HOSTS if host.name in ("greenlets", "threads")], ids=str)
+@pytest.fixture(scope="module", params=named("greenlets", "threads"), ids=str)
 def site(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     folder = tmp_path_factory.mktemp("site")
     files = folder / "files"

@@ -1,4 +1,4 @@
-"""TLS from outside, under every host: pages and WebSockets over it, who is greeted with which certificate, what becomes
+"""TLS from outside: pages and WebSockets over it, who is greeted with which certificate, what becomes
 of those who speak something else, and certificates that change while the server runs."""
 
 from __future__ import annotations
@@ -26,6 +26,7 @@ from support.raw_client import (
     frame,
     handshake_request,
 )
+from support.runners import every_read_path
 from support.server import TIMEOUT_S, Server
 from websockets.asyncio.client import ClientConnection
 from websockets.asyncio.client import connect as dial
@@ -106,6 +107,7 @@ def test_a_connection_serves_many_requests(server: Server, trusting: ssl.SSLCont
             assert get(connection)[0].status == 200
 
 
+@every_read_path
 @pytest.mark.parametrize("version", [ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3])
 def test_both_versions_of_tls_carry_pages_and_websockets(server: Server, pair: Pair, version: ssl.TLSVersion) -> None:
     only = context(pair)
@@ -133,6 +135,7 @@ def test_a_message_comes_back_over_wss(client: ClientConnection, message: str | 
     assert client.recv() == message
 
 
+@every_read_path
 def test_messages_behind_the_handshake_are_not_lost(server: Server, trusting: ssl.SSLContext) -> None:
     behind = b"".join(frame(TEXT, f"early {number}") for number in range(3000))
     with upgrade(server, trusting, behind=behind) as client:
@@ -140,6 +143,7 @@ def test_messages_behind_the_handshake_are_not_lost(server: Server, trusting: ss
             assert client.read_data().payload == b"early %d" % number
 
 
+@every_read_path
 def test_frames_may_be_cut_into_any_records(server: Server, trusting: ssl.SSLContext) -> None:
     with upgrade(server, trusting) as client:
         client.send_octets(frame(TEXT, "a record for each byte"))
@@ -152,6 +156,7 @@ def test_frames_may_be_cut_into_any_records(server: Server, trusting: ssl.SSLCon
         assert sorted(found) == sorted([Frame(BINARY, b"x" * 40_000), Frame(PONG, b"p"), Frame(BINARY, b"last")])
 
 
+@every_read_path
 def test_a_close_is_answered_and_tls_ends_in_order(server: Server, trusting: ssl.SSLContext) -> None:
     with upgrade(server, trusting) as client:
         client.close_in_order(3001)
@@ -161,12 +166,14 @@ def test_a_close_is_answered_and_tls_ends_in_order(server: Server, trusting: ssl
         client.read_end()
 
 
+@every_read_path
 def test_a_broken_rule_closes_with_its_code(server: Server, trusting: ssl.SSLContext) -> None:
     with upgrade(server, trusting) as client:
         client.send(CONTINUATION, b"of nothing")
         client.expect_failure(1002)
 
 
+@every_read_path
 def test_a_client_that_ends_its_side_of_tls_is_answered_with_the_end_of_ours(
     server: Server, trusting: ssl.SSLContext
 ) -> None:
@@ -177,6 +184,7 @@ def test_a_client_that_ends_its_side_of_tls_is_answered_with_the_end_of_ours(
         client.socket.unwrap().close()  # waits for the server's close_notify
 
 
+@every_read_path
 def test_a_client_that_ends_its_tcp_stream_is_gone(server: Server, trusting: ssl.SSLContext) -> None:
     with upgrade(server, trusting) as client:
         client.send_bytes(frame(TEXT, "last words"))
@@ -187,6 +195,7 @@ def test_a_client_that_ends_its_tcp_stream_is_gone(server: Server, trusting: ssl
             pass
 
 
+@every_read_path
 def test_records_that_were_changed_on_the_way_end_the_connection(server: Server, trusting: ssl.SSLContext) -> None:
     mark = server.mark()
     with upgrade(server, trusting) as client:
@@ -213,6 +222,7 @@ def test_a_page_of_another_origin_is_refused_and_that_of_the_same_is_not(
             Wss(server, trusting, origin=other)
 
 
+@every_read_path
 def test_a_thousand_messages_in_flight_keep_their_order(client: Wss) -> None:
     for number in range(1000):
         client.send(f"{number} " + "x" * (number % 3000))
@@ -220,6 +230,7 @@ def test_a_thousand_messages_in_flight_keep_their_order(client: Wss) -> None:
         assert client.recv() == f"{number} " + "x" * (number % 3000)
 
 
+@every_read_path
 def test_what_is_published_reaches_members_over_tls_and_without(
     serve: Callable[..., Server], pair: Pair, trusting: ssl.SSLContext
 ) -> None:
@@ -239,6 +250,7 @@ def test_what_is_published_reaches_members_over_tls_and_without(
                     assert member.read_data().payload == b"%d " % number + b"x" * 2000
 
 
+@every_read_path
 def test_a_client_that_reads_late_misses_nothing(server: Server, trusting: ssl.SSLContext) -> None:
     raw = socket.socket()
     raw.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 8192)
@@ -309,6 +321,7 @@ def test_http_to_https_sends_everything_there(serve: Callable[..., Server], pair
     assert places == ["https://example.org:8443/a%20b?c=d", "https://example.org/a%20b?c=d"]
 
 
+@every_read_path
 def test_a_stop_ends_every_tls_connection_in_order(
     start: Callable[..., Server], pair: Pair, trusting: ssl.SSLContext
 ) -> None:

@@ -1,4 +1,4 @@
-"""Certificates of TLS under every host: which one is shown, whose certificates clients show, and what becomes of files
+"""Certificates of TLS: which one is shown, whose certificates clients show, and what becomes of files
 that change or were wrong from the beginning."""
 
 from __future__ import annotations
@@ -184,7 +184,7 @@ def test_a_bad_certificate_on_a_reload_leaves_the_old_one_in_use(
             assert connection.getpeercert(binary_form=True) == wanted
 
 
-# -- bad starts, which no host sees
+# -- bad starts, which no runner sees
 
 
 def launched(*options: str) -> tuple[int, str]:

@@ -1,4 +1,4 @@
-"""The uwsgi protocol end to end, under every host (compatibility spec §6): what the application sees, what the wire
+"""The uwsgi protocol end to end (compatibility spec §6): what the application sees, what the wire
 says, WebSockets behind a packet, and what is refused.
 
 The client is `support/uwsgi_client.py`, which sends what nginx's `uwsgi_pass` sends.
@@ -16,6 +16,7 @@ import pytest
 from end_to_end.http_wire import Answer, get, read_answer
 from support import uwsgi_client
 from support.raw_client import BINARY, CLOSE, PING, PONG, TEXT, Frame, RawClient, close_payload, fragments, frame
+from support.runners import every_read_path
 from support.server import Server
 from support.uwsgi_client import ask, handshake, packet, variables
 
@@ -129,6 +130,7 @@ def test_an_origin_with_the_port_that_the_proxy_left_out_is_the_same(
 # -- bodies and responses
 
 
+@every_read_path
 @pytest.mark.parametrize("size", [0, 1, 65_536, 3_000_000])
 def test_a_body_has_its_content_length(pages: Server, size: int) -> None:
     body = bytes(range(251)) * (size // 251 + 1)
@@ -136,6 +138,7 @@ def test_a_body_has_its_content_length(pages: Server, size: int) -> None:
     assert answer(pages, packet(sent) + body[:size]).body == body[:size]
 
 
+@every_read_path
 def test_a_body_that_breaks_off_is_an_error(pages: Server) -> None:
     with RawClient(pages.connect()) as client:
         client.send_bytes(packet(variables("/body", ("CONTENT_LENGTH", "10"), method="POST")) + b"short")
@@ -155,6 +158,7 @@ def test_a_body_without_length_ends_with_the_connection(pages: Server, path: str
     assert found.header("Transfer-Encoding") is None
 
 
+@every_read_path
 def test_a_large_response_is_whole(pages: Server, token: str) -> None:
     found = answer(pages, packet(variables(f"/large?{token}&20000000")))
     assert (len(found.body), found.framing) == (20_000_000, "length")
@@ -173,6 +177,7 @@ def test_any_status_comes_through(pages: Server, status: str) -> None:
     assert found.body == (b"a body" if status.startswith("404") else b"")
 
 
+@every_read_path
 def test_a_file_is_sent_whole(serve: Callable[..., Server], tmp_path: Path, token: str) -> None:
     server = serve("files.py", listen=SOCKET)
     content = bytes(range(251)) * 20_000
@@ -185,6 +190,7 @@ def test_a_file_is_sent_whole(serve: Callable[..., Server], tmp_path: Path, toke
 # -- WebSockets
 
 
+@every_read_path
 @pytest.mark.parametrize("app", ["sockets.py", "echo_uwsgi.py"])
 def test_text_binary_empty_and_large_messages_come_back(
     serve: Callable[..., Server], dial: Callable[..., RawClient], app: str
@@ -211,6 +217,7 @@ def test_types_are_kept(sockets: Server, dial: Callable[..., RawClient]) -> None
     assert [client.read_data(), client.read_data()] == [Frame(TEXT, "é".encode()), Frame(BINARY, b"\x00\xff")]
 
 
+@every_read_path
 def test_frames_behind_the_packet_belong_to_the_stream(sockets: Server, dial: Callable[..., RawClient]) -> None:
     behind = frame(TEXT, b"first") + frame(BINARY, b"x" * 100_000) + frame(PING, b"p") + frame(TEXT, b"last")
     client = dial(sockets, "/echo", behind=behind)
@@ -226,6 +233,7 @@ def test_a_handshake_octet_by_octet(sockets: Server) -> None:
         assert client.read_data() == Frame(TEXT, b"hello")
 
 
+@every_read_path
 def test_close_codes_go_both_ways(sockets: Server, dial: Callable[..., RawClient], token: str) -> None:
     client = dial(sockets, f"/closes?{token}&4002,why")
     assert client.read_frame() == Frame(CLOSE, close_payload(4002, b"why"))
@@ -327,6 +335,7 @@ def test_several_processes_share_the_connections(start: Callable[..., Server], d
         assert client.read_data().payload == b"hello"
 
 
+@every_read_path
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGHUP, 1012), (signal.SIGTERM, 1001)])
 def test_a_reload_and_a_stop_close_in_order(
     start: Callable[..., Server], dial: Callable[..., RawClient], number: int, code: int

@@ -16,9 +16,12 @@ from pathlib import Path
 
 import pytest
 from support.raw_client import BINARY, CONTINUATION, PING, PONG, TEXT, Frame, RawClient, frame
+from support.runners import every_read_path, every_runner, one_runner
 from support.server import TIMEOUT_S, Server
 from websockets.exceptions import ConnectionClosedOK, InvalidStatus
 from websockets.sync.client import ClientConnection, connect
+
+pytestmark = every_read_path
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
 
@@ -63,6 +66,7 @@ def test_a_mebibyte_comes_back(client: ClientConnection) -> None:
     assert client.recv(TIMEOUT_S) == message
 
 
+@one_runner
 def test_a_client_that_offers_compression_is_served_without(echo: Server) -> None:
     with dial(echo, "/echo", compression="deflate") as client:
         client.send("hello")
@@ -89,6 +93,7 @@ def test_a_thousand_messages_keep_their_order(client: ClientConnection) -> None:
     assert [client.recv(TIMEOUT_S) for _ in range(1000)] == [str(number) for number in range(1000)]
 
 
+@one_runner
 def test_the_example_echo_serves_its_page_and_its_socket(serve: Callable[..., Server]) -> None:
     server = serve(str(EXAMPLES / "echo.py"))
     with urllib.request.urlopen(server.url("/", "http"), timeout=TIMEOUT_S) as page:
@@ -119,6 +124,7 @@ def test_str_goes_as_text_and_bytes_like_objects_as_binary(server: Server, token
     assert notes["lone"]["raised"] == "UnicodeEncodeError"
 
 
+@one_runner
 @pytest.mark.parametrize(
     ("offer", "chosen"), [(["chat.v1"], "chat.v1"), (["chat.v1", "chat.v2"], "chat.v2"), (None, None)]
 )
@@ -128,6 +134,7 @@ def test_a_subprotocol_is_agreed_on(server: Server, offer: list[str] | None, cho
         assert client.recv(TIMEOUT_S) == repr(chosen)
 
 
+@one_runner
 def test_a_page_of_a_foreign_origin_gets_403(server: Server) -> None:
     with pytest.raises(InvalidStatus) as refused, dial(server, "/echo", origin="https://evil.example"):
         pass
@@ -135,6 +142,7 @@ def test_a_page_of_a_foreign_origin_gets_403(server: Server) -> None:
     assert b"--websockets-origin" not in refused.value.response.body
 
 
+@every_runner
 def test_an_app_may_wait_for_a_limited_time(server: Server) -> None:
     with dial(server, "/times_out") as client:
         assert client.recv(TIMEOUT_S) == "None"
@@ -143,6 +151,7 @@ def test_an_app_may_wait_for_a_limited_time(server: Server) -> None:
         assert client.recv(TIMEOUT_S) == "'at last'"
 
 
+@every_runner
 def test_iteration_of_the_client_ends_when_the_app_returns(server: Server) -> None:
     with dial(server, "/speaks") as client:
         assert list(client) == ["None"]
@@ -150,6 +159,7 @@ def test_iteration_of_the_client_ends_when_the_app_returns(server: Server) -> No
             client.recv(TIMEOUT_S)
 
 
+@every_runner
 def test_what_one_says_in_a_chat_all_hear(server: Server) -> None:
     with contextlib.ExitStack() as stack:
         clients = [stack.enter_context(dial(server, "/chat")) for _ in range(10)]
@@ -161,6 +171,7 @@ def test_what_one_says_in_a_chat_all_hear(server: Server) -> None:
                 assert other.recv(TIMEOUT_S) == f"I am {number}"
 
 
+@every_runner
 def test_threads_of_the_app_send_whole_messages_in_their_own_order(server: Server) -> None:
     with dial(server, "/threads") as client:
         received = [client.recv(TIMEOUT_S).split() for _ in range(1000)]
@@ -169,6 +180,7 @@ def test_threads_of_the_app_send_whole_messages_in_their_own_order(server: Serve
         assert [int(count) for who, count in received if int(who) == number] == list(range(100))
 
 
+@every_runner
 def test_a_greenlet_of_the_app_may_send(server: Server) -> None:
     with dial(server, "/greenlets") as client:
         assert client.recv(TIMEOUT_S) == "from a child"
@@ -182,6 +194,7 @@ def test_an_app_may_ping(server: Server, upgrade: Callable[..., RawClient], toke
     assert server.note(token)["long"]["raised"] == "ValueError"
 
 
+@every_runner
 def test_100_clients_at_once_get_their_own_answers(echo: Server) -> None:
     def talk(number: int) -> bool:
         with dial(echo, "/echo") as client:

@@ -15,7 +15,10 @@ from urllib.parse import quote
 import pytest
 from end_to_end.http_wire import get
 from support.raw_client import CLOSE, TEXT, Frame, RawClient, frame, handshake_request
+from support.runners import every_read_path, every_runner, one_runner
 from support.server import Server
+
+pytestmark = every_read_path
 
 
 @pytest.fixture(scope="session")
@@ -28,6 +31,7 @@ def dial(server: Server, upgrade: Callable[..., RawClient]) -> Callable[[str], R
     return lambda path: upgrade(server, path)
 
 
+@every_runner
 @pytest.mark.parametrize("path", ["/returns", "/returns_none", "/speaks"])
 def test_an_app_that_returns_closes_with_1000_and_sends_no_body(dial: Callable[[str], RawClient], path: str) -> None:
     client = dial(path)
@@ -48,6 +52,7 @@ def test_tcp_ends_as_soon_as_the_peer_has_answered_the_close(dial: Callable[[str
     client.read_end()
 
 
+@every_runner
 def test_a_generator_is_run_and_its_items_never_reach_the_wire(dial: Callable[[str], RawClient]) -> None:
     client = dial("/generator")
     for text in (b"a", b"b"):
@@ -71,6 +76,7 @@ def test_an_error_page_after_the_handshake_closes_with_1011(dial: Callable[[str]
     assert client.read_close() == (1011, "")
 
 
+@every_runner
 @pytest.mark.parametrize("path", ["/raises", "/raises_in_with"])
 def test_an_app_that_raises_closes_with_1011_and_is_logged(
     server: Server, dial: Callable[[str], RawClient], path: str
@@ -84,6 +90,7 @@ def test_an_app_that_raises_closes_with_1011_and_is_logged(
     server.wait_for_line(r"^ValueError: raised on purpose", since)
 
 
+@every_runner
 def test_system_exit_ends_one_websocket_only(server: Server, dial: Callable[[str], RawClient]) -> None:
     other = dial("/echo")
     assert dial("/exits").read_close()[0] in (1001, 1011)
@@ -106,6 +113,7 @@ def test_an_app_may_close_with_a_code_and_a_reason(
     assert notes["send"]["raised"] == "ConnectionClosed"
 
 
+@one_runner
 @pytest.mark.parametrize("code", [0, 999, 1004, 1005, 1006, 1015, 1016, 2999, 5000])
 def test_an_app_cannot_close_with_a_code_that_must_not_travel(
     server: Server, dial: Callable[[str], RawClient], token: str, code: int
@@ -115,6 +123,7 @@ def test_an_app_cannot_close_with_a_code_that_must_not_travel(
     assert client.read_close()[0] == 4000
 
 
+@one_runner
 def test_a_code_beyond_16_bits_is_refused(server: Server, dial: Callable[[str], RawClient], token: str) -> None:
     client = dial(f"/closes?{token}&70000,")
     assert server.note(token)["first"]["raised"] in ("OverflowError", "ValueError")
@@ -154,6 +163,7 @@ def test_connection_closed_tells_code_reason_and_that_the_peer_closed(
     assert str(expected[0]) in end["text"]
 
 
+@every_runner
 @pytest.mark.parametrize("how", [RawClient.close, RawClient.abort], ids=["eof", "reset"])
 def test_connection_closed_tells_1006_and_that_the_connection_was_lost(
     server: Server, dial: Callable[[str], RawClient], token: str, how: Callable[[RawClient], None]
@@ -196,6 +206,7 @@ def test_iteration_ends_quietly_when_the_peer_closes(
     assert server.note(token) == {"messages": ["a"], "raised": None}
 
 
+@every_runner
 def test_iteration_raises_when_the_peer_vanishes(server: Server, dial: Callable[[str], RawClient], token: str) -> None:
     client = dial(f"/iterates?{token}")
     client.send_text("a")
@@ -279,6 +290,7 @@ def test_a_lost_session_is_logged_as_lost(server: Server, dial: Callable[[str], 
     assert session_line(server, f"/echo?{token}", since)[6] == "lost"
 
 
+@one_runner
 def test_a_request_leaves_one_line_with_status_and_size(server: Server, token: str) -> None:
     since = server.mark()
     get(server, f"/missing?{token}")
@@ -288,6 +300,7 @@ def test_a_request_leaves_one_line_with_status_and_size(server: Server, token: s
     assert found
 
 
+@one_runner
 def test_a_refused_handshake_is_logged_with_the_status_that_was_sent(server: Server, token: str) -> None:
     since = server.mark()
     with RawClient(server.connect()) as client:
@@ -298,6 +311,7 @@ def test_a_refused_handshake_is_logged_with_the_status_that_was_sent(server: Ser
     server.wait_for_line(rf'request: 127\.0\.0\.1 "GET /echo\?{token} HTTP/1\.1" 426,', since)
 
 
+@one_runner
 def test_a_path_cannot_forge_a_log_line(server: Server, token: str) -> None:
     since = server.mark()
     get(server, f'/mis"sing\\n?{token}')

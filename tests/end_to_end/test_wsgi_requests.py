@@ -17,8 +17,8 @@ from typing import Any
 
 import pytest
 from end_to_end.http_wire import chunks, get, read_answer, request
-from support.hosts import Host
 from support.raw_client import RawClient
+from support.runners import Runner, every_read_path, every_runner
 from support.server import TIMEOUT_S, Server
 
 
@@ -30,6 +30,7 @@ def server(serve: Callable[..., Server]) -> Server:
 # -- bodies
 
 
+@every_read_path
 def test_a_body_with_a_length_is_read_whole(server: Server) -> None:
     assert get(server, "/body", method="POST", body=b"hello body").body == b"hello body"
 
@@ -39,6 +40,7 @@ def test_no_body_is_an_empty_one(server: Server) -> None:
     assert get(server, "/body", "Content-Length: 0", method="POST").body == b""
 
 
+@every_read_path
 def test_a_chunked_body_is_read_whole(server: Server) -> None:
     with RawClient(server.connect()) as client:
         head = request(server, "/body", "Transfer-Encoding: chunked", method="POST")
@@ -99,6 +101,7 @@ def test_a_body_that_breaks_off_is_an_oserror(server: Server, token: str) -> Non
     assert read["text"].startswith("error during read(") and read["text"].endswith(") on wsgi.input")
 
 
+@every_read_path
 def test_expect_100_continue_is_answered_when_the_app_reads(server: Server) -> None:
     with RawClient(server.connect()) as client:
         client.send_bytes(request(server, "/body", "Content-Length: 5", "Expect: 100-continue", method="POST"))
@@ -113,6 +116,7 @@ def test_expect_100_continue_is_not_asked_for_by_an_app_that_does_not_read(serve
         assert read_answer(client).status == 200
 
 
+@every_read_path
 def test_a_body_that_nobody_reads_is_not_taken_for_a_request(server: Server) -> None:
     smuggled = request(server, "/hello")
     with RawClient(server.connect()) as client:
@@ -125,6 +129,7 @@ def test_a_body_that_nobody_reads_is_not_taken_for_a_request(server: Server) -> 
         assert b"hello\n" not in rest, rest
 
 
+@every_runner
 def test_a_response_streams_while_the_request_does(server: Server) -> None:
     with RawClient(server.connect()) as client:
         client.send_bytes(request(server, "/stream", "Transfer-Encoding: chunked", method="POST"))
@@ -138,6 +143,7 @@ def test_a_response_streams_while_the_request_does(server: Server) -> None:
         assert (answer.body, answer.is_complete) == (b"ONE\nTWO\nTHREE\n", True)
 
 
+@every_read_path
 def test_a_large_upload_arrives_whole(server: Server) -> None:
     size = 32 * 1024 * 1024
     with RawClient(server.connect()) as client:
@@ -147,6 +153,7 @@ def test_a_large_upload_arrives_whole(server: Server) -> None:
         assert read_answer(client).body == str(size).encode()
 
 
+@every_read_path
 def test_a_large_chunked_upload_arrives_whole(server: Server) -> None:
     with RawClient(server.connect()) as client:
         client.send_bytes(request(server, "/body_length", "Transfer-Encoding: chunked", method="POST"))
@@ -156,6 +163,7 @@ def test_a_large_chunked_upload_arrives_whole(server: Server) -> None:
         assert read_answer(client).body == str(256 * 0x8000).encode()
 
 
+@every_read_path
 def test_a_large_download_to_a_slow_client_is_whole(server: Server, token: str) -> None:
     size = 8 * 1024 * 1024 + 12345
     with RawClient(server.connect()) as client:
@@ -237,6 +245,7 @@ def test_keepalive_0_closes_after_each_response(serve: Callable[..., Server]) ->
         client.read_end()
 
 
+@every_runner
 def test_many_clients_are_served_at_once(server: Server) -> None:
     # Each holds its unit in the middle of a body, so all must be running at the same time.
     clients = [RawClient(server.connect()) for _ in range(50)]
@@ -248,8 +257,9 @@ def test_many_clients_are_served_at_once(server: Server) -> None:
         client.close()
 
 
-def test_requests_beyond_the_slots_wait_for_one(start: Callable[..., Server], host: Host) -> None:
-    server = start("responses.py", *host.with_slots(2))
+@every_runner
+def test_requests_beyond_the_slots_wait_for_one(start: Callable[..., Server], runner: Runner) -> None:
+    server = start("responses.py", *runner.with_slots(2))
     holders = [RawClient(server.connect()) for _ in range(2)]
     for holder in holders:
         holder.send_bytes(request(server, "/stream", "Transfer-Encoding: chunked", method="POST") + b"2\r\na\n\r\n")
@@ -327,14 +337,15 @@ def test_environ_leaves_out_what_was_not_sent(both: dict[str, Server], kind: str
         assert key not in found
 
 
+@every_runner
 @KINDS
-def test_environ_has_wsgi_keys_of_the_right_types(both: dict[str, Server], kind: str, host: Host) -> None:
+def test_environ_has_wsgi_keys_of_the_right_types(both: dict[str, Server], kind: str, runner: Runner) -> None:
     """Spec §9, row 11."""
     found = environ_of(both[kind], "/environ")
     assert found["wsgi.version"] == ["tuple", "(1, 0)"]
     assert found["wsgi.run_once"] == ["bool", False]
     assert found["wsgi.multiprocess"] == ["bool", False]
-    assert found["wsgi.multithread"] == ["bool", "--threads" in host.options]
+    assert found["wsgi.multithread"] == ["bool", "--threads" in runner.options]
     assert found["uwsgi.core"][0] == "int" and 0 <= found["uwsgi.core"][1] < 200
     assert found["uwsgi.version"][0] == "bytes"
     assert found["uwsgi.node"] == ["bytes", repr(platform.node().encode())]

@@ -11,7 +11,10 @@ from collections.abc import Callable
 import pytest
 from end_to_end.http_wire import get, read_answer, request
 from support.raw_client import RawClient
+from support.runners import every_runner, one_runner
 from support.server import Server
+
+pytestmark = every_runner
 
 
 @pytest.fixture(scope="session")
@@ -67,6 +70,7 @@ def test_write_goes_before_the_result(server: Server) -> None:
     assert answer.body == b"written, twice, returned"
 
 
+@one_runner
 def test_write_ignores_what_is_not_bytes(server: Server) -> None:
     assert get(server, "/write_wrong_type").body == b"bytes"
 
@@ -83,6 +87,7 @@ def test_the_file_wrapper_sends_the_file(server: Server) -> None:
     assert answer.body == b"f" * 200_000
 
 
+@one_runner
 @pytest.mark.parametrize("path", ["/hello", "/no_length", "/generator"])
 def test_head_gets_the_headers_and_no_body(server: Server, path: str) -> None:
     with RawClient(server.connect()) as client:
@@ -94,6 +99,7 @@ def test_head_gets_the_headers_and_no_body(server: Server, path: str) -> None:
         assert read_answer(client).body == b"hello\n"
 
 
+@one_runner
 @pytest.mark.parametrize("status", ["204 No Content", "304 Not Modified"])
 def test_statuses_without_a_body_get_none(server: Server, status: str) -> None:
     with RawClient(server.connect()) as client:
@@ -105,12 +111,14 @@ def test_statuses_without_a_body_get_none(server: Server, status: str) -> None:
         assert read_answer(client).body == b"hello\n"
 
 
+@one_runner
 @pytest.mark.parametrize("status", ["200 Fine Indeed", "299 Own", "404 Not Found", "418 I'm a teapot", "599 X"])
 def test_the_status_line_is_the_apps(server: Server, status: str) -> None:
     answer = get(server, f"/status?t&{status.replace(' ', '+')}")
     assert f"{answer.status} {answer.head.reason}" == status
 
 
+@one_runner
 def test_repeated_headers_stay_apart_and_in_order(server: Server) -> None:
     headers = get(server, "/headers").head.headers
     assert [value for name, value in headers if name == "x-many"] == ["1", "2"]
@@ -118,12 +126,14 @@ def test_repeated_headers_stay_apart_and_in_order(server: Server) -> None:
     assert ("x-latin", "caf\xe9") in headers
 
 
+@one_runner
 def test_a_header_cannot_be_split_by_a_line_end(server: Server) -> None:
     answer = get(server, "/split_header")
     assert answer.status == 500
     assert answer.header("X-Injected") is None
 
 
+@one_runner
 def test_a_body_longer_than_its_length_is_cut_to_it(server: Server) -> None:
     with RawClient(server.connect()) as client:
         client.send_bytes(request(server, "/too_long"))
@@ -133,6 +143,7 @@ def test_a_body_longer_than_its_length_is_cut_to_it(server: Server) -> None:
         assert rest == b"" or rest.startswith(b"HTTP/1.1 200 OK"), rest
 
 
+@one_runner
 def test_a_body_shorter_than_its_length_ends_the_connection(server: Server) -> None:
     answer = get(server, "/too_short")
     assert (answer.body, answer.is_complete) == (b"12345", False)
@@ -162,6 +173,7 @@ def test_an_exception_in_close_is_logged_and_the_response_stands(server: Server)
     server.wait_for_line("ValueError: raised in close", since)
 
 
+@one_runner
 def test_calls_with_nonsense_raise_uwsgis_texts(server: Server, token: str) -> None:
     get(server, f"/calls?{token}")
     notes = server.note(token)
@@ -172,6 +184,7 @@ def test_calls_with_nonsense_raise_uwsgis_texts(server: Server, token: str) -> N
     assert {note["raised"] for note in notes.values()} == {"TypeError"}
 
 
+@one_runner
 def test_start_response_refuses_what_cannot_be_sent_and_takes_the_headers_as_they_are_then(
     server: Server, token: str
 ) -> None:
@@ -184,6 +197,7 @@ def test_start_response_refuses_what_cannot_be_sent_and_takes_the_headers_as_the
     assert (answer.status, answer.header("X-Bad"), answer.header("X-Late")) == (200, None, None)
 
 
+@one_runner
 def test_start_response_after_the_head_left_raises_uwsgis_text(server: Server, token: str) -> None:
     answer = get(server, f"/second_start?{token}")
     assert (answer.status, answer.head.reason, answer.body) == (203, "Changed", b"sent")
@@ -191,6 +205,7 @@ def test_start_response_after_the_head_left_raises_uwsgis_text(server: Server, t
     assert (late["raised"], late["text"], late["errno"]) == ("OSError", "headers already sent", None)
 
 
+@one_runner
 def test_exc_info_replaces_a_status_that_has_not_left(server: Server) -> None:
     answer = get(server, "/exc_info_before")
     assert (answer.status, answer.body) == (500, b"the error page")
@@ -224,6 +239,7 @@ def test_an_app_that_fails_before_the_body_gets_its_client_a_500(server: Server,
     server.wait_for_line(why, since)
 
 
+@one_runner
 def test_the_connection_lives_on_after_a_500(server: Server) -> None:
     with RawClient(server.connect()) as client:
         client.send_bytes(request(server, "/raises?t&2") + request(server, "/hello"))
@@ -245,23 +261,27 @@ def test_system_exit_ends_one_request_only(server: Server) -> None:
     assert get(server, "/hello").body == b"hello\n"
 
 
+@one_runner
 def test_a_forgotten_import_of_uwsgi_is_hinted_at(server: Server) -> None:
     since = server.mark()
     assert get(server, "/forgets_import").status == 500
     server.wait_for_line("add `import uwsgi` at the top of the file", since)
 
 
+@one_runner
 def test_catch_exceptions_shows_the_traceback(serve: Callable[..., Server]) -> None:
     answer = get(serve("responses.py", "--catch-exceptions"), "/raises?t&shown")
     assert answer.status == 500
     assert b"ValueError: raised on purpose shown" in answer.body
 
 
+@one_runner
 def test_what_the_app_writes_to_wsgi_errors_is_in_the_log(server: Server, token: str) -> None:
     get(server, f"/errors?{token}&hello-{token}")
     server.wait_for_line(f"app says hello-{token}")
 
 
+@one_runner
 def test_add_header_adds_to_each_response_and_to_the_101(
     serve: Callable[..., Server], upgrade: Callable[..., RawClient]
 ) -> None:

@@ -10,15 +10,18 @@ import re
 import pytest
 from faults.machine import BEHAVIOURS, books, echo, get, wait_until
 from support.raw_client import RawClient
+from support.runners import every_runner, one_runner
 from support.server import Server
+
+pytestmark = every_runner
 
 SLOTS = 3
 REPEATS = 8
 
 
 @pytest.fixture
-def server(host, start):
-    return start(BEHAVIOURS, *host.with_slots(SLOTS))
+def server(runner, start):
+    return start(BEHAVIOURS, *runner.with_slots(SLOTS))
 
 
 def closed_with(client: RawClient, code: int) -> None:
@@ -116,6 +119,7 @@ def test_endless_recursion_is_an_exception_like_any_other(server, upgrade):
     echo(upgrade(server, "/echo"))
 
 
+@one_runner
 def test_uwsgi_without_its_import_gets_a_hint(server):
     with RawClient(server.connect()) as client:
         from support.raw_client import handshake_request
@@ -142,12 +146,13 @@ BAD_STARTS = {
 }
 
 
+@one_runner
 @pytest.mark.parametrize("name", BAD_STARTS)
-def test_an_app_that_cannot_be_loaded_is_told_in_one_sentence_with_status_2(tmp_path, host, name):
+def test_an_app_that_cannot_be_loaded_is_told_in_one_sentence_with_status_2(tmp_path, runner, name):
     text, expected = BAD_STARTS[name]
     app = tmp_path / "app.py"
     app.write_text(text + "\n")
-    server = Server.launch("--http", "127.0.0.1:0", "--wsgi-file", str(app), *host.options)
+    server = Server.launch("--http", "127.0.0.1:0", "--wsgi-file", str(app), *runner.options)
     assert server.wait_for_end() == 2, "\n".join(server.lines)
     last = server.lines[-1]
     assert last.startswith("fairlead: ") and last.endswith("."), "\n".join(server.lines)

@@ -12,6 +12,7 @@ from contextlib import ExitStack
 import pytest
 from faults.machine import BEHAVIOURS, echo, peak_mib, private_mib
 from support.raw_client import BINARY, CONTINUATION, PING, TEXT, RawClient, frame, handshake_request
+from support.runners import every_read_path
 
 #: A megabyte message, its copy and the client's own share of a worker's life.
 LITTLE_MIB = 12
@@ -41,6 +42,7 @@ def flood(client: RawClient, data: bytes, limit: int) -> None:
     # All of it may fit into the kernel's buffers: then the close code decides.
 
 
+@every_read_path
 def test_endless_empty_fragments_close_with_1008(server, bystander, upgrade):
     (pid,) = server.worker_pids()
     before = private_mib(pid)
@@ -52,6 +54,7 @@ def test_endless_empty_fragments_close_with_1008(server, bystander, upgrade):
     assert private_mib(pid) - before < LITTLE_MIB
 
 
+@every_read_path
 def test_endless_fragments_with_bytes_close_with_1009(server, bystander, upgrade):
     (pid,) = server.worker_pids()
     before = peak_mib(pid)
@@ -63,6 +66,7 @@ def test_endless_fragments_with_bytes_close_with_1009(server, bystander, upgrade
     assert peak_mib(pid) - before < LITTLE_MIB
 
 
+@every_read_path
 def test_a_frame_that_announces_too_much_is_refused_before_its_bytes_come(server, bystander, upgrade):
     client = upgrade(server, "/echo")
     client.send_bytes(frame(BINARY, b"", length=2**62))
@@ -70,6 +74,7 @@ def test_a_frame_that_announces_too_much_is_refused_before_its_bytes_come(server
     server.wait_for_line(r"/echo: closed with 1009: ")
 
 
+@every_read_path
 def test_a_flood_of_pings_closes_with_1008(server, bystander, upgrade):
     client = upgrade(server, "/echo")
     flood(client, frame(PING, b"x" * 125) * 100, 5_000_000)
@@ -79,6 +84,7 @@ def test_a_flood_of_pings_closes_with_1008(server, bystander, upgrade):
     server.wait_for_line(r"127\.0\.0\.1:\d+ /echo: closed with 1008: .*control frames")
 
 
+@every_read_path
 def test_a_flood_of_pings_by_a_client_that_reads_no_pong_stays_small(server, bystander, upgrade):
     (pid,) = server.worker_pids()
     before = peak_mib(pid)
@@ -90,6 +96,7 @@ def test_a_flood_of_pings_by_a_client_that_reads_no_pong_stays_small(server, bys
     assert peak_mib(pid) - before < 2 * LITTLE_MIB
 
 
+@every_read_path
 def test_a_client_that_sends_but_does_not_read_its_echoes_stays_small(server, bystander, upgrade):
     (pid,) = server.worker_pids()
     before = peak_mib(pid)

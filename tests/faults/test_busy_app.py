@@ -1,4 +1,4 @@
-"""The driver's seat: an app that computes without a pause delays no pong and no ping, whatever the host."""
+"""The driver's seat: an app that computes without a pause delays no pong and no ping, whatever the runner."""
 
 from __future__ import annotations
 
@@ -9,6 +9,9 @@ import time
 import pytest
 from faults.machine import BEHAVIOURS, echo
 from support.raw_client import CLOSE, PING, PONG, TEXT
+from support.runners import every_runner
+
+pytestmark = every_runner
 
 BUSY_S = 2.0
 
@@ -65,7 +68,7 @@ def test_a_close_is_answered_while_an_app_computes(start, upgrade):
 
 
 @pytest.mark.parametrize("path", ["/busy", "/blocking"])
-def test_the_log_names_the_request_that_blocked_its_worker_and_says_how_long(start, upgrade, host, path):
+def test_the_log_names_the_request_that_blocked_its_worker_and_says_how_long(start, upgrade, runner, path):
     server = start(BEHAVIOURS)
     quiet, busy = upgrade(server, "/echo"), upgrade(server, path)
     echo(quiet)
@@ -75,7 +78,7 @@ def test_the_log_names_the_request_that_blocked_its_worker_and_says_how_long(sta
     assert busy.read_data() == (TEXT, b"done", True)
     took = time.monotonic() - began
     quiet.read_data()
-    if host.name == "threads":
+    if runner.name == "threads":
         busy.close_in_order()
         busy.close()
         quiet.close()

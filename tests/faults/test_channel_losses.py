@@ -15,8 +15,8 @@ from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
 import pytest
-from support.hosts import Host
 from support.raw_client import CLOSE, TEXT, RawClient
+from support.runners import Runner, every_read_path
 from support.server import TIMEOUT_S, Server
 
 APP = Path(__file__).parent.parent / "support" / "apps" / "channel_members.py"
@@ -169,11 +169,11 @@ def swarm() -> Iterator[Callable[[Server, int], Swarm]]:
 
 
 def test_two_thousand_clients_miss_nothing_while_workers_are_killed(
-    host: Host, swarm: Callable[[Server, int], Swarm]
+    runner: Runner, swarm: Callable[[Server, int], Swarm]
 ) -> None:
     with Server.start(
         *("--wsgi-file", str(APP), "--processes", "4", "--listen", "1024", "--disable-logging"),
-        *(*host.options, *host.with_slots(900)),
+        *(*runner.options, *runner.with_slots(900)),
     ) as server:
         all_of_them = swarm(server, 2000)
         publisher = Publisher(server)
@@ -198,13 +198,14 @@ def test_two_thousand_clients_miss_nothing_while_workers_are_killed(
         all_of_them.close()
 
 
+@every_read_path
 @pytest.mark.parametrize("policy", ["close", "drop-newest", "drop-oldest"])
 def test_a_stopped_reader_holds_up_nobody_and_its_loss_is_told(
-    host: Host, policy: str, swarm: Callable[[Server, int], Swarm]
+    runner: Runner, policy: str, swarm: Callable[[Server, int], Swarm]
 ) -> None:
     with Server.start(
         *("--wsgi-file", str(APP), "--processes", "2", "--channels-backlog", "64"),
-        *("--channels-slow-consumer", policy, *host.options),
+        *("--channels-slow-consumer", policy, *runner.options),
     ) as server:
         others = swarm(server, 20)
         stopped = RawClient.upgrade(server, "/plain")
@@ -247,11 +248,12 @@ def test_a_stopped_reader_holds_up_nobody_and_its_loss_is_told(
         others.close()
 
 
+@every_read_path
 def test_a_suspended_worker_holds_up_nobody_and_its_clients_see_the_gap(
-    host: Host, swarm: Callable[[Server, int], Swarm]
+    runner: Runner, swarm: Callable[[Server, int], Swarm]
 ) -> None:
     with Server.start(
-        *("--wsgi-file", str(APP), "--processes", "2", "--channels-memory", "1", *host.options)
+        *("--wsgi-file", str(APP), "--processes", "2", "--channels-memory", "1", *runner.options)
     ) as server:
         everybody = swarm(server, 20)
         publisher = Publisher(server)

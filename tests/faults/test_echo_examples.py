@@ -6,6 +6,9 @@ from pathlib import Path
 
 from faults.machine import get
 from support.raw_client import BINARY, TEXT
+from support.runners import every_runner
+
+pytestmark = every_runner
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
 

@@ -14,7 +14,10 @@ from collections.abc import Callable
 import pytest
 from faults.machine import BEHAVIOURS, echo, get, is_running, wait_until
 from support.raw_client import RawClient
+from support.runners import every_runner, one_runner
 from support.server import TIMEOUT_S, Server
+
+pytestmark = every_runner
 
 
 class Load:
@@ -101,6 +104,7 @@ def test_workers_leave_when_their_master_is_killed_and_close_with_1001(start):
     wait_until(lambda: not any(is_running(pid) for pid in by_pid), "the workers end", 6)
 
 
+@one_runner
 def test_workers_leave_when_their_master_is_killed_even_if_apps_do_not(start):
     server = start(BEHAVIOURS, "--reload-mercy", "0.5")
     pids = server.worker_pids()
@@ -204,6 +208,7 @@ def test_a_request_in_flight_is_finished_before_the_stop(start):
     assert server.wait_for_end() == 0
 
 
+@one_runner
 def test_the_port_is_free_at_once_after_a_stop(start):
     server = start(BEHAVIOURS)
     with RawClient.upgrade(server, "/echo") as client:

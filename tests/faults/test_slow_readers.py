@@ -7,7 +7,10 @@ import time
 
 from faults.machine import BEHAVIOURS, books, echo, peak_mib, wait_until
 from support.raw_client import RawClient, handshake_request
+from support.runners import every_runner
 from support.server import TIMEOUT_S, Server
+
+pytestmark = every_runner
 
 CLIENTS = 20
 

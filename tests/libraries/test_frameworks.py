@@ -11,9 +11,9 @@ from collections.abc import Callable
 
 import pytest
 from clients import Visitor
-from support.hosts import Host
 from support.libraries import APPS, SITES, start_library
 from support.raw_client import RawClient
+from support.runners import Runner, every_read_path, every_runner
 from support.server import TIMEOUT_S, Server
 from websockets.exceptions import ConnectionClosed
 
@@ -21,9 +21,9 @@ VIEWS = ["/ws/uwsgi", "/ws/fairlead"]
 
 
 @pytest.fixture(scope="module", params=SITES)
-def site(request: pytest.FixtureRequest, host: Host, run: Callable[..., Server]) -> Server:
+def site(request: pytest.FixtureRequest, runner: Runner, run: Callable[..., Server]) -> Server:
     folder, *options = SITES[request.param]
-    return run(folder, *options, *host.options)
+    return run(folder, *options, *runner.options)
 
 
 @pytest.fixture
@@ -69,6 +69,7 @@ def test_a_stranger_is_served_too(visitor: Visitor, view: str) -> None:
         assert ws.recv(TIMEOUT_S) == "Welcome stranger, you like nothing"
 
 
+@every_runner
 @pytest.mark.parametrize("view", VIEWS)
 def test_views_that_wait_do_not_mix_up_their_visitors(site: Server, view: str) -> None:
     names = [f"visitor {number}" for number in range(8)]
@@ -100,6 +101,7 @@ def test_a_project_is_found_on_the_module_path_too() -> None:
 # -- how a view ends: the framework wants to answer what is no request any more
 
 
+@every_read_path
 @pytest.mark.parametrize("view", VIEWS)
 def test_a_view_that_returns_closes_with_1000_and_nothing_else_is_sent(site: Server, view: str) -> None:
     since = site.mark()
@@ -124,6 +126,7 @@ def test_a_view_whose_visitor_leaves_ends_in_silence(site: Server, visitor: Visi
     assert not [line for line in site.lines[since:] if "Traceback" in line or "headers already sent" in line]
 
 
+@every_read_path
 @pytest.mark.parametrize("view", VIEWS)
 def test_a_view_that_fails_closes_with_1011(site: Server, visitor: Visitor, view: str) -> None:
     since = site.mark()
@@ -138,6 +141,7 @@ def test_a_view_that_fails_closes_with_1011(site: Server, visitor: Visitor, view
     assert visitor.load().status_code == 200
 
 
+@every_read_path
 @pytest.mark.parametrize("view", VIEWS)
 def test_a_visitor_who_vanishes_ends_the_view(site: Server, view: str) -> None:
     since = site.mark()

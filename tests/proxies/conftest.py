@@ -1,4 +1,4 @@
-"""The proxies of the folder: one for each way and host, started once and shared."""
+"""The proxies of the folder: one for each way and runner, started once and shared."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from support.server import Server
 
 
 @pytest.fixture(scope="session")
-def upstream(serve: Callable[..., Server], host: object, socket_folder: str) -> Server:
+def upstream(serve: Callable[..., Server], runner: object, socket_folder: str) -> Server:
     """The server behind them all, with its four listeners."""
-    path = f"{socket_folder}/{getattr(host, 'name', '')}.sock"
+    path = f"{socket_folder}/{getattr(runner, 'name', '')}.sock"
     trust = ("--trusted-proxy", "127.0.0.1", "--trusted-proxy", "unix")
     listen = ("--http", "127.0.0.1:0", "--http", path, "--http-socket", "127.0.0.1:0", "--enable-proxy-protocol")
     return serve("behind_proxies.py", *trust, listen=(*listen, "--socket", "127.0.0.1:0"))
@@ -26,6 +26,6 @@ def way(request: pytest.FixtureRequest) -> Way:
 
 @pytest.fixture(scope="session")
 def proxy(upstream: Server, way: Way) -> Iterator[Proxy]:
-    """The proxy of the present way, in front of the server of the present host."""
+    """The proxy of the present way, in front of the server of the present runner."""
     with way.before(upstream.addresses[way.listener]) as running:
         yield running

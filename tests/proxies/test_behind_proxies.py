@@ -1,4 +1,4 @@
-"""A server behind nginx and HAProxy, under each host: what the application sees, and WebSockets in both directions.
+"""A server behind nginx and HAProxy: what the application sees, and WebSockets in both directions.
 
 The proxies run on the configurations of docs/howto/behind-a-proxy.md. Their time-outs of a minute are seconds here: a
 socket that the server pings has to outlive them, and one that it does not ping is cut.

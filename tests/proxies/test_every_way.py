@@ -22,10 +22,10 @@ from proxies.ways import WAYS
 from proxies.ways import Way as ProxyWay
 from support import uwsgi_client
 from support.certificates import Pair, context
-from support.hosts import HOSTS, Host
 from support.http2_client import Http2Client
 from support.proxy_servers import CLIENT, HOST, Proxy
 from support.raw_client import BINARY, PING, PONG, TEXT, Frame, RawClient, accept_value, handshake_request
+from support.runners import Runner, every_read_path
 from support.server import TIMEOUT_S, Server
 
 APP = str(Path(__file__).parents[2] / "examples/through.py")
@@ -37,13 +37,7 @@ MEGABYTE = os.urandom(2**20)
 #: Percent-encoded: a space, a character of two bytes, a slash, and what a query may hold.
 PATH, PATH_INFO, QUERY = "/a%20b/%C3%BC%2Fc", "/a b/ü/c", "q=%20&z=%C3%BC&room"
 
-pytestmark = pytest.mark.parametrize(
-    "host",
-    [host for host in HOSTS if host.name in ("greenlets", "threads", "asyncio")],
-    ids=lambda host: host.name,
-    indirect=True,
-    scope="session",
-)
+pytestmark = every_read_path
 
 
 class Door:
@@ -144,8 +138,8 @@ NAMES = (
 
 
 @pytest.fixture(scope="session")
-def server(serve: Callable[..., Server], host: Host, socket_folder: str, pair: Pair) -> Server:
-    listen = ("--http", "127.0.0.1:0", "--http", f"{socket_folder}/every-{host.name}.sock")
+def server(serve: Callable[..., Server], runner: Runner, socket_folder: str, pair: Pair) -> Server:
+    listen = ("--http", "127.0.0.1:0", "--http", f"{socket_folder}/every-{runner.name}.sock")
     listen += ("--http-socket", "127.0.0.1:0", "--enable-proxy-protocol", "--socket", "127.0.0.1:0")
     return serve(APP, *TRUST, listen=(*listen, "--https", f"127.0.0.1:0,{pair.https}"))
 

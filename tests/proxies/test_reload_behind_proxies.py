@@ -9,10 +9,8 @@ import contextlib
 import signal
 from collections.abc import Callable
 
-import pytest
 from faults.machine import wait_until
 from proxies.ways import HAPROXY_HTTP, HAPROXY_PROXY_V2, NGINX, NGINX_UWSGI
-from support.hosts import HOSTS
 from support.load import Client, Load, kept, single
 from support.proxy_servers import Proxy
 from support.raw_client import RawClient
@@ -34,7 +32,6 @@ def reload(server: Server) -> None:
     wait_until(lambda: not old & set(server.worker_pids()), "the old workers end")
 
 
-@pytest.mark.parametrize("host", [HOSTS[0]], ids=[HOSTS[0].name], indirect=True)
 def test_reloads_behind_proxies_drop_no_request(start: Callable[..., Server], socket_folder: str) -> None:
     listen = ("--http", "127.0.0.1:0", "--http", f"{socket_folder}/reload.sock")
     listen += ("--http-socket", "127.0.0.1:0", "--enable-proxy-protocol", "--socket", "127.0.0.1:0")

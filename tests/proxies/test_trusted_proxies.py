@@ -28,8 +28,8 @@ SAYS: Told = [
 
 
 @pytest.fixture
-def server(serve: Callable[..., Server], host: Any, socket_folder: str) -> Server:
-    path = f"{socket_folder}/t-{host.name}.sock"
+def server(serve: Callable[..., Server], runner: Any, socket_folder: str) -> Server:
+    path = f"{socket_folder}/t-{runner.name}.sock"
     listen = ("--http", "127.0.0.1:0", "--http", path, "--http-socket", "127.0.0.1:0")
     return serve("behind_proxies.py", "--trusted-proxy", TRUSTED, "--trusted-proxy", "10.0.0.0/8", listen=listen)
 

@@ -10,7 +10,10 @@ import random
 import pytest
 from faults.machine import BEHAVIOURS, books, echo, get, open_files, private_mib, wait_until
 from support.raw_client import BINARY, TEXT, RawClient, frame, handshake_request
+from support.runners import every_runner
 from support.server import Server
+
+pytestmark = every_runner
 
 #: Connections at a time, and no more threads than that: each thread's stack and buffers have to reach their size in the
 #: warm-up, or their growth would look like a leak.
@@ -116,8 +119,8 @@ def one_round(server: Server, dice: random.Random) -> None:
 
 
 @pytest.mark.timeout(150)
-def test_ten_thousand_connections_leave_nothing_behind(host, start):
-    server = start(BEHAVIOURS, *host.with_slots(BATCH + 10), "--listen", "2000", "--websockets-close-timeout", "1")
+def test_ten_thousand_connections_leave_nothing_behind(runner, start):
+    server = start(BEHAVIOURS, *runner.with_slots(BATCH + 10), "--listen", "2000", "--websockets-close-timeout", "1")
     (pid,) = server.worker_pids()
     dice = random.Random(6455)
     for _ in range(WARM_UP):

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 from faults.machine import BEHAVIOURS, echo, get
 from stress.crowd import Crowd
+from support.runners import every_read_path
+
+pytestmark = every_read_path
 
 COUNT, DEAD = 1000, 400
 
 
-def test_a_thousand_peers_of_apps_that_never_receive_are_pinged_and_the_dead_ones_dropped(host, start, upgrade):
+def test_a_thousand_peers_of_apps_that_never_receive_are_pinged_and_the_dead_ones_dropped(runner, start, upgrade):
     server = start(
         BEHAVIOURS,
-        *host.with_slots(COUNT + 20),
+        *runner.with_slots(COUNT + 20),
         "--listen", "2000",
         "--websockets-ping-freq", "1",
         "--websockets-pong-tolerance", "2",

@@ -1,7 +1,7 @@
 """uWSGI's async calls, compatibility spec §1.4, §3.1 and §7.1: `wait_fd_*`, `suspend`, `ready_fd`, `async_*`, and
 generators.
 
-Models without such a loop refuse to register with uWSGI's own text; `suspend` is harmless everywhere.
+Runners without such a loop refuse to register with uWSGI's own text; `suspend` is harmless everywhere.
 """
 
 from __future__ import annotations
@@ -11,13 +11,17 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 from end_to_end.http_wire import get
-from support.hosts import HOSTS, Host
 from support.raw_client import TEXT, Frame, RawClient
+from support.runners import Runner, every_runner, named
 from support.server import Server
 
-#: The models in which a unit can wait for any descriptor. The others' rows are in the tests without this mark.
-SUSPENDING = tuple(host for host in HOSTS if host.name in {"greenlets", "generators", "asyncio"})
-where_units_suspend = pytest.mark.parametrize("host", SUSPENDING, indirect=True, scope="session", ids=lambda h: h.name)
+pytestmark = every_runner
+
+#: The runners in which a unit can wait for any descriptor. The others' rows are in the tests without this mark.
+SUSPENDING = named("greenlets", "generators", "asyncio")
+where_units_suspend = pytest.mark.parametrize(
+    "runner", SUSPENDING, indirect=True, scope="session", ids=lambda h: h.name
+)
 
 
 @pytest.fixture(scope="session")
@@ -29,10 +33,10 @@ def is_oserror(found: dict[str, object], text: str) -> bool:
     return (found["raised"], found["text"], found["errno"]) == ("OSError", text, None)
 
 
-def test_registering_without_a_loop_is_refused(server: Server, host: Host, token: str) -> None:
+def test_registering_without_a_loop_is_refused(server: Server, runner: Runner, token: str) -> None:
     get(server, f"/names?{token}")
     found = server.note(token)
-    if host in SUSPENDING:
+    if runner in SUSPENDING:
         assert found["registered"] == found["without"] == {"type": "bytes", "value": "b''"}
     else:
         for name in ("registered", "without", "negative"):
@@ -41,7 +45,7 @@ def test_registering_without_a_loop_is_refused(server: Server, host: Host, token
             assert found[name]["text"].endswith(" to the event queue")
 
 
-def test_arguments_and_descriptors_that_cannot_be(server: Server, host: Host, token: str) -> None:
+def test_arguments_and_descriptors_that_cannot_be(server: Server, runner: Runner, token: str) -> None:
     get(server, f"/names?{token}")
     found = server.note(token)
     assert found["float"]["raised"] == found["text"]["raised"] == "TypeError"
@@ -52,10 +56,10 @@ def test_arguments_and_descriptors_that_cannot_be(server: Server, host: Host, to
     assert found["short_sleep"] == {"type": "bytes", "value": "b''"}
 
 
-def test_the_environ_has_the_calls_where_units_are_coroutines(server: Server, host: Host, token: str) -> None:
+def test_the_environ_has_the_calls_where_units_are_coroutines(server: Server, runner: Runner, token: str) -> None:
     get(server, f"/keys?{token}")
     found = server.note(token)
-    if host.name == "threads":
+    if runner.name == "threads":
         assert set(found.values()) == {"'absent'"}
     else:
         assert found["readable"].startswith("<bound method") and found["writable"].startswith("<bound method")
@@ -146,13 +150,13 @@ def test_a_generator_that_waits_for_its_websocket_alone_is_told_how_each_wait_en
 
 @where_units_suspend
 def test_blocking_recv_in_a_generator_explains_itself(
-    server: Server, host: Host, upgrade: Callable[..., RawClient], token: str
+    server: Server, runner: Runner, upgrade: Callable[..., RawClient], token: str
 ) -> None:
     client = upgrade(server, f"/generator_blocks?{token}")
-    if host.name != "generators":
+    if runner.name != "generators":
         client.send_text("it parks the greenlet")
     found = server.note(token)["recv"]
-    if host.name == "generators":
+    if runner.name == "generators":
         assert found["raised"] == "RuntimeError"
         assert "yield uwsgi.wait_fd_read(" in found["text"] and "websocket_recv_nb()" in found["text"]
     else:

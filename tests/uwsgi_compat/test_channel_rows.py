@@ -14,9 +14,11 @@ from typing import Any
 
 import pytest
 from end_to_end.http_wire import get
-from support.hosts import Host
 from support.raw_client import BINARY, TEXT, Frame, RawClient, handshake_request
+from support.runners import Runner, every_runner, one_runner
 from support.server import TIMEOUT_S, Server
+
+pytestmark = every_runner
 
 NO_CHANNEL = "unable to find channel"
 SEND = "unable to send channel message"
@@ -78,13 +80,13 @@ def server(serve: Callable[..., Server]) -> Server:
 
 
 @pytest.fixture(scope="session")
-def rooms(host: Host) -> Any:
+def rooms(runner: Runner) -> Any:
     return iter(ROOMS)
 
 
 @pytest.fixture
 def room(rooms: Any) -> str:
-    """A declared channel that no other test of this host uses."""
+    """A declared channel that no other test of this runner uses."""
     return next(rooms)
 
 
@@ -133,6 +135,7 @@ def test_row_9_12_two_workers_the_sender_a_slow_member_leave_and_an_undeclared_n
         assert (undeclared["raised"], undeclared["text"]) == ("ValueError", NO_CHANNEL)
 
 
+@one_runner
 def test_row_1_6_each_error_has_its_type_and_text(serve: Callable[..., Server], token: str) -> None:
     server = serve("uwsgi_channels.py", "--channel", "room")
     get(server, f"/mistakes?{token}")
@@ -163,6 +166,7 @@ def test_row_1_6_outside_a_request_the_members_calls_have_no_member(server: Serv
     assert found["undeclared"]["text"] == NO_CHANNEL
 
 
+@one_runner
 def test_row_1_6_without_declared_channels_the_names_are_there(serve: Callable[..., Server], token: str) -> None:
     server = serve("uwsgi_channels.py")
     get(server, f"/names?{token}")
@@ -179,6 +183,7 @@ def test_row_1_6_a_plain_member_is_read_by_channel_recv_alone(server: Server, co
     assert client.frames == [], "the client of a plain member sees nothing"
 
 
+@one_runner
 def test_row_1_6_bytes_that_are_text_are_sent_as_text_and_others_as_binary(
     server: Server, connect: Connect, room: str
 ) -> None:
@@ -223,6 +228,7 @@ def test_row_1_6_a_member_for_its_client_may_receive_too_from_its_first_call_on(
     assert client.frames == []
 
 
+@one_runner
 @pytest.mark.parametrize(
     "calls", [("channel_join", "websocket_channel_join"), ("websocket_channel_join", "channel_join")]
 )
@@ -285,7 +291,7 @@ def test_row_1_6_a_client_that_does_not_read_misses_messages_and_stays(
         assert slow.read() == Frame(TEXT, b"201 it keeps up again")
 
 
-def test_row_1_6_timeouts(serve: Callable[..., Server], connect: Connect, host: Host) -> None:
+def test_row_1_6_timeouts(serve: Callable[..., Server], connect: Connect, runner: Runner) -> None:
     server = serve("uwsgi_channels.py", "--channel", "room", "--channel", "other", "--socket-timeout", "1")
     client, sender = connect(server), connect(server)
     sender.does("channel_join", "other")
@@ -293,9 +299,9 @@ def test_row_1_6_timeouts(serve: Callable[..., Server], connect: Connect, host: 
     began = client.ask("channel_recv", "room", 1)
     assert began["value"] == "None" and 0.99 < began["took"] < 10
     forever = [(), (-1,), (-7,)]
-    if host.name == "gevent":
+    if runner.name == "gevent":
         forever.append((0,))
-    elif host.least_socket_timeout_s == 0:
+    elif runner.least_socket_timeout_s == 0:
         found = client.ask("channel_recv", "room", 0)
         assert found["value"] == "None" and 0.99 < found["took"] < 10, "0 is --socket-timeout"
     waiting = [connect(server) for _ in forever]
@@ -310,6 +316,7 @@ def test_row_1_6_timeouts(serve: Callable[..., Server], connect: Connect, host: 
         assert found["value"] == "b'at last'" and found["took"] > 1.5
 
 
+@one_runner
 def test_row_1_6_the_longest_message_is_65536_bytes(server: Server, connect: Connect, room: str) -> None:
     client = connect(server)
     client.does("websocket_channel_join", room)
@@ -319,6 +326,7 @@ def test_row_1_6_the_longest_message_is_65536_bytes(server: Server, connect: Con
     assert client.read() == Frame(TEXT, "é".encode() * 32_768)
 
 
+@one_runner
 def test_row_1_6_a_limit_below_that_is_the_same_error(serve: Callable[..., Server], connect: Connect) -> None:
     client = connect(serve("uwsgi_channels.py", "--channel", "room", "--channels-max-message", "1"))
     assert is_oserror(client.ask("channel_send", "room", "x" * 1025), SEND)
@@ -398,7 +406,7 @@ def has_members(watcher: Client, channel: str, count: int) -> None:
 
 
 def test_a_generator_application_is_told_how_to_wait(upgrade: Callable[..., RawClient], token: str) -> None:
-    """Under `--async` alone; under other hosts a generator may block."""
+    """Under `--async` alone; under other runners a generator may block."""
     with Server.start("uwsgi_channels.py", "--async", "10", "--channel", "room") as server:
         client = upgrade(server, f"/generator?{token}&room")
         found = server.note(token)

@@ -15,8 +15,8 @@ import pytest
 from end_to_end.http_wire import get
 from fairlead.settings.options import Settings
 from support import uwsgi_client
-from support.hosts import Host
 from support.raw_client import CLOSE, PING, PONG, TEXT, Frame, RawClient, close_payload
+from support.runners import Runner, every_read_path, every_runner
 from support.server import Server
 
 RECV = "unable to receive websocket message"
@@ -49,6 +49,7 @@ def test_handshake_takes_up_to_three_arguments_of_str_or_bytes(
 QUICK = ("--websockets-ping-freq", "0.4", "--websockets-pong-tolerance", "1", "--websockets-pong-freq", "0")
 
 
+@every_read_path
 def test_an_idle_client_is_pinged_and_lives_by_its_pongs(
     serve: Callable[..., Server], upgrade: Callable[..., RawClient]
 ) -> None:
@@ -67,6 +68,7 @@ def test_by_default_pings_go_out_every_30_seconds_and_pongs_have_3() -> None:
     assert (Settings.websockets_ping_freq_s, Settings.websockets_pong_tolerance_s) == (30.0, 3.0)
 
 
+@every_read_path
 def test_a_silent_client_is_dropped_and_the_calls_raise(
     serve: Callable[..., Server], upgrade: Callable[..., RawClient], token: str
 ) -> None:
@@ -80,6 +82,7 @@ def test_a_silent_client_is_dropped_and_the_calls_raise(
         assert found[name] == {"raised": "OSError", "text": text, "is_oserror": True, "errno": None}
 
 
+@every_runner
 def test_an_app_that_never_reads_pings_too_and_its_next_send_raises(
     start: Callable[..., Server], upgrade: Callable[..., RawClient], tmp_path: Path, token: str
 ) -> None:
@@ -102,6 +105,7 @@ def test_an_app_that_never_reads_pings_too_and_its_next_send_raises(
 # -- row 9: what the wire sees at the end
 
 
+@every_runner
 @pytest.mark.parametrize("page", ["returns_body", "yields_body", "writes_body", "starts_response"])
 def test_nothing_of_a_result_gets_onto_the_wire_after_the_handshake(
     server: Server, upgrade: Callable[..., RawClient], page: str
@@ -113,6 +117,7 @@ def test_nothing_of_a_result_gets_onto_the_wire_after_the_handshake(
     assert client.read_rest() == b""
 
 
+@every_read_path
 def test_an_exception_closes_with_1011(server: Server, upgrade: Callable[..., RawClient]) -> None:
     """Spec §9, row 9."""
     client = upgrade(server, "/raises")
@@ -121,6 +126,7 @@ def test_an_exception_closes_with_1011(server: Server, upgrade: Callable[..., Ra
     assert client.read_rest() == b""
 
 
+@every_runner
 @pytest.mark.parametrize(("how", "code"), [("stop", 1001), ("reload", 1012)])
 def test_a_stop_closes_with_1001_and_a_reload_with_1012(
     start: Callable[..., Server], upgrade: Callable[..., RawClient], token: str, how: str, code: int
@@ -186,9 +192,10 @@ def test_the_environ_of_a_packet_has_its_keys_and_the_servers_own(serve: Callabl
     assert found == {**ours, **dict.fromkeys(sent, "str")}
 
 
-def test_the_environ_of_a_worker_with_one_core_has_no_core_number(start: Callable[..., Server], host: Host) -> None:
+@every_runner
+def test_the_environ_of_a_worker_with_one_core_has_no_core_number(start: Callable[..., Server], runner: Runner) -> None:
     """Spec §9, row 11."""
-    slots = host.with_slots(1)
+    slots = runner.with_slots(1)
     assert "uwsgi.core" not in keys_of(start("uwsgi_checklist.py", *slots))
 
 

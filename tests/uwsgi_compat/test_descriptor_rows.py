@@ -15,6 +15,7 @@ from typing import Any
 import pytest
 from end_to_end.http_wire import get
 from support.raw_client import TEXT, Frame, RawClient
+from support.runners import every_read_path, every_runner
 from support.server import TIMEOUT_S, Server
 
 NONE = {"type": "NoneType", "value": "None"}
@@ -135,6 +136,7 @@ def test_row_1_4_send_writes_all_or_says_that_there_was_no_room(ask: Callable[..
     assert ask("does_not_block") == {"more_than_fits": TRUE, "full": NONE}
 
 
+@every_runner
 def test_row_1_2_recv_lets_go_of_the_interpreter_while_it_waits(ask: Callable[..., Any]) -> None:
     assert ask("waits_in_a_thread") == {"found": "[b'at last']"}
 
@@ -142,6 +144,7 @@ def test_row_1_2_recv_lets_go_of_the_interpreter_while_it_waits(ask: Callable[..
 # -- the client's descriptor
 
 
+@every_read_path
 def test_row_1_4_raw_send_and_recv_on_the_clients_socket_return_none_and_say_why(server: Server, token: str) -> None:
     since = server.mark()
     answer = get(server, f"/raw_on_the_client?{token}")
@@ -153,6 +156,7 @@ def test_row_1_4_raw_send_and_recv_on_the_clients_socket_return_none_and_say_why
     server.wait_for_line(rf"warning: .*{token}.*uwsgi\.recv\(\) cannot use the client's socket", since)
 
 
+@every_runner
 def test_row_1_4_nothing_raw_gets_into_a_websocket_and_close_of_its_descriptor_is_disconnect(
     server: Server, upgrade: Callable[..., RawClient], token: str
 ) -> None:
@@ -167,6 +171,7 @@ def test_row_1_4_nothing_raw_gets_into_a_websocket_and_close_of_its_descriptor_i
     assert found["after"]["text"] == "unable to receive websocket message"
 
 
+@every_runner
 def test_row_1_4_close_of_a_plain_requests_descriptor_cuts_it(server: Server, token: str) -> None:
     with pytest.raises((EOFError, ConnectionResetError)):
         get(server, f"/closes_the_client?{token}")
@@ -174,6 +179,7 @@ def test_row_1_4_close_of_a_plain_requests_descriptor_cuts_it(server: Server, to
     assert (found["close"], found["after"]) == (NONE, FALSE)
 
 
+@every_runner
 @pytest.mark.parametrize(
     ("how", "connected"),
     [(RawClient.abort, FALSE), (RawClient.send_close, TRUE)],

@@ -12,7 +12,10 @@ import pytest
 from end_to_end.http_wire import get
 from support.obedient import Obedient, one_in_each_worker
 from support.raw_client import TEXT, Frame, RawClient
+from support.runners import every_runner, one_runner
 from support.server import Server
+
+pytestmark = every_runner
 
 NONE = {"type": "NoneType", "value": "None"}
 TRUE = {"type": "bool", "value": "True"}
@@ -40,6 +43,7 @@ def obedient(upgrade: Callable[..., RawClient]) -> Callable[[Server], Obedient]:
     return lambda server: Obedient(upgrade(server, "/orders"))
 
 
+@one_runner
 def test_row_1_5_a_lock_number_out_of_range_is_a_value_error(ask: Callable[..., Any]) -> None:
     found = ask("lock_numbers")
     for name in ("lock", "unlock", "is_locked"):
@@ -50,6 +54,7 @@ def test_row_1_5_a_lock_number_out_of_range_is_a_value_error(ask: Callable[..., 
     assert found["steps"] == [FALSE, NONE, TRUE, FALSE, NONE, FALSE, NONE]
 
 
+@one_runner
 def test_row_1_5_without_an_option_there_is_lock_0_only(start: Callable[..., Server], token: str) -> None:
     server = start("uwsgi_process.py")
     get(server, f"/lock_numbers?{token}")

@@ -15,8 +15,8 @@ from typing import Any
 
 import pytest
 from end_to_end.http_wire import get
-from support.hosts import Host
 from support.raw_client import CONTINUATION, TEXT, Frame, RawClient, fragments, frame
+from support.runners import Runner, every_read_path, every_runner
 from support.server import TIMEOUT_S, Server
 
 NO_REQUEST = "you can call uwsgi api function only from the main callable"
@@ -73,6 +73,7 @@ def test_row_1_1_the_module_is_there_for_what_is_imported_before_the_app(
     server.wait_for_line(r"^early: \[True, True\]$")
 
 
+@every_runner
 @pytest.mark.parametrize("call", ["recv", "send", "handshake", "context", "fd", "disconnect"])
 def test_row_1_2_without_a_current_request_calls_raise_system_error(ask: Callable[..., Any], call: str) -> None:
     found = ask("at_import")[call]
@@ -83,12 +84,14 @@ def test_row_1_1_post_fork_hook_is_called_in_the_worker(server: Server) -> None:
     server.wait_for_line("^hook: post_fork_hook$")
 
 
+@every_runner
 def test_row_1_1_after_req_hook_is_called_after_each_request(server: Server, ask: Callable[..., Any]) -> None:
     since = server.mark()
     ask("at_import")
     server.wait_for_line("^hook: after_req_hook$", since)
 
 
+@every_runner
 def test_row_1_1_atexit_is_called_when_a_worker_ends(start: Callable[..., Server]) -> None:
     server = start("uwsgi_rows.py")
     server.stop()
@@ -117,14 +120,15 @@ uwsgi.atexit = fail("atexit")
 """
 
 
+@every_runner
 @pytest.mark.parametrize("error", ["ZeroDivisionError(name)", "SystemExit(name)", "KeyboardInterrupt(name)"])
 def test_row_1_1_a_hook_that_raises_is_logged_and_the_worker_goes_on(
-    start: Callable[..., Server], host: Host, tmp_path: Any, error: str
+    start: Callable[..., Server], runner: Runner, tmp_path: Any, error: str
 ) -> None:
     app = tmp_path / "hooks.py"
     app.write_text(HOOKS.format(error=error))
     # One slot: it has to come back each time.
-    slots = host.with_slots(1)
+    slots = runner.with_slots(1)
     server = start(str(app), *slots)
     for _ in range(3):
         assert get(server, "/").body == b"served"
@@ -177,6 +181,7 @@ def test_row_1_1_applications_by_mount_point_are_used(start: Callable[..., Serve
 # -- §1.4
 
 
+@every_runner
 def test_row_1_4_connection_fd_is_a_connected_writable_socket(
     server: Server, open_page: Callable[..., RawClient], token: str
 ) -> None:
@@ -197,6 +202,7 @@ def test_row_1_4_connection_fd_has_no_pending_error(
     assert server.note(token) == {"error": 0}
 
 
+@every_runner
 def test_row_1_4_two_frames_in_one_segment_keep_the_fd_readable_until_both_are_read(
     server: Server, open_page: Callable[..., RawClient], token: str
 ) -> None:
@@ -210,6 +216,7 @@ def test_row_1_4_two_frames_in_one_segment_keep_the_fd_readable_until_both_are_r
     assert server.note(token)["steps"] == [False, True, "one", True, "two", False, "", True, recv, True]
 
 
+@every_runner
 def test_row_1_4_frames_behind_the_handshake_make_the_fd_readable(
     server: Server, open_page: Callable[..., RawClient], token: str
 ) -> None:
@@ -221,6 +228,7 @@ def test_row_1_4_frames_behind_the_handshake_make_the_fd_readable(
     assert server.note(token)["steps"][1:6] == [True, "one", True, "two", False]
 
 
+@every_runner
 def test_row_1_4_half_a_message_does_not_make_the_fd_readable(
     server: Server, open_page: Callable[..., RawClient], token: str
 ) -> None:
@@ -231,6 +239,7 @@ def test_row_1_4_half_a_message_does_not_make_the_fd_readable(
     client.send(CONTINUATION, b"")
 
 
+@every_runner
 @pytest.mark.parametrize("how", [RawClient.close, RawClient.abort, RawClient.send_close])
 def test_row_1_4_the_end_of_the_connection_makes_the_fd_readable(
     server: Server, open_page: Callable[..., RawClient], token: str, how: Callable[[RawClient], None]
@@ -243,6 +252,7 @@ def test_row_1_4_the_end_of_the_connection_makes_the_fd_readable(
     assert found["recv_nb"]["text"] == "unable to receive websocket message"
 
 
+@every_runner
 def test_row_1_4_disconnect_cuts_without_a_close_and_the_callable_runs_on(
     server: Server, open_page: Callable[..., RawClient], token: str
 ) -> None:
@@ -305,7 +315,8 @@ def test_row_1_5_each_name_has_its_type(information: dict[str, Any], name: str) 
     assert information[name].get("type") == TYPES[name], information[name]
 
 
-def test_row_1_5_values_tell_the_truth(information: dict[str, Any], server: Server, host: Host) -> None:
+@every_runner
+def test_row_1_5_values_tell_the_truth(information: dict[str, Any], server: Server, runner: Runner) -> None:
     value = {name: found.get("value") for name, found in information.items() if isinstance(found, dict)}
     assert value["version"].startswith("b'2.")
     assert value["hostname"] == repr(platform.node().encode())
@@ -315,16 +326,16 @@ def test_row_1_5_values_tell_the_truth(information: dict[str, Any], server: Serv
     assert (value["SPOOL_OK"], value["SPOOL_RETRY"], value["SPOOL_IGNORE"]) == ("-2", "-1", "0")
     assert value["is_a_reload"] == "False"
     # None is uWSGI's own loop, with --async too.
-    assert value["loop"] == (repr(host.name.encode()) if host.name in ("gevent", "asyncio") else "None")
+    assert value["loop"] == (repr(runner.name.encode()) if runner.name in ("gevent", "asyncio") else "None")
     assert value["log"] == "True"
     assert information["core"].isdigit()
-    assert value["has_threads"] == str(int("--threads" in host.options))
+    assert value["has_threads"] == str(int("--threads" in runner.options))
     assert value["buffer_size"] == "32768"
     assert 0 <= time.time() - int(value["started_on"]) < 1500
     assert re.fullmatch(r"\[\d+\]", value["sockets"]), "one listener"
     assert {"http", "wsgi-file"} <= set(information["opt_keys"])
     assert "b'127.0.0.1:0'" in value["opt"]
-    assert ("'greenlet': True" in value["opt"]) == ("--greenlet" in host.options)
+    assert ("'greenlet': True" in value["opt"]) == ("--greenlet" in runner.options)
 
 
 def test_row_1_2_log_takes_str_only(information: dict[str, Any]) -> None:
@@ -353,6 +364,7 @@ def test_row_8_names_of_missing_subsystems_are_absent(ask: Callable[..., Any], n
     assert ask("absent", names)["present"] == []
 
 
+@every_read_path
 def test_row_1_5_reload_asks_the_master_and_the_new_worker_knows(start: Callable[..., Server]) -> None:
     server = start("uwsgi_rows.py")
     get(server, "/reloads?first")
@@ -367,6 +379,7 @@ def test_row_1_5_reload_asks_the_master_and_the_new_worker_knows(start: Callable
         assert time.monotonic() < deadline
 
 
+@every_read_path
 def test_row_1_5_stop_asks_the_master(start: Callable[..., Server]) -> None:
     server = start("uwsgi_rows.py")
     get(server, "/stops?token")

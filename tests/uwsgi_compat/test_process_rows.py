@@ -17,9 +17,9 @@ from typing import Any
 
 import pytest
 from end_to_end.http_wire import get
-from support.hosts import Host
 from support.obedient import Obedient, one_in_each_worker
 from support.raw_client import RawClient
+from support.runners import Runner, every_read_path, every_runner
 from support.server import APPS, TIMEOUT_S, Server
 
 NO_REQUEST = "you can call uwsgi api function only from the main callable"
@@ -45,9 +45,9 @@ def ask(server: Server, token: str) -> Callable[..., dict[str, Any]]:
 
 
 @pytest.fixture
-def narrow(start: Callable[..., Server], host: Host) -> Callable[..., Server]:
+def narrow(start: Callable[..., Server], runner: Runner) -> Callable[..., Server]:
     """A server of its own with one slot per worker."""
-    slots = host.with_slots(1)
+    slots = runner.with_slots(1)
     return lambda *options: start("uwsgi_process.py", *slots, *options)
 
 
@@ -108,6 +108,7 @@ def test_row_1_5_workers_has_all_of_them_from_the_first_request_on(start: Callab
     assert server.note("token")["apps_and_memory"] == [[1, True]] * 3
 
 
+@every_runner
 def test_row_1_5_workers_tells_the_truth(narrow: Callable[..., Server]) -> None:
     server = narrow()
     get(server, "/quiet")
@@ -161,6 +162,7 @@ def test_row_1_5_a_worker_that_is_started_again_goes_on_counting(
     assert (after[2:4], after[5]) == ([3, 0], 2)
 
 
+@every_runner
 def test_row_1_5_total_requests_and_request_id_count_what_was_served_before(narrow: Callable[..., Server]) -> None:
     server = narrow()
     for number in range(3):
@@ -168,6 +170,7 @@ def test_row_1_5_total_requests_and_request_id_count_what_was_served_before(narr
         assert server.note(f"token{number}") == {"total": number, "request": number}
 
 
+@every_runner
 def test_row_1_5_request_id_counts_each_core_by_itself(
     start: Callable[..., Server], upgrade: Callable[..., RawClient]
 ) -> None:
@@ -178,8 +181,9 @@ def test_row_1_5_request_id_counts_each_core_by_itself(
     assert (holder.order("request_id"), holder.order("total_requests")) == (0, 5)
 
 
+@every_runner
 def test_row_1_5_numbers_of_the_request_and_the_process(
-    server: Server, token: str, host: Host, ask: Callable[..., Any]
+    server: Server, token: str, runner: Runner, ask: Callable[..., Any]
 ) -> None:
     get(server, f"/numbers?{token}", method="POST", body=b"twelve bytes")
     found = server.note(token)
@@ -189,17 +193,17 @@ def test_row_1_5_numbers_of_the_request_and_the_process(
     assert 2**20 < rss <= vsz
     assert found["ready"] == TRUE
     # `env` is there with one thread only, and is the request's own environ.
-    assert found["env"] is found["has_env"] is ("--threads" not in host.options)
+    assert found["env"] is found["has_env"] is ("--threads" not in runner.options)
     assert found["other"]["text"] == "module 'uwsgi' has no attribute 'no_such_name'"
 
 
 def test_row_1_5_logsize_is_the_size_of_the_log_file(
-    server: Server, host: Host, token: str, tmp_path: Path, ask: Callable[..., Any]
+    server: Server, runner: Runner, token: str, tmp_path: Path, ask: Callable[..., Any]
 ) -> None:
     assert ask("numbers")["logsize"] == 0, "the log of this server is a pipe"
     log = tmp_path / "log"
     with Server.launch(
-        "--wsgi-file", str(APPS / "uwsgi_process.py"), "--pythonpath", str(APPS), *host.options, "--logto", str(log),
+        "--wsgi-file", str(APPS / "uwsgi_process.py"), "--pythonpath", str(APPS), *runner.options, "--logto", str(log),
         "--http-socket", str(tmp_path / "socket"),
     ) as logging:  # fmt: skip
         deadline = time.monotonic() + TIMEOUT_S
@@ -232,11 +236,12 @@ def test_row_1_5_listen_queue_takes_the_number_of_a_listener(serve: Callable[...
     assert found["text"]["raised"] == "TypeError"
 
 
+@every_read_path
 @pytest.mark.parametrize("kind", ["tcp", "unix"])
 def test_row_1_5_listen_queue_counts_the_connections_that_wait(
-    start: Callable[..., Server], host: Host, tmp_path: Path, upgrade: Callable[..., RawClient], kind: str
+    start: Callable[..., Server], runner: Runner, tmp_path: Path, upgrade: Callable[..., RawClient], kind: str
 ) -> None:
-    slots = host.with_slots(1)
+    slots = runner.with_slots(1)
     address = "127.0.0.1:0" if kind == "tcp" else str(tmp_path / "socket")
     # The TCP listener comes first in both: it is the one that tells its port.
     listen = ("--http-socket", "127.0.0.1:0", "--http-socket", address)
@@ -385,6 +390,7 @@ def test_row_1_5_set_user_harakiri_takes_whole_seconds(ask: Callable[..., Any]) 
     assert found["float"]["raised"] == found["none"]["raised"] == "TypeError"
 
 
+@every_runner
 @pytest.mark.parametrize(
     ("page", "options", "why"),
     [
@@ -408,6 +414,7 @@ def test_row_1_5_and_2_4_harakiri_kills_the_worker_and_another_comes(
     assert get(server, "/quiet").body == b"."
 
 
+@every_runner
 def test_row_2_4_harakiri_does_not_count_for_an_open_websocket_but_the_apps_own_does(
     start: Callable[..., Server], upgrade: Callable[..., RawClient], token: str
 ) -> None:

@@ -26,6 +26,7 @@ from support.raw_client import (
     frame,
     handshake_request,
 )
+from support.runners import every_read_path, every_runner
 from support.server import Server
 
 HANDSHAKE = "unable to complete websocket handshake"
@@ -94,6 +95,7 @@ def test_row_1_3_handshake_refuses_other_arguments(server: Server, token: str) -
     )
 
 
+@every_read_path
 def test_row_1_3_a_second_handshake_is_an_error(
     server: Server, open_page: Callable[..., RawClient], token: str
 ) -> None:
@@ -180,6 +182,7 @@ def test_row_9_1_the_seeds_echo_echoes_every_size(open_page: Callable[..., RawCl
     assert client.read_data() == Frame(TEXT, payload)
 
 
+@every_runner
 def test_row_1_3_recv_returns_bytes_for_text_and_binary(open_page: Callable[..., RawClient]) -> None:
     client = open_page("types")
     client.send_text("é")
@@ -190,6 +193,7 @@ def test_row_1_3_recv_returns_bytes_for_text_and_binary(open_page: Callable[...,
     assert client.read_data().payload == b"bytes b''"
 
 
+@every_runner
 def test_row_1_3_recv_nb_never_waits_and_returns_empty_bytes_for_nothing(
     server: Server, open_page: Callable[..., RawClient], token: str
 ) -> None:
@@ -201,6 +205,7 @@ def test_row_1_3_recv_nb_never_waits_and_returns_empty_bytes_for_nothing(
     assert server.note(token) == {"nothing": nothing, "first": "b'first'", "empty": "b''", "again": nothing}
 
 
+@every_read_path
 def test_row_1_3_send_makes_text_and_send_binary_binary_of_str_and_bytes(
     server: Server, open_page: Callable[..., RawClient], token: str
 ) -> None:
@@ -243,6 +248,7 @@ def test_row_2_5_17_text_lenient_sends_what_is_no_text_as_binary(
     assert client.read_data() == Frame(TEXT, b"text")
 
 
+@every_read_path
 def test_row_1_3_before_the_handshake_every_call_is_an_error_and_the_handshake_still_works(
     server: Server, open_page: Callable[..., RawClient], token: str
 ) -> None:
@@ -272,6 +278,7 @@ ENDS: dict[str, tuple[bytes | None, int | None]] = {
 }
 
 
+@every_read_path
 @pytest.mark.parametrize("why", ENDS)
 def test_rows_1_3_and_2_5_after_the_end_every_call_raises_its_own_text(
     server: Server, open_page: Callable[..., RawClient], token: str, why: str
@@ -298,6 +305,7 @@ def test_row_2_5_5_a_pings_payload_is_echoed(open_page: Callable[..., RawClient]
     assert client.read_frame() == Frame(PONG, b"payload")
 
 
+@every_read_path
 def test_rows_2_5_8_and_9_6_fragments_of_two_connections_never_mix(
     server: Server, upgrade: Callable[..., RawClient]
 ) -> None:
@@ -314,6 +322,7 @@ def test_rows_2_5_8_and_9_6_fragments_of_two_connections_never_mix(
     assert one.read_data().payload == b"bytes b'one-one-one'"
 
 
+@every_runner
 @pytest.mark.parametrize("name", ["returns_list", "returns_str", "returns_bytes", "returns_none", "returns_generator"])
 def test_rows_1_7_and_9_9_whatever_is_returned_the_wire_sees_a_close_1000_only(
     open_page: Callable[..., RawClient], name: str
@@ -325,6 +334,7 @@ def test_rows_1_7_and_9_9_whatever_is_returned_the_wire_sees_a_close_1000_only(
     assert client.read_rest() == b""
 
 
+@every_runner
 def test_row_9_9_a_generator_app_may_shake_hands_inside(open_page: Callable[..., RawClient]) -> None:
     """Spec §9, row 9."""
     client = open_page("is_generator")
@@ -335,6 +345,7 @@ def test_row_9_9_a_generator_app_may_shake_hands_inside(open_page: Callable[...,
 # -- §1.2 and §1.3, request_context
 
 
+@every_runner
 def test_row_1_3_request_context_names_a_request(
     server: Server, open_page: Callable[..., RawClient], token: str
 ) -> None:
@@ -350,6 +361,7 @@ def test_row_1_3_request_context_names_a_request(
     assert found["nb"] == {"type": "bytes", "value": "b''"}
 
 
+@every_runner
 def test_row_1_2_a_thread_of_the_app_finds_its_request_and_one_of_a_pool_needs_the_context(
     server: Server, open_page: Callable[..., RawClient], token: str
 ) -> None:

@@ -53,7 +53,7 @@ def whoami(environ, start_response):
 
 
 def slow(environ, start_response):
-    """Takes its time, in a way that no host can hurry."""
+    """Takes its time, in a way that no runner can hurry."""
     os.write(2, b"slow: begun\n")
     time.sleep(0.5)
     start_response("200 OK", [("Content-Type", "text/plain")])
@@ -98,7 +98,7 @@ def busy(environ, start_response):
 
 
 def blocking(environ, start_response):
-    """The same in a call of the system that no host knows, and that lets go of the interpreter."""
+    """The same in a call of the system that no runner knows, and that lets go of the interpreter."""
     with websocket(environ) as ws:
         for message in ws:
             select.select([], [], [], float(message))

@@ -1,4 +1,4 @@
-"""What a unit of work can tell about its host: whose request it serves, its core, its context variables, its
+"""What a unit of work can tell about its runner: whose request it serves, its core, its context variables, its
 neighbours.
 """
 

@@ -1,4 +1,4 @@
-"""The gevent host: what applications do with gevent itself, beside what every host owes them.
+"""The gevent runner: what applications do with gevent itself, beside what every runner owes them.
 
 Each test runs with the standard library as it is and with --gevent-monkey-patch, unless it is about one of the two.
 """
@@ -14,11 +14,11 @@ from pathlib import Path
 
 import pytest
 from end_to_end.http_wire import get
-from support.hosts import HOSTS
 from support.raw_client import TEXT, Frame, RawClient
+from support.runners import named
 from support.server import TIMEOUT_S, Server
 
-GEVENT = next(host for host in HOSTS if host.name == "gevent")
+(GEVENT,) = named("gevent")
 APP = "gevent_units.py"
 
 

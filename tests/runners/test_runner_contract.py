@@ -1,8 +1,8 @@
-"""What every host owes an app, whatever its concurrency model: the contract suite that a new host has to
+"""What every runner owes an app, whatever its concurrency model: the contract suite that a new runner has to
 pass.
 
 Units run at the same time, know their own request, and fail alone; a stop ends those that wait, and does not
-wait for those that hang. A host joins by its line in support/hosts.py.
+wait for those that hang. A runner joins by its line in support/runners.py.
 """
 
 from __future__ import annotations
@@ -14,9 +14,11 @@ from pathlib import Path
 
 import pytest
 from end_to_end.http_wire import get
-from support.hosts import Host
 from support.raw_client import TEXT, Frame, RawClient, handshake_request
+from support.runners import Runner, every_runner
 from support.server import Server
+
+pytestmark = every_runner
 
 
 @pytest.fixture(scope="session")
@@ -34,9 +36,9 @@ def test_all_slots_run_at_the_same_time(start: Callable[..., Server], upgrade: C
 
 
 def test_a_websocket_beyond_the_slots_waits_for_one(
-    start: Callable[..., Server], upgrade: Callable[..., RawClient], host: Host
+    start: Callable[..., Server], upgrade: Callable[..., RawClient], runner: Runner
 ) -> None:
-    server = start("units.py", *host.with_slots(2))
+    server = start("units.py", *runner.with_slots(2))
     first, _second = upgrade(server, "/together"), upgrade(server, "/together")
     with RawClient(server.connect()) as third:
         third.send_bytes(handshake_request(server.host_header, "/together"))
@@ -57,9 +59,9 @@ def test_each_unit_knows_its_own_request_core_and_context(server: Server, upgrad
 
 
 def test_a_unit_after_another_starts_with_a_clean_context(
-    start: Callable[..., Server], upgrade: Callable[..., RawClient], host: Host
+    start: Callable[..., Server], upgrade: Callable[..., RawClient], runner: Runner
 ) -> None:
-    server = start("units.py", *host.with_slots(2))
+    server = start("units.py", *runner.with_slots(2))
     for number in range(6):
         client = upgrade(server, f"/mine?n{number}")
         client.send_text("?")
@@ -104,10 +106,10 @@ def test_a_thread_or_greenlet_that_a_unit_started_can_talk_while_the_unit_waits_
 
 
 def test_a_pool_s_thread_belongs_to_no_request_whoever_used_it_first(
-    start: Callable[..., Server], upgrade: Callable[..., RawClient], host: Host
+    start: Callable[..., Server], upgrade: Callable[..., RawClient], runner: Runner
 ) -> None:
     # Patched, a pool's threads are greenlets that the first request has spawned.
-    server = start("units.py", *(("--gevent-monkey-patch",) if host.name == "gevent" else ()))
+    server = start("units.py", *(("--gevent-monkey-patch",) if runner.name == "gevent" else ()))
     clients = [upgrade(server, "/pool_talks") for _ in range(2)]
     for client, word in ((clients[0], "first"), (clients[1], "second"), (clients[0], "third")):
         client.send_text(word)

@@ -1,4 +1,4 @@
-"""An application as a member of channels, under every host: a unit takes messages, and waits as its host does."""
+"""An application as a member of channels, under every runner: a unit takes messages, and waits as its runner does."""
 
 from __future__ import annotations
 
@@ -8,9 +8,11 @@ from collections.abc import Callable
 
 import pytest
 from support.channel_member import Connect, Member, soon
-from support.hosts import Host
 from support.raw_client import TEXT, Frame, RawClient
+from support.runners import Runner, every_runner
 from support.server import TIMEOUT_S, Server
+
+pytestmark = every_runner
 
 
 @pytest.fixture(scope="session")
@@ -145,8 +147,8 @@ def test_two_units_cannot_wait_for_one_subscription(server: Server, connect: Con
     assert first.answer()[0] == [offset, "for the first"]
 
 
-def test_a_host_is_told_of_a_stop_while_units_wait_for_messages(
-    start: Callable[..., Server], host: Host, upgrade: Callable[..., RawClient], token: str
+def test_a_runner_is_told_of_a_stop_while_units_wait_for_messages(
+    start: Callable[..., Server], runner: Runner, upgrade: Callable[..., RawClient], token: str
 ) -> None:
     server = start("channel_pages.py", "--reload-mercy", "1")
     with RawClient(server.connect()) as waiting:
@@ -155,4 +157,4 @@ def test_a_host_is_told_of_a_stop_while_units_wait_for_messages(
         server.note(token)
         server.stop()
     cut = [line for line in server.lines if "did not end in time" in line]
-    assert bool(cut) == (host.name == "threads"), "a thread cannot be ended from outside; other units can"
+    assert bool(cut) == (runner.name == "threads"), "a thread cannot be ended from outside; other units can"

@@ -6,8 +6,8 @@ from collections.abc import Callable, Iterator
 
 import pytest
 from end_to_end.http_wire import get, request
-from support.hosts import HOSTS, Host
 from support.raw_client import TEXT, Frame, RawClient
+from support.runners import Runner, named
 from support.server import Server
 
 Upgrade = Callable[..., RawClient]
@@ -100,8 +100,8 @@ def test_write_may_be_called_in_a_coroutine(server: Server) -> None:
     assert get(server, "/writes").body == b"by write, and returned"
 
 
-@pytest.mark.parametrize("other", [host for host in HOSTS if host.name != "asyncio"], ids=lambda host: host.name)
-def test_another_host_refuses_coroutines_with_the_remedy(other: Host, upgrade: Upgrade, token: str) -> None:
+@pytest.mark.parametrize("other", named("greenlets", "generators", "threads", "gevent"), ids=lambda runner: runner.name)
+def test_another_runner_refuses_coroutines_with_the_remedy(other: Runner, upgrade: Upgrade, token: str) -> None:
     with Server.start("async_responses.py", *other.options) as server:
         for path in ("/hello", "/generates?t"):
             since = server.mark()

@@ -1,4 +1,4 @@
-"""The asyncio host's two loops: tests that take `options` run on both. And members of channels."""
+"""The asyncio runner's two loops: tests that take `options` run on both. And members of channels."""
 
 from __future__ import annotations
 

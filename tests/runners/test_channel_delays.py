@@ -1,4 +1,4 @@
-"""Who may delay messages of channels, under every host: nobody but a client for itself.
+"""Who may delay messages of channels, under every runner: nobody but a client for itself.
 
 The engine delivers. An application that computes holds up no message, and neither does a client that does not read;
 what becomes of that one is its own choice, or the operator's.
@@ -13,7 +13,10 @@ from collections.abc import Callable
 import pytest
 from support.channel_member import Connect, Member
 from support.raw_client import CLOSE, TEXT, Frame, RawClient, handshake_request
+from support.runners import every_read_path, every_runner
 from support.server import TIMEOUT_S, Server
+
+pytestmark = every_runner
 
 
 def test_two_workers_publish_to_each_other(both: Callable[..., list[Member]], token: str) -> None:
@@ -83,6 +86,7 @@ def slow(
     return make
 
 
+@every_read_path
 @pytest.mark.parametrize("policy", ["close", None])
 def test_a_slow_consumer_is_closed_with_1013(
     slow: Callable[[str | None], tuple[Member, int, int, int]], policy: str | None
@@ -97,6 +101,7 @@ def test_a_slow_consumer_is_closed_with_1013(
     assert found.payload[2:].startswith(b"slow consumer")
 
 
+@every_read_path
 @pytest.mark.parametrize("policy", ["drop-newest", "drop-oldest"])
 def test_a_slow_consumer_that_asked_for_it_misses_messages_and_stays(
     slow: Callable[[str | None], tuple[Member, int, int, int]], token: str, policy: str

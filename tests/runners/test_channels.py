@@ -1,7 +1,7 @@
-"""Channels under every host: who gets what, in which order, and what a member is told that it missed.
+"""Channels: who gets what, in which order, and what a member is told that it missed.
 
 The engine delivers, so an application's wait or computation delays nobody; a unit that takes messages itself waits in
-its host's way. The app (channel_pages.py) does what a test's clients tell it.
+its runner's way. The app (channel_pages.py) does what a test's clients tell it.
 """
 
 from __future__ import annotations
@@ -12,7 +12,10 @@ import pytest
 from end_to_end.http_wire import get
 from support.channel_member import MARK, Connect, Member, soon
 from support.raw_client import BINARY, TEXT, Frame, RawClient
+from support.runners import every_read_path, every_runner, one_runner
 from support.server import Server
+
+pytestmark = every_read_path
 
 
 @pytest.fixture(scope="session")
@@ -23,6 +26,7 @@ def server(serve: Callable[..., Server]) -> Server:
 # -- members
 
 
+@every_runner
 def test_what_one_client_publishes_reaches_all_members_and_itself_in_order(
     server: Server, connect: Connect, token: str
 ) -> None:
@@ -78,6 +82,7 @@ def test_joining_twice_is_one_membership_which_stays_as_it_was(server: Server, c
     assert member.read() == Frame(TEXT, b"plain")
 
 
+@every_runner
 def test_members_counts_clients_and_subscriptions_until_they_go(server: Server, connect: Connect, token: str) -> None:
     watcher, *members = [connect(server) for _ in range(4)]
     assert watcher.ask("members", token) == 0
@@ -103,6 +108,7 @@ def test_a_client_that_has_begun_to_close_gets_nothing_more(server: Server, conn
     member.client.read_end()
 
 
+@every_runner
 def test_publish_needs_no_request(server: Server, connect: Connect, token: str) -> None:
     member = connect(server)
     member.joins(token)
@@ -111,6 +117,7 @@ def test_publish_needs_no_request(server: Server, connect: Connect, token: str) 
     assert member.read() == Frame(TEXT, b"from a pool")
 
 
+@every_runner
 def test_a_thread_that_no_request_has_started_publishes_and_subscribes(
     server: Server, connect: Connect, token: str
 ) -> None:
@@ -123,6 +130,7 @@ def test_a_thread_that_no_request_has_started_publishes_and_subscribes(
     assert member.read() == Frame(TEXT, b"IS IT THERE?")
 
 
+@every_runner
 def test_join_after_the_end_raises_and_makes_no_member(
     server: Server, connect: Connect, upgrade: Callable[..., RawClient], token: str
 ) -> None:
@@ -137,6 +145,7 @@ def test_join_after_the_end_raises_and_makes_no_member(
 # -- the past
 
 
+@one_runner
 def test_history_is_what_was_published_by_limit_and_by_offset(server: Server, connect: Connect, token: str) -> None:
     client = connect(server)
     assert client.ask("history", token) == []
@@ -193,6 +202,7 @@ def test_with_offsets_each_message_says_its_own_and_its_channel(server: Server, 
     ]
 
 
+@one_runner
 def test_what_was_overwritten_is_counted_and_an_offset_of_another_run_is_unknown(
     serve: Callable[..., Server], connect: Connect, token: str
 ) -> None:
@@ -212,6 +222,7 @@ def test_what_was_overwritten_is_counted_and_an_offset_of_another_run_is_unknown
     assert subscriber.ask("take", token)[0][0] == kept[0][0]
 
 
+@one_runner
 @pytest.mark.parametrize("since", [-1, 2**64, -(2**70)])
 def test_an_offset_that_none_can_be_is_one_of_another_run(
     server: Server, connect: Connect, token: str, since: int
@@ -229,6 +240,7 @@ def test_an_offset_that_none_can_be_is_one_of_another_run(
 # -- mistakes
 
 
+@one_runner
 def test_a_bad_name_or_message_is_refused_and_nothing_is_published(
     serve: Callable[..., Server], connect: Connect, token: str
 ) -> None:
@@ -250,6 +262,7 @@ def test_a_bad_name_or_message_is_refused_and_nothing_is_published(
     assert client.ask("history", token) == [[longest, "x" * 65_536]]
 
 
+@one_runner
 def test_wrong_types_and_values_are_named(server: Server, connect: Connect, token: str) -> None:
     client = connect(server)
     for command in (("publish", 1, "x"), ("publish", token, None), ("publish", token, 1), ("join", None)):
