@@ -1,4 +1,4 @@
-/* Tests of python/fairlead/static/channels.js with a socket and a clock of their own; test_channels_client.py runs each in
+/* Tests of python/fairlead/static/channels.js with a socket and a clock of their own; test_channels_js.py runs each in
    Chromium. A test is a function that throws; its name is the sentence that it proves. */
 
 import { ChannelSocket } from "/channels.js";
