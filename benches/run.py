@@ -80,7 +80,8 @@ def _contestants(workload: Workload, options: argparse.Namespace) -> list[Recipe
     own = peers.own_websocket(workload, options.venv_python)
     take_part = options.peers or workload.bars.name_peers
     others = peers.installed_peers(workload, options.venv_python) if take_part else []
-    return [*limit, server, *own, *others]
+    before = [peers.before(workload, options.before)] if options.before else []
+    return [*limit, server, *before, *own, *others]
 
 
 def _facts(options: argparse.Namespace, server_cpu: int, load_cpu: int) -> dict[str, str]:
@@ -91,6 +92,8 @@ def _facts(options: argparse.Namespace, server_cpu: int, load_cpu: int) -> dict[
         facts["server python"] = machine.python_version(options.venv_python)
     facts["CPUs"] = f"server on {server_cpu}, load (and what is behind a relay) on {load_cpu}"
     facts["rounds"] = f"{options.pairs} of {options.seconds:g} s after {options.warmup:g} s of warm-up"
+    if options.before:
+        facts["before"] = machine.commit(peers.checkout_of(options.before))
     if options.quick:
         facts["quick"] = "too short for a verdict that counts"
     versions = peers.versions()
@@ -141,6 +144,11 @@ def _parse(arguments: list[str]) -> argparse.Namespace:
         help="measure this instead of Fairlead; {port} stands for the port",
     )
     add("--server-label", metavar="NAME", help="its name in the report")
+    add(
+        "--before",
+        metavar="PATH",
+        help="the Python of another checkout, built at the commit before: takes part in every row",
+    )
     add(
         "--output",
         type=Path,

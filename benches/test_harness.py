@@ -9,6 +9,7 @@ import json
 import os
 import sys
 import unittest
+from pathlib import Path
 from xml.etree import ElementTree
 
 import picture
@@ -63,6 +64,28 @@ class Contest(unittest.TestCase):
 
     def test_a_server_without_result_misses(self) -> None:
         self.assertEqual(verdict(outcome({"limit": sample(100)})), "**miss**")
+
+
+class Before(unittest.TestCase):
+    """Another checkout of Fairlead in the same rounds."""
+
+    def verdict(self, cpu_us: float) -> str:
+        samples = {"limit": sample(100), "fairlead": sample(90, cpu_us), "before": sample(90, 1.0)}
+        one = outcome(samples)
+        one.recipes.append(Recipe("before", "Fairlead before", ()))
+        text = report.markdown({}, "Fairlead", [one])
+        return text.split("## Beside the commit before")[1].splitlines()[4].split("|")[-2].strip()
+
+    def test_a_message_may_cost_two_hundredths_more(self) -> None:
+        self.assertEqual(self.verdict(1.02), "pass")
+        self.assertEqual(self.verdict(1.03), "**miss**")
+
+    def test_a_report_without_it_has_no_such_table(self) -> None:
+        one = outcome({"limit": sample(100), "fairlead": sample(90)})
+        self.assertNotIn("commit before", report.markdown({}, "Fairlead", [one]))
+
+    def test_the_checkout_is_found_by_its_environment(self) -> None:
+        self.assertEqual(peers.checkout_of("/a/b/.venv/bin/python"), Path("/a/b"))
 
 
 class Rivals(unittest.TestCase):

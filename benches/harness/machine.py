@@ -39,12 +39,12 @@ def facts() -> dict[str, str]:
     }
 
 
-def commit() -> str:
-    """The short commit, marked when the tree differs from it."""
+def commit(checkout: Path = REPOSITORY) -> str:
+    """The short commit of a checkout, marked when the tree differs from it."""
     try:
-        short = _output("git", "rev-parse", "--short", "HEAD")
+        short = _output("git", "-C", str(checkout), "rev-parse", "--short", "HEAD")
         # Results themselves are new files; they do not make what was measured another program.
-        changes = _output("git", "status", "--porcelain", "--", ".", ":!benches/results")
+        changes = _output("git", "-C", str(checkout), "status", "--porcelain", "--", ".", ":!benches/results")
     except (OSError, subprocess.CalledProcessError):
         return "uncommitted"
     return f"{short}-dirty" if changes else short

@@ -127,6 +127,17 @@ def fairlead(workload: Workload, interpreter: str) -> Recipe:
     return Recipe("fairlead", "Fairlead", command, client=client, backend=_backend(workload.front, interpreter))
 
 
+def before(workload: Workload, interpreter: str) -> Recipe:
+    """The same of another checkout, by its Python: what a change costs shows best within a round."""
+    return replace(fairlead(workload, interpreter), name="before", label="Fairlead before")
+
+
+def checkout_of(interpreter: str) -> Path:
+    """The checkout whose `.venv` it is, or the folder that it lies in."""
+    path = Path(interpreter).absolute()
+    return next((folder.parent for folder in path.parents if folder.name == ".venv"), path.parent)
+
+
 def own_websocket(workload: Workload, interpreter: str) -> list[Recipe]:
     """Fairlead without the front, where a bar compares the two."""
     if workload.bars.own_rate_at_least is None:

@@ -21,6 +21,8 @@ P99: Callable[[Sample], float] = operator.attrgetter("p99_us")
 SERVER_BUSY: Callable[[Sample], float] = operator.attrgetter("server_cpu_share")
 LOAD_BUSY: Callable[[Sample], float] = operator.attrgetter("client_cpu_share")
 MEMORY: Callable[[Sample], float] = operator.attrgetter("kib_per_connection")
+#: What a change that is not about speed may add to the cost of a message.
+BEFORE_AT_MOST = 1.02
 
 
 def markdown(facts: dict[str, str], server_label: str, outcomes: list[Outcome]) -> str:
@@ -37,6 +39,7 @@ def markdown(facts: dict[str, str], server_label: str, outcomes: list[Outcome]) 
             "The front: TLS, HTTP/2, the uwsgi protocol, relays",
             [outcome for outcome in outcomes if outcome.workload.is_websocket and not outcome.workload.has_limit],
         ),
+        _before_table(outcomes),
         _peers_table(outcomes),
         _remarks(outcomes),
     ]
@@ -166,6 +169,7 @@ def _rival_row(outcome: Outcome, recipe: Recipe) -> list[str]:
     least, most = {
         "fairlead": (None, None),
         "limit": (None, None),
+        "before": (None, None),
         "own": (bars.own_rate_at_least, None),
     }.get(name, (bars.best_peer_at_least, bars.best_peer_cpu_at_most))
     barred = [f"rate {_bar('≥', least)}"] * (least is not None) + [f"CPU {_bar('≤', most)}"] * (most is not None)
@@ -183,11 +187,34 @@ def _rival_row(outcome: Outcome, recipe: Recipe) -> list[str]:
     ]
 
 
+def _before_table(outcomes: list[Outcome]) -> str:
+    """What the change since another commit costs: a row is held when the median is within `BEFORE_AT_MOST`."""
+    rows = []
+    for outcome in outcomes:
+        if not outcome.has("before"):
+            continue
+        value = MEMORY if outcome.workload.mode == "idle" else CPU
+        cost = outcome.ratio("fairlead", "before", value)
+        rate = None if outcome.workload.mode == "idle" else outcome.ratio("fairlead", "before", RATE)
+        rows.append(
+            [
+                outcome.workload.title,
+                f"{_median(outcome, 'before', value):.2f} {'KiB' if value is MEMORY else 'µs'}",
+                _spread(cost),
+                f"≤ {BEFORE_AT_MOST:.2f}",
+                _spread(rate) if rate else "",
+                _verdict(outcome, [(BEFORE_AT_MOST, cost, _at_most)]),
+            ]
+        )
+    head = ["workload", "before", "CPU per message (or memory) ÷ before", "bar", "rate ÷ before", "verdict"]
+    return _table(head, rows, "## Beside the commit before")
+
+
 def _peers_table(outcomes: list[Outcome]) -> str:
     rows = []
     for outcome in filter(_against_limit, outcomes):
         for recipe in outcome.recipes:
-            if recipe.name in ("limit", "fairlead") or not outcome.has(recipe.name):
+            if recipe.name in ("limit", "fairlead", "before") or not outcome.has(recipe.name):
                 continue
             if outcome.workload.mode == "idle":
                 figures = [f"{_median(outcome, recipe.name, MEMORY):.1f} KiB", "", ""]
