@@ -94,3 +94,16 @@ def test_tests_never_sleep():
         "time be a parameter",
         found,
     )
+
+
+def test_a_find_of_the_fuzzer_has_a_name():
+    hold(
+        "what a fuzzer found is committed as a seed, fuzz/seeds/<target>/<what it shows>, and not under the fuzzer's name",
+        "no test replays a file that lies elsewhere, so the bug that it shows stays",
+        (
+            name(path)
+            for path in files()
+            if path.is_relative_to(ROOT / "fuzz")
+            and re.match(r"(crash|leak|oom|slow-unit|timeout)-[0-9a-f]{8,}", path.name)
+        ),
+    )

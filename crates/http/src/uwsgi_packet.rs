@@ -297,7 +297,10 @@ fn end(address: Option<&[u8]>, port: Option<&[u8]>) -> Address {
         })
 }
 
-/// The header of a variable, if it can be one.
+/// What no `HTTP_` variable becomes, however it writes the name: `HTTP_TRAnSFER-ENCODING` would be the same header.
+const NO_HEADERS: [&[u8]; 4] = [b"content-length", b"content-type", b"proxy", b"transfer-encoding"];
+
+/// The header of a variable, if it can be one; its name in lower case.
 fn header<'a>(name: &'a [u8], value: &[u8]) -> Option<Cow<'a, [u8]>> {
     if has_control(value) {
         return None;
@@ -306,11 +309,17 @@ fn header<'a>(name: &'a [u8], value: &[u8]) -> Option<Cow<'a, [u8]>> {
         b"CONTENT_LENGTH" | b"CONTENT_TYPE" if value.is_empty() => None,
         b"CONTENT_LENGTH" => Some(Cow::Borrowed(b"content-length")),
         b"CONTENT_TYPE" => Some(Cow::Borrowed(b"content-type")),
-        b"HTTP_CONTENT_LENGTH" | b"HTTP_CONTENT_TYPE" | b"HTTP_TRANSFER_ENCODING" => None,
         _ => {
             let name = name.strip_prefix(b"HTTP_")?;
-            let dashed = |byte: &u8| if *byte == b'_' { b'-' } else { *byte };
-            is_token(name).then(|| Cow::Owned(name.iter().map(dashed).collect()))
+            let dashed = |byte: &u8| {
+                if *byte == b'_' {
+                    b'-'
+                } else {
+                    byte.to_ascii_lowercase()
+                }
+            };
+            let name: Vec<u8> = name.iter().map(dashed).collect();
+            (is_token(&name) && !NO_HEADERS.contains(&&name[..])).then_some(Cow::Owned(name))
         }
     }
 }

@@ -22,7 +22,9 @@ fn the_seeds_pass() {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../fuzz/seeds/proxy_header");
     let mut count = 0;
     for entry in fs::read_dir(&folder).expect("the folder of seeds") {
-        property::run(&fs::read(entry.expect("a seed").path()).expect("a seed is a file"));
+        let path = entry.expect("a seed").path();
+        println!("{}", path.display()); // shown when it fails
+        property::run(&fs::read(&path).expect("a seed is a file"));
         count += 1;
     }
     assert!(count > 0, "no seeds in {}", folder.display());

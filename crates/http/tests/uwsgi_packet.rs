@@ -248,6 +248,28 @@ fn http_variables_are_headers_where_they_can_be() {
     );
 }
 
+/// Header names have no case: a body's framing must not depend on how the sender spells its keys. Found by the fuzzer.
+#[test]
+fn no_spelling_of_a_name_makes_a_header_of_the_clients_framing() {
+    let request = get(&[
+        (b"HTTP_TRAnSFER_ENCODING", b"chunked"),
+        (b"HTTP_TRANSFER-ENCODING", b"chunked"),
+        (b"HTTP_Content_Length", b"7"),
+        (b"HTTP_content-type", b"a/b"),
+        (b"HTTP_Proxy", b"http://evil"),
+        (b"HTTP_X_Kept", b"1"),
+    ]);
+    assert_eq!(
+        request.headers().collect::<Vec<_>>(),
+        [(&b"x-kept"[..], &b"1"[..])]
+    );
+    assert!(!request.has_body());
+    assert_eq!(
+        variable(&request, "HTTP_TRAnSFER_ENCODING").as_deref(),
+        Some(&b"chunked"[..])
+    );
+}
+
 #[test]
 fn script_name_is_taken_off_the_path_for_modifier_30_only() {
     let of = |modifier1, path: &[u8], script: &[u8]| {
@@ -407,7 +429,9 @@ fn the_seeds_pass() {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../fuzz/seeds/uwsgi_packet");
     let mut count = 0;
     for entry in fs::read_dir(&folder).expect("the folder of seeds") {
-        property::run(&fs::read(entry.expect("a seed").path()).expect("a seed is a file"));
+        let path = entry.expect("a seed").path();
+        println!("{}", path.display()); // shown when it fails
+        property::run(&fs::read(&path).expect("a seed is a file"));
         count += 1;
     }
     assert!(count > 0, "no seeds in {}", folder.display());

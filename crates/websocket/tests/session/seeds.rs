@@ -12,6 +12,7 @@ fn replay(target: &str, run: impl Fn(&[u8])) {
     let mut count = 0;
     for entry in fs::read_dir(&folder).expect("the folder of seeds") {
         let path = entry.expect("a seed").path();
+        println!("{}", path.display()); // shown when it fails
         run(&fs::read(&path).expect("a seed is a file"));
         count += 1;
     }
