@@ -1,10 +1,10 @@
 #!/usr/bin/env python3
 """Resident memory of one worker with 0, 1,000 and 5,000 idle WebSockets, under each concurrency model.
 
-`docs/concurrency.md` shows the table that this prints. Unlike the row of `run.py`, which compares the greenlet host
-with other servers, it looks at the worker process alone, and each connection has echoed one small message before it
-falls idle, as real ones have. A KiB here depends on Python's version and the C library more than on the machine. Needs
-Linux and a Python with Fairlead; loopback only, and every server that it starts it ends.
+`docs/explain/concurrency.md` shows the table that this prints. Unlike the row of `run.py`, which compares the greenlet
+host with other servers, it looks at the worker process alone, and each connection has echoed one small message before
+it falls idle, as real ones have. A KiB here depends on Python's version and the C library more than on the machine.
+Needs Linux and a Python with Fairlead; loopback only, and every server that it starts it ends.
 
     .venv/bin/python benches/idle_memory.py                 all models
     .venv/bin/python benches/idle_memory.py threads gevent  these alone

@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
-"""Draws results as a picture for the documentation: `picture.py [RESULT.json...] > docs/bench.svg`, by default those
-in `SHOWN`.
+"""Draws results as a picture for the documentation: `picture.py [RESULT.json...] > docs/explain/bench.svg`, by
+default those in `SHOWN`.
 
 One bar for each WebSocket row that has a bar to reach: server CPU per message as a multiple of the limit server's in
 the same run, the median of the rounds; the line before which it has to end is drawn across it. The same files give the

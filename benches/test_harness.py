@@ -210,7 +210,7 @@ class Pictures(unittest.TestCase):
     def test_the_picture_of_the_documentation_is_that_of_the_committed_results(self) -> None:
         results = [json.loads((picture.RESULTS / name).read_text()) for name in picture.SHOWN]
         drawn = picture.svg(picture.rows(results))
-        self.assertEqual((picture.RESULTS.parents[1] / "docs" / "bench.svg").read_text(), drawn)
+        self.assertEqual((picture.RESULTS.parents[1] / "docs" / "explain" / "bench.svg").read_text(), drawn)
         texts = [element.text or "" for element in ElementTree.fromstring(drawn).iter(f"{{{SVG}}}text")]
         for model in ("gevent", "generators", "asyncio", "threads"):
             self.assertTrue(any(text.startswith(f"{model} host: ") for text in texts), model)

@@ -1,4 +1,4 @@
-"""Writes the tables of options in docs/coming-from-uwsgi.md (`make docs`): what becomes of each of uWSGI's options.
+"""Writes the tables of options in docs/start/coming-from-uwsgi.md (`make docs`): the answers to all of uWSGI's options.
 
 Which options there are, and which are refused or ignored and why, comes from the settings themselves. Said here is what
 they cannot know: whether uWSGI has an option of that name, and what differs if it has. `section` makes the text and is
@@ -16,7 +16,7 @@ from fairlead.settings import uwsgi
 from fairlead.settings.options import DIRECTIVES, SETTINGS, Setting
 from fairlead.settings.uwsgi_rest import REST
 
-PAGE = Path(__file__).parent.parent / "docs" / "coming-from-uwsgi.md"
+PAGE = Path(__file__).parent.parent / "docs" / "start" / "coming-from-uwsgi.md"
 BEGIN = "<!-- Made by `make docs` from the settings and tools/uwsgi_options.py. Change the text there. -->"
 END = "<!-- Until here. -->"
 

@@ -86,9 +86,9 @@ class WebSocket:
 
         `since` is an offset to begin behind: first comes what is still in memory, then what is published, without a gap
         or a repetition. Without it the client gets what comes. With `offsets` each message begins with a line that
-        says its offset and channel, so that the client can tell where it stopped (docs/channels.md). `slow_consumer` is
-        what becomes of a client that does not keep up: "close", "drop-newest" or "drop-oldest", by default as
-        --channels-slow-consumer says. A client that is a member already stays one as it is.
+        says its offset and channel, so that the client can tell where it stopped (docs/howto/channels.md).
+        `slow_consumer` is what becomes of a client that does not keep up: "close", "drop-newest" or "drop-oldest", by
+        default as --channels-slow-consumer says. A client that is a member already stays one as it is.
 
         Raises ValueError for a bad name, ConnectionClosed, and ChannelsError when there is no room for another channel.
         """

@@ -5,6 +5,8 @@ from __future__ import annotations
 import re
 import subprocess
 import sys
+from functools import cache
+from pathlib import Path
 
 import pytest
 from repository import ROOT, files, hold, name, text
@@ -46,11 +48,49 @@ def test_every_link_leads_somewhere():
     found = []
     for path in files(".md"):
         for target in re.findall(r"\]\(([^)\s]+)\)", text(path)):
-            if re.match(r"[a-z]+:|#", target):
+            if re.match(r"[a-z]+:", target):
                 continue
-            if not (path.parent / target.split("#")[0]).exists():
+            file, _, section = target.partition("#")
+            page = (path.parent / file).resolve() if file else path
+            if not page.exists() or (section and section not in anchors(page)):
                 found.append(f"{name(path)}: {target}")
-    hold("a relative link leads to a file of this repository", "a broken link sends the reader away", found)
+    hold(
+        "a relative link leads to a file of this repository, and to a heading of it",
+        "a broken link sends the reader away",
+        found,
+    )
+
+
+@cache
+def anchors(page: Path) -> set[str]:
+    """What a link to a place in this page may name, as GitHub makes it of the headings."""
+    prose = re.sub(r"^```.*?^```", "", text(page), flags=re.DOTALL | re.MULTILINE)
+    titles = re.findall(r"^#+ (.+)$", prose, re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", title.lower()).replace(" ", "-") for title in titles}
+
+
+def test_every_page_lies_in_the_folder_of_its_kind():
+    folders = {"start", "howto", "explain", "reference", "decisions"}
+    hold(
+        f"docs/ has README.md and the folders {', '.join(sorted(folders))}",
+        "who learns, who has a task, who wants to understand and who looks something up are four readers",
+        (
+            name(path)
+            for path in files()
+            if path.is_relative_to(ROOT / "docs")
+            and path != ROOT / "docs" / "README.md"
+            and path.relative_to(ROOT / "docs").parts[0] not in folders
+        ),
+    )
+
+
+def test_every_page_is_found_from_the_index():
+    index = text(ROOT / "docs" / "README.md") + text(ROOT / "docs" / "decisions" / "README.md")
+    hold(
+        "docs/README.md, or the index of decisions, links to every page of docs/",
+        "a page that nothing leads to is not read, and then not kept true",
+        (name(path) for path in (ROOT / "docs").glob("*/*.md") if f"{path.name})" not in index),
+    )
 
 
 def test_every_file_that_the_architecture_names_exists():

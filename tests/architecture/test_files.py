@@ -98,7 +98,7 @@ def test_tests_never_sleep():
 
 def test_a_find_of_the_fuzzer_has_a_name():
     hold(
-        "what a fuzzer found is committed as a seed, fuzz/seeds/<target>/<what it shows>, and not under the fuzzer's name",
+        "what a fuzzer found is committed as fuzz/seeds/<target>/<what it shows>, not under the fuzzer's name for it",
         "no test replays a file that lies elsewhere, so the bug that it shows stays",
         (
             name(path)

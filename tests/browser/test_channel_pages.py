@@ -210,12 +210,12 @@ def test_a_line_that_was_said_again_is_shown_once(browser, start, upgrade):
     assert said(browser) == ["hello", "hello", "that was all"]
 
 
-# -- the page of docs/channels.md
+# -- the page of docs/howto/channels.md
 
 
 def test_the_page_that_the_documentation_shows_resumes_after_a_kill(browser, start, upgrade, tmp_path):
     app = tmp_path / "news.py"
-    app.write_text(next(one for one in commands("channels.md") if app.name in one.words).files[app.name])
+    app.write_text(next(one for one in commands("howto/channels.md") if app.name in one.words).files[app.name])
     server = start(app, "--processes", "2")
     complaints(browser)
     browser.get(server.url("/", "http"))

@@ -21,7 +21,7 @@ from support.raw_client import TEXT, Frame, RawClient, frame, handshake_request
 from support.redis_server import RedisServer
 from support.server import READY, Server
 
-PAGES = ("channels.md", "concurrency.md", "coming-from-uwsgi.md")
+PAGES = ("howto/channels.md", "explain/concurrency.md", "start/coming-from-uwsgi.md")
 COMMANDS = [command for page in PAGES for command in commands(page)]
 REFUSALS = [refusal for page in (*PAGES, "howto/behind-a-proxy.md") for refusal in refusals(page)]
 

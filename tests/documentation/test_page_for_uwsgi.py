@@ -1,4 +1,4 @@
-"""What docs/coming-from-uwsgi.md says about names and options is so: both are compared with what runs.
+"""What docs/start/coming-from-uwsgi.md says about names and options is so: both are compared with what runs.
 
 `uwsgi_2_0_names.txt` holds `dir(uwsgi)` of a request under release 2.0.31. Each of these names is either there, or on
 the page with what to use instead; so a name that joins the module leaves the page with the same commit.
@@ -17,7 +17,7 @@ from documentation.pages import ROOT
 from faults.machine import get
 from support.server import Server
 
-PAGE = (ROOT / "docs" / "coming-from-uwsgi.md").read_text(encoding="utf-8")
+PAGE = (ROOT / "docs" / "start" / "coming-from-uwsgi.md").read_text(encoding="utf-8")
 NAMES = set(Path(__file__).with_name("uwsgi_2_0_names.txt").read_text(encoding="utf-8").split())
 APP = """
 import uwsgi

@@ -25,7 +25,7 @@ __all__ = ["CLIENT_JS", "Subscription", "configure", "history", "members", "publ
 
 Data = Union[str, bytes]
 
-#: The path of the client for browsers, a JavaScript module: serve it, or copy it (docs/channels.md).
+#: The path of the client for browsers, a JavaScript module: serve it, or copy it (docs/howto/channels.md).
 CLIENT_JS = str(Path(__file__).parents[1] / "static" / "channels.js")
 
 #: `(name, since, limit, drops)`: a membership for tasks of the worker's runner.

@@ -6,7 +6,7 @@
      ongap: (missed, channel) => show(`${missed ?? "some"} messages are missing`),
    });
 
-The application joins with `ws.join("room:7", since, offsets=True)`. What it sees of that is in docs/channels.md. A module
+The application joins with `ws.join("room:7", since, offsets=True)`. What it sees of that is in docs/howto/channels.md. A module
 without imports: copy it, or serve the one that is installed, whose path is `fairlead.channels.CLIENT_JS`. */
 
 const FIRST_WAIT_MS = 500, LONGEST_WAIT_MS = 15000;
