@@ -1,5 +1,5 @@
 """Outcomes as Markdown for readers and as JSON for whoever wants to compare runs. A verdict is
-given only where the issue sets a bar, and never for a run with errors: a server that loses messages
+given only where a row has a bar, and never for a run with errors: a server that loses messages
 has no speed. Each table stands for itself, so that it can be quoted.
 """
 

@@ -13,7 +13,7 @@ IDLE_CONNECTIONS = 5000
 
 @dataclass(frozen=True)
 class Bars:
-    """What a row has to reach; None where the issue names no bar."""
+    """What a row has to reach; None where there is no bar."""
 
     rate_at_least: float | None = None
     cpu_at_most: float | None = None

@@ -1,10 +1,10 @@
 //! The C ABI: the engine for every language that can call C.
 //!
-//! Thin on purpose. A file per handle (`engine`, `request` with its `answer`, `session`), one for the settings, and three that keep the
-//! border: `status` (codes, the last error, panics stop here), `handle` (what comes from C is checked before it is used)
+//! Thin on purpose. A file per handle (`engine`, `request` with its `answer`, `session`), one for the settings, and those
+//! that keep the border: `status` (codes, the last error, panics stop here), `handle` (what comes from C is checked before it is used)
 //! and `signals`. The header `include/fairlead.h` is written by hand, for people; `tests/c_binding` compares it with the
 //! declarations here, name by name and type by type, so the two cannot drift apart. No rule of WebSocket or HTTP lives
-//! here, and nothing calls up: a program polls (DESIGN D5).
+//! here, and nothing calls up: a program polls.
 //!
 //! All exported names begin with `fl_`, and are spelled in Rust as in C.
 

@@ -1,4 +1,4 @@
-//! greenlet's C API, as four safe functions.
+//! greenlet's C API, as safe functions.
 //!
 //! The table of pointers comes from the capsule `greenlet._C_API`; its order is fixed by greenlet's header and has not
 //! changed since 1.0 (entries were only added at the end). It is looked up when the first hub is made, so that the

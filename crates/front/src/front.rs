@@ -1,7 +1,7 @@
 //! The front as a whole: its thread, what all its connections share, and its figures.
 //!
-//! [`Front`] is the handle that others hold; [`House`] is what every part inside can reach: the handoff, the settings and the
-//! five things there is one of (bell, gate, drain, share, counters). One thread with a single-threaded tokio runtime does all the
+//! [`Front`] is the handle that others hold; [`House`] is what every part inside can reach: the handoff, the settings and
+//! what there is one of (bell, gate, drain, share, counters, tunnels). One thread with a single-threaded tokio runtime does all the
 //! work, because a process serves one application and HTTP is not its bottleneck; more processes give more fronts.
 
 use std::io;

@@ -1,7 +1,7 @@
 //! The inner side of the handoff: what other threads leave for whoever drives the loop.
 //!
-//! Four leaf queues, each under a lock of its own that is held for one push or one swap and never while another
-//! lock is taken. The rule that keeps wake-ups: push first, then [`Shared::ring`]; the driver announces that it
+//! Leaf queues for arrivals, events and dirty connections, each under a lock of its own that is held for one push or one
+//! swap and never while another lock is taken. The rule that keeps wake-ups: push first, then [`Shared::ring`]; the driver announces that it
 //! will sleep, and only then looks at the bell once more. So either the pusher sees a sleeper and wakes it, or
 //! the driver sees the bell and does not sleep.
 

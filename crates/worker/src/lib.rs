@@ -8,9 +8,13 @@
 //! `seat`: the app's own thread while it waits, the loop thread as soon as nobody has driven for two milliseconds.
 //!
 //! # Locks, in the order in which they may be taken
-//! The seat (one per worker), then the table of `subscriptions`, then a connection's state, then one leaf queue of `inbox`. The app's verbs take the last
-//! two, the driver all three. Nothing waits for a socket, a thread or a language while it holds one; `direct` blocks
-//! with none held.
+//! 1. The seat: one per worker.
+//! 2. The table of `subscriptions`.
+//! 3. The state of a connection.
+//! 4. One of the leaf queues of `inbox`.
+//!
+//! The app's verbs take 3 and 4, joining a channel 2, 3 and 4, the driver all of them. Nothing waits for a socket, a thread
+//! or a language while it holds one; `direct` blocks with none held.
 //!
 //! # What a crash leaves
 //! Nothing outside the process: sockets close with it. A panic in a verb or a turn poisons no lock for the others

@@ -29,7 +29,7 @@ class Unit(Protocol):
     is_logged: bool
     #: What `set_logvar` keeps, for that line.
     log_variables: dict[bytes, bytes] | None
-    #: What `add_var` keeps, for routes that run after the application.
+    #: What `add_var` keeps.
     variables: dict[bytes, bytes] | None
     #: What the application has joined, by name; closed when the unit is over.
     memberships: dict[str, Any] | None

@@ -1,7 +1,7 @@
 """The calls of the module `uwsgi` that change something: the log, locks, the process, the instance (spec §1.5).
 
-`route` is absent until Fairlead has routes to run. `add_var` keeps its variables with the request, where routes will
-look; without any it has no effect that could be seen, in uWSGI neither.
+`route` is absent: rules of routes are the engine's and run before and after the application, never inside of it.
+`add_var` keeps its variables with the request and checks them as uWSGI does; no rule reads them.
 """
 
 from __future__ import annotations
