@@ -115,8 +115,15 @@ def test_decision_records_are_numbered_without_gaps_and_have_their_parts():
             for part in ("Context", "Choice", "Price", "When to revisit")
             if part not in parts
         ]
+    index = text(ROOT / "docs" / "decisions" / "README.md")
+    for page in pages:
+        status = re.search(r"^# .+\n\nStatus: (accepted|overturned)\b", text(page))
+        if not status:
+            found.append(f"{name(page)} does not say below its title whether it is accepted or overturned")
+        elif not re.search(rf"\({re.escape(page.name)}\) \| .+ \| {status[1]} \|$", index, re.MULTILINE):
+            found.append(f"{name(page)} is not in the index as {status[1]}")
     hold(
-        "a decision record has a number of its own and says context, choice, price and when to revisit",
+        "a decision record has a number of its own and says status, context, choice, price and when to revisit",
         "a choice that is costly to undo is made once and understood often",
         found,
     )
