@@ -165,7 +165,7 @@ INSTEAD = {
     "cgroups and namespaces": "the service manager, or a container",
     "cheaper mode": "a fixed `--processes`",
     "metrics": "what the application measures itself",
-    "TLS": "a proxy in front",
+    "other settings of TLS than those of --https": "`--https`, more than once for several names; a proxy in front",
     "other ways to serve static files than --static-map": "`--static-map`, the proxy in front, or the application",
     "other protocols than HTTP and uwsgi": "`--socket` or `--http-socket`, and the same in the proxy",
     "running in the background (use your service manager)": "the service manager",

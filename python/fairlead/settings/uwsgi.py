@@ -101,7 +101,7 @@ LATER: tuple[tuple[str, str], ...] = (
     ("Ruby", "rack rb rbthread rb-thread ruby fiber"),
     ("PyPy", "pypy"),
     ("stackless", "stackless"),
-    ("TLS", "ssl sni"),
+    ("other settings of TLS than those of --https", "ssl sni"),
     ("other protocols than HTTP and uwsgi", "suwsgi-socket fastcgi-socket scgi-socket"),
     ("other ways to serve static files than --static-map",
      "static-map2 static-check check-static check-static-docroot static-skip-ext static-safe static-cache-paths "
