@@ -20,6 +20,8 @@ FUZZ_SECONDS ?= 30
 STRESS_SECONDS ?= 10
 # How many failures of outer tests one run of `make test-python` may repeat. 0 when you hunt for one.
 RERUNS ?= 3
+# How many processes share the Python tests that mostly wait; two for each core that a small machine has.
+WORKERS ?= 4
 # Further arguments of pytest and of benches/run.py.
 PYTEST_ARGS ?=
 BENCH_ARGS ?=
@@ -63,7 +65,7 @@ test: setup build ## everything the tests need, then all tests: lints, Rust, Pyt
 	echo "== what the runners said"; \
 	awk '/^test result:/ { passed += $$4; failed += $$6; skipped += $$8 } \
 	    END { printf "rust: %d passed, %d failed, %d skipped\n", passed, failed, skipped }' $(LOGS)/test-rust.log; \
-	grep -E '^=+ .*(passed|failed|error|no tests ran).*=$$' $(LOGS)/test-python.log | tail -n 1 || echo "pytest did not end"; \
+	grep -E '^=+ .*(passed|failed|error|no tests ran).*=$$' $(LOGS)/test-python.log || echo "pytest did not end"; \
 	if [ -n "$$failed" ]; then echo "failed:$$failed (logs in $(LOGS))"; exit 1; fi
 
 test-all: ## the same, with every test under every runner and a minute of stress: before a release, under an hour
@@ -109,13 +111,23 @@ test-rust: $(STAMPS)/run-packages ## all Rust tests, STRESS_SECONDS of them a st
 	    cargo test --locked --release -p fairlead-channel --lib model
 	cd benches/load && CARGO_TARGET_DIR=$(CURDIR)/.build/bench cargo test --locked --no-fail-fast
 
+# Two runs of pytest: what mostly waits in several processes at once, and then, one after the other, what measures (the
+# mark `alone`). PYTEST_ARGS may choose tests of one of them only, and then the other finds none.
+#
 # A test that talks to real servers on a busy machine can fail for reasons of the machine's. It is run once more; if it
 # passes then, the closing line counts it as "rerun" and its traceback stays in the log, because it may be a race of ours.
 # Tests without a server are never repeated, and more than RERUNS failures in one run are no accident.
-test-python: setup build ## all Python tests (PYTEST_ARGS='-k reload')
-	$(BIN)/python -m pytest $(if $(filter no,$(BROWSER)),--ignore=tests/browser) \
-	    $(if $(filter 0,$(RERUNS)),,--reruns 1 --max-suite-reruns $(RERUNS) --rerun-show-tracebacks -r aR \
-	        --rerun-exclude-path tests/unit --rerun-exclude-path tests/architecture) $(PYTEST_ARGS)
+test-python: setup build ## all Python tests (PYTEST_ARGS='-k reload'), WORKERS of them at a time
+	@ran="" failed=""; \
+	run() { \
+	    local status=0; \
+	    $(BIN)/python -m pytest "$$@" $(if $(filter no,$(BROWSER)),--ignore=tests/browser) \
+	        $(if $(filter 0,$(RERUNS)),,--reruns 1 --max-suite-reruns $(RERUNS) --rerun-show-tracebacks -r aR \
+	            --rerun-exclude-path tests/unit --rerun-exclude-path tests/architecture) $(PYTEST_ARGS) || status=$$?; \
+	    case $$status in 0) ran=yes ;; 5) ;; *) ran=yes failed=yes ;; esac; \
+	}; \
+	run -m "not alone" -n $(WORKERS); run -m alone; \
+	[ -n "$$ran" ] || echo "no test was chosen"; [ -n "$$ran" ] && [ -z "$$failed" ]
 
 conformance: setup build ## RFC 6455: the codec's own tests, and the wire's
 	cargo test --locked --quiet -p fairlead-http -p fairlead-websocket

@@ -1,7 +1,7 @@
 """Fixtures of the outer tests: the runner to test under, and servers that are started once and shared.
 
-A server is keyed by runner, app and options and lives for the session, so that hundreds of tests need a dozen
-processes. A test that kills, reloads or stops its server starts one of its own with `start`. Unit tests use
+A server is keyed by runner, app and options and outlives its first test (support/pool.py), so that hundreds of tests
+need a few processes. A test that kills, reloads or stops its server starts one of its own with `start`. Unit tests use
 none of these.
 """
 
@@ -11,9 +11,11 @@ import itertools
 import ssl
 import tempfile
 from collections.abc import Callable, Iterator
+from typing import Any
 
 import pytest
 from support.certificates import Pair, context, make
+from support.pool import Pool, stop_all
 from support.raw_client import RawClient
 from support.runners import Runner, runners_of
 from support.server import Server
@@ -23,6 +25,14 @@ _numbers = itertools.count(1)
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--all-runners", action="store_true", help="run every test that serves under every runner")
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
+    """With `-n`: see support/distribution.py."""
+    from support.distribution import ByFileAndRunner  # pytest-xdist need not be installed
+
+    return ByFileAndRunner(config, log)
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
@@ -40,18 +50,21 @@ def runner(request: pytest.FixtureRequest) -> Runner:
 
 
 @pytest.fixture(scope="session")
-def serve(runner: Runner) -> Iterator[Callable[..., Server]]:
+def pool() -> Iterator[Pool]:
+    pool = Pool()
+    yield pool
+    pool.release(keep=0)
+
+
+@pytest.fixture(scope="session")
+def serve(pool: Pool, runner: Runner) -> Iterator[Callable[..., Server]]:
     """`serve(app, *options, listen=…)`: a shared server under the present runner."""
-    running: dict[object, Server] = {}
 
     def shared(app: str, *options: str, listen: tuple[str, ...] = ("--http", "127.0.0.1:0")) -> Server:
-        key = (app, options, listen)
-        if key not in running:
-            running[key] = Server.start(app, *runner.options, *options, listen=listen)
-        return running[key]
+        return pool.server(runner, app, options, listen)
 
     yield shared
-    _stop_all(list(running.values()))
+    pool.release()
 
 
 @pytest.fixture
@@ -65,19 +78,7 @@ def start(runner: Runner) -> Iterator[Callable[..., Server]]:
         return server
 
     yield own
-    _stop_all(running)
-
-
-def _stop_all(servers: list[Server]) -> None:
-    failures = []
-    for server in servers:
-        server.ask_to_stop()  # all at once; each takes its time
-    for server in servers:
-        try:
-            server.stop()
-        except AssertionError as error:
-            failures.append(str(error))
-    assert not failures, "\n".join(failures)
+    stop_all(running)
 
 
 @pytest.fixture(scope="session")

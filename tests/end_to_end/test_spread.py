@@ -21,7 +21,7 @@ from support.raw_client import RawClient, handshake_request
 from support.runners import Runner, every_read_path, one_runner
 from support.server import TIMEOUT_S, Server
 
-pytestmark = every_read_path
+pytestmark = [every_read_path, pytest.mark.alone]
 
 Start = Callable[..., Server]
 

@@ -11,7 +11,7 @@ from faults.machine import BEHAVIOURS, echo
 from support.raw_client import CLOSE, PING, PONG, TEXT
 from support.runners import every_runner
 
-pytestmark = every_runner
+pytestmark = [every_runner, pytest.mark.alone]
 
 BUSY_S = 2.0
 

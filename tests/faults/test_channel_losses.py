@@ -19,6 +19,8 @@ from support.raw_client import CLOSE, TEXT, RawClient
 from support.runners import Runner, every_read_path
 from support.server import TIMEOUT_S, Server
 
+pytestmark = pytest.mark.alone
+
 APP = Path(__file__).parent.parent / "support" / "apps" / "channel_members.py"
 MARK = 0x1E
 #: Messages of 50,000 bytes that a stopped reader does not read.

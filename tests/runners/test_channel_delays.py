@@ -34,6 +34,7 @@ def test_two_workers_publish_to_each_other(both: Callable[..., list[Member]], to
     other.ask("end", token)
 
 
+@pytest.mark.alone
 def test_an_application_that_computes_delays_no_message(both: Callable[..., list[Member]], token: str) -> None:
     computing, neighbour, elsewhere, publisher = members = both()
     for member in members:

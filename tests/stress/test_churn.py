@@ -13,7 +13,7 @@ from support.raw_client import BINARY, TEXT, RawClient, frame, handshake_request
 from support.runners import every_runner
 from support.server import Server
 
-pytestmark = every_runner
+pytestmark = [every_runner, pytest.mark.alone]
 
 #: Connections at a time, and no more threads than that: each thread's stack and buffers have to reach their size in the
 #: warm-up, or their growth would look like a leak.

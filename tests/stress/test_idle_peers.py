@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import pytest
 from faults.machine import BEHAVIOURS, echo, get
 from stress.crowd import Crowd
 from support.runners import every_read_path
 
-pytestmark = every_read_path
+pytestmark = [every_read_path, pytest.mark.alone]
 
 COUNT, DEAD = 1000, 400
 
