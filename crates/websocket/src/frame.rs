@@ -285,11 +285,14 @@ mod tests {
 
     #[test]
     fn a_length_in_more_bytes_than_it_needs_is_refused() {
-        assert_eq!(refusal(b"\x82\xfe\x00\x7d"), PeerError::LengthNotMinimal(125));
-        assert_eq!(
-            refusal(b"\x82\xff\0\0\0\0\0\0\xff\xff"),
-            PeerError::LengthNotMinimal(65_535)
-        );
+        for length in 0..=u16::MAX {
+            let [high, low] = length.to_be_bytes();
+            let expected = PeerError::LengthNotMinimal(length.into());
+            if length <= 125 {
+                assert_eq!(refusal(&[0x82, 0xfe, high, low]), expected);
+            }
+            assert_eq!(refusal(&[0x82, 0xff, 0, 0, 0, 0, 0, 0, high, low]), expected);
+        }
     }
 
     #[test]
@@ -299,11 +302,13 @@ mod tests {
 
     #[test]
     fn each_reserved_bit_is_refused() {
-        for bit in [4u8, 2, 1] {
-            assert_eq!(
-                refusal(&[FIN | bit << 4 | 1, MASKED]),
-                PeerError::ReservedBits(bit)
-            );
+        for bits in 1..=7u8 {
+            for opcode in [0u8, 1, 2, 8, 9, 10] {
+                for fin in [0, FIN] {
+                    let found = refusal(&[fin | bits << 4 | opcode, MASKED]);
+                    assert_eq!(found, PeerError::ReservedBits(bits), "opcode {opcode}");
+                }
+            }
         }
     }
 

@@ -72,17 +72,34 @@ fn an_unasked_pong_is_ignored() {
 
 #[test]
 fn text_that_is_not_utf8_ends_the_session_with_1007() {
+    let fails = |payload: &[u8], size: usize| {
+        let mut peer = Peer::new();
+        let bytes = [text("fine"), frame(FIN | TEXT, payload), text("never read")].concat();
+        for piece in bytes.chunks(size) {
+            peer.sends(piece);
+        }
+        assert_eq!(peer.closure().error, Some(PeerError::TextNotUtf8), "{payload:x?}");
+        assert_eq!((peer.hears_close(), peer.messages().len()), (1007, 1));
+    };
     for payload in [
         &b"\xff"[..],
         b"caf\xc3",
         b"\xed\xa0\x80",
         b"\xf4\x90\x80\x80",
         b"a\x80b",
+        b"\xf8\x88\x80\x80\x80",
+        b"\xfc\x84\x80\x80\x80\x80",
+        b"text \xf4\x8f\xbf",
     ] {
-        let mut peer = Peer::new();
-        peer.sends([text("fine"), frame(FIN | TEXT, payload), text("never read")].concat());
-        assert_eq!(peer.closure().error, Some(PeerError::TextNotUtf8), "{payload:x?}");
-        assert_eq!((peer.hears_close(), peer.messages().len()), (1007, 1));
+        fails(payload, usize::MAX);
+        fails(payload, 1);
+    }
+    // Every first byte of a character with every second one, which decides for longer characters too.
+    for pair in 0xc000..=u16::MAX {
+        let pair = pair.to_be_bytes();
+        if std::str::from_utf8(&pair).is_err() {
+            fails(&pair, usize::MAX);
+        }
     }
 }
 
