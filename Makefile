@@ -2,7 +2,8 @@
 #
 # What is made stays inside this checkout: .venv (Python packages), target (Rust), .build (stamps, logs, bench and fuzz
 # builds). A stamp is newer than what it was made from, so a repeated call does only what has changed. Versions are not
-# chosen here: Cargo.lock and requirements/*.txt pin them all.
+# chosen here: Cargo.lock and requirements/*.txt pin them all. The path of the checkout may have spaces: it is quoted,
+# and scripts of .venv run by `python -m`, because a path in their first line may not.
 
 SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
@@ -53,7 +54,7 @@ run: $(STAMPS)/extension ## build all, then serve the chat page (PORT=8080, APP=
 	@echo
 	@echo "  Open http://127.0.0.1:$(PORT)/ in two browser windows. Ctrl-C stops the server."
 	@echo
-	@exec $(BIN)/fairlead --http 127.0.0.1:$(PORT) --wsgi-file $(APP) --async 1000 --greenlet
+	@exec $(BIN)/python -m fairlead --http 127.0.0.1:$(PORT) --wsgi-file $(APP) --async 1000 --greenlet
 
 test: setup build ## everything the tests need, then all tests: lints, Rust, Python
 	@mkdir -p $(LOGS); failed=""; \
@@ -89,7 +90,7 @@ lint-rust: $(STAMPS)/test-packages
 
 lint-python: $(STAMPS)/test-packages
 	$(BIN)/ruff check --output-format concise .
-	$(BIN)/mypy
+	$(BIN)/python -m mypy
 
 format: $(STAMPS)/test-packages ## let rustfmt and ruff format everything
 	cargo fmt --all
@@ -107,9 +108,9 @@ deny: $(STAMPS)/machine ## check deny.toml with cargo-deny, built once into .bui
 # The Python binding has no Rust tests: it would have to link an interpreter, and tests/ runs all of it.
 test-rust: $(STAMPS)/run-packages ## all Rust tests, STRESS_SECONDS of them a stress test of the channels' log
 	FAIRLEAD_STRESS_SECONDS=$(STRESS_SECONDS) cargo test --locked --no-fail-fast --workspace --exclude fairlead-python
-	RUSTFLAGS="--cfg loom" CARGO_TARGET_DIR=$(CURDIR)/.build/loom \
+	RUSTFLAGS="--cfg loom" CARGO_TARGET_DIR="$(CURDIR)/.build/loom" \
 	    cargo test --locked --release -p fairlead-channel --lib model
-	cd benches/load && CARGO_TARGET_DIR=$(CURDIR)/.build/bench cargo test --locked --no-fail-fast
+	cd benches/load && CARGO_TARGET_DIR="$(CURDIR)/.build/bench" cargo test --locked --no-fail-fast
 
 # Two runs of pytest: what mostly waits in several processes at once, and then, one after the other, what measures (the
 # mark `alone`). PYTEST_ARGS may choose tests of one of them only, and then the other finds none.
@@ -144,7 +145,7 @@ fuzz: ## fuzz each target for FUZZ_SECONDS (nightly Rust), or replay its seeds (
 	for target in session handshake proxy_header uwsgi_packet; do \
 	    mkdir -p fuzz/corpus/$$target; \
 	    echo "== fuzzing $$target for $(FUZZ_SECONDS) s"; \
-	    ( cd fuzz && CARGO_TARGET_DIR=$(CURDIR)/.build/fuzz \
+	    ( cd fuzz && CARGO_TARGET_DIR="$(CURDIR)/.build/fuzz" \
 	        RUSTFLAGS="-Cpasses=sancov-module -Cllvm-args=-sanitizer-coverage-level=4 \
 	            -Cllvm-args=-sanitizer-coverage-inline-8bit-counters -Cllvm-args=-sanitizer-coverage-pc-table \
 	            -Cllvm-args=-sanitizer-coverage-trace-compares -Zsanitizer=address -Ccodegen-units=1" \
@@ -206,5 +207,5 @@ $(STAMPS)/npm-packages: tests/libraries/package.json tests/libraries/package-loc
 	@touch $@
 
 $(STAMPS)/extension: $(STAMPS)/run-packages $(RUST_SOURCES) $(if $(MODULE),,FORCE)
-	VIRTUAL_ENV=$(CURDIR)/.venv $(BIN)/maturin develop --release --locked
+	VIRTUAL_ENV="$(CURDIR)/.venv" $(BIN)/maturin develop --release --locked
 	@touch $@
