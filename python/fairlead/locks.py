@@ -6,7 +6,7 @@ nothing has to be tidied up; and it does not search for deadlocks, which for loc
 threads do not have. Within the process an ordinary lock beside each byte keeps threads and greenlets apart.
 
 Waiting is the runner's business. Where each task has a thread, that blocks, without the GIL. Where one thread runs all
-units it must not: the unit asks again and again, and sleeps in between, so that the others run, and the holder among
+tasks it must not: the task asks again and again, and sleeps in between, so that the others run, and the holder among
 them can come to its `release`.
 """
 
@@ -22,7 +22,7 @@ from fairlead.os_threads import allocate_lock
 
 __all__ = ["Locks", "make_lock_file", "make_memory"]
 
-#: Seconds between two tries of a unit that may not block: doubling from the first to the second.
+#: Seconds between two tries of a task that may not block: doubling from the first to the second.
 FIRST_WAIT_S, LONGEST_WAIT_S = 0.001, 0.016
 
 #: `struct flock`: type, whence, start, length, process (0 for OFD locks), and the padding to its end.
@@ -43,7 +43,7 @@ def make_memory(name: str) -> int:
 
 
 class Locks:
-    """One worker's view. `sleep` lets a unit wait while others run; None where a unit may block its thread."""
+    """One worker's view. `sleep` lets a task wait while others run; None where a task may block its thread."""
 
     def __init__(self, inherited: int, count: int, sleep: Callable[[float], None] | None) -> None:
         self._inherited = inherited
@@ -66,7 +66,7 @@ class Locks:
             wait_s = min(wait_s * 2, LONGEST_WAIT_S)
 
     def release(self, number: int) -> None:
-        """Free it, whichever unit of this worker took it; nothing happens if none did."""
+        """Free it, whichever task of this worker took it; nothing happens if none did."""
         try:
             self._held.remove(number)
         except KeyError:
@@ -75,7 +75,7 @@ class Locks:
         self._inside[number].release()
 
     def is_held(self, number: int) -> bool:
-        """Whether any unit of any worker holds it."""
+        """Whether any task of any worker holds it."""
         if self._inside[number].locked():
             return True
         found = fcntl.fcntl(self._file(), fcntl.F_OFD_GETLK, _flock(fcntl.F_WRLCK, number))

@@ -158,16 +158,18 @@ def test_runners_know_neither_each_other_nor_an_application():
     )
 
 
-def test_the_worker_knows_one_caller_of_apps_by_name_and_the_rest_by_contract():
-    known = {"apps.contract", "apps.task", "apps.wsgi"}
+def test_only_a_caller_knows_its_interface():
+    neutral = {"apps", "apps.contract", "apps.task"}
+    found = []
+    for place, who, whom, _ in imported():
+        from_the_worker = part(who) == "worker" and part(whom) == "apps" and whom not in neutral
+        from_the_contract = who in {"apps.contract", "apps.task", "apps.response"} and whom.startswith("apps.wsgi")
+        if from_the_worker or from_the_contract:
+            found.append(f"{place}: {who} imports {whom}")
     hold(
-        "the worker's folder imports of apps/ the contract and the callers, not what a caller is made of",
-        "another interface than WSGI is a file in apps/, not a change of the worker",
-        (
-            f"{place}: {who} imports {whom}"
-            for place, who, whom, _ in imported()
-            if part(who) == "worker" and part(whom) == "apps" and whom not in known
-        ),
+        "the worker and the contract of apps/ import no file of an interface (apps/wsgi*)",
+        "another interface than WSGI is a file in apps/, not a change of the worker or of a task's life",
+        found,
     )
 
 

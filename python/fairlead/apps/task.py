@@ -1,28 +1,23 @@
-"""What one run of a WSGI application knows of itself, and what all runs of a worker add up to.
+"""What one task knows of itself, and what all tasks of a worker add up to.
 
-A `Unit` lives as long as its request, which knows it as its `unit`. Servers' own modules for applications read it and
-leave marks on it (a log line wanted, variables for that line). Nothing here calls or sends anything.
+A task is one run of an application for one request, whatever interface the application has. A `Task` lives as long as
+its request, which knows it as its `unit`. Servers' own modules for applications read it and leave marks on it (a log
+line wanted, variables for that line). Nothing here calls or sends anything.
 """
 
 from __future__ import annotations
 
-from typing import Any, Callable, Protocol
+from typing import Any
 
 from fairlead._native import Request
 
-__all__ = ["Tally", "Unit"]
+__all__ = ["Task", "Totals"]
 
 
-class Response(Protocol):
-    """As far as others than its application look into it."""
+class Task:
+    """One run of an application for one request. What few requests change has its first value in the class."""
 
-    def start_response(self, *arguments: Any, **keywords: Any) -> Any: ...
-    def file(self, descriptor: int, offset: int, length: int) -> None: ...
-
-
-class Unit:
-    """One run of the application for one request. What few requests change has its first value in the class."""
-
+    #: The request's variables by their CGI names, of which an interface makes what its application gets.
     environ: dict[str, Any] = {}  # noqa: RUF012, it is never changed here
     #: The mount whose application ran; None when none was found.
     mount: str | None = None
@@ -41,21 +36,18 @@ class Unit:
     #: What the application has joined, by name; each has a `close`.
     memberships: dict[str, Any] | None = None
 
-    def __init__(self, request: Request, response: Response, core: int, requests_before: int, started: float) -> None:
+    def __init__(self, request: Request, response: Any, core: int, requests_before: int, started: float) -> None:
         self.request = request
+        #: The interface's own: what else than its caller looks into it knows which interface that is.
         self.response = response
         self.core = core
         self.requests_before = requests_before
         #: `time.monotonic()`
         self.started = started
 
-    @property
-    def start_response(self) -> Callable[..., Any]:
-        return self.response.start_response
 
-
-class Tally:
-    """Sums over finished units; times in seconds, sizes in bytes."""
+class Totals:
+    """Sums over finished tasks; times in seconds, sizes in bytes."""
 
     def __init__(self, cores: int) -> None:
         self.exceptions = 0
@@ -72,17 +64,17 @@ class Tally:
     def requests(self) -> int:
         return sum(self.by_core)
 
-    def add(self, unit: Unit, sent_bytes: int, took_s: float) -> None:
+    def add(self, task: Task, sent_bytes: int, took_s: float) -> None:
         self.sent_bytes += sent_bytes
         self.running_s += took_s
         self.average_s = (self.average_s + took_s) / 2
-        self.by_core[unit.core] += 1
-        mount = unit.mount
+        self.by_core[task.core] += 1
+        mount = task.mount
         if mount is not None:
             if mount not in self.by_mount:
                 self.by_mount.setdefault(mount, [0, 0])
             self.by_mount[mount][0] += 1
-        if unit.failed:
+        if task.failed:
             self.exceptions += 1
             if mount is not None:
                 self.by_mount[mount][1] += 1

@@ -7,17 +7,16 @@ have left, a failure can only cut the connection: the client must not take half 
 
 from __future__ import annotations
 
-import traceback
 from collections import deque
 from collections.abc import AsyncIterable, Iterable
-from http import HTTPStatus
 from types import TracebackType
 from typing import Any, Callable, Union
 
-from fairlead._native import Head, Request
+from fairlead._native import Head
+from fairlead.apps.response import Response
 from fairlead.files import Stretch
 
-__all__ = ["Response"]
+__all__ = ["WsgiResponse"]
 
 #: Bytes up to which a file is read and sent in one step with the head, which costs less than a way of its own; and the
 #: kernel's own files (/sys) have fewer bytes than they say.
@@ -26,21 +25,10 @@ _SMALL = 32768
 ExcInfo = Union[tuple[type[BaseException], BaseException, TracebackType], tuple[None, None, None]]
 
 
-class Response:
-    """What became of one request. What many never change has its first value in the class: it is made for each."""
+class WsgiResponse(Response):
+    """What an application has said of its response, and what of it has left."""
 
-    #: For the log; 0: none was set.
-    status = 0
-    #: Of the body; for the log.
-    sent_bytes = 0
-    #: The head has left.
-    began = False
     _head: Head | None = None
-
-    def __init__(self, request: Request, timeout_s: float, complain: Callable[[str], None]) -> None:
-        self._request = request
-        self._timeout_s = timeout_s
-        self._complain = complain
 
     def start_response(
         self, status: str, headers: list[tuple[str, str]], exc_info: ExcInfo | None = None
@@ -60,12 +48,6 @@ class Response:
         self._head = head = Head(status, headers)
         self.status = head.status
         return self.write
-
-    @property
-    def close_code(self) -> int:
-        """The Close code for a WebSocket whose application has returned, RFC 6455 §7.4.1: 1011 if its framework answers
-        with a server's error, which is what it makes of an exception."""
-        return 1011 if self.status >= 500 else 1000
 
     def write(self, data: bytes) -> None:
         """PEP 3333's imperative way. Anything but bytes is ignored, as in uWSGI. Raises OSError('write error')."""
@@ -183,56 +165,6 @@ class Response:
             self._request.finish()
         else:
             self.whole(b"")
-
-    def plain(self, status: int, reason: str, text: str, headers: Iterable[tuple[str, str]] = ()) -> None:
-        """The server's own answer."""
-        self.status, self.began = status, True
-        body = text.encode()
-        self.sent_bytes = len(body)
-        head = Head(f"{status} {reason}", [("Content-Type", "text/plain; charset=utf-8"), *headers])
-        self._request.respond(head, body)
-
-    def failed(self, error: BaseException, show: bool) -> None:
-        """The application raised: 500 if nothing was sent, else the connection is cut."""
-        if self.began:
-            self._request.abort(f"the application raised {type(error).__name__}")
-            return
-        text = "Internal Server Error\n"
-        if show:
-            text += "\n" + "".join(traceback.format_exception(type(error), error, error.__traceback__))
-        try:
-            self.plain(500, "Internal Server Error", text)
-        except OSError:
-            self.status = 500  # the client did not wait for it
-
-    def faulty_body(self, status: int, why: str) -> None:
-        """The application gave up on a body that broke off by the client's fault."""
-        try:
-            self.plain(status, HTTPStatus(status).phrase, f"{why}\n", [("Connection", "close")])
-        except OSError:
-            self.status = status
-
-    def give_up(self) -> None:
-        """The unit is ended from outside."""
-        if self.began:
-            self._request.abort("the worker is stopping")
-            return
-        try:
-            self.plain(503, "Service Unavailable", "the server is stopping\n")
-        except OSError:
-            self.status = 503
-
-    def refused(self) -> bool:
-        """True if the request was a handshake that was refused; the engine has answered it then."""
-        status = self._request.answer_refusal()
-        if status is None:
-            return False
-        self.status, self.began = status, True
-        return True
-
-    def client_left(self, error: BaseException) -> bool:
-        """True if `error` only says that the client has gone; the log has a line for that already."""
-        return isinstance(error, OSError) and self._request.is_gone()
 
     def _begin(self) -> None:
         if self.began:

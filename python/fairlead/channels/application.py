@@ -93,7 +93,7 @@ def subscribe(name: str, since: int | None = None, *, limit: int = 100_000, drop
 
 
 class Subscription:
-    """The messages of one channel. Iterate over it, `for` or `async for`; one unit at a time.
+    """The messages of one channel. Iterate over it, `for` or `async for`; one task at a time.
 
     It ends when it is closed, by `close` or by leaving a `with` block.
     """
@@ -140,7 +140,7 @@ class Subscription:
         return None if message is None else Message(*message)
 
     def close(self) -> None:
-        """End the membership. A unit that waits is told; what has come can still be taken."""
+        """End the membership. A task that waits is told; what has come can still be taken."""
         self._native.close()
 
     def __iter__(self) -> Iterator[Message]:

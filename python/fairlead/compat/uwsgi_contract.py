@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass, field
-from typing import Any, Callable, Protocol
+from typing import Any, Protocol
 
 from fairlead.compat.uwsgi_async import AsyncCalls
 
@@ -33,9 +33,8 @@ class Unit(Protocol):
     variables: dict[bytes, bytes] | None
     #: What the application has joined, by name; closed when the unit is over.
     memberships: dict[str, Any] | None
-
-    @property
-    def start_response(self) -> Callable[..., Any]: ...
+    #: Of a WSGI application: it has `start_response`.
+    response: Any
 
 
 class Services(Protocol):

@@ -126,7 +126,7 @@ def information_calls(process: Process) -> dict[str, Any]:
         return True if process.services.is_ready() else None
 
     def start_response(*arguments: Any, **keywords: Any) -> Any:
-        return unit_of(process).start_response(*arguments, **keywords)
+        return unit_of(process).response.start_response(*arguments, **keywords)
 
     return public(locals())
 

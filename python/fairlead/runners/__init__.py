@@ -16,7 +16,7 @@ __all__ = ["find"]
 #: The name of each model: the module of its runner, the class in it, and the extra that installs its library.
 _RUNNERS = {
     "asyncio": ("asyncio", "AsyncioRunner", None),
-    "generators": ("greenlets", "Greenlets", None),
+    "generators": ("greenlets", "Generators", None),
     "gevent": ("gevent", "GeventRunner", "gevent"),
     "greenlets": ("greenlets", "Greenlets", None),
     "threads": ("threads", "Threads", None),

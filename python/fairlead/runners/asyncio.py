@@ -25,6 +25,8 @@ _LEAVING_EVERY_S = 0.02
 
 
 class AsyncioRunner:
+    blocks_threads = False
+    waits_at_items_only = False
     _prepared: asyncio.AbstractEventLoop | None = None
     ancestors = staticmethod(ancestors)
 

@@ -68,4 +68,10 @@ class RunnerFactory(Protocol):
     time must find the library as its tasks will. A runner may have `about`, a line for the log.
     """
 
+    #: Each task has a thread of its own, which its waits block; else one thread runs all, and a `yield` of an
+    #: application lets the others run.
+    blocks_threads: bool
+    #: An application that is a generator waits at its yields, and nowhere else.
+    waits_at_items_only: bool
+
     def __call__(self, engine: Engine, run_task: RunTask, slots: int) -> Runner: ...

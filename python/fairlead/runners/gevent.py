@@ -31,6 +31,8 @@ _READ = 1
 
 
 class GeventRunner:
+    blocks_threads = False
+    waits_at_items_only = False
     # gevent.select and gevent.sleep do it, for any greenlet.
     wait_descriptors = None
     pause = None

@@ -1,10 +1,10 @@
-"""The greenlet runner (`--async N --greenlet`): each request is a greenlet, one thread runs them all.
+"""The greenlet runner, which is called in two ways: `--async N --greenlet`, and `--async N` alone for generators.
 
-The innermost loop is native (`Hub`); a task that waits in a verb of the engine parks there. Other blocking calls of the
-application (a database, `time.sleep`) stop all tasks of the worker; the engine goes on answering pings meanwhile.
+Each request is a greenlet, one thread runs them all. The innermost loop is native (`Hub`); a task that waits in a verb
+of the engine parks there. Other blocking calls of the application (a database, `time.sleep`) stop all tasks of the
+worker; the engine goes on answering pings meanwhile.
 
-The generator model (`--async N` alone) is the same runner: what differs is where an application may wait, and that is
-said where it is called.
+Both ways schedule alike, so they are one class and a constant: they differ in where an application may wait.
 """
 
 from __future__ import annotations
@@ -15,10 +15,14 @@ import time
 from fairlead._native import Engine, Hub, Request, ancestors
 from fairlead.runners.contract import RunTask
 
-__all__ = ["Greenlets"]
+__all__ = ["Generators", "Greenlets"]
 
 
 class Greenlets:
+    """`--async N --greenlet`: an application waits wherever it calls a verb."""
+
+    blocks_threads = False
+    waits_at_items_only = False
     start_task = None
     ancestors = staticmethod(ancestors)
 
@@ -60,3 +64,10 @@ class Greenlets:
 
     def pause(self) -> None:
         self._hub.sleep(0.0)
+
+
+class Generators(Greenlets):
+    """`--async N` alone: an application that is a generator waits at its yields, as in uWSGI, which has no coroutines
+    there."""
+
+    waits_at_items_only = True

@@ -17,6 +17,8 @@ __all__ = ["Threads"]
 
 
 class Threads:
+    blocks_threads = True
+    waits_at_items_only = False
     wait_descriptors = None
     pause = None
     start_task = None

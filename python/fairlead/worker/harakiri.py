@@ -27,7 +27,7 @@ class Request(Protocol):
     def label(self) -> str: ...
 
 
-class Unit(Protocol):
+class Task(Protocol):
     """One run of the application."""
 
     @property
@@ -48,40 +48,40 @@ class Deadlines:
         self._tell = tell
         self._clock = clock
         self._lock = allocate_lock()
-        #: The units that are watched, with the moment the application itself has set.
-        self._units: dict[Any, float] = {}
+        #: The tasks that are watched, with the moment the application itself has set.
+        self._tasks: dict[Any, float] = {}
         self._next = math.inf
 
-    def begin(self, unit: Unit) -> None:
-        """Watch a unit from its beginning on."""
-        unit.is_watched = True
-        self._units[unit] = math.inf
-        self._look_at(unit.started + self._limit_s)
+    def begin(self, task: Task) -> None:
+        """Watch a task from its beginning on."""
+        task.is_watched = True
+        self._tasks[task] = math.inf
+        self._look_at(task.started + self._limit_s)
 
-    def set(self, unit: Unit, seconds: int) -> None:
+    def set(self, task: Task, seconds: int) -> None:
         """The application's own limit, from now on; 0 takes it back."""
-        unit.is_watched = True
-        self._units[unit] = self._clock() + seconds if seconds > 0 else math.inf
-        self._look_at(self._units[unit])
+        task.is_watched = True
+        self._tasks[task] = self._clock() + seconds if seconds > 0 else math.inf
+        self._look_at(self._tasks[task])
 
-    def end(self, unit: Unit) -> None:
-        self._units.pop(unit, None)
+    def end(self, task: Task) -> None:
+        self._tasks.pop(task, None)
 
     def answer(self) -> None:
-        """The master asks: name a unit that is overdue, or else the next moment to ask."""
+        """The master asks: name a task that is overdue, or else the next moment to ask."""
         now = self._clock()
         with self._lock:
-            due = [(self._due_at(unit, own), unit) for unit, own in list(self._units.items())]
-            at, unit = min(due, key=lambda pair: pair[0], default=(math.inf, None))
+            due = [(self._due_at(task, own), task) for task, own in list(self._tasks.items())]
+            at, task = min(due, key=lambda pair: pair[0], default=(math.inf, None))
             self._next = at
-            overdue = unit.request.label if unit is not None and at <= now else None
+            overdue = task.request.label if task is not None and at <= now else None
             in_s = None if at == math.inf else max(0.0, at - now)
             self._tell(event="harakiri", in_s=in_s, overdue=overdue)
 
-    def _due_at(self, unit: Unit, own: float) -> float:
-        if not self._limit_s or unit.request.session is not None:
+    def _due_at(self, task: Task, own: float) -> float:
+        if not self._limit_s or task.request.session is not None:
             return own
-        return min(own, unit.started + self._limit_s)
+        return min(own, task.started + self._limit_s)
 
     def _look_at(self, moment: float) -> None:
         with self._lock:

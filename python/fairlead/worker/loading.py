@@ -1,6 +1,6 @@
 """Bringing the application into the worker: folder, environment and module path first, then the code itself.
 
-Runs in a worker only (the master never imports an app); calling what was loaded is apps/wsgi.py. The
+Runs in a worker only (the master never imports an app); calling what was loaded is apps/. The
 invariant: every way in which an operator's or an application's text can fail here ends in `LoadError`, one
 sentence with the place and the way out, and the original exception as its cause. `uwsgi` must be in
 `sys.modules` before any call (spec §1.1).

@@ -1,4 +1,4 @@
-"""What a worker does for the module `uwsgi`: the verbs that reach the log, the master, the kernel, other units.
+"""What a worker does for the module `uwsgi`: the verbs that reach the log, the master, the kernel, other tasks.
 
 `compat/uwsgi_contract.py` says what is wanted; here is who answers. Nothing of uWSGI's names, types and texts is known
 here, and nothing here waits without a limit except for locks.
@@ -11,8 +11,8 @@ import os
 import time
 from typing import Any, Callable
 
-from fairlead.apps.task import Unit
-from fairlead.apps.wsgi import WsgiCaller
+from fairlead.apps.contract import Caller
+from fairlead.apps.task import Task
 from fairlead.current import find_request
 from fairlead.locks import Locks
 from fairlead.logs import Log
@@ -45,7 +45,7 @@ class Services:
         self._startup_s = 0.0
         self._mounts: dict[str, Any] = {}
         self._folder = ""
-        self._caller: WsgiCaller | None = None
+        self._caller: Caller[Any] | None = None
         self._runner: Runner | None = None
         self._running: Callable[[], int] = int
         self.deadlines = Deadlines(settings.harakiri_s, control.tell)
@@ -55,8 +55,8 @@ class Services:
     def app_is_loaded(self, mounts: dict[str, Any], startup_s: float) -> None:
         self._mounts, self._startup_s, self._folder = mounts, startup_s, os.getcwd()
 
-    def runner_is_made(self, caller: WsgiCaller, runner: Runner, running: Callable[[], int]) -> None:
-        """`running` counts the units that run."""
+    def runner_is_made(self, caller: Caller[Any], runner: Runner, running: Callable[[], int]) -> None:
+        """`running` counts the tasks that run."""
         self._caller, self._runner, self._running = caller, runner, running
 
     def is_serving(self) -> None:
@@ -73,15 +73,15 @@ class Services:
         statistics: dict[str, Any] = {"running": self._running(), "rss": rss, "vsz": vsz}
         by_mount: dict[str, list[int]] = {}
         if self._caller is not None:
-            tally = self._caller.tally
+            totals = self._caller.totals
             statistics.update(
-                requests=tally.requests,
-                exceptions=tally.exceptions,
-                tx=tally.sent_bytes,
-                running_time=int(tally.running_s * 1_000_000),
-                avg_rt=int(tally.average_s * 1_000_000),
+                requests=totals.requests,
+                exceptions=totals.exceptions,
+                tx=totals.sent_bytes,
+                running_time=int(totals.running_s * 1_000_000),
+                avg_rt=int(totals.average_s * 1_000_000),
             )
-            by_mount = tally.by_mount
+            by_mount = totals.by_mount
         statistics["apps"] = [
             {
                 "mountpoint": mount,
@@ -97,7 +97,7 @@ class Services:
 
     # -- what applications call
 
-    def unit(self) -> Unit | None:
+    def unit(self) -> Task | None:
         request = find_request()
         return None if request is None else request.unit
 
@@ -138,8 +138,8 @@ class Services:
     def rename_process(self, name: str) -> None:
         rename_process(name)
 
-    def set_deadline(self, unit: Any, seconds: int) -> None:
-        self.deadlines.set(unit, seconds)
+    def set_deadline(self, task: Any, seconds: int) -> None:
+        self.deadlines.set(task, seconds)
 
     def lock(self, number: int) -> None:
         self._locks.acquire(number)

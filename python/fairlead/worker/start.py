@@ -17,9 +17,9 @@ import sys
 import time
 from typing import Any
 
-from fairlead import channels, runners
+from fairlead import apps, channels, runners
 from fairlead._native import Answered, Channels, Engine, Routes, StaticFiles
-from fairlead.apps.wsgi import FileWrapper, WsgiCaller
+from fairlead.apps.contract import Setup
 from fairlead.compat import uwsgi as uwsgi_compat
 from fairlead.compat import uwsgi_bodies
 from fairlead.compat.uwsgi_async import AsyncCalls
@@ -28,7 +28,7 @@ from fairlead.current import inherit_from
 from fairlead.errors import LoadError, SettingsError
 from fairlead.logs import AccessLog, Log
 from fairlead.os_threads import Latch, get_ident, start_thread
-from fairlead.runners.contract import Runner
+from fairlead.runners.contract import Runner, RunnerFactory
 from fairlead.settings.options import Settings
 from fairlead.statistics import REPORT_EVERY_S
 from fairlead.websocket import configure
@@ -40,7 +40,7 @@ from fairlead.worker.watchdog import StallLog
 
 __all__ = ["main"]
 
-#: Seconds that killed units have to end before the process leaves without them.
+#: Seconds that killed tasks have to end before the process leaves without them.
 _LAST_WORDS_S = 1.0
 
 
@@ -86,26 +86,27 @@ class Worker:
         if not isinstance(mounts, dict):
             mounts = {}
         self._services.app_is_loaded({**loaded.mounts, **mounts}, time.monotonic() - began)
-        caller = WsgiCaller(
-            _finder(loaded, mounts),
-            self._base_environ(),
+        setup = Setup(
             cores=settings.slots,
             io_timeout_s=max(settings.http_timeout_s, settings.send_timeout_s),
-            move_script_name=settings.manage_script_name,
-            item_by_item=settings.wsgi_strict,
-            show_tracebacks=settings.catch_exceptions,
             log=self._log,
             access=self._access,
-            before_items=self._async_calls.begin_items if settings.host == "generators" else None,
-            after_item=None if settings.host == "threads" else self._async_calls.suspend_for,
             watch=self._services.deadlines,
-            after_request=self._after_request,
+            variables=self._variables(factory),
+            has_threads=settings.threads > 1,
+            has_processes=settings.processes > 1,
+            move_script_name=settings.manage_script_name,
+            show_tracebacks=settings.catch_exceptions,
             has_routes=bool(settings.route),
+            after_request=self._after_request,
+            after_item=None if factory.blocks_threads else self._async_calls.suspend_for,
+            before_items=self._async_calls.begin_items if factory.waits_at_items_only else None,
         )
+        caller = apps.caller_for(_finder(loaded, mounts), setup, settings)
         # Before the engine accepts: a hook that takes its time must hold up nobody whom another worker could serve.
         _call_hook(uwsgi, "post_fork_hook", self._log)
         try:
-            engine = self._start_engine(native)
+            engine = self._start_engine(native, factory)
             runner = factory(engine, caller.run, settings.slots)
         except OSError as error:
             self._control.tell(event="failed", message=f"the engine cannot start: {error}.")
@@ -138,7 +139,7 @@ class Worker:
         self._report()
         return 0
 
-    def _start_engine(self, native: Channels) -> Engine:
+    def _start_engine(self, native: Channels, factory: RunnerFactory) -> Engine:
         settings = self._settings
         headers_s = settings.http_headers_timeout_s
         connect_s = settings.http_connect_timeout_s
@@ -155,7 +156,7 @@ class Worker:
             tls=self._tls.by_listener,
             https_ports=[listener.get("https_port", 0) for listener in self._start["listeners"]],
             slots=settings.slots,
-            threads=settings.host == "threads",
+            threads=factory.blocks_threads,
             header_bytes=settings.buffer_size,
             max_variables=settings.max_vars,
             header_timeout=settings.http_timeout_s if headers_s is None else headers_s,
@@ -187,23 +188,16 @@ class Worker:
             route_idle_timeout=settings.route_idle_timeout_s,
         )
 
-    def _base_environ(self) -> dict[str, Any]:
-        settings = self._settings
-        environ: dict[str, Any] = {
+    def _variables(self, factory: RunnerFactory) -> dict[str, Any]:
+        """The variables that are the same for every request, whatever the interface."""
+        variables: dict[str, Any] = {
             "SERVER_NAME": platform.node(),
-            "wsgi.version": (1, 0),
-            "wsgi.url_scheme": "http",
-            "wsgi.multithread": settings.threads > 1,
-            "wsgi.multiprocess": settings.processes > 1,
-            "wsgi.run_once": False,
             "uwsgi.version": uwsgi_compat.VERSION,
             "uwsgi.node": platform.node().encode(),
         }
-        if settings.host != "threads":
-            environ.update(self._async_calls.environ())
-        if not settings.wsgi_disable_file_wrapper:
-            environ["wsgi.file_wrapper"] = FileWrapper
-        return environ
+        if not factory.blocks_threads:
+            variables.update(self._async_calls.environ())
+        return variables
 
     def _process(self) -> uwsgi_compat.Process:
         settings, start = self._settings, self._start

@@ -1,0 +1,274 @@
+"""A task's life is the contract's, whatever the interface: here it runs one that nobody else has.
+
+The requests are no engine's: what a caller asks of one is noted, so that a test can say what became of it.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from fairlead.apps.contract import Application, Caller, Setup
+from fairlead.apps.response import Response
+from fairlead.apps.task import Task
+from fairlead.errors import BodyTimedOut, ConnectionClosed, HandshakeRefused
+
+
+class Request:
+    """A request as far as a caller looks at it."""
+
+    label = "127.0.0.1:1 /"
+
+    def __init__(self, path: str = "/", session: Any = None, refusal: int | None = None) -> None:
+        self.path, self.session, self.refusal = path, session, refusal
+        self.said: list[Any] = []
+        self.unit: Task | None = None
+        self.is_complete = False
+
+    def respond(self, head: Any, body: bytes) -> None:
+        self.said.append((head.status, body))
+
+    def release(self, code: int, reason: str) -> bool:
+        if self.session is None:
+            return False
+        self.said.append(f"release {code}")
+        return True
+
+    def answer_refusal(self) -> int | None:
+        return self.refusal
+
+    def is_gone(self) -> bool:
+        return False
+
+    def abort(self, why: str) -> None:
+        self.said.append(f"abort: {why}")
+
+    def complete(self) -> None:
+        assert not self.is_complete
+        self.is_complete = True
+
+
+class Session:
+    closed: tuple[int, str, str] | None = None
+    counters = (1, 2, 30, 40)
+
+
+class Notes:
+    """Log, access log and watch in one."""
+
+    enabled = True
+    watches_all = True
+
+    def __init__(self) -> None:
+        self.lines: list[str] = []
+        self.watched: list[Task] = []
+
+    def error(self, text: str) -> None:
+        self.lines.append(text)
+
+    def exception(self, text: str, error: BaseException) -> None:
+        self.lines.append(text)
+
+    def request(self, peer: str, method: str, path: str, protocol: str, status: int, sent: int, *rest: Any) -> None:
+        self.lines.append(f"request {path} {status} {sent}")
+
+    def session(self, peer: str, path: str, took_s: float, received: Any, sent: Any, code: int, *rest: Any) -> None:
+        self.lines.append(f"session {path} {received} {sent} {code}")
+
+    def begin(self, task: Task) -> None:
+        task.is_watched = True
+        self.watched.append(task)
+
+    def end(self, task: Task) -> None:
+        self.watched.remove(task)
+
+
+class Shouting(Caller[Response]):
+    """An interface whose application is given the path and returns the text of the page."""
+
+    def environ_of(self, request: Any, core: int | None) -> dict[str, Any]:
+        return {"PATH_INFO": request.path, "REQUEST_URI": request.path, "fairlead.core": core}
+
+    def call(self, task: Task, response: Response, application: Application) -> Any:
+        given = application(task.environ["PATH_INFO"])
+        if not isinstance(given, str):
+            return given
+        response.plain(200, "OK", given.upper())
+        return None
+
+    async def finish(self, request: Any, response: Response, rest: Any) -> None:
+        response.plain(200, "OK", (await rest).upper())
+
+
+def caller_of(application: Application, notes: Notes, mount: str = "", cores: int = 2, **more: Any) -> Shouting:
+    def find(path: str) -> tuple[str, Application] | None:
+        return (mount, application) if path.startswith(mount) else None
+
+    setup = Setup(cores=cores, io_timeout_s=4.0, log=notes, access=notes, watch=notes, **more)
+    return Shouting(Response, find, setup)
+
+
+def raises(error: BaseException) -> Application:
+    def application(path: str) -> str:
+        raise error
+
+    return application
+
+
+def test_a_response_ends_the_task_with_its_line_in_the_log():
+    notes, request = Notes(), Request("/page")
+    caller = caller_of(lambda path: f"this is {path}", notes)
+    caller.run(request)
+    assert request.said == [(200, b"THIS IS /PAGE")]
+    assert request.is_complete
+    assert notes.lines == ["request /page 200 13"]
+    assert notes.watched == []
+    assert (caller.totals.requests, caller.totals.exceptions, caller.totals.sent_bytes) == (1, 0, 13)
+
+
+def test_a_path_without_an_application_is_answered_by_the_contract():
+    request = Request("/elsewhere")
+    caller_of(str, Notes(), mount="/shop").run(request)
+    assert request.said == [(404, b"no application is mounted here\n")]
+    assert request.is_complete
+
+
+def test_a_mount_moves_to_the_script_name_if_the_operator_wants_it():
+    request, seen = Request("/shop/cart"), []
+    caller = caller_of(lambda path: seen.append(path) or "", Notes(), mount="/shop", move_script_name=True)
+    caller.run(request)
+    assert seen == ["/cart"]
+    assert caller.totals.by_mount == {"/shop": [1, 0]}
+
+
+@pytest.mark.parametrize("error", [RuntimeError("no"), SystemExit(1), KeyboardInterrupt()])
+def test_a_failure_is_answered_with_500_and_counted(error):
+    notes, request = Notes(), Request()
+    caller = caller_of(raises(error), notes)
+    caller.run(request)
+    assert request.said == [(500, b"Internal Server Error\n")]
+    assert f"raised {type(error).__name__}" in notes.lines[0]
+    assert notes.lines[1] == "request / 500 22"
+    assert request.is_complete
+    assert caller.totals.exceptions == 1
+
+
+def test_a_failure_of_a_session_closes_it_with_1011():
+    notes, request = Notes(), Request(session=Session())
+    caller_of(raises(RuntimeError("no")), notes).run(request)
+    assert request.said == ["release 1011"]
+    assert notes.lines[1] == "session / (1, 30) (2, 40) 1006"
+
+
+def test_an_application_that_ends_with_its_session_has_not_failed():
+    request = Request(session=Session())
+    request.session.closed = (1001, "", "peer")
+    caller = caller_of(raises(ConnectionClosed(1001, "", "peer")), Notes())
+    caller.run(request)
+    assert request.said == ["release 1000"]
+    assert caller.totals.exceptions == 0
+
+
+def test_a_refused_handshake_is_answered_by_the_engine():
+    notes, request = Notes(), Request(refusal=403)
+    caller_of(raises(HandshakeRefused(403, "origin")), notes).run(request)
+    assert request.said == []
+    assert notes.lines == ["request / 403 0"]
+
+
+def test_a_body_that_breaks_off_is_the_client_s_fault():
+    notes, request = Notes(), Request()
+    caller = caller_of(raises(BodyTimedOut(408, "nothing came")), notes)
+    caller.run(request)
+    assert request.said == [(408, b"nothing came\n")]
+    assert caller.totals.exceptions == 0
+
+
+def test_a_task_that_the_worker_ends_is_answered_with_503():
+    class Exit(BaseException):
+        pass
+
+    request = Request()
+    caller = caller_of(raises(Exit()), Notes())
+    caller.run(request)
+    assert request.said == [(503, b"the server is stopping\n")]
+    assert request.is_complete
+    assert caller.totals.exceptions == 0
+
+
+def test_the_slot_and_the_memberships_end_whatever_the_hook_behind_a_request_does():
+    notes, request, closed = Notes(), Request(), []
+
+    class Membership:
+        def close(self) -> None:
+            closed.append(request.is_complete)
+
+    def application(path: str) -> str:
+        assert request.unit is not None
+        request.unit.memberships = {"room": Membership()}
+        return ""
+
+    def hook() -> None:
+        raise RuntimeError("the hook")
+
+    caller = caller_of(application, notes, after_request=hook)
+    caller.run(request)
+    assert closed == [True]
+    assert notes.lines[0] == "the after_req_hook raised RuntimeError: the hook"
+
+
+def test_cores_in_use_are_never_given_twice_and_come_back():
+    notes, cores = Notes(), []
+    inner = Request("/inner")
+
+    def application(path: str) -> str:
+        cores.append((path, current[-1].unit.core))
+        if path == "/outer":
+            current.append(inner)
+            caller.run(inner)
+        return ""
+
+    caller = caller_of(application, notes)
+    current = [Request("/outer")]
+    caller.run(current[0])
+    current.append(Request("/last"))
+    caller.run(current[-1])
+    assert cores == [("/outer", 0), ("/inner", 1), ("/last", 1)]
+
+
+def test_an_application_that_goes_on_in_a_coroutine_ends_with_it():
+    notes, request, started = Notes(), Request(), []
+
+    async def application(path: str) -> str:
+        return f"later {path}"
+
+    caller = caller_of(application, notes)
+    caller.start_task = started.append
+    caller.run(request)
+    assert not request.is_complete
+    [coroutine] = started
+    with pytest.raises(StopIteration):
+        coroutine.send(None)
+    assert request.said == [(200, b"LATER /")]
+    assert request.is_complete
+
+
+def test_a_coroutine_that_is_cancelled_has_failed_unless_the_worker_ends():
+    class Cancelled(BaseException):
+        pass
+
+    for is_killing, said in (
+        (False, [(500, b"Internal Server Error\n")]),
+        (True, [(503, b"the server is stopping\n")]),
+    ):
+        request, started = Request(), []
+
+        async def application(path: str) -> str:
+            raise Cancelled
+
+        caller = caller_of(application, Notes())
+        caller.start_task, caller.is_killing = started.append, is_killing
+        caller.run(request)
+        with pytest.raises(StopIteration):
+            started[0].send(None)
+        assert request.said == said
