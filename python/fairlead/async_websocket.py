@@ -1,20 +1,19 @@
 """The application's WebSocket in a coroutine: `async_websocket(environ)` completes the handshake, the object it returns
 is awaited.
 
-The awaitable face of websocket.py, with the same names, types and errors, for the asyncio runner. Its waits are native:
-a message that is there already, and a send with room, do not suspend. The handshake waits for nothing, so making one is
-no `await`.
+The awaitable face of a session, with the names, types and errors of websocket.py, for the asyncio runner; what needs no
+`await` is that of session_face.py. Its waits are native: a message that is there already, and a send with room, do not
+suspend. The handshake waits for nothing, so making one is no `await`.
 """
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Awaitable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Coroutine, Sequence
 from types import TracebackType
 from typing import Any
 
-from fairlead._native import Session
-from fairlead.errors import ConnectionClosed
-from fairlead.websocket import REQUEST_KEY, Data, Joined, accept
+from fairlead.session_face import Data, SessionFace, close_code_after, with_native_methods
+from fairlead.websocket import REQUEST_KEY, accept
 
 __all__ = ["AsyncWebSocket", "async_websocket"]
 
@@ -22,78 +21,67 @@ __all__ = ["AsyncWebSocket", "async_websocket"]
 def async_websocket(environ: dict[str, Any], subprotocols: Sequence[str] = ()) -> AsyncWebSocket:
     """Complete the handshake of this request, as `websocket` does, and return its WebSocket for coroutines.
 
-    Raises `HandshakeRefused`, and RuntimeError where there is no asyncio loop: start Fairlead with `--asyncio N`.
+    Raises `HandshakeRefused`, and `RuntimeError` where there is no asyncio loop: start Fairlead with `--asyncio N`.
     """
     if not environ[REQUEST_KEY].has_asyncio:
         raise RuntimeError("async_websocket needs an asyncio loop; start Fairlead with --asyncio N")
-    return AsyncWebSocket(accept(environ, subprotocols))
+    return _NativeAsyncWebSocket(accept(environ, subprotocols))
 
 
-class AsyncWebSocket:
-    """One open WebSocket. Any task of the worker may send; one at a time may receive.
+class AsyncWebSocket(SessionFace):
+    """One open WebSocket for coroutines. Any task of the worker may send; one at a time may receive.
 
-    A `receive` that is cancelled has lost no message. As an async context manager it closes on leaving: 1000 normally,
-    1011 when an exception passes through.
+    `async for` yields its messages. As an async context manager it closes on leaving: 1000 normally, 1011 when an
+    exception passes through. Make it with `fairlead.async_websocket`.
     """
 
-    __slots__ = ("_session", "fileno", "receive", "receive_nowait", "send")
+    __slots__ = ()
 
-    def __init__(self, session: Session) -> None:
-        self._session = session
-        # The native methods themselves, as in websocket.py.
-        self.receive = session.receive_async
-        self.receive_nowait = session.receive_nowait
-        self.send = session.send_async
-        self.fileno = session.fileno
+    def receive(self, timeout: float | None = None) -> Coroutine[Any, Any, Data | None]:
+        """Await the next message. One that is there already does not suspend; one that is cancelled has lost nothing.
+
+        `timeout` is in seconds, 0 or more; None waits without a limit. Gives `str` for a text message and `bytes` for a
+        binary one, whole and unmasked (RFC 6455 §5.6), and None when `timeout` has passed. Awaiting it raises
+        `ConnectionClosed` when the connection is over and every message was taken, `RuntimeError` while another task
+        waits for this connection's next message or outside the worker's own loop, and `ValueError` for a `timeout`
+        below 0.
+        """
+        return self._session.receive_async(timeout)
+
+    def send(self, data: Data | bytearray | memoryview) -> Coroutine[Any, Any, None]:
+        """Await that one message is sent: `str` as text, bytes-like objects as binary (RFC 6455 §5.6).
+
+        It is over once the message lies in the connection's outbox, and suspends only while that is full, because the
+        peer is slow: at most the seconds of --socket-timeout; then the connection is dropped, for a message that is
+        left out would be a gap that the peer cannot see. Awaiting it raises `ConnectionClosed` when the connection is
+        over or was dropped, and behind `close` (RFC 6455 §5.5.1), `RuntimeError` outside the worker's own loop,
+        `TypeError` for other types, and `UnicodeEncodeError` for text that UTF-8 cannot hold; nothing was sent then.
+        """
+        return self._session.send_async(data)
 
     def close(self, code: int = 1000, reason: str = "") -> Awaitable[None]:
-        """Start the close handshake. It has begun when this returns; to await it is allowed, and waits for nothing."""
+        """Start the close handshake (RFC 6455 §7.1.2); the engine sees it through. It has begun when this returns; to
+        await it is allowed, and waits for nothing.
+
+        `code` is 1000 to 1003, 1007 to 1014 or 3000 to 4999 (RFC 6455 §7.4), `reason` a text for the peer, of which 123
+        bytes of UTF-8 are sent. On a connection that is closed or closing it does nothing. Raises `ValueError` for
+        another code and `OverflowError` for one outside 0 to 65535.
+        """
         self._session.close(code, reason)
         return _DONE
 
     def ping(self, data: bytes | None = None) -> Awaitable[None]:
-        """Send a Ping with up to 125 bytes. To await it is allowed."""
+        """Send a Ping with up to 125 bytes of `data` (RFC 6455 §5.5.2). To await it is allowed, and waits for nothing.
+
+        Pings that find dead peers go out by themselves; this one is for measuring. Raises `ValueError` for more bytes,
+        and when the connection is closed or closing.
+        """
         self._session.ping(data)
         return _DONE
 
-    def join(
-        self, channel: str, since: int | None = None, *, offsets: bool = False, slow_consumer: str | None = None
-    ) -> Joined:
-        """Make the client a member of a channel: what is published there goes to it, whatever this task does.
-        Waits for nothing, so it is no `await`.
-
-        `since` is an offset to begin behind: first comes what is still in memory, then what is published, without a gap
-        or a repetition. Without it the client gets what comes. With `offsets` each message begins with a line that
-        says its offset and channel, so that the client can tell where it stopped (docs/howto/channels.md).
-        `slow_consumer` is what becomes of a client that does not keep up: "close", "drop-newest" or "drop-oldest", by
-        default as --channels-slow-consumer says. A client that is a member already stays one as it is.
-
-        Raises ValueError for a bad name, ConnectionClosed, and ChannelsError when there is no room for another channel.
-        """
-        return Joined(*self._session.join(channel, since, offsets, slow_consumer))
-
-    def leave(self, channel: str) -> bool:
-        """End the membership; what has not left yet is dropped. False if the client was no member."""
-        return self._session.leave(channel)
-
-    @property
-    def missed(self) -> int:
-        """Messages of its channels that the client did not get, because it was slow."""
-        return self._session.missed
-
-    @property
-    def subprotocol(self) -> str | None:
-        """The subprotocol that was agreed on, if any."""
-        return self._session.subprotocol
-
-    @property
-    def closed(self) -> ConnectionClosed | None:
-        """How the connection ended; None while it is open. Messages may still wait to be received."""
-        end = self._session.closed
-        return None if end is None else ConnectionClosed(*end)
-
     def __aiter__(self) -> AsyncIterator[Data]:
-        """Messages until the connection is closed. Raises ConnectionClosed if the peer vanished without a Close."""
+        """Messages until the connection is closed. Raises `ConnectionClosed` if the peer vanished without a Close, and
+        what `receive` raises else."""
         return self._session.messages()
 
     async def __aenter__(self) -> AsyncWebSocket:
@@ -105,10 +93,15 @@ class AsyncWebSocket:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        if error is None:
-            self.close(1000)
-        elif isinstance(error, Exception) and not isinstance(error, ConnectionClosed):
-            self.close(1011)
+        code = close_code_after(error)
+        if code is not None:
+            self.close(code)
+
+
+_NativeAsyncWebSocket = with_native_methods(
+    AsyncWebSocket,
+    {"receive": "receive_async", "receive_nowait": "receive_nowait", "send": "send_async", "fileno": "fileno"},
+)
 
 
 class _Done:

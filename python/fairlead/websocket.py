@@ -2,21 +2,20 @@
 
 The face is thin on purpose: waiting, framing, pings and limits are the engine's, and each verb is one call of the
 native session, in whatever concurrency model the worker runs. What lives here is what an application sees: types
-(`str` is text, `bytes` is binary), iteration and the `with` block.
+(`str` is text, `bytes` is binary), iteration and the `with` block; session_face.py has what the awaitable face has too.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from types import TracebackType
-from typing import Any, NamedTuple, Union
+from typing import Any
 
 from fairlead._native import Session
 from fairlead.errors import ConnectionClosed
+from fairlead.session_face import Data, Joined, SessionFace, close_code_after, with_native_methods
 
 __all__ = ["REQUEST_KEY", "Data", "Joined", "WebSocket", "accept", "configure", "websocket"]
-
-Data = Union[str, bytes]
 
 #: The environ's entry that holds the native request; `websocket` finds the connection by it.
 REQUEST_KEY = "fairlead.request"
@@ -38,7 +37,7 @@ def websocket(environ: dict[str, Any], subprotocols: Sequence[str] = ()) -> WebS
     it offers none of them (`WebSocket.subprotocol` says which). Raises `HandshakeRefused` when the request is no valid
     handshake or its origin is not allowed; let it pass and the client gets the fitting status.
     """
-    return WebSocket(accept(environ, subprotocols))
+    return _NativeWebSocket(accept(environ, subprotocols))
 
 
 def accept(environ: dict[str, Any], subprotocols: Sequence[str]) -> Session:
@@ -50,72 +49,56 @@ def accept(environ: dict[str, Any], subprotocols: Sequence[str]) -> Session:
     return session
 
 
-class Joined(NamedTuple):
-    """Where a membership begins."""
+class WebSocket(SessionFace):
+    """One open WebSocket. Any task of the worker may send; one at a time may receive.
 
-    #: The first message that the client gets has a larger offset than this.
-    offset: int
-    #: Messages of the past that it gets first.
-    replayed: int
-    #: Messages behind `since` that are no longer in memory; None when that offset is of another run and nobody knows.
-    missed: int | None
-
-
-class WebSocket:
-    """One open WebSocket. Any unit of the worker may send; one at a time may receive.
-
-    As a context manager it closes on leaving: 1000 normally, 1011 when an exception passes through.
+    Iterating yields its messages. As a context manager it closes on leaving: 1000 normally, 1011 when an exception
+    passes through. Make it with `fairlead.websocket`.
     """
 
-    __slots__ = ("_session", "close", "fileno", "ping", "receive", "receive_nowait", "send")
+    __slots__ = ()
 
-    def __init__(self, session: Session) -> None:
-        self._session = session
-        # The native methods themselves: a Python frame per message would cost a tenth of a small echo.
-        self.receive = session.receive
-        self.receive_nowait = session.receive_nowait
-        self.send = session.send
-        self.close = session.close
-        self.ping = session.ping
-        self.fileno = session.fileno
+    def receive(self, timeout: float | None = None) -> Data | None:
+        """Wait for the next message; other tasks of the worker run meanwhile.
 
-    def join(
-        self, channel: str, since: int | None = None, *, offsets: bool = False, slow_consumer: str | None = None
-    ) -> Joined:
-        """Make the client a member of a channel: what is published there goes to it, whatever this unit does.
-
-        `since` is an offset to begin behind: first comes what is still in memory, then what is published, without a gap
-        or a repetition. Without it the client gets what comes. With `offsets` each message begins with a line that
-        says its offset and channel, so that the client can tell where it stopped (docs/howto/channels.md).
-        `slow_consumer` is what becomes of a client that does not keep up: "close", "drop-newest" or "drop-oldest", by
-        default as --channels-slow-consumer says. A client that is a member already stays one as it is.
-
-        Raises ValueError for a bad name, ConnectionClosed, and ChannelsError when there is no room for another channel.
+        `timeout` is in seconds, 0 or more; None waits without a limit. Returns `str` for a text message and `bytes` for
+        a binary one, whole and unmasked (RFC 6455 §5.6), and None when `timeout` has passed. Raises `ConnectionClosed`
+        when the connection is over and every message was taken, `RuntimeError` while another task waits for this
+        connection's next message, and `ValueError` for a `timeout` below 0.
         """
-        return Joined(*self._session.join(channel, since, offsets, slow_consumer))
+        return self._session.receive(timeout)
 
-    def leave(self, channel: str) -> bool:
-        """End the membership; what has not left yet is dropped. False if the client was no member."""
-        return self._session.leave(channel)
+    def send(self, data: Data | bytearray | memoryview) -> None:
+        """Send one message: `str` as text, bytes-like objects as binary (RFC 6455 §5.6).
 
-    @property
-    def missed(self) -> int:
-        """Messages of its channels that the client did not get, because it was slow."""
-        return self._session.missed
+        It returns once the message lies in the connection's outbox. While that is full, because the peer is slow, it
+        waits, at most the seconds of --socket-timeout; then the connection is dropped, for a message that is left out
+        would be a gap that the peer cannot see. Raises `ConnectionClosed` when the connection is over or was dropped,
+        and behind `close` (RFC 6455 §5.5.1), `TypeError` for other types, and `UnicodeEncodeError` for text that UTF-8
+        cannot hold; nothing was sent then.
+        """
+        self._session.send(data)
 
-    @property
-    def subprotocol(self) -> str | None:
-        """The subprotocol that was agreed on, if any."""
-        return self._session.subprotocol
+    def close(self, code: int = 1000, reason: str = "") -> None:
+        """Start the close handshake (RFC 6455 §7.1.2), and return; the engine sees it through.
 
-    @property
-    def closed(self) -> ConnectionClosed | None:
-        """How the connection ended; None while it is open. Messages may still wait to be received."""
-        end = self._session.closed
-        return None if end is None else ConnectionClosed(*end)
+        `code` is 1000 to 1003, 1007 to 1014 or 3000 to 4999 (RFC 6455 §7.4), `reason` a text for the peer, of which 123
+        bytes of UTF-8 are sent. On a connection that is closed or closing it does nothing. Raises `ValueError` for
+        another code and `OverflowError` for one outside 0 to 65535.
+        """
+        self._session.close(code, reason)
+
+    def ping(self, data: bytes | None = None) -> None:
+        """Send a Ping with up to 125 bytes of `data` (RFC 6455 §5.5.2).
+
+        Pings that find dead peers go out by themselves; this one is for measuring. Raises `ValueError` for more bytes,
+        and when the connection is closed or closing.
+        """
+        self._session.ping(data)
 
     def __iter__(self) -> Iterator[Data]:
-        """Messages until the connection is closed. Raises ConnectionClosed if the peer vanished without a Close."""
+        """Messages until the connection is closed. Raises `ConnectionClosed` if the peer vanished without a Close, and
+        what `receive` raises else."""
         receive = self.receive
         try:
             while True:
@@ -135,7 +118,19 @@ class WebSocket:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        if error is None:
-            self.close(1000)
-        elif isinstance(error, Exception) and not isinstance(error, ConnectionClosed):
-            self.close(1011)
+        code = close_code_after(error)
+        if code is not None:
+            self.close(code)
+
+
+_NativeWebSocket = with_native_methods(
+    WebSocket,
+    {
+        "receive": "receive",
+        "receive_nowait": "receive_nowait",
+        "send": "send",
+        "close": "close",
+        "ping": "ping",
+        "fileno": "fileno",
+    },
+)

@@ -19,7 +19,7 @@ FLOORS = (
     ("worker",),
     ("runners", "apps", "compat"),
     ("",),
-    ("websocket", "async_websocket", "channels", "files", "current"),
+    ("websocket", "async_websocket", "session_face", "channels", "files", "current"),
     ("_native",),
     ("settings",),
     ("statistics", "control_protocol", "locks", "logs", "os_threads", "errors"),
@@ -32,7 +32,7 @@ OPEN_FLOORS = (FLOORS[6], FLOORS[9])
 SERVED_BY_THE_MASTER = {"channels.server", "channels.session", "channels.http"}
 
 #: What never belongs to the side of the master: it must survive any application, so it loads none of it.
-OF_THE_WORKER = {"worker", "runners", "apps", "compat", "", "websocket", "async_websocket", "files", "current"}
+OF_THE_WORKER = {"worker", "runners", "apps", "compat", "", *FLOORS[6]} - {"channels"}
 
 #: Libraries that bring a scheduler of their own.
 SCHEDULERS = ("gevent", "greenlet", "asyncio")
