@@ -146,9 +146,10 @@ def narrow(server: Server, path: str, tls: ssl.SSLContext | None = None) -> RawC
 def test_a_peer_that_stops_reading_ends_a_send_after_the_socket_timeout(
     serve: Callable[..., Server], runner: Runner, token: str, pair: Pair, trusting: ssl.SSLContext
 ) -> None:
-    """Without TLS and with it at the same time: some runners wait 30 s at least."""
+    """Without TLS and with it at the same time: some runners wait 30 s at least. A ping would find a little room in the
+    kernel now and then, and nobody would answer it; so there are none."""
     listen = ("--http", "127.0.0.1:0", "--https", f"127.0.0.1:0,{pair.https}")
-    server = serve("sockets.py", "--socket-timeout", "1", listen=listen)
+    server = serve("sockets.py", "--socket-timeout", "1", "--websockets-ping-freq", "0", listen=listen)
     limit_s = max(1.0, runner.least_socket_timeout_s)
     mark = server.mark()
     with (
@@ -158,8 +159,8 @@ def test_a_peer_that_stops_reading_ends_a_send_after_the_socket_timeout(
         for name, one in ((token, client), (f"{token}-tls", secure)):
             note = server.note(name, limit_s + TIMEOUT_S)
             assert (note["code"], note["by"]) == (1006, "lost")
-            # The send waited for its time-out, and what was taken before fits the buffers of kernel and engine.
-            assert limit_s * 0.9 < note["waited"] < limit_s + 10
+            # What was taken fits the buffers of kernel and engine.
+            assert limit_s * 0.9 < note["lasted"] < limit_s + 10
             assert note["sent"] < 200, "64 KiB each"
             one.read_rest()
         server.wait_for_lines("dropped: the peer took nothing of what was sent in time", 2, mark)

@@ -327,13 +327,12 @@ async def floods(environ, start_response):
     """Sends until it is stopped; notes how."""
     ws, loop = async_websocket(environ), asyncio.get_running_loop()
     sent, began = 0, loop.time()
-    last = began
     try:
         while True:
             await ws.send(b"f" * 65536)
-            sent, last = sent + 1, loop.time()
+            sent += 1
     except ConnectionClosed as error:
-        note(environ, sent=sent, waited=loop.time() - last, **closure(error))
+        note(environ, sent=sent, lasted=loop.time() - began, **closure(error))
 
 
 @page
