@@ -16,6 +16,7 @@ from queue import Queue
 import pytest
 from end_to_end.http_wire import Answer, chunks, read_answer, request
 from support.backend import backend, exactly, read_head, read_packet
+from support.pool import Pool
 from support.raw_client import RawClient, accept_value, frame
 from support.runners import DEFAULT
 from support.server import APPS, Server
@@ -23,19 +24,24 @@ from websockets.exceptions import ConnectionClosed
 from websockets.sync.client import connect
 
 
+@pytest.fixture(scope="module")
+def pool() -> Iterator[Pool]:
+    """The servers of this file, most of which stand behind others that send everything there."""
+    pool = Pool()
+    yield pool
+    pool.release(keep=0)
+
+
 @pytest.fixture
-def server() -> Iterator[Callable[..., Server]]:
+def server(pool: Pool) -> Iterator[Callable[..., Server]]:
     """`server(*rules)`: the app with routes, each `option=value`."""
-    running = []
 
-    def begin(*rules: str, more: tuple[str, ...] = ()) -> Server:
-        options = [f"--{rule}" for rule in rules]
-        running.append(Server.start("routed.py", *DEFAULT.options, *options, *more))
-        return running[-1]
+    def of(*rules: str, more: tuple[str, ...] = ()) -> Server:
+        options = tuple(f"--{rule}" for rule in rules)
+        return pool.server(DEFAULT, "routed.py", (*options, *more), ("--http", "127.0.0.1:0"))
 
-    yield begin
-    for one in reversed(running):
-        one.stop()
+    yield of
+    pool.release()
 
 
 def fetch(server: Server, data: bytes, method: str = "GET") -> Answer:
