@@ -3,33 +3,20 @@
 //! Everything is copied on its way in and nothing blocks but what says so. The engine knows the order in which the calls
 //! make sense; one that comes too late changes nothing.
 
-use std::ffi::{c_char, c_int, CStr};
+use std::ffi::{c_char, c_int};
 use std::time::Duration;
 
 use fairlead_engine as fl;
 use fl::{AcceptError, BodyRead, Delivery, ResponseHead};
 
-use crate::engine::close_code;
-use crate::handle::{check_place, give, limit, live, optional_text, put, slice, text};
+use crate::arguments::{close_code, fl_header, header_list, only_with, FOR_EVER};
+use crate::handle::{check_place, give, limit, live, optional_text, put, slice};
 use crate::request::fl_request;
 use crate::session::fl_session;
 use crate::status::{
     guarded, Failure, FL_END, FL_ERR_BODY, FL_ERR_HANDSHAKE, FL_ERR_ORIGIN, FL_ERR_SYSTEM, FL_OK, FL_PENDING,
     FL_TIMEOUT,
 };
-
-/// "No limit" for waits that want a number.
-pub(crate) const FOR_EVER: Duration = Duration::from_secs(10 * 365 * 86_400);
-
-/// A header of a response: NUL-terminated strings.
-#[repr(C)]
-#[derive(Clone, Copy)]
-pub struct fl_header {
-    /// A token, RFC 9110 §5.6.2.
-    pub name: *const c_char,
-    /// Any bytes but control characters.
-    pub value: *const c_char,
-}
 
 /// Sends a whole response; `Content-Length` is added if the headers have none. `reason` NULL: the usual phrase. All is
 /// copied. `FL_ERR_GONE`, `FL_ERR_ANSWERED`, and `FL_ERR_USAGE` for a header that cannot be sent. From any thread.
@@ -358,19 +345,6 @@ unsafe fn wait_blocking(
     })
 }
 
-/// Tokens are woken by `fl_engine_poll`, and a thread that polls must not block: each delivery has its own waits.
-pub(crate) fn only_with(delivery: Delivery, wanted: Delivery) -> Result<(), Failure> {
-    match (delivery == wanted, wanted) {
-        (true, _) => Ok(()),
-        (false, Delivery::Loop) => Err(Failure::usage(
-            "tokens are for FL_DELIVERY_LOOP; use the blocking call",
-        )),
-        (false, Delivery::Threads) => Err(Failure::usage(
-            "blocking is for FL_DELIVERY_THREADS; wait with a token",
-        )),
-    }
-}
-
 /// # Safety
 /// Strings are NULL or NUL-terminated, the array is as long as announced.
 unsafe fn head(
@@ -391,29 +365,4 @@ unsafe fn head(
     let mut head = ResponseHead::new(status, headers).map_err(Failure::usage)?;
     head.reason = reason.map(str::to_owned);
     Ok(head)
-}
-
-/// # Safety
-/// The array is as long as announced, its strings are NULL or NUL-terminated.
-pub(crate) unsafe fn header_list(
-    headers: *const fl_header,
-    count: usize,
-    what: &str,
-) -> Result<Vec<(String, Vec<u8>)>, Failure> {
-    // SAFETY: the caller's promise.
-    let headers = unsafe { slice(headers, count, what) }?;
-    let pair = |header: &fl_header| {
-        if header.value.is_null() {
-            return Err(Failure::usage("a header's value is NULL"));
-        }
-        // SAFETY: the caller's promise; a value may be any bytes (RFC 9110 §5.5), so it need not be UTF-8.
-        let (name, value) = unsafe {
-            (
-                text(header.name, "a header's name")?,
-                CStr::from_ptr(header.value),
-            )
-        };
-        Ok((name.to_owned(), value.to_bytes().to_vec()))
-    };
-    headers.iter().map(pair).collect()
 }

@@ -3,12 +3,13 @@
 use std::collections::VecDeque;
 use std::ffi::{c_char, c_int, CString};
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Mutex, MutexGuard, PoisonError, TryLockError};
+use std::sync::Mutex;
 use std::time::Duration;
 
 use fairlead_engine as fl;
-use fl::{Address, CloseCode, Delivery, Event, Listener};
+use fl::{Address, Delivery, Event, Listener};
 
+use crate::arguments::{close_code, only_thread};
 use crate::handle::{check_place, give, limit, live, millis, optional_text, put, take, Handle, Tag};
 use crate::request::fl_request;
 use crate::settings::{check, fl_settings, Checked};
@@ -397,15 +398,6 @@ pub unsafe extern "C" fn fl_engine_port(engine: *const fl_engine, index: usize) 
     })
 }
 
-/// A close code that may travel (RFC 6455 §7.4).
-pub(crate) fn close_code(code: c_int) -> Result<CloseCode, Failure> {
-    u16::try_from(code).ok().map(CloseCode).filter(|code| code.is_valid_on_wire()).ok_or_else(|| {
-        Failure::usage(format!(
-            "{code} is not a close code that may be sent (RFC 6455 §7.4); use 1000, 1001, 1008, 1011 or 3000 to 4999"
-        ))
-    })
-}
-
 fn address(listener: &Listener) -> (CString, c_int) {
     let address = listener.local_address();
     let port = match &address {
@@ -414,16 +406,4 @@ fn address(listener: &Listener) -> (CString, c_int) {
     };
     // A path has no NUL; an abstract name may, and is then not shown.
     (CString::new(address.to_string()).unwrap_or_default(), port)
-}
-
-/// For what one thread may do at a time: a second one is told so, instead of waiting for ever.
-pub(crate) fn only_thread<T>(mutex: &Mutex<T>) -> Result<MutexGuard<'_, T>, Failure> {
-    match mutex.try_lock() {
-        Ok(guard) => Ok(guard),
-        // After a panic the data is still in order: it changes in single steps.
-        Err(TryLockError::Poisoned(poisoned)) => Ok(PoisonError::into_inner(poisoned)),
-        Err(TryLockError::WouldBlock) => Err(Failure::usage(
-            "another thread is inside this call; one at a time may be",
-        )),
-    }
 }

@@ -1,8 +1,8 @@
 //! The C ABI: the engine for every language that can call C.
 //!
-//! Thin on purpose. A file per handle (`engine`, `request` with its `answer`, `session`), one for the settings, and those
-//! that keep the border: `status` (codes, the last error, panics stop here), `handle` (what comes from C is checked before it is used)
-//! and `signals`. The header `include/fairlead.h` is written by hand, for people; `tests/c_binding` compares it with the
+//! Thin on purpose. A file per handle (`engine`, `request` with its `answer`, `session`), one for the settings, and four that keep the
+//! border: `status` (codes, the last error, panics stop here), `handle` and `arguments` (what comes from C is checked
+//! before it is used) and `signals`. The header `include/fairlead.h` is written by hand, for people; `tests/c_binding` compares it with the
 //! declarations here, name by name and type by type, so the two cannot drift apart. No rule of WebSocket or HTTP lives
 //! here, and nothing calls up: a program polls.
 //!
@@ -11,6 +11,7 @@
 #![allow(non_camel_case_types)] // the names are those of the header
 
 mod answer;
+mod arguments;
 mod engine;
 mod handle;
 mod request;
@@ -20,6 +21,7 @@ mod signals;
 mod status;
 
 pub use answer::*;
+pub use arguments::fl_header;
 pub use engine::*;
 pub use handle::fl_bytes;
 pub use request::*;

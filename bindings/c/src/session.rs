@@ -10,8 +10,7 @@ use std::sync::{Arc, Mutex, OnceLock};
 use fairlead_engine as fl;
 use fl::{ClosedBy, Closure, Connection, Delivery, Lost, MessageKind, Received, Sent, Token};
 
-use crate::answer::{only_with, FOR_EVER};
-use crate::engine::{close_code, only_thread};
+use crate::arguments::{close_code, only_thread, only_with, FOR_EVER};
 use crate::handle::{check_place, fl_bytes, limit, live, optional_text, put, slice, take, Handle, Tag};
 use crate::status::{guarded, Failure, FL_CLOSED, FL_ERR_SYSTEM, FL_FULL, FL_OK, FL_PENDING, FL_TIMEOUT};
 

@@ -15,9 +15,9 @@ use fl::{
     SessionSettings, Timing,
 };
 
-use crate::answer::{fl_header, header_list};
+use crate::arguments::{fl_header, header_list};
 use crate::handle::{check_place, millis, slice, text};
-use crate::status::{guarded, Failure, FL_OK};
+use crate::status::{guarded, Failure, FL_ERR_SYSTEM, FL_OK};
 
 /// One thread polls and runs all units (`fl_engine_poll`).
 pub const FL_DELIVERY_LOOP: c_int = 0;
@@ -299,8 +299,7 @@ fn log_sink(descriptor: c_int, least: c_int) -> Result<LogSink, Failure> {
         return Ok(Arc::new(|_, _| {}));
     }
     let file = File::from(
-        duplicate(descriptor)
-            .map_err(|error| Failure::new(crate::FL_ERR_SYSTEM, format!("log_fd: {error}")))?,
+        duplicate(descriptor).map_err(|error| Failure::new(FL_ERR_SYSTEM, format!("log_fd: {error}")))?,
     );
     Ok(Arc::new(move |level, line| {
         if level >= least {

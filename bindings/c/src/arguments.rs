@@ -1,0 +1,86 @@
+//! What comes from C beside handles, strings and arrays (`handle`): values with a meaning to the engine, each checked once.
+//!
+//! Close codes, lists of headers, and the two rules on who may call what: a wait fits the engine's delivery, and some
+//! calls are one thread's at a time. Any file of the binding may use this one; it knows none of the handles.
+
+use std::ffi::{c_char, c_int, CStr};
+use std::sync::{Mutex, MutexGuard, PoisonError, TryLockError};
+use std::time::Duration;
+
+use fairlead_engine as fl;
+use fl::{CloseCode, Delivery};
+
+use crate::handle::{slice, text};
+use crate::status::Failure;
+
+/// "No limit" for waits that want a number.
+pub(crate) const FOR_EVER: Duration = Duration::from_secs(10 * 365 * 86_400);
+
+/// A header of a response: NUL-terminated strings.
+#[repr(C)]
+#[derive(Clone, Copy)]
+pub struct fl_header {
+    /// A token, RFC 9110 §5.6.2.
+    pub name: *const c_char,
+    /// Any bytes but control characters.
+    pub value: *const c_char,
+}
+
+/// # Safety
+/// The array is as long as announced, its strings are NULL or NUL-terminated.
+pub(crate) unsafe fn header_list(
+    headers: *const fl_header,
+    count: usize,
+    what: &str,
+) -> Result<Vec<(String, Vec<u8>)>, Failure> {
+    // SAFETY: the caller's promise.
+    let headers = unsafe { slice(headers, count, what) }?;
+    let pair = |header: &fl_header| {
+        if header.value.is_null() {
+            return Err(Failure::usage("a header's value is NULL"));
+        }
+        // SAFETY: the caller's promise; a value may be any bytes (RFC 9110 §5.5), so it need not be UTF-8.
+        let (name, value) = unsafe {
+            (
+                text(header.name, "a header's name")?,
+                CStr::from_ptr(header.value),
+            )
+        };
+        Ok((name.to_owned(), value.to_bytes().to_vec()))
+    };
+    headers.iter().map(pair).collect()
+}
+
+/// A close code that may travel (RFC 6455 §7.4).
+pub(crate) fn close_code(code: c_int) -> Result<CloseCode, Failure> {
+    u16::try_from(code).ok().map(CloseCode).filter(|code| code.is_valid_on_wire()).ok_or_else(|| {
+        Failure::usage(format!(
+            "{code} is not a close code that may be sent (RFC 6455 §7.4); use 1000, 1001, 1008, 1011 or 3000 to 4999"
+        ))
+    })
+}
+
+/// Tokens are woken by `fl_engine_poll`, and a thread that polls must not block: each delivery has its own waits.
+pub(crate) fn only_with(delivery: Delivery, wanted: Delivery) -> Result<(), Failure> {
+    match (delivery == wanted, wanted) {
+        (true, _) => Ok(()),
+        (false, Delivery::Loop) => Err(Failure::usage(
+            "tokens are for FL_DELIVERY_LOOP; use the blocking call",
+        )),
+        (false, Delivery::Threads) => Err(Failure::usage(
+            "blocking is for FL_DELIVERY_THREADS; wait with a token",
+        )),
+    }
+}
+
+/// For what one thread may do at a time: a second one is told so, instead of waiting for ever.
+pub(crate) fn only_thread<T>(mutex: &Mutex<T>) -> Result<MutexGuard<'_, T>, Failure> {
+    match mutex.try_lock() {
+        Ok(guard) => Ok(guard),
+        // After a panic the data is still in order: it changes in single steps.
+        Err(TryLockError::Poisoned(poisoned)) => Ok(PoisonError::into_inner(poisoned)),
+        Err(TryLockError::WouldBlock) => Err(Failure::usage(
+            "another thread is inside this call; one at a time may be",
+        )),
+    }
+}
