@@ -15,13 +15,14 @@ use pyo3::exceptions::{PyRuntimeError, PyRuntimeWarning, PyStopIteration};
 use pyo3::prelude::*;
 use pyo3::types::{PyBool, PyTraceback, PyTuple, PyType};
 
-use crate::channels::Subscription;
-use crate::hub::HubCore;
+use crate::limit::Limit;
+use crate::parker::Parker;
 use crate::payload::Payload;
 use crate::pending::{Outcome, Pending};
 use crate::request::Request;
 use crate::session::Session;
-use crate::waiting::{Limit, Waiter};
+use crate::subscription::Subscription;
+use crate::waiting::Waiter;
 
 /// What is awaited.
 pub(crate) enum Work {
@@ -124,9 +125,9 @@ impl Work {
     }
 
     /// The hub, if an asyncio loop runs it.
-    fn hub(&self, py: Python<'_>) -> PyResult<&Arc<HubCore>> {
+    fn hub(&self, py: Python<'_>) -> PyResult<&Parker> {
         if let Waiter::Hub(hub) = self.waiter() {
-            if hub.asyncio_loop(py).is_some() {
+            if hub.tasks.asyncio_loop(py).is_some() {
                 if hub.is_elsewhere() {
                     return Err(PyRuntimeError::new_err(
                         "this connection is awaited on the worker's own loop only; in a thread of your own use fairlead.websocket",
@@ -197,7 +198,7 @@ impl Awaiting {
     ) -> PyResult<Result<Bound<'py, PyAny>, Py<Pending>>> {
         let hub = self.work.hub(py)?;
         loop {
-            let pending = Py::new(py, Pending::new(Arc::clone(hub)))?;
+            let pending = Py::new(py, Pending::new(Arc::clone(&hub.tasks)))?;
             let token = hub.prepare_callback(pending.clone_ref(py).into_any());
             match self.work.register(token) {
                 Ok(true) => {

@@ -1,21 +1,17 @@
-//! `Channels` and `Subscription`: publishing and taking messages for Python.
+//! `Channels`: publishing for Python; and how what channels say becomes values and errors of Python.
 
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
 use std::path::PathBuf;
 use std::sync::Arc;
 
 use fairlead_engine as fl;
-use fl::{
-    ChannelError, Drops, JoinError, Kind, MessageKind, Missed, RegionError, SlowConsumer, Taken, Waiting,
-};
-use pyo3::exceptions::{PyOverflowError, PyRuntimeError, PyStopAsyncIteration, PyValueError};
+use fl::{ChannelError, JoinError, Kind, MessageKind, Missed, RegionError, SlowConsumer};
+use pyo3::exceptions::{PyOverflowError, PyRuntimeError, PyValueError};
 use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
 use pyo3::types::{PyString, PyType};
 
-use crate::awaiting::{Awaiting, Work};
 use crate::payload::{typed, Payload};
-use crate::waiting::{seconds, Limit, Waiter};
 
 /// Name, members, messages, bytes, offset.
 type ChannelRow = (String, u64, u64, u64, u64);
@@ -185,182 +181,6 @@ impl Channels {
     }
 }
 
-/// A unit's membership of a channel: it takes the messages itself.
-#[pyclass(frozen, module = "fairlead._engine")]
-pub(crate) struct Subscription {
-    subscriber: fl::Subscriber,
-    waiter: Waiter,
-    engine: Arc<fl::Engine>,
-    /// The first message has a larger offset.
-    #[pyo3(get)]
-    offset: u64,
-    missed_before: Missed,
-}
-
-impl Subscription {
-    pub(crate) fn start(
-        py: Python<'_>,
-        engine: Arc<fl::Engine>,
-        waiter: Waiter,
-        name: &str,
-        since: Option<u64>,
-        limit: usize,
-        drops: &str,
-    ) -> PyResult<Self> {
-        let drops = match drops {
-            "newest" => Drops::Newest,
-            "oldest" => Drops::Oldest,
-            other => {
-                return Err(PyValueError::new_err(format!(
-                    "drops is \"newest\" or \"oldest\", not {other:?}"
-                )))
-            }
-        };
-        let (subscriber, answer) = engine
-            .subscribe(name, since, limit, drops)
-            .map_err(|error| join_error(py, &error))?;
-        Ok(Self {
-            subscriber,
-            waiter,
-            engine,
-            offset: answer.offset,
-            missed_before: answer.missed,
-        })
-    }
-
-    pub(crate) fn taken() -> PyErr {
-        PyRuntimeError::new_err("another unit is waiting for this subscription's next message already")
-    }
-
-    pub(crate) fn waiter(&self) -> &Waiter {
-        &self.waiter
-    }
-
-    pub(crate) fn subscriber(&self) -> &fl::Subscriber {
-        &self.subscriber
-    }
-
-    /// The next message if one is there. An end of the subscription is the end of an iteration, or `None`.
-    pub(crate) fn take<'py>(&self, py: Python<'py>, iterates: bool) -> PyResult<Option<Bound<'py, PyAny>>> {
-        match self.subscriber.receive(None) {
-            Taken::Message(message) => {
-                let data = typed(py, message_kind(message.kind), &message.payload)?;
-                Ok(Some((message.offset, data).into_pyobject(py)?.into_any()))
-            }
-            Taken::Empty => Ok(None),
-            Taken::Closed if iterates => Err(PyStopAsyncIteration::new_err(())),
-            Taken::Closed => Err(closed()),
-        }
-    }
-}
-
-fn closed() -> PyErr {
-    PyRuntimeError::new_err("the subscription is closed")
-}
-
-#[pymethods]
-impl Subscription {
-    /// Waits for the next message: `(offset, str or bytes)`; `None` when `timeout` (seconds) passed.
-    ///
-    /// Raises `RuntimeError` once the subscription is closed and nothing is left.
-    #[pyo3(signature = (timeout=None))]
-    fn receive<'py>(&self, py: Python<'py>, timeout: Option<f64>) -> PyResult<Option<Bound<'py, PyAny>>> {
-        if let Some(message) = self.take(py, false)? {
-            return Ok(Some(message));
-        }
-        let limit = Limit::new(timeout.map(seconds).transpose()?);
-        let subscriber = &self.subscriber;
-        loop {
-            let mut taken = false;
-            let mut ask = |token| {
-                let waiting = subscriber.wait(token);
-                taken = waiting == Waiting::Taken;
-                waiting != Waiting::Registered
-            };
-            let in_time = match &self.waiter {
-                Waiter::Threads => {
-                    let mut registered = None;
-                    let in_time = py.detach(|| {
-                        self.engine.wait_on_thread(limit.left(), |token| {
-                            registered = Some(token);
-                            ask(token)
-                        })
-                    });
-                    // Each wait has a token of its own: one that stayed would pass for another unit that waits.
-                    if let Some(token) = registered {
-                        subscriber.forget(token);
-                    }
-                    in_time
-                }
-                hub => hub.wait(py, limit, &mut ask, |_| true, |token| subscriber.forget(token))?,
-            };
-            if taken {
-                return Err(Self::taken());
-            }
-            match self.take(py, false)? {
-                Some(message) => return Ok(Some(message)),
-                None if !in_time => return Ok(None),
-                None => {}
-            }
-        }
-    }
-
-    /// The next message if one is there, else `None`.
-    fn receive_nowait<'py>(&self, py: Python<'py>) -> PyResult<Option<Bound<'py, PyAny>>> {
-        self.take(py, false)
-    }
-
-    /// `receive` for a coroutine of the worker's asyncio loop: an awaitable. `iterates`: the end is that of an iteration.
-    #[pyo3(signature = (timeout=None, iterates=false))]
-    fn receive_async(slf: Py<Self>, timeout: Option<f64>, iterates: bool) -> Awaiting {
-        let work = Work::Take {
-            subscription: slf,
-            iterates,
-        };
-        Awaiting::new(work, timeout)
-    }
-
-    /// Ends the membership. What has come can still be taken.
-    fn close(&self, py: Python<'_>) {
-        py.detach(|| self.subscriber.close());
-    }
-
-    /// Ends the membership and forgets what has come.
-    fn discard(&self, py: Python<'_>) {
-        py.detach(|| self.subscriber.discard());
-    }
-
-    /// The channel.
-    #[getter]
-    fn name(&self) -> &str {
-        self.subscriber.name()
-    }
-
-    /// Messages that it did not get since it began: it was full, or they were overwritten.
-    #[getter]
-    fn missed(&self) -> u64 {
-        self.subscriber.missed()
-    }
-
-    /// Messages that lie between the `since` it asked for and its first one, and are lost; `None`: nobody knows.
-    #[getter]
-    fn missed_before(&self) -> Option<u64> {
-        count(self.missed_before)
-    }
-
-    /// `close` was called; what has come can still be taken.
-    #[getter]
-    fn is_closed(&self) -> bool {
-        self.subscriber.is_closed()
-    }
-
-    /// Messages that wait.
-    #[getter]
-    fn queued(&self) -> usize {
-        self.subscriber.queued()
-    }
-}
-
 /// The offset to begin behind. It may be a client's own word, so any whole number will do: one that no offset can be is of
 /// another run.
 pub(crate) fn offset(value: &Bound<'_, PyAny>) -> PyResult<Option<u64>> {
@@ -396,7 +216,7 @@ pub(crate) fn slow_consumer(policy: &str) -> PyResult<SlowConsumer> {
     }
 }
 
-fn message_kind(kind: Kind) -> MessageKind {
+pub(crate) fn message_kind(kind: Kind) -> MessageKind {
     match kind {
         Kind::Text => MessageKind::Text,
         Kind::Binary => MessageKind::Binary,

@@ -14,11 +14,13 @@ use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
 use pyo3::types::PyDict;
 
-use crate::channels::{offset, Channels, Subscription};
+use crate::channels::{offset, Channels};
+use crate::limit::seconds;
 use crate::log_queue::{Entry, LogQueue};
 use crate::request::Request;
+use crate::subscription::Subscription;
 use crate::tls::Tls;
-use crate::waiting::{seconds, Waiter};
+use crate::waiting::Waiter;
 
 /// Requests that a thread takes before it lets go of the GIL in between: a fifth of a millisecond of the smallest ones.
 const IN_A_ROW: u32 = 16;

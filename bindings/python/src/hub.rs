@@ -2,7 +2,7 @@
 //! since all of it is one state: who waits, who rests, and which greenlet is the hub.
 //!
 //! It stands here and not in Python because a hub in Python costs 10–25 % with many connections. A unit parks with a
-//! token; the hub keeps its greenlet until the event with this token comes (`parked`).
+//! token (`parker`); the table keeps its greenlet until the event with this token comes (`parked`).
 //!
 //! The hub may be the loop itself ([`Hub::run`]), or live on another one's (gevent's hub, a greenlet that runs asyncio):
 //! then [`Hub::turn`] is that loop's callback whenever a descriptor of the engine is ready. Threads that a unit
@@ -14,25 +14,26 @@
 //! Switch safety: the table is locked for single steps only; the greenlet to switch to is taken out of it first.
 
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
-use std::time::{Duration, Instant};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use fairlead_engine as fl;
-use fl::{Event, Token};
+use fl::Event;
 use pyo3::exceptions::PyRuntimeError;
 use pyo3::prelude::*;
-use pyo3::sync::PyOnceLock;
 use pyo3::types::PyTuple;
 
-use crate::channels::{offset, Subscription};
+use crate::channels::offset;
 use crate::descriptors;
 use crate::engine::Engine;
 use crate::greenlet;
-use crate::parked::{Due, Parked, Unit, Woken};
-use crate::pending::Pending;
+use crate::limit::Limit;
+use crate::parked::{Due, Unit, Woken};
+use crate::parker::Parker;
 use crate::request::Request;
 use crate::session::Session;
-use crate::waiting::{Limit, Waiter};
+use crate::subscription::Subscription;
+use crate::waiting::Waiter;
 
 /// Greenlets that may rest at once. Each keeps its data stack; more would seldom be needed at the same time.
 const RESTING: usize = 256;
@@ -41,19 +42,7 @@ const RESTING: usize = 256;
 /// request, until `stop()` and the last unit's end.
 #[pyclass(frozen, module = "fairlead._engine")]
 pub(crate) struct Hub {
-    core: Arc<HubCore>,
-}
-
-pub(crate) struct HubCore {
-    engine: Arc<fl::Engine>,
-    /// The greenlet that units switch to when they park, and the thread it lives in.
-    greenlet: PyOnceLock<Py<PyAny>>,
-    thread: OnceLock<usize>,
-    /// The asyncio loop that runs the hub, if one does.
-    asyncio_loop: PyOnceLock<Py<PyAny>>,
-    /// What tasks of that loop have waited for, and have not been told of yet.
-    woken: Mutex<Vec<Py<Pending>>>,
-    parked: Parked,
+    parker: Arc<Parker>,
     resting: Mutex<Vec<Py<PyAny>>>,
     spawned: Mutex<Vec<Py<PyAny>>>,
     stopping: AtomicBool,
@@ -62,94 +51,28 @@ pub(crate) struct HubCore {
     starts_itself: bool,
 }
 
-impl HubCore {
-    /// Gives the current greenlet a token to wait under.
-    pub(crate) fn prepare(&self, py: Python<'_>) -> PyResult<Token> {
-        Ok(self.parked.enter(Unit::Greenlet(greenlet::current(py)?.unbind())))
+impl Hub {
+    fn engine(&self) -> &fl::Engine {
+        self.parker.engine()
     }
 
-    /// True on a thread that is not the hub's, but one that the application has started.
-    pub(crate) fn is_elsewhere(&self) -> bool {
-        self.thread.get().is_some_and(|hub| *hub != this_thread())
-    }
-
-    /// Gives `callback` a token to be called under, with `True` if its deadline passed.
-    pub(crate) fn prepare_callback(&self, callback: Py<PyAny>) -> Token {
-        self.parked.enter(Unit::Callback(callback))
-    }
-
-    /// The unit does not wait after all. True if it still stood in the table.
-    pub(crate) fn cancel(&self, token: Token) -> bool {
-        self.parked.take(token).is_some()
-    }
-
-    pub(crate) fn asyncio_loop<'py>(&self, py: Python<'py>) -> Option<Bound<'py, PyAny>> {
-        self.asyncio_loop
-            .get(py)
-            .map(|asyncio_loop| asyncio_loop.bind(py).clone())
-    }
-
-    /// The wait of a task is over.
-    pub(crate) fn task_woke(&self, pending: Py<Pending>) {
-        self.woken().push(pending);
-    }
-
-    fn woken(&self) -> MutexGuard<'_, Vec<Py<Pending>>> {
-        self.woken.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    fn waiter(self: &Arc<Self>) -> Waiter {
-        Waiter::Hub(Arc::clone(self))
-    }
-
-    pub(crate) fn engine(&self) -> &fl::Engine {
-        &self.engine
-    }
-
-    /// Who waits under the token waits no longer than that.
-    pub(crate) fn limit(&self, token: Token, limit: Limit) {
-        if let Some(deadline) = limit.deadline() {
-            if self.parked.limit(token, deadline) {
-                let left = deadline.saturating_duration_since(Instant::now());
-                self.engine.wake_at(left, Parked::timer_of(token));
-            }
-        }
-    }
-
-    /// Switches to the hub until the token's event or the limit.
-    pub(crate) fn park(&self, py: Python<'_>, token: Token, limit: Limit) -> PyResult<Woken> {
-        let hub = self.greenlet.get(py).map(|hub| hub.bind(py).clone());
-        let unit = greenlet::current(py)?;
-        let Some(hub) = hub.filter(|hub| !hub.is(&unit)) else {
-            self.cancel(token);
-            return Err(PyRuntimeError::new_err(if self.asyncio_loop.get(py).is_some() {
-                "this call waits, and would stop the loop with all its tasks: in a coroutine use `await` and \
-                 fairlead.async_websocket, or call it in a thread (asyncio.to_thread)"
-            } else {
-                "this call waits, and only a request's greenlet can wait: the hub itself must not stop"
-            }));
-        };
-        drop(unit); // held here it would look kept by others
-        self.limit(token, limit);
-        let outcome = greenlet::switch(&hub, None);
-        let woken = self.parked.leave(token);
-        outcome?;
-        Ok(woken)
+    fn waiter(&self) -> Waiter {
+        Waiter::Hub(Arc::clone(&self.parker))
     }
 
     fn handle(
-        self: &Arc<Self>,
+        &self,
         py: Python<'_>,
         event: Event,
         start: &Bound<'_, PyAny>,
         hub: &Bound<'_, PyAny>,
     ) -> PyResult<()> {
         let outcome = match event {
-            Event::Wake(token) => self.parked.take(token).map(|unit| resume(py, unit, false)),
-            Event::Deadline(timer) => match self.parked.due(timer) {
+            Event::Wake(token) => self.parker.parked.take(token).map(|unit| resume(py, unit, false)),
+            Event::Deadline(timer) => match self.parker.parked.due(timer) {
                 Due::Over(unit) => Some(resume(py, unit, true)),
                 Due::Later(left) => {
-                    self.engine.wake_at(left, timer);
+                    self.engine().wake_at(left, timer);
                     None
                 }
                 Due::Nothing => None,
@@ -189,23 +112,14 @@ impl HubCore {
         self.resting.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Takes the greenlet for the hub, once.
-    fn live_in<'py>(&self, py: Python<'py>, greenlet: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyAny>> {
-        if self.greenlet.set(py, greenlet.clone().unbind()).is_err() {
-            return Err(PyRuntimeError::new_err("this hub runs already, or has run"));
-        }
-        let _ = self.thread.set(this_thread());
-        Ok(greenlet.clone())
-    }
-
     fn attached<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
-        let hub = self.greenlet.get(py).map(|hub| hub.bind(py).clone());
+        let hub = self.parker.hub(py);
         hub.ok_or_else(|| PyRuntimeError::new_err("the hub has no loop yet; attach it first"))
     }
 
     /// Stopped, and nothing is left to do. Ends the greenlets that rest.
     fn is_over(&self) -> bool {
-        let over = self.stopping.load(Ordering::SeqCst) && self.engine.is_quiet();
+        let over = self.stopping.load(Ordering::SeqCst) && self.engine().is_quiet();
         if over {
             // Dropping a resting greenlet ends it, by GreenletExit inside its `rest`.
             let resting = std::mem::take(&mut *self.resting());
@@ -236,7 +150,7 @@ impl HubCore {
     }
 
     fn kill_all(&self, py: Python<'_>) {
-        for unit in self.parked.take_greenlets() {
+        for unit in self.parker.parked.take_greenlets() {
             let unit = unit.bind(py);
             if greenlet::is_active(unit) {
                 if let Err(error) = greenlet::kill(unit) {
@@ -254,12 +168,6 @@ fn resume(py: Python<'_>, unit: Unit, late: bool) -> PyResult<Bound<'_, PyAny>> 
     }
 }
 
-/// Tells threads apart; cheaper than their ids, and asked for each wait.
-fn this_thread() -> usize {
-    thread_local!(static MINE: u8 = const { 0 });
-    MINE.with(|mine| std::ptr::from_ref(mine) as usize)
-}
-
 #[pymethods]
 impl Hub {
     /// `starts_itself`: `start(request)` begins the unit in its own way and returns at once.
@@ -268,19 +176,12 @@ impl Hub {
     fn new(py: Python<'_>, engine: &Bound<'_, Engine>, starts_itself: bool) -> PyResult<Self> {
         greenlet::load(py)?;
         Ok(Self {
-            core: Arc::new(HubCore {
-                engine: engine.get().inner()?,
-                greenlet: PyOnceLock::new(),
-                thread: OnceLock::new(),
-                asyncio_loop: PyOnceLock::new(),
-                woken: Mutex::default(),
-                parked: Parked::default(),
-                resting: Mutex::default(),
-                spawned: Mutex::default(),
-                stopping: AtomicBool::new(false),
-                killing: AtomicBool::new(false),
-                starts_itself,
-            }),
+            parker: Arc::new(Parker::new(engine.get().inner()?)),
+            resting: Mutex::default(),
+            spawned: Mutex::default(),
+            stopping: AtomicBool::new(false),
+            killing: AtomicBool::new(false),
+            starts_itself,
         })
     }
 
@@ -294,38 +195,38 @@ impl Hub {
         limit: usize,
         drops: &str,
     ) -> PyResult<Subscription> {
-        let engine = Arc::clone(&self.core.engine);
-        Subscription::start(py, engine, self.core.waiter(), name, since, limit, drops)
+        let engine = Arc::clone(self.parker.engine());
+        Subscription::start(py, engine, self.waiter(), name, since, limit, drops)
     }
 
     /// Runs until stopped: `start(request)` in a new greenlet for each request. Call it once, from the thread whose
     /// greenlets the units are to be.
     fn run(&self, py: Python<'_>, start: Bound<'_, PyAny>) -> PyResult<()> {
-        let core = &self.core;
-        let hub = core.live_in(py, &greenlet::current(py)?)?;
+        let hub = greenlet::current(py)?;
+        self.parker.live_in(py, &hub)?;
         let mut events = Vec::new();
         loop {
             // Without releasing the GIL if something is there: under load that saves a contended lock per turn.
-            core.engine.poll(&mut events, Some(Duration::ZERO));
-            core.start_spawned(py, &hub)?;
+            self.engine().poll(&mut events, Some(Duration::ZERO));
+            self.start_spawned(py, &hub)?;
             if events.is_empty() {
-                if core.killing.swap(false, Ordering::SeqCst) {
-                    core.kill_all(py);
+                if self.killing.swap(false, Ordering::SeqCst) {
+                    self.kill_all(py);
                     continue;
                 }
-                if core.is_over() {
+                if self.is_over() {
                     return Ok(());
                 }
                 // While stopping, the end of a closing connection is no event: look at it again soon.
-                let limit = core
+                let limit = self
                     .stopping
                     .load(Ordering::SeqCst)
                     .then_some(Duration::from_millis(20));
-                py.detach(|| core.engine.poll(&mut events, limit));
+                py.detach(|| self.engine().poll(&mut events, limit));
                 py.check_signals()?;
             }
             for event in events.drain(..) {
-                core.handle(py, event, &start, &hub)?;
+                self.handle(py, event, &start, &hub)?;
             }
         }
     }
@@ -341,11 +242,11 @@ impl Hub {
         asyncio_loop: Option<Py<PyAny>>,
     ) -> PyResult<(i32, i32)> {
         if let Some(asyncio_loop) = asyncio_loop {
-            let _ = self.core.asyncio_loop.set(py, asyncio_loop);
+            self.parker.tasks.run_on(py, asyncio_loop);
         }
         let greenlet = greenlet.map_or_else(|| greenlet::current(py), Ok)?;
-        self.core.live_in(py, &greenlet)?;
-        let [readiness, bell] = self.core.engine.descriptors()?;
+        self.parker.live_in(py, &greenlet)?;
+        let [readiness, bell] = self.engine().descriptors()?;
         Ok((readiness, bell))
     }
 
@@ -353,39 +254,33 @@ impl Hub {
     /// goes on with those whose wait is over. False once stopped and all units have ended. After it, and after what it
     /// woke has run, `leave`.
     fn turn(&self, py: Python<'_>, start: &Bound<'_, PyAny>) -> PyResult<bool> {
-        let core = &self.core;
-        let hub = core.attached(py)?;
+        let hub = self.attached(py)?;
         let mut events = Vec::new();
-        core.engine.poll(&mut events, Some(Duration::ZERO));
-        core.start_spawned(py, &hub)?;
+        self.engine().poll(&mut events, Some(Duration::ZERO));
+        self.start_spawned(py, &hub)?;
         for event in events {
-            core.handle(py, event, start, &hub)?;
+            self.handle(py, event, start, &hub)?;
         }
-        if core.killing.swap(false, Ordering::SeqCst) {
-            core.kill_all(py);
+        if self.killing.swap(false, Ordering::SeqCst) {
+            self.kill_all(py);
         }
-        Ok(!core.is_over())
+        Ok(!self.is_over())
     }
 
     /// True if a turn has ended the waits of tasks: `resume_tasks` in the loop's next round, and `leave` after it.
     #[getter]
     fn has_woken_tasks(&self) -> bool {
-        !self.core.woken().is_empty()
+        self.parker.tasks.has_woken()
     }
 
     /// Tasks whose waits are over go on, in here.
     fn resume_tasks(&self, py: Python<'_>) {
-        let woken = std::mem::take(&mut *self.core.woken());
-        for pending in woken {
-            if let Err(error) = Pending::resume(pending.bind(py)) {
-                error.write_unraisable(py, None);
-            }
-        }
+        self.parker.tasks.resume(py);
     }
 
     /// The loop goes on with something else: what was sent leaves, and from here on a change makes a descriptor readable.
     fn leave(&self) {
-        self.core.engine.leave_to_foreign_loop();
+        self.engine().leave_to_foreign_loop();
     }
 
     /// Parks the calling unit until a descriptor is ready, for at most `timeout` seconds: `readable` and `writable` hold
@@ -403,29 +298,29 @@ impl Hub {
         timeout: Option<f64>,
     ) -> PyResult<Option<i32>> {
         let limit = Limit::seconds(timeout)?;
-        let core = &self.core;
-        if core.is_elsewhere() {
+        let parker = &*self.parker;
+        if parker.is_elsewhere() {
             return Err(PyRuntimeError::new_err(
                 "units wait like this on the hub's thread only; a thread of its own can use select or poll",
             ));
         }
         let connection = session.map(|session| session.get().connection());
-        let token = core.prepare(py)?;
-        let watches = descriptors::watch(&core.engine, token, &readable, &writable).inspect_err(|_| {
-            core.cancel(token);
+        let token = parker.prepare(py)?;
+        let watches = descriptors::watch(parker.engine(), token, &readable, &writable).inspect_err(|_| {
+            parker.cancel(token);
         })?;
         match connection.map(|connection| connection.wait_receive(token)) {
             None | Some(fl::Waiting::Registered) => {}
             Some(fl::Waiting::Ready) => {
-                core.cancel(token);
+                parker.cancel(token);
                 return Ok(Some(-1));
             }
             Some(fl::Waiting::Taken) => {
-                core.cancel(token);
+                parker.cancel(token);
                 return Err(Session::taken());
             }
         }
-        let outcome = core.park(py, token, limit);
+        let outcome = parker.park(py, token, limit);
         if let Some(connection) = connection {
             connection.forget(token);
         }
@@ -438,12 +333,11 @@ impl Hub {
     /// Starts `run()` in a greenlet of its own with the hub's next turn. It holds no slot: `run` of the hub does not wait
     /// for it. From any thread.
     fn spawn(&self, run: Py<PyAny>) {
-        self.core
-            .spawned
+        self.spawned
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
             .push(run);
-        self.core.engine.ring();
+        self.engine().ring();
     }
 
     /// The calling unit has ended: rests until the hub has another request for it, and returns that; `None` when this
@@ -451,15 +345,14 @@ impl Hub {
     /// switch must find a dead greenlet, and not the next request's.
     fn rest<'py>(&self, py: Python<'py>) -> PyResult<Option<Bound<'py, PyAny>>> {
         let unit = greenlet::current(py)?;
-        let hub = self.core.greenlet.get(py).map(|hub| hub.bind(py).clone());
-        let Some(hub) = hub.filter(|hub| !hub.is(&unit)) else {
+        let Some(hub) = self.parker.hub(py).filter(|hub| !hub.is(&unit)) else {
             return Err(PyRuntimeError::new_err("only a unit of this hub can rest"));
         };
         if greenlet::is_kept_by_others(&unit) {
             return Ok(None);
         }
         {
-            let mut resting = self.core.resting();
+            let mut resting = self.resting();
             if resting.len() >= RESTING {
                 return Ok(None);
             }
@@ -470,22 +363,22 @@ impl Hub {
 
     /// `run` returns once no unit runs and no connection is closing any more.
     fn stop(&self) {
-        self.core.stopping.store(true, Ordering::SeqCst);
-        self.core.engine.ring();
+        self.stopping.store(true, Ordering::SeqCst);
+        self.engine().ring();
     }
 
     /// Raises `GreenletExit` in every parked unit.
     fn kill(&self) {
-        self.core.killing.store(true, Ordering::SeqCst);
-        self.core.engine.ring();
+        self.killing.store(true, Ordering::SeqCst);
+        self.engine().ring();
     }
 
     /// Parks the calling unit for `seconds`.
     fn sleep(&self, py: Python<'_>, seconds: f64) -> PyResult<()> {
         let limit = Limit::seconds(Some(seconds))?;
         loop {
-            let token = self.core.prepare(py)?;
-            if self.core.park(py, token, limit)? == Woken::Deadline || limit.has_passed() {
+            let token = self.parker.prepare(py)?;
+            if self.parker.park(py, token, limit)? == Woken::Deadline || limit.has_passed() {
                 return Ok(());
             }
         }

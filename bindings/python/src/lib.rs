@@ -13,12 +13,16 @@ mod environ;
 mod greenlet;
 mod head;
 mod hub;
+mod limit;
 mod log_queue;
+mod methods;
 mod parked;
+mod parker;
 mod payload;
 mod pending;
 mod request;
 mod session;
+mod subscription;
 mod tls;
 mod waiting;
 
@@ -31,7 +35,7 @@ fn _engine(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_class::<awaiting::Messages>()?;
     module.add_class::<pending::Pending>()?;
     module.add_class::<channels::Channels>()?;
-    module.add_class::<channels::Subscription>()?;
+    module.add_class::<subscription::Subscription>()?;
     module.add_class::<log_queue::Answered>()?;
     module.add_class::<engine::Engine>()?;
     module.add_class::<engine::Routes>()?;

@@ -1,7 +1,7 @@
 //! [`Pending`]: the future that a suspended coroutine of ours yields to its task.
 //!
 //! asyncio knows a future by its protocol, the attribute `_asyncio_future_blocking`, and then hands over the task's wake-up.
-//! The hub calls those of a whole turn together, in the next round of the loop ([`HubCore::resume_tasks`]): one handle for
+//! The hub calls those of a whole turn together, in the next round of the loop ([`Tasks::resume`]): one handle for
 //! all, where asyncio's own futures take one each. In the next round and not at once, as with asyncio's own: a time-out
 //! that comes due together with the message must still find the task waiting. If the task were done by then, and another
 //! one awaited it (`wait_for(create_task(ws.receive()), 1)`), its message would be lost.
@@ -13,7 +13,51 @@ use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
 use pyo3::types::{PyDict, PyType};
 
-use crate::hub::HubCore;
+/// The tasks that wait in one hub: their loop, and those that may go on.
+pub(crate) struct Tasks {
+    /// The asyncio loop that runs the hub, if one does.
+    asyncio_loop: PyOnceLock<Py<PyAny>>,
+    /// What tasks of that loop have waited for, and have not been told of yet.
+    woken: Mutex<Vec<Py<Pending>>>,
+}
+
+impl Tasks {
+    pub(crate) fn new() -> Self {
+        Self {
+            asyncio_loop: PyOnceLock::new(),
+            woken: Mutex::default(),
+        }
+    }
+
+    /// The hub runs on this loop. Only the first call counts.
+    pub(crate) fn run_on(&self, py: Python<'_>, asyncio_loop: Py<PyAny>) {
+        let _ = self.asyncio_loop.set(py, asyncio_loop);
+    }
+
+    pub(crate) fn asyncio_loop<'py>(&self, py: Python<'py>) -> Option<&Bound<'py, PyAny>> {
+        self.asyncio_loop
+            .get(py)
+            .map(|asyncio_loop| asyncio_loop.bind(py))
+    }
+
+    pub(crate) fn has_woken(&self) -> bool {
+        !self.woken().is_empty()
+    }
+
+    /// Tasks whose waits are over go on, in here.
+    pub(crate) fn resume(&self, py: Python<'_>) {
+        let woken = std::mem::take(&mut *self.woken());
+        for pending in woken {
+            if let Err(error) = Pending::resume(pending.bind(py)) {
+                error.write_unraisable(py, None);
+            }
+        }
+    }
+
+    fn woken(&self) -> MutexGuard<'_, Vec<Py<Pending>>> {
+        self.woken.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
 
 /// How a wait ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -27,7 +71,7 @@ pub(crate) enum Outcome {
 /// Lives for one wait.
 #[pyclass(frozen, module = "fairlead._engine")]
 pub(crate) struct Pending {
-    hub: Arc<HubCore>,
+    tasks: Arc<Tasks>,
     inner: Mutex<Inner>,
 }
 
@@ -41,9 +85,9 @@ struct Inner {
 }
 
 impl Pending {
-    pub(crate) fn new(hub: Arc<HubCore>) -> Self {
+    pub(crate) fn new(tasks: Arc<Tasks>) -> Self {
         Self {
-            hub,
+            tasks,
             inner: Mutex::new(Inner {
                 outcome: Outcome::Waits,
                 blocking: true,
@@ -62,7 +106,7 @@ impl Pending {
     }
 
     /// Lets the task go on, in here.
-    pub(crate) fn resume(slf: &Bound<'_, Self>) -> PyResult<()> {
+    fn resume(slf: &Bound<'_, Self>) -> PyResult<()> {
         let py = slf.py();
         let wake_up = slf.get().inner().wake_up.take();
         match wake_up {
@@ -98,8 +142,8 @@ impl Pending {
         if inner.outcome == Outcome::Waits {
             inner.outcome = if late { Outcome::Late } else { Outcome::Event };
             drop(inner);
-            let hub = Arc::clone(&pending.hub);
-            hub.task_woke(slf);
+            let tasks = Arc::clone(&pending.tasks);
+            tasks.woken().push(slf);
         }
     }
 
@@ -114,7 +158,7 @@ impl Pending {
     }
 
     fn get_loop<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
-        let asyncio_loop = self.hub.asyncio_loop(py);
+        let asyncio_loop = self.tasks.asyncio_loop(py).cloned();
         asyncio_loop.ok_or_else(|| PyRuntimeError::new_err("the hub has no asyncio loop"))
     }
 
