@@ -9,7 +9,7 @@ use std::sync::{OnceLock, PoisonError, RwLock};
 
 use crate::directory::ChannelId;
 use crate::error::ChannelError;
-use crate::history::{History, Missed};
+use crate::history::{History, Joined, Missed};
 use crate::layout::{channel, header, worker, Layout, LONGEST_NAME, WORKERS};
 use crate::lock::Held;
 use crate::log::{Kind, Record};
@@ -30,19 +30,6 @@ pub struct Channels {
     known: RwLock<HashMap<Box<str>, ChannelId>>,
     /// The place of this process's loop, and what wakes it without a detour through the system.
     own: OnceLock<(usize, Box<dyn Fn() + Send + Sync>)>,
-}
-
-/// What a new member has to know.
-#[derive(Clone, Copy, Debug)]
-pub struct Joined {
-    /// Names the channel from now on.
-    pub id: ChannelId,
-    /// The newest message that came before: the member's first one has the next number.
-    pub offset: u64,
-    /// Before the first of these there was nothing.
-    pub base: u64,
-    /// Where the newest message begins.
-    pub(crate) newest: Option<u64>,
 }
 
 /// One channel, as it was when it was looked at.

@@ -3,8 +3,7 @@
 use std::fmt;
 use std::io;
 
-use crate::layout::LONGEST_NAME;
-use crate::region::{LARGEST_REGION, SMALLEST_REGION};
+use crate::layout::{LARGEST_REGION, LONGEST_NAME, SMALLEST_REGION};
 
 /// Why there is no region.
 #[derive(Debug)]

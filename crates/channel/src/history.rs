@@ -1,7 +1,20 @@
-//! What was published before, and whether that is everything.
+//! Where a member begins, what was published before that, and whether that is everything.
 
-use crate::channels::Joined;
+use crate::directory::ChannelId;
 use crate::log::Record;
+
+/// What a new member has to know.
+#[derive(Clone, Copy, Debug)]
+pub struct Joined {
+    /// Names the channel from now on.
+    pub id: ChannelId,
+    /// The newest message that came before: the member's first one has the next number.
+    pub offset: u64,
+    /// Before the first of these there was nothing.
+    pub base: u64,
+    /// Where the newest message begins.
+    pub(crate) newest: Option<u64>,
+}
 
 /// What somebody who comes back has missed for good.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -10,6 +10,11 @@ pub(crate) const MAGIC: u64 = u64::from_le_bytes(*b"FAIRLEAD");
 /// Of this layout and of what the fields mean.
 pub(crate) const VERSION: u64 = 1;
 
+/// Below this a region has no room for a directory and a log worth the name.
+pub const SMALLEST_REGION: usize = 1 << 20;
+/// Beyond this a record's size would not fit its field, and nobody wants it.
+pub const LARGEST_REGION: usize = 16 << 30;
+
 /// Words of the header, each named by what it holds.
 pub(crate) mod header {
     pub(crate) const MAGIC: usize = 0;
@@ -92,7 +97,7 @@ pub(crate) mod channel {
     /// How many members each worker has: two in each word.
     pub(crate) const COUNTS: usize = 16;
     /// The name in UTF-8, 32 words.
-    pub(crate) const NAME: usize = COUNTS + super::WORKERS / 2;
+    pub(crate) const NAME: usize = COUNTS + crate::layout::WORKERS / 2;
     pub(crate) const WORDS: usize = 128;
 }
 

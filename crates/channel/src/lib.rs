@@ -52,14 +52,13 @@ mod model;
 mod tests;
 
 pub use directory::ChannelId;
-pub use layout::LONGEST_NAME;
+pub use layout::{LARGEST_REGION, LONGEST_NAME, SMALLEST_REGION};
 pub use log::{Kind, Record};
 
 #[cfg(not(loom))]
 pub use self::{
-    channels::{check_name, ChannelFacts, Channels, Joined, Page, WorkerFacts, USUAL_LONGEST_MESSAGE},
+    channels::{check_name, ChannelFacts, Channels, Page, WorkerFacts, USUAL_LONGEST_MESSAGE},
     error::{ChannelError, RegionError},
-    history::{History, Missed},
+    history::{History, Joined, Missed},
     reader::{Cursor, Next, Place},
-    region::{LARGEST_REGION, SMALLEST_REGION},
 };

@@ -2,9 +2,10 @@
 
 use std::sync::Arc;
 
-use crate::channels::{Channels, Joined};
+use crate::channels::Channels;
 use crate::directory::ChannelId;
 use crate::error::ChannelError;
+use crate::history::Joined;
 use crate::layout::{worker, Layout, WORKERS};
 use crate::log::{Look, Record};
 use crate::region::this_process;

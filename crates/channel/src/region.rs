@@ -18,15 +18,10 @@ use rustix::fs::{FlockOperation, MemfdFlags, OFlags, SealFlags};
 
 use crate::directory::Directory;
 use crate::error::RegionError;
-use crate::layout::{header, worker, Layout, MAGIC, VERSION};
+use crate::layout::{header, worker, Layout, LARGEST_REGION, MAGIC, SMALLEST_REGION, VERSION};
 use crate::lock::{Held, RobustLock};
 use crate::log::{Log, Writer};
 use crate::words::Words;
-
-/// Below this a region has no room for a directory and a log worth the name.
-pub const SMALLEST_REGION: usize = 1 << 20;
-/// Beyond this a record's size would not fit its field, and nobody wants it.
-pub const LARGEST_REGION: usize = 16 << 30;
 
 /// For how long a writer waits for another one. An append takes a microsecond: who has the lock for so long is stopped.
 const PATIENCE: Duration = Duration::from_secs(5);

@@ -9,8 +9,8 @@ mod wakes;
 use std::sync::Arc;
 
 use crate::channels::Channels;
+use crate::layout::SMALLEST_REGION;
 use crate::reader::{Cursor, Next, Place};
-use crate::region::SMALLEST_REGION;
 use crate::Kind;
 
 fn channels() -> Arc<Channels> {
