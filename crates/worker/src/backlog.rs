@@ -8,19 +8,10 @@
 use std::collections::VecDeque;
 use std::sync::Arc;
 
-use fairlead_channel::{Kind, Place, Record};
-use fairlead_websocket::{Encoding, MessageKind};
+use fairlead_channel::{Place, Record};
+use fairlead_websocket::Encoding;
 
-/// What a client sees of a channel's message.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Style {
-    /// The payload.
-    #[default]
-    Plain,
-    /// `\x1e`, offset, space, channel, newline, payload: so that the client can say where it stopped. The first byte, ASCII's
-    /// record separator, tells such a message from one that the app sends.
-    Numbered,
-}
+use crate::frames::{append_frame, Form, Style};
 
 /// What becomes of a member that takes its messages more slowly than they come, once `backlog` bytes wait for it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -34,36 +25,9 @@ pub enum SlowConsumer {
     DropOldest,
 }
 
-/// A frame's first bytes for [`Style::Numbered`].
-pub(crate) const MARK: u8 = 0x1e;
-
-/// Appends the message's frame as a member with this encoding and style gets it.
-pub(crate) fn append_frame(
-    encoding: Encoding,
-    style: Style,
-    name: &str,
-    record: &Record,
-    payload: &[u8],
-    scratch: &mut Vec<u8>,
-    out: &mut Vec<u8>,
-) {
-    let kind = match record.kind {
-        Kind::Text => MessageKind::Text,
-        Kind::Binary => MessageKind::Binary,
-    };
-    scratch.clear();
-    if style == Style::Numbered {
-        use std::io::Write;
-        scratch.push(MARK);
-        // Writing to memory cannot fail.
-        let _ = writeln!(scratch, "{} {name}", record.offset);
-    }
-    encoding.append_message(kind, scratch, payload, out);
-}
-
 /// One message to come.
 #[derive(Clone, Debug)]
-struct Waiting {
+struct Entry {
     position: u64,
     length: usize,
     /// It came while the client was behind; what a replay brings was asked for and fills nothing.
@@ -75,7 +39,7 @@ struct Waiting {
 /// The messages that one connection is behind.
 #[derive(Default)]
 pub(crate) struct Backlog {
-    waiting: VecDeque<Waiting>,
+    waiting: VecDeque<Entry>,
     bytes: usize,
 }
 
@@ -100,7 +64,7 @@ impl Backlog {
     }
 
     fn add(&mut self, record: &Record, style: Style, name: &Arc<str>, counts: bool) {
-        self.waiting.push_back(Waiting {
+        self.waiting.push_back(Entry {
             position: record.position,
             length: record.length,
             counts,
@@ -125,7 +89,7 @@ impl Backlog {
         self.bytes = counting.map(|waiting| waiting.length).sum();
     }
 
-    fn pop(&mut self) -> Option<Waiting> {
+    fn pop(&mut self) -> Option<Entry> {
         let oldest = self.waiting.pop_front()?;
         if oldest.counts {
             self.bytes -= oldest.length;
@@ -150,15 +114,11 @@ impl Backlog {
             match place.read_at(next.position, &mut payload) {
                 None => lost += 1,
                 Some(record) => {
-                    append_frame(
+                    let form = Form {
+                        style: next.style,
                         encoding,
-                        next.style,
-                        &next.name,
-                        &record,
-                        &payload,
-                        &mut scratch,
-                        out,
-                    );
+                    };
+                    append_frame(form, &next.name, &record, &payload, &mut scratch, out);
                     moved += 1;
                 }
             }

@@ -5,6 +5,7 @@
 //! queues of `inbox`). Verbs never block: they say what to wait for, and the host does the waiting. What blocks on
 //! purpose, for hosts whose threads read their own sockets, stands in `direct`.
 
+mod memberships;
 mod sealed;
 mod state;
 
@@ -15,9 +16,11 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard};
 use fairlead_websocket::{CloseCode, Closure, Counters, Lost, MessageKind, Negotiated, Session, UsageError};
 
 use crate::doorbell::Doorbell;
+use crate::event::{Token, Waiting};
 use crate::inbox::{lock, Shared};
-use crate::Token;
+use crate::subscriptions::Subscriptions;
 
+pub(crate) use memberships::TooSlow;
 pub(crate) use state::{Fate, Reader, Socket, State};
 
 /// From this size on a payload is written straight from the app's memory: the copy into the outbox would cost
@@ -28,6 +31,8 @@ const WRITE_THROUGH: usize = 16 * 1024;
 pub struct Connection {
     state: Mutex<State>,
     pub(crate) shared: Arc<Shared>,
+    /// Who is a member of which channel, if the worker has channels.
+    pub(crate) subscriptions: Option<Arc<Subscriptions<Connection>>>,
     /// Who and what it is, for the log: peer and path.
     label: Box<str>,
     /// When the app's thread last left its socket, in milliseconds plus one; 0 while it is there. Only `direct`
@@ -48,17 +53,6 @@ pub enum Received<R> {
     Closed(Closure),
 }
 
-/// The answer to [`Connection::wait_receive`].
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Waiting {
-    /// Something is there already.
-    Ready,
-    /// The unit will be woken.
-    Registered,
-    /// Another unit waits already; one at a time can.
-    Taken,
-}
-
 /// The answer to [`Connection::send`].
 #[derive(Debug)]
 pub enum Sent {
@@ -73,6 +67,7 @@ pub enum Sent {
 impl Connection {
     pub(crate) fn new(
         shared: Arc<Shared>,
+        subscriptions: Option<Arc<Subscriptions<Connection>>>,
         negotiated: Negotiated,
         label: Box<str>,
         doorbell: Option<Doorbell>,
@@ -89,6 +84,7 @@ impl Connection {
         Self {
             state: Mutex::new(State::new(session, doorbell, reader)),
             shared,
+            subscriptions,
             label,
             away_since: AtomicU64::new(away_since),
             joined: Condvar::new(),
@@ -104,7 +100,7 @@ impl Connection {
     ///
     /// `take` runs under the connection's lock: it may copy and allocate, nothing else.
     pub fn receive<R>(
-        self: &Arc<Self>,
+        &self,
         waiter: Option<Token>,
         take: impl FnOnce(MessageKind, &[u8]) -> R,
     ) -> Received<R> {
@@ -161,7 +157,7 @@ impl Connection {
     }
 
     /// Sends one unfragmented message. Text must be valid UTF-8 already.
-    pub fn send(self: &Arc<Self>, kind: MessageKind, payload: &[u8]) -> Sent {
+    pub fn send(&self, kind: MessageKind, payload: &[u8]) -> Sent {
         let mut state = self.lock();
         if state.outbox.len() >= self.shared.settings.outbox_high {
             return if state.session.closed().is_some() {
@@ -207,7 +203,7 @@ impl Connection {
     }
 
     /// Starts the close handshake, RFC 6455 §7.1.2. Harmless when the connection is closing already.
-    pub fn close(self: &Arc<Self>, code: CloseCode, reason: &str) -> Result<(), UsageError> {
+    pub fn close(&self, code: CloseCode, reason: &str) -> Result<(), UsageError> {
         let now = self.shared.poller.now();
         let mut state = self.lock();
         let State { session, outbox, .. } = &mut *state;
@@ -217,7 +213,7 @@ impl Connection {
     }
 
     /// Sends a Ping, RFC 6455 §5.5.2, with at most 125 bytes.
-    pub fn ping(self: &Arc<Self>, payload: &[u8]) -> Result<(), UsageError> {
+    pub fn ping(&self, payload: &[u8]) -> Result<(), UsageError> {
         let mut state = self.lock();
         let State { session, outbox, .. } = &mut *state;
         session.ping(payload, outbox.buffer())?;
@@ -227,7 +223,7 @@ impl Connection {
 
     /// The app is done with the connection. If nobody closed it yet it is closed with `code`; the loop sees the
     /// close handshake through. Messages that were not received are dropped.
-    pub fn release(self: &Arc<Self>, code: CloseCode, reason: &str) {
+    pub fn release(&self, code: CloseCode, reason: &str) {
         let now = self.shared.poller.now();
         let mut state = self.lock();
         if state.released {
@@ -248,13 +244,13 @@ impl Connection {
         let memberships = state.take_memberships();
         self.after_verb(&mut state);
         drop(state);
-        if let Some(subscriptions) = &self.shared.subscriptions {
+        if let Some(subscriptions) = &self.subscriptions {
             subscriptions.leave_all(memberships);
         }
     }
 
     /// Drops the TCP connection at once, without a Close frame (`uwsgi.disconnect()`), or because `why`.
-    pub fn abandon(self: &Arc<Self>, why: Lost) {
+    pub fn abandon(&self, why: Lost) {
         let now = self.shared.poller.now();
         let mut state = self.lock();
         if why == Lost::Dropped {
@@ -298,7 +294,7 @@ impl Connection {
         Ok(state.doorbell.as_ref().map_or(-1, |bell| bell.descriptor()))
     }
 
-    fn after_verb(self: &Arc<Self>, state: &mut State) {
+    fn after_verb(&self, state: &mut State) {
         state.wake_units(&self.shared);
         if state.take_late_doorbell() && (state.socket.is_none() || state.retired) {
             // No turn will look at it.
@@ -316,10 +312,10 @@ impl Connection {
     }
 
     /// Puts the connection on the driver's list.
-    pub(crate) fn make_dirty(self: &Arc<Self>, state: &mut State) {
+    pub(crate) fn make_dirty(&self, state: &mut State) {
         if !state.dirty && !state.retired && state.socket.is_some() {
             state.dirty = true;
-            self.shared.mark_dirty(self);
+            self.shared.mark_dirty(state.key);
         }
     }
 }

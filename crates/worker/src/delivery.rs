@@ -2,40 +2,80 @@
 
 use std::sync::Arc;
 
-use fairlead_channel::{Missed, Place, Record};
+use fairlead_channel::{Missed, Place};
 use fairlead_websocket::{CloseCode, MessageKind, Time};
 use rustix::net::SendFlags;
 
-use crate::backlog::{Backlog, SlowConsumer, Style, MARK};
-use crate::connection::{Connection, State};
-use crate::subscriptions::{JoinAnswer, JoinError, JoinOptions, Membership};
+use crate::backlog::Backlog;
+use crate::connection::{Connection, State, TooSlow};
+use crate::frames::{Form, Style, MARK};
+use crate::members::{Membership, News, Recipient};
+use crate::subscriptions::{Entered, JoinAnswer, JoinError, JoinOptions};
 
 /// Beyond this many unsent bytes messages wait as names and not as bytes. A quarter of the app's own limit, so that what an
 /// app sends itself still finds room.
 const MARK_BEHIND: usize = 64 * 1024;
 
-/// The part of a connection that only members of channels have.
-#[derive(Default)]
-pub(crate) struct Member {
-    memberships: Vec<Membership>,
-    backlog: Backlog,
-    missed: u64,
-}
-
 impl Connection {
-    /// Makes this connection a member of a channel: from here on what is published there goes to its client.
+    /// Makes this connection a member of a channel: from here on what is published there goes to its client. One that is a
+    /// member already stays what it is.
     ///
     /// # Errors
     /// The connection is over; a bad name; no room for another channel.
     pub fn join(self: &Arc<Self>, name: &str, options: JoinOptions) -> Result<JoinAnswer, JoinError> {
-        let subscriptions = self.shared.subscriptions.as_ref().ok_or(JoinError::NoChannels)?;
-        subscriptions.join(&self.shared, self, name, options)
+        let subscriptions = self.subscriptions.as_ref().ok_or(JoinError::NoChannels)?;
+        let mut table = subscriptions.table();
+        let encoding = {
+            let state = self.lock();
+            if state.is_over() {
+                return Err(JoinError::Closed);
+            }
+            let memberships = state.memberships();
+            if let Some(index) = table.position(memberships, name) {
+                return Ok(JoinAnswer {
+                    offset: table.newest(&memberships[index]),
+                    replayed: 0,
+                    missed: Missed::Nothing,
+                });
+            }
+            state.session.negotiated().encoding
+        };
+        let entered = subscriptions.enter(&mut table, name, options.since, usize::MAX)?;
+        let form = Form {
+            style: options.style,
+            encoding,
+        };
+        let added = subscriptions.add(&mut table, &entered, self, form, options.slow_consumer);
+        let Some(membership) = added else {
+            return Err(JoinError::Closed); // `enter` has just made its channel known
+        };
+        if !self.enter_channel(membership, options.style, &entered) {
+            subscriptions.leave(&mut table, membership);
+            return Err(JoinError::Closed);
+        }
+        drop(table);
+        self.shared.ring();
+        Ok(entered.answer)
     }
 
     /// Ends the membership; false if there was none. What has not left yet is dropped.
-    pub fn leave_channel(self: &Arc<Self>, name: &str) -> bool {
-        let subscriptions = self.shared.subscriptions.as_ref();
-        subscriptions.is_some_and(|subscriptions| subscriptions.leave(self, name))
+    pub fn leave_channel(&self, name: &str) -> bool {
+        let Some(subscriptions) = &self.subscriptions else {
+            return false;
+        };
+        let mut table = subscriptions.table();
+        let found = {
+            let mut state = self.lock();
+            let index = table.position(state.memberships(), name);
+            index.map(|index| state.memberships_mut().leave(index, name))
+        };
+        if let Some(membership) = found {
+            subscriptions.leave(&mut table, membership);
+        }
+        // An app that sees a connection end, leaves and counts who is left, counts without it. The driver may have taken
+        // the membership from the connection up to the moment in which we looked, so this comes behind.
+        subscriptions.let_go(&mut table);
+        found.is_some()
     }
 
     /// Messages of its channels that this client did not get: it was slow, or they were overwritten.
@@ -44,25 +84,19 @@ impl Connection {
     }
 
     /// Notes the membership, and what is to be sent first; false if the connection is over.
-    pub(crate) fn enter_channel(
-        self: &Arc<Self>,
-        membership: Membership,
-        style: Style,
-        name: &Arc<str>,
-        answer: &JoinAnswer,
-        records: &[Record],
-    ) -> bool {
+    fn enter_channel(&self, membership: Membership, style: Style, entered: &Entered) -> bool {
         let mut state = self.lock();
         if state.is_over() {
             return false;
         }
         if style == Style::Numbered {
-            let missed = match answer.missed {
+            let missed = match entered.answer.missed {
                 Missed::Nothing => "0".to_owned(),
                 Missed::Messages(count) => count.to_string(),
                 Missed::Unknown => "?".to_owned(),
             };
-            let notice = format!("{}joined {} {missed} {name}\n", char::from(MARK), answer.offset);
+            let (offset, name) = (entered.answer.offset, &entered.name);
+            let notice = format!("{}joined {offset} {missed} {name}\n", char::from(MARK));
             let encoding = state.session.negotiated().encoding;
             let buffer = state.outbox.buffer();
             let before = buffer.len();
@@ -71,71 +105,43 @@ impl Connection {
             // Not over, so not refused.
             let _ = state.session.count_sent(1, bytes);
         }
-        let member = state.member.get_or_insert_default();
-        member.memberships.push(membership);
-        for record in records {
-            member.backlog.replay(record, style, name);
-        }
+        state
+            .memberships_mut()
+            .enter(membership, style, &entered.name, &entered.records);
         self.make_dirty(&mut state);
         true
     }
+}
 
-    /// Gives frames to the client: at once if it keeps up. Otherwise `behind` says what becomes of them, and answers how
-    /// many are dropped. Answers how many were delivered, or will be, and how many dropped.
+impl Recipient for Connection {
     #[inline]
-    pub(crate) fn deliver(
-        self: &Arc<Self>,
-        bytes: &[u8],
-        count: u64,
-        now: Time,
-        behind: impl FnOnce(&mut State) -> u64,
-    ) -> (u64, u64) {
+    fn deliver(&self, news: &News<'_>) -> (u64, u64) {
+        let count = news.records.len() as u64;
         let mut state = self.lock();
         if state.is_over() {
             return (0, 0);
         }
         let is_behind = state.outbox.len() >= MARK_BEHIND || state.has_backlog();
         if is_behind {
-            let dropped = behind(&mut state);
+            let dropped = state.fall_behind(news);
             self.make_dirty(&mut state);
             return (count - dropped, dropped);
         }
-        if state.session.count_sent(count, bytes.len()).is_err() {
+        if state.session.count_sent(count, news.frames.len()).is_err() {
             return (0, 0);
         }
-        if !state.write_now(bytes, now) {
+        if !state.write_now(news.frames, news.now) {
             self.make_dirty(&mut state);
         }
         (count, 0)
     }
+
+    fn miss(&self, count: u64) {
+        self.lock().memberships_mut().missed += count;
+    }
 }
 
 impl State {
-    pub(crate) fn memberships(&self) -> &[Membership] {
-        self.member.as_ref().map_or(&[], |member| &member.memberships)
-    }
-
-    /// All memberships, for a connection that is over: to be given back when its lock is released.
-    pub(crate) fn take_memberships(&mut self) -> Vec<Membership> {
-        self.member
-            .as_mut()
-            .map(|member| {
-                member.backlog = Backlog::default();
-                std::mem::take(&mut member.memberships)
-            })
-            .unwrap_or_default()
-    }
-
-    pub(crate) fn leave_channel(&mut self, index: usize, name: &str) -> Membership {
-        let member = self.member.get_or_insert_default();
-        member.backlog.forget(name);
-        member.memberships.swap_remove(index)
-    }
-
-    pub(crate) fn miss(&mut self, count: u64) {
-        self.member.get_or_insert_default().missed += count;
-    }
-
     /// Writes bytes that belong behind the outbox. True if they are gone.
     #[inline]
     fn write_now(&mut self, bytes: &[u8], now: Time) -> bool {
@@ -163,49 +169,20 @@ impl State {
     }
 
     /// The client does not keep up. Answers how many messages it misses now.
-    pub(crate) fn fall_behind(
-        &mut self,
-        records: &[Record],
-        style: Style,
-        name: &Arc<str>,
-        limit: usize,
-        slow_consumer: SlowConsumer,
-        now: Time,
-    ) -> u64 {
-        let member = self.member.get_or_insert_default();
-        let mut dropped = 0;
-        for record in records {
-            let is_full = |member: &Member| member.backlog.bytes() + record.length > limit;
-            if is_full(member) {
-                match slow_consumer {
-                    SlowConsumer::Close => {
-                        self.close_slow(limit, now);
-                        return records.len() as u64;
-                    }
-                    SlowConsumer::DropNewest => {
-                        dropped += 1;
-                        continue;
-                    }
-                    SlowConsumer::DropOldest => {
-                        while is_full(member) && member.backlog.drop_oldest() {
-                            dropped += 1;
-                        }
-                    }
-                }
+    fn fall_behind(&mut self, news: &News<'_>) -> u64 {
+        match self.memberships_mut().fall_behind(news) {
+            Ok(dropped) => dropped,
+            Err(TooSlow) => {
+                self.close_slow(news.limit, news.now);
+                news.records.len() as u64
             }
-            member.backlog.push(record, style, name);
         }
-        member.missed += dropped;
-        dropped
     }
 
     fn close_slow(&mut self, limit: usize, now: Time) {
         let reason = format!("slow consumer: {limit} bytes of channel messages wait for it");
-        // Its messages are dropped: they can be had again with the offset of the last one it got.
-        if let Some(member) = &mut self.member {
-            member.missed += member.backlog.len() as u64;
-            member.backlog = Backlog::default();
-        }
+        // They can be had again with the offset of the last one it got.
+        self.memberships_mut().drop_backlog();
         // Refused only for a connection that is over.
         let _ = self
             .session
@@ -229,12 +206,5 @@ impl State {
             buffer.truncate(before);
             member.backlog = Backlog::default();
         }
-    }
-
-    /// Messages of channels wait for room.
-    pub(crate) fn has_backlog(&self) -> bool {
-        self.member
-            .as_ref()
-            .is_some_and(|member| !member.backlog.is_empty())
     }
 }

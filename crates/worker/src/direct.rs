@@ -10,7 +10,6 @@
 
 use std::cell::RefCell;
 use std::sync::atomic::Ordering;
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use fairlead_websocket::{Time, Transport};
@@ -30,7 +29,7 @@ thread_local! {
 
 impl Connection {
     /// Blocks until [`Connection::receive`] would return something, at most `limit`. False when the limit passed.
-    pub fn wait_message(self: &Arc<Self>, limit: Option<Duration>) -> bool {
+    pub fn wait_message(&self, limit: Option<Duration>) -> bool {
         let deadline = limit.map(|limit| Instant::now() + limit);
         let mut state = self.lock();
         loop {
@@ -72,7 +71,7 @@ impl Connection {
                 state.take_in(got, buffer, self.shared.poller.now());
                 state
             });
-            if state.timer_is_late(self.shared.settings.stall_timeout) {
+            if state.late_timer(self.shared.settings.stall_timeout).is_some() {
                 // What was read moved a deadline forward; the timers are the driver's.
                 self.make_dirty(&mut state);
             }
@@ -89,7 +88,7 @@ impl Connection {
     }
 
     /// Blocks until [`Connection::send`] has room, at most `limit`. False when the limit passed.
-    pub fn wait_room_blocking(self: &Arc<Self>, limit: Duration) -> bool {
+    pub fn wait_room_blocking(&self, limit: Duration) -> bool {
         let deadline = Instant::now() + limit;
         loop {
             let socket = {

@@ -1,105 +1,18 @@
 //! The inner side of the handoff: what other threads leave for whoever drives the loop.
 //!
-//! Leaf queues for arrivals, events and dirty connections, each under a lock of its own that is held for one push or one
-//! swap and never while another lock is taken. The rule that keeps wake-ups: push first, then [`Shared::ring`]; the driver announces that it
+//! The leaf queues of events and dirty connections (that of `arrivals` follows the same rules), each under a lock of its own
+//! that is held for one push or one swap and never while another lock is taken. The rule that keeps wake-ups: push first,
+//! then [`Shared::ring`]; the driver announces that it
 //! will sleep, and only then looks at the bell once more. So either the pusher sees a sleeper and wakes it, or
 //! the driver sees the bell and does not sleep.
 
-use std::os::fd::{BorrowedFd, OwnedFd};
+use std::os::fd::BorrowedFd;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
-use std::time::Duration;
+use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 
-use fairlead_websocket::{CloseCode, Closure, SecureLayer, SessionSettings, Time};
-
-use crate::absence::Absence;
-use crate::connection::Connection;
+use crate::event::{Event, THREAD_TOKEN};
 use crate::poller::{Bell, Poller};
-use crate::subscriptions::{ChannelSettings, Subscriptions};
-use crate::watch::Watches;
-use crate::{Token, THREAD_TOKEN};
-
-/// What the loop reports to the host. A closed list: nothing else ever wakes a unit.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Event {
-    /// What the unit with this token waited for has changed: look again.
-    Wake(Token),
-    /// The deadline set with [`crate::Worker::wake_at`] has passed.
-    Deadline(Token),
-}
-
-/// Where ended connections are told: label and closure.
-pub type Journal = Arc<dyn Fn(&str, &Closure) + Send + Sync>;
-
-/// The bounds of one worker's loop. Every number has its reason.
-#[derive(Clone)]
-pub struct WorkerSettings {
-    /// Limits and time-outs of each session.
-    pub session: Arc<SessionSettings>,
-    /// `send` waits from this many unsent bytes on, and the peer is no longer read. 256 KiB: four times a usual
-    /// socket buffer, so that a healthy peer never meets it.
-    pub outbox_high: usize,
-    /// `send` goes on below this. Half of the high water, so that a slow peer wakes the app seldom.
-    pub outbox_low: usize,
-    /// A peer that takes nothing of a waiting outbox for this long is dropped: without it, a reader that stopped
-    /// would hold its memory for ever.
-    pub stall_timeout: Duration,
-    /// The loop thread takes the seat when nobody drove for this long, and reads for a thread that is away for
-    /// this long. 2 ms: twice that stays below the promised 5 ms; 500 checks a second cost 0.2 % of a core.
-    pub takeover_after: Duration,
-    /// True if each app thread reads its own socket (the threads host): then the loop thread always drives.
-    pub threads_read: bool,
-    /// Called when the loop thread takes the seat, because nobody has driven for a while: what the driver would have
-    /// done at its next turn and others wait for. It must not block.
-    pub on_takeover: Arc<dyn Fn() + Send + Sync>,
-    /// `on_absence` is told when no app thread has driven for this long. 1 s: long beyond a slow request of a busy worker,
-    /// and soon enough for somebody who wonders why nothing answers.
-    pub absence_after: Duration,
-    /// Told, by the loop thread and with the seat held, that all units wait for one of the app's; it may note that,
-    /// nothing else. Never where threads read.
-    pub on_absence: Arc<dyn Fn(Absence) + Send + Sync>,
-    /// Told of each event whose token carries [`THREAD_TOKEN`]; as `journal`, it runs with a connection locked.
-    pub wake_thread: Arc<dyn Fn(Token) + Send + Sync>,
-    /// The channels that connections and units can be members of; `None`: there are none.
-    pub channels: Option<ChannelSettings>,
-    /// Told of each connection that ends: its label and its closure. Runs on the driver's thread, with the
-    /// connection locked: it may count and write a log line, nothing else.
-    pub journal: Journal,
-}
-
-impl Default for WorkerSettings {
-    fn default() -> Self {
-        Self {
-            session: Arc::default(),
-            outbox_high: 256 * 1024,
-            outbox_low: 128 * 1024,
-            stall_timeout: Duration::from_secs(60),
-            takeover_after: Duration::from_millis(2),
-            threads_read: false,
-            on_takeover: Arc::new(|| {}),
-            absence_after: Duration::from_secs(1),
-            on_absence: Arc::new(|_| {}),
-            wake_thread: Arc::new(|_| {}),
-            channels: None,
-            journal: Arc::new(|_, _| {}),
-        }
-    }
-}
-
-/// A change that only the driver can make.
-pub(crate) enum Arrival {
-    /// A socket whose handshake is done, with the bytes that were read behind it, and its TLS if it has any.
-    Join {
-        connection: Arc<Connection>,
-        socket: OwnedFd,
-        read_ahead: Vec<u8>,
-        layer: Option<Box<dyn SecureLayer>>,
-    },
-    /// A unit that wants to be woken at a time.
-    Timer { at: Time, token: Token },
-    /// Every connection is to be closed, those that join later too.
-    CloseAll { code: CloseCode, reason: String },
-}
+use crate::settings::WorkerSettings;
 
 /// Counters of one worker, read by anyone.
 #[derive(Default)]
@@ -128,17 +41,14 @@ pub(crate) struct Shared {
     called: AtomicBool,
     /// The driver is in a blocking wait, or about to be.
     sleeping: AtomicBool,
-    arrivals: Mutex<Vec<Arrival>>,
     events: Mutex<Vec<Event>>,
-    dirty: Mutex<Vec<Arc<Connection>>>,
-    pub(crate) watches: Watches,
+    /// Connections with something for the driver to do, by the loop's keys.
+    dirty: Mutex<Vec<u64>>,
     /// Rung when something waits for a host whose own loop watches our descriptors, and the loop thread has taken the
     /// readiness that would have told it. Made when such a host first waits.
     host_bell: OnceLock<Bell>,
     /// The loop thread has stopped looking for app threads that are away; see `direct`.
     pub(crate) scan_parked: AtomicBool,
-    /// Who is a member of which channel, if there are any.
-    pub(crate) subscriptions: Option<Subscriptions>,
 }
 
 /// A panic elsewhere must cost one connection, not the loop: the data behind our locks is valid at every step.
@@ -147,11 +57,7 @@ pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 }
 
 impl Shared {
-    pub(crate) fn new(
-        poller: Box<dyn Poller>,
-        settings: WorkerSettings,
-        subscriptions: Option<Subscriptions>,
-    ) -> Self {
+    pub(crate) fn new(poller: Box<dyn Poller>, settings: WorkerSettings) -> Self {
         Self {
             poller,
             settings,
@@ -159,13 +65,10 @@ impl Shared {
             bell: AtomicBool::new(false),
             called: AtomicBool::new(false),
             sleeping: AtomicBool::new(false),
-            arrivals: Mutex::default(),
             events: Mutex::default(),
             dirty: Mutex::default(),
-            watches: Watches::default(),
             host_bell: OnceLock::new(),
             scan_parked: AtomicBool::new(true),
-            subscriptions,
         }
     }
 
@@ -201,12 +104,7 @@ impl Shared {
     /// The driver wants to sleep. False if something was pushed in the meantime; then it must not.
     pub(crate) fn fall_asleep(&self) -> bool {
         self.sleeping.store(true, Ordering::SeqCst);
-        let has_news = || {
-            self.subscriptions
-                .as_ref()
-                .is_some_and(|channels| !channels.fall_asleep())
-        };
-        if self.bell.load(Ordering::SeqCst) || has_news() {
+        if self.bell.load(Ordering::SeqCst) {
             self.sleeping.store(false, Ordering::SeqCst);
             return false;
         }
@@ -215,9 +113,6 @@ impl Shared {
 
     pub(crate) fn wake_up(&self) {
         self.sleeping.store(false, Ordering::SeqCst);
-        if let Some(channels) = &self.subscriptions {
-            channels.wake_up();
-        }
     }
 
     /// The descriptor that is readable while the host bell is rung.
@@ -247,15 +142,6 @@ impl Shared {
         }
     }
 
-    pub(crate) fn arrive(&self, arrival: Arrival) {
-        lock(&self.arrivals).push(arrival);
-        self.ring();
-    }
-
-    pub(crate) fn take_arrivals(&self) -> Vec<Arrival> {
-        std::mem::take(&mut *lock(&self.arrivals))
-    }
-
     /// Reports an event to the host. Rings only through [`Shared::ring`] of the caller: inside a turn the host
     /// gets the events when the turn ends anyway.
     pub(crate) fn report(&self, event: Event) {
@@ -275,14 +161,14 @@ impl Shared {
         !lock(&self.events).is_empty()
     }
 
-    /// The connection has something to write, or wants to be read again.
-    pub(crate) fn mark_dirty(&self, connection: &Arc<Connection>) {
-        lock(&self.dirty).push(Arc::clone(connection));
+    /// The connection with this key has something to write, or wants to be read again.
+    pub(crate) fn mark_dirty(&self, key: u64) {
+        lock(&self.dirty).push(key);
         self.ring();
     }
 
     /// Swaps the list of dirty connections for an empty one, so that both keep their memory.
-    pub(crate) fn take_dirty(&self, empty: &mut Vec<Arc<Connection>>) {
+    pub(crate) fn take_dirty(&self, empty: &mut Vec<u64>) {
         debug_assert!(empty.is_empty());
         std::mem::swap(&mut *lock(&self.dirty), empty);
     }

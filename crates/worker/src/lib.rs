@@ -25,17 +25,23 @@
 #![forbid(unsafe_code)]
 
 mod absence;
+mod arrivals;
 mod backlog;
 mod connection;
 mod delivery;
 mod direct;
 mod doorbell;
+mod event;
+mod frames;
 mod inbox;
 mod members;
 mod outbox;
 mod poller;
 mod reactor;
 mod seat;
+mod settings;
+mod slab;
+mod subscriber;
 mod subscription;
 mod subscriptions;
 mod timers;
@@ -53,30 +59,32 @@ use std::time::Duration;
 use fairlead_websocket::{CloseCode, Negotiated, SecureLayer, Time};
 
 pub use absence::Absence;
-pub use backlog::{SlowConsumer, Style};
-pub use connection::{Connection, Received, Sent, Waiting};
+pub use backlog::SlowConsumer;
+pub use connection::{Connection, Received, Sent};
 pub use doorbell::Doorbell;
-pub use inbox::{Event, Journal, WorkerSettings};
+pub use event::{Event, Token, Waiting, THREAD_TOKEN};
+pub use frames::Style;
 pub use poller::{EpollPoller, Interest, Poller, Readiness};
-pub use subscription::{Drops, Message, Subscriber, Taken};
-pub use subscriptions::{ChannelSettings, JoinAnswer, JoinError, JoinOptions};
+pub use settings::{ChannelSettings, Journal, WorkerSettings};
+pub use slab::Slab;
+pub use subscriber::Subscriber;
+pub use subscription::{Drops, Message, Taken};
+pub use subscriptions::{JoinAnswer, JoinError, JoinOptions};
 pub use watch::Watch;
 
-use inbox::{Arrival, Shared};
+use arrivals::{Arrival, Arrivals};
+use inbox::Shared;
+use reactor::Sources;
 use seat::Seat;
 use subscriptions::Subscriptions;
-
-/// Names a waiting unit. The host chooses it; by convention a slot and a count of waits, so that a late event of
-/// an earlier wait is recognised.
-pub type Token = u64;
-
-/// Set in the tokens of waiting threads: they are told at once, by [`WorkerSettings::wake_thread`], and not by an event.
-/// Hosts' own tokens have it not.
-pub const THREAD_TOKEN: Token = 1 << 63;
+use watch::Watches;
 
 /// One loop with its thread.
 pub struct Worker {
     shared: Arc<Shared>,
+    arrivals: Arc<Arrivals>,
+    watches: Arc<Watches>,
+    subscriptions: Option<Arc<Subscriptions<Connection>>>,
     seat: Arc<Seat>,
     thread: Mutex<Option<JoinHandle<()>>>,
 }
@@ -120,23 +128,25 @@ impl Worker {
 
     /// A loop that only moves when it is driven: for tests, where time and readiness are parameters.
     fn without_thread(poller: Box<dyn Poller>, settings: WorkerSettings) -> std::io::Result<Self> {
-        let subscriptions = settings.channels.as_ref().map(Subscriptions::new).transpose();
-        let shared = Arc::new(Shared::new(
-            poller,
-            settings,
-            subscriptions.map_err(std::io::Error::other)?,
-        ));
-        if let Some(subscriptions) = &shared.subscriptions {
-            let held = Arc::downgrade(&shared);
-            subscriptions.place().ring_with(move || {
-                if let Some(shared) = held.upgrade() {
-                    shared.ring();
-                }
-            });
-        }
+        let shared = Arc::new(Shared::new(poller, settings));
+        let subscriptions = match &shared.settings.channels {
+            Some(channels) => Some(Subscriptions::new(&shared, channels).map_err(std::io::Error::other)?),
+            None => None,
+        };
+        let subscriptions = subscriptions.map(Arc::new);
+        let arrivals = Arc::<Arrivals>::default();
+        let watches = Arc::new(Watches::new(&shared));
+        let seat = Seat::new(Sources {
+            arrivals: Arc::clone(&arrivals),
+            watches: Arc::clone(&watches),
+            subscriptions: subscriptions.clone(),
+        });
         Ok(Self {
             shared,
-            seat: Arc::new(Seat::new()),
+            arrivals,
+            watches,
+            subscriptions,
+            seat: Arc::new(seat),
             thread: Mutex::new(None),
         })
     }
@@ -157,6 +167,7 @@ impl Worker {
         };
         Arc::new(Connection::new(
             Arc::clone(&self.shared),
+            self.subscriptions.clone(),
             negotiated,
             label,
             doorbell,
@@ -180,7 +191,7 @@ impl Worker {
         let connection = Arc::clone(connection);
         // Counted from here on: on its way to the loop it must not be missed.
         self.shared.counters.joined.fetch_add(1, Ordering::SeqCst);
-        self.shared.arrive(Arrival::Join {
+        self.arrive(Arrival::Join {
             connection,
             socket,
             read_ahead,
@@ -219,7 +230,7 @@ impl Worker {
     /// [`Event::Deadline`] with this token will be reported once `after` has passed.
     pub fn wake_at(&self, after: Duration, token: Token) {
         let at = self.shared.poller.now() + after;
-        self.shared.arrive(Arrival::Timer { at, token });
+        self.arrive(Arrival::Timer { at, token });
     }
 
     /// The loop's clock.
@@ -253,7 +264,7 @@ impl Worker {
         interest: Interest,
         token: Token,
     ) -> std::io::Result<Watch> {
-        Watch::start(&self.shared, descriptor, interest, token)
+        Watch::start(&self.watches, descriptor, interest, token)
     }
 
     /// Makes a unit of the app a member of a channel; it takes the messages itself. At most `limit` of them wait.
@@ -267,13 +278,14 @@ impl Worker {
         limit: usize,
         drops: Drops,
     ) -> Result<(Subscriber, JoinAnswer), JoinError> {
-        Subscriber::start(&self.shared, name, since, limit, drops)
+        let subscriptions = self.subscriptions.as_ref().ok_or(JoinError::NoChannels)?;
+        Subscriber::start(&self.shared, subscriptions, name, since, limit, drops)
     }
 
     /// Starts the close handshake on every connection, with the driver's next turn; connections that join later are
     /// closed as well.
     pub fn close_all(&self, code: CloseCode, reason: &str) {
-        self.shared.arrive(Arrival::CloseAll {
+        self.arrive(Arrival::CloseAll {
             code,
             reason: reason.to_owned(),
         });
@@ -312,12 +324,16 @@ impl Worker {
             // It ends at its next look; a panic in it was reported when it happened.
             let _ = thread.join();
         }
-        if let Some(subscriptions) = &self.shared.subscriptions {
+        if let Some(subscriptions) = &self.subscriptions {
             subscriptions.stop();
         }
-        // Connections hold the shared part, and it holds those that wait for a turn: nobody would let go of either.
-        self.shared.take_dirty(&mut Vec::new());
-        drop(self.shared.take_arrivals());
+        // Sockets that never joined.
+        drop(self.arrivals.take());
+    }
+
+    fn arrive(&self, arrival: Arrival) {
+        self.arrivals.push(arrival);
+        self.shared.ring();
     }
 }
 

@@ -1,121 +1,141 @@
 //! One channel's members in this process, and what a turn brings for them.
 //!
-//! Locked with the table of `subscriptions`, whose order of locks this follows: connections and subscriptions come after.
+//! Whoever gets frames is known as a [`Recipient`] only: connections stand above this file. Locked with the table of
+//! `subscriptions`, whose order of locks this follows: recipients and subscriptions come after.
 
 use std::sync::Arc;
 
 use fairlead_channel::{ChannelId, Joined, Record};
-use fairlead_websocket::Encoding;
+use fairlead_websocket::Time;
 
-use crate::backlog::{append_frame, SlowConsumer, Style};
-use crate::connection::Connection;
+use crate::backlog::SlowConsumer;
+use crate::frames::{Form, Frames, Style};
 use crate::inbox::Shared;
+use crate::slab::Slab;
 use crate::subscription::Subscription;
-use crate::subscriptions::{Membership, BATCH};
+
+/// The driver delivers at most this much payload, and one message, before it looks at its sockets again.
+pub(crate) const BATCH: usize = 256 * 1024;
+
+/// Who gets a channel's messages as frames.
+pub(crate) trait Recipient {
+    /// Takes frames in, at once if it keeps up. Answers how many messages were delivered, or will be, and how many dropped.
+    fn deliver(&self, news: &News<'_>) -> (u64, u64);
+
+    /// So many messages are lost for it.
+    fn miss(&self, count: u64);
+}
+
+/// What a turn brings for one recipient.
+pub(crate) struct News<'a> {
+    /// The channel.
+    pub(crate) name: &'a Arc<str>,
+    /// The records, at least one.
+    pub(crate) records: &'a [Record],
+    /// Their frames, one behind the other, in the recipient's form.
+    pub(crate) frames: &'a [u8],
+    pub(crate) style: Style,
+    /// What becomes of it if more than `limit` bytes wait for it.
+    pub(crate) slow_consumer: SlowConsumer,
+    pub(crate) limit: usize,
+    pub(crate) now: Time,
+}
+
+/// A member's place in the table; it is given back to leave.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Membership {
+    pub(crate) id: ChannelId,
+    key: u64,
+}
 
 /// A channel with members in this process.
-pub(crate) struct Local {
+pub(crate) struct Local<C> {
     pub(crate) id: ChannelId,
     pub(crate) name: Arc<str>,
-    members: Vec<Option<Member>>,
-    free: Vec<usize>,
+    members: Slab<Member<C>>,
     /// The newest message that was read, or was there when the first member came.
     pub(crate) last: u64,
-    /// Members by style; frames are made for those there are.
-    styles: [usize; 2],
     pub(crate) records: Vec<Record>,
-    frames: [Frames; 2],
+    frames: Frames,
 }
 
-#[derive(Default)]
-pub(crate) struct Frames {
-    bytes: Vec<u8>,
-    /// Where the frame of each record begins.
-    starts: Vec<usize>,
-}
-
-pub(crate) struct Member {
-    pub(crate) target: Target,
+struct Member<C> {
+    target: Target<C>,
     /// The first message that is for it.
-    pub(crate) next: u64,
+    next: u64,
 }
 
-pub(crate) enum Target {
-    Connection {
-        connection: Arc<Connection>,
-        style: Style,
+enum Target<C> {
+    Recipient {
+        recipient: Arc<C>,
+        /// The number of its form.
+        form: usize,
         slow_consumer: SlowConsumer,
     },
     Unit(Arc<Subscription>),
 }
 
-impl Member {
-    fn style(&self) -> Option<Style> {
-        match &self.target {
-            Target::Connection { style, .. } => Some(*style),
-            Target::Unit(_) => None,
-        }
-    }
-}
-
-impl Local {
-    pub(crate) fn new(joined: &Joined, name: &str) -> Local {
-        Local {
+impl<C: Recipient> Local<C> {
+    pub(crate) fn new(joined: &Joined, name: &str) -> Self {
+        Self {
             id: joined.id,
             name: name.into(),
-            members: Vec::new(),
-            free: Vec::new(),
+            members: Slab::default(),
             last: joined.offset,
-            styles: [0; 2],
             records: Vec::new(),
-            frames: Default::default(),
+            frames: Frames::default(),
         }
     }
 
-    pub(crate) fn add(&mut self, member: Member) -> Membership {
-        if let Some(style) = member.style() {
-            self.styles[style as usize] += 1;
-        }
-        let slot = self.free.pop().unwrap_or_else(|| {
-            self.members.push(None);
-            self.members.len() - 1
-        });
-        self.members[slot] = Some(member);
-        Membership { id: self.id, slot }
+    /// A member that gets frames; `next` is the first message that is for it.
+    pub(crate) fn add_recipient(
+        &mut self,
+        recipient: Arc<C>,
+        form: Form,
+        slow_consumer: SlowConsumer,
+        next: u64,
+    ) -> Membership {
+        let form = self.frames.add_member(form);
+        let target = Target::Recipient {
+            recipient,
+            form,
+            slow_consumer,
+        };
+        self.add(Member { target, next })
     }
 
-    pub(crate) fn remove(&mut self, slot: usize) -> bool {
-        let Some(member) = self.members.get_mut(slot).and_then(Option::take) else {
+    /// A unit as a member.
+    pub(crate) fn add_unit(&mut self, subscription: Arc<Subscription>, next: u64) -> Membership {
+        self.add(Member {
+            target: Target::Unit(subscription),
+            next,
+        })
+    }
+
+    fn add(&mut self, member: Member<C>) -> Membership {
+        Membership {
+            id: self.id,
+            key: self.members.insert(member),
+        }
+    }
+
+    pub(crate) fn remove(&mut self, membership: Membership) -> bool {
+        let Some(member) = self.members.remove(membership.key) else {
             return false;
         };
-        if let Some(style) = member.style() {
-            self.styles[style as usize] -= 1;
+        if let Target::Recipient { form, .. } = member.target {
+            self.frames.remove_member(form);
         }
-        self.free.push(slot);
         true
     }
 
     pub(crate) fn is_empty(&self) -> bool {
-        self.free.len() == self.members.len()
+        self.members.is_empty()
     }
 
     /// Takes in a record, as frames for those who see it.
     pub(crate) fn push(&mut self, record: Record, payload: &[u8], scratch: &mut Vec<u8>) {
-        for style in [Style::Plain, Style::Numbered] {
-            let frames = &mut self.frames[style as usize];
-            frames.starts.push(frames.bytes.len());
-            if self.styles[style as usize] > 0 {
-                append_frame(
-                    Encoding::Identity,
-                    style,
-                    &self.name,
-                    &record,
-                    payload,
-                    scratch,
-                    &mut frames.bytes,
-                );
-            }
-        }
+        self.frames.push(&self.name, &record, payload, scratch);
         self.records.push(record);
     }
 
@@ -129,56 +149,53 @@ impl Local {
 
     pub(crate) fn forget_news(&mut self) {
         self.records.clear();
-        for frames in &mut self.frames {
-            frames.starts.clear();
-            frames.bytes.clear();
-            // One large message must not cost its size for as long as the channel lives.
-            frames.bytes.shrink_to(BATCH);
-        }
+        self.frames.clear(BATCH);
     }
-}
 
-/// Everybody has missed messages, since the loop came too late.
-pub(crate) fn count_lost(local: &Local, lost: u64) {
-    for member in local.members.iter().flatten() {
-        match &member.target {
-            Target::Connection { connection, .. } => connection.lock().miss(lost),
-            Target::Unit(subscription) => subscription.miss(lost),
+    /// Everybody has missed messages, since the loop came too late.
+    pub(crate) fn count_lost(&self, lost: u64) {
+        for member in self.members.iter() {
+            match &member.target {
+                Target::Recipient { recipient, .. } => recipient.miss(lost),
+                Target::Unit(subscription) => subscription.miss(lost),
+            }
         }
     }
-}
 
-/// Gives a channel's news to its members. Answers how many messages were delivered, and how many dropped.
-pub(crate) fn deliver(local: &Local, shared: &Shared, backlog: usize) -> (u64, u64) {
-    let now = shared.poller.now();
-    let mut sum = (0, 0);
-    for member in local.members.iter().flatten() {
-        let first = local.first_for(member.next);
-        let records = &local.records[first..];
-        let count = records.len() as u64;
-        if count == 0 {
-            continue;
+    /// Gives the news to the members. Answers how many messages were delivered, and how many dropped.
+    pub(crate) fn deliver(&self, shared: &Shared, limit: usize) -> (u64, u64) {
+        let now = shared.poller.now();
+        let mut sum = (0, 0);
+        for member in self.members.iter() {
+            let first = self.first_for(member.next);
+            let records = &self.records[first..];
+            let count = records.len() as u64;
+            if count == 0 {
+                continue;
+            }
+            let (delivered, dropped) = match &member.target {
+                Target::Unit(subscription) => {
+                    let positions = records.iter().map(|record| record.position);
+                    let missed = subscription.deliver(shared, positions);
+                    (count.saturating_sub(missed), missed)
+                }
+                Target::Recipient {
+                    recipient,
+                    form,
+                    slow_consumer,
+                } => recipient.deliver(&News {
+                    name: &self.name,
+                    records,
+                    frames: self.frames.from(*form, first),
+                    style: self.frames.form(*form).style,
+                    slow_consumer: *slow_consumer,
+                    limit,
+                    now,
+                }),
+            };
+            sum.0 += delivered;
+            sum.1 += dropped;
         }
-        let (delivered, dropped) = match &member.target {
-            Target::Unit(subscription) => {
-                let positions = records.iter().map(|record| record.position);
-                let missed = subscription.deliver(shared, positions);
-                (count.saturating_sub(missed), missed)
-            }
-            Target::Connection {
-                connection,
-                style,
-                slow_consumer,
-            } => {
-                let frames = &local.frames[*style as usize];
-                let bytes = &frames.bytes[frames.starts[first]..];
-                connection.deliver(bytes, count, now, |state| {
-                    state.fall_behind(records, *style, &local.name, backlog, *slow_consumer, now)
-                })
-            }
-        };
-        sum.0 += delivered;
-        sum.1 += dropped;
+        sum
     }
-    sum
 }

@@ -13,12 +13,15 @@ use std::time::Duration;
 
 use fairlead_websocket::{CloseCode, ClosedBy, SecureLayer, Time};
 
+use crate::arrivals::{Arrival, Arrivals};
 use crate::connection::{Connection, Fate, Reader, Socket, State};
-use crate::inbox::{Arrival, Shared};
+use crate::event::Event;
+use crate::inbox::Shared;
 use crate::poller::Readiness;
+use crate::slab::Slab;
+use crate::subscriptions::Subscriptions;
 use crate::timers::{Due, Timers};
-use crate::watch::WATCH_BIT;
-use crate::Event;
+use crate::watch::{Watches, WATCH_BIT};
 
 /// One read takes at most this much. 256 KiB: a whole 64 KiB message with its neighbours, still inside the L2 cache.
 const READ_BUFFER: usize = 256 * 1024;
@@ -27,11 +30,11 @@ const READ_BUFFER: usize = 256 * 1024;
 const FEEDS: usize = 4;
 
 pub(crate) struct Reactor {
-    slots: Vec<Slot>,
-    free: Vec<u32>,
+    sources: Sources,
+    connections: Slab<Arc<Connection>>,
     timers: Timers,
     ready: Vec<Readiness>,
-    dirty: Vec<Arc<Connection>>,
+    dirty: Vec<u64>,
     buffer: Box<[u8]>,
     /// When to look for app threads that left their sockets; `None` while all are there.
     scan_at: Option<Time>,
@@ -41,17 +44,40 @@ pub(crate) struct Reactor {
     closing: Option<(CloseCode, String)>,
 }
 
-struct Slot {
-    /// Grows with each use, so that an event or a timer of the last tenant is recognised.
-    generation: u32,
-    connection: Option<Arc<Connection>>,
+/// Where a turn finds what there is to do, besides the poller and the dirty connections.
+pub(crate) struct Sources {
+    pub(crate) arrivals: Arc<Arrivals>,
+    pub(crate) watches: Arc<Watches>,
+    pub(crate) subscriptions: Option<Arc<Subscriptions<Connection>>>,
+}
+
+impl Sources {
+    /// The driver wants to sleep. False if something came in the meantime; then it must not.
+    fn fall_asleep(&self, shared: &Shared) -> bool {
+        if !shared.fall_asleep() {
+            return false;
+        }
+        let has_news = |channels: &Arc<Subscriptions<Connection>>| !channels.fall_asleep();
+        if self.subscriptions.as_ref().is_some_and(has_news) {
+            shared.wake_up();
+            return false;
+        }
+        true
+    }
+
+    fn wake_up(&self, shared: &Shared) {
+        shared.wake_up();
+        if let Some(channels) = &self.subscriptions {
+            channels.wake_up();
+        }
+    }
 }
 
 impl Reactor {
-    pub(crate) fn new() -> Self {
+    pub(crate) fn new(sources: Sources) -> Self {
         Self {
-            slots: Vec::new(),
-            free: Vec::new(),
+            sources,
+            connections: Slab::default(),
             timers: Timers::default(),
             ready: Vec::new(),
             dirty: Vec::new(),
@@ -76,11 +102,11 @@ impl Reactor {
         if for_host && (shared.was_called() || shared.has_events()) {
             limit = Some(Duration::ZERO);
         }
-        if limit != Some(Duration::ZERO) && !shared.fall_asleep() {
+        if limit != Some(Duration::ZERO) && !self.sources.fall_asleep(shared) {
             limit = Some(Duration::ZERO);
         }
         let waited = shared.poller.wait(&mut self.ready, limit);
-        shared.wake_up();
+        self.sources.wake_up(shared);
         debug_assert!(waited.is_ok(), "the poller failed: {waited:?}");
         let now = shared.poller.now();
         self.serve_timers(shared, now);
@@ -106,15 +132,15 @@ impl Reactor {
                 self.alarm = next;
             }
         }
-        if is_due || more || shared.is_called() || shared.has_events() || !shared.fall_asleep() {
+        if is_due || more || shared.is_called() || shared.has_events() || !self.sources.fall_asleep(shared) {
             shared.poller.wake();
         }
     }
 
     /// What channels have for members here, and what became dirty of that or before. True if channels have more.
     fn deliver(&mut self, shared: &Shared, now: Time) -> bool {
-        let more = match &shared.subscriptions {
-            Some(subscriptions) => subscriptions.serve(shared),
+        let more = match &self.sources.subscriptions {
+            Some(subscriptions) => subscriptions.serve(),
             None => false,
         };
         self.flush_dirty(shared, now);
@@ -133,21 +159,23 @@ impl Reactor {
     fn flush_dirty(&mut self, shared: &Shared, now: Time) {
         let mut dirty = std::mem::take(&mut self.dirty);
         shared.take_dirty(&mut dirty);
-        for connection in dirty.drain(..) {
+        for key in dirty.drain(..) {
+            let Some(connection) = self.connections.get(key) else {
+                continue;
+            };
             let mut state = connection.lock();
             state.clear_dirty();
-            if state.is_retired() {
-                continue;
+            flush(connection, &mut state, now);
+            if settle(&mut self.timers, shared, connection, &mut state) == Fate::Retire {
+                drop(state);
+                self.retire(shared, key);
             }
-            flush(shared, &connection, &mut state, now);
-            let (key, fate) = (state.key, state.settle(shared));
-            self.after_service(shared, &connection, state, key, fate);
         }
         self.dirty = dirty;
     }
 
     fn take_arrivals(&mut self, shared: &Shared, now: Time) {
-        for arrival in shared.take_arrivals() {
+        for arrival in self.sources.arrivals.take() {
             match arrival {
                 Arrival::Timer { at, token } => self.timers.add(at, Due::Unit(token)),
                 Arrival::Join {
@@ -159,7 +187,7 @@ impl Reactor {
                     self.join(shared, connection, socket, &read_ahead, layer, now);
                 }
                 Arrival::CloseAll { code, reason } => {
-                    for connection in self.slots.iter().filter_map(|slot| slot.connection.as_ref()) {
+                    for connection in self.connections.iter() {
                         // Refused only for a connection that is over.
                         let _ = connection.close(code, &reason);
                     }
@@ -178,17 +206,7 @@ impl Reactor {
         layer: Option<Box<dyn SecureLayer>>,
         now: Time,
     ) {
-        let index = self.free.pop().unwrap_or_else(|| {
-            self.slots.push(Slot {
-                generation: 0,
-                connection: None,
-            });
-            (self.slots.len() - 1) as u32
-        });
-        let slot = &mut self.slots[index as usize];
-        slot.generation = slot.generation.wrapping_add(1) & !((WATCH_BIT >> 32) as u32);
-        let key = u64::from(slot.generation) << 32 | u64::from(index);
-        slot.connection = Some(Arc::clone(&connection));
+        let key = self.connections.insert(Arc::clone(&connection));
         let mut state = connection.lock();
         if state.reader == Reader::Thread {
             // It wants to block in `recv(2)`; the loop says DONTWAIT with each call.
@@ -200,10 +218,13 @@ impl Reactor {
         state.socket = Some(Socket::Own(socket));
         state.key = key;
         state.begin(read_ahead, layer, now);
-        flush(shared, &connection, &mut state, now);
+        flush(&connection, &mut state, now);
         connection.joined.notify_all();
-        let fate = state.settle(shared);
-        self.after_service(shared, &connection, state, key, fate);
+        let fate = settle(&mut self.timers, shared, &connection, &mut state);
+        drop(state);
+        if fate == Fate::Retire {
+            self.retire(shared, key);
+        }
         if let Some((code, reason)) = &self.closing {
             let _ = connection.close(*code, reason);
         }
@@ -219,7 +240,7 @@ impl Reactor {
     }
 
     fn tick(&mut self, shared: &Shared, key: u64, at: Time, now: Time) {
-        let Some(connection) = self.tenant(key).cloned() else {
+        let Some(connection) = self.connections.get(key) else {
             return;
         };
         let mut state = connection.lock();
@@ -229,8 +250,10 @@ impl Reactor {
         state.timer_at = None;
         state.tick(now, shared.settings.stall_timeout);
         state.flush(now);
-        let fate = state.settle(shared);
-        self.after_service(shared, &connection, state, key, fate);
+        if settle(&mut self.timers, shared, connection, &mut state) == Fate::Retire {
+            drop(state);
+            self.retire(shared, key);
+        }
     }
 
     fn serve_sockets(&mut self, shared: &Shared, now: Time) {
@@ -242,22 +265,15 @@ impl Reactor {
         } in ready.drain(..)
         {
             if key & WATCH_BIT != 0 {
-                shared.watches.fire(shared, key);
+                self.sources.watches.fire(key);
                 continue;
             }
-            let index = key as u32 as usize;
-            let Some(slot) = self.slots.get(index) else {
-                continue;
-            };
-            if slot.generation != (key >> 32) as u32 {
-                continue;
-            }
-            let Some(connection) = &slot.connection else {
+            let Some(connection) = self.connections.get(key) else {
                 continue;
             };
             let mut state = connection.lock();
             if writable {
-                flush(shared, connection, &mut state, now);
+                flush(connection, &mut state, now);
             }
             // Its thread may have come back since the wait ended: bytes read now would lie here unseen while it blocks.
             if readable && state.reader == Reader::Loop {
@@ -266,70 +282,26 @@ impl Reactor {
             if state.wants_flush() {
                 connection.make_dirty(&mut state);
             }
-            let fate = state.settle(shared);
-            if fate == Fate::Keep && state.take_late_doorbell() {
-                connection.make_dirty(&mut state);
-            }
-            if fate == Fate::Retire || state.timer_is_late(shared.settings.stall_timeout) {
-                let connection = Arc::clone(connection);
-                let state = {
-                    drop(state);
-                    connection.lock()
-                };
-                self.after_service(shared, &connection, state, key, fate);
+            if settle(&mut self.timers, shared, connection, &mut state) == Fate::Retire {
+                drop(state);
+                self.retire(shared, key);
             }
         }
         self.ready = ready;
     }
 
-    /// Keeps the timers in step with the session, or lets the connection go.
-    fn after_service(
-        &mut self,
-        shared: &Shared,
-        connection: &Arc<Connection>,
-        mut state: std::sync::MutexGuard<'_, State>,
-        key: u64,
-        fate: Fate,
-    ) {
-        if state.take_late_doorbell() {
-            match fate {
-                Fate::Retire => state.ring_doorbell(),
-                Fate::Keep => connection.make_dirty(&mut state),
-            }
-        }
-        match fate {
-            Fate::Retire => {
-                self.retire(shared, connection, &mut state, key);
-            }
-            Fate::Keep => {
-                if let Some(at) = state.next_deadline(shared.settings.stall_timeout) {
-                    if state.timer_at.is_none_or(|set| at < set) {
-                        state.timer_at = Some(at);
-                        self.timers.add(at, Due::Session(key));
-                    }
-                }
-            }
-        }
-    }
-
-    fn retire(&mut self, shared: &Shared, connection: &Arc<Connection>, state: &mut State, key: u64) {
-        if state.is_retired() {
+    /// Lets a connection go that is over.
+    fn retire(&mut self, shared: &Shared, key: u64) {
+        let Some(connection) = self.connections.remove(key) else {
             return;
-        }
+        };
+        let mut state = connection.lock();
         state.retire(shared);
         let memberships = state.take_memberships();
-        if let Some(subscriptions) = &shared.subscriptions {
+        if let Some(subscriptions) = &self.sources.subscriptions {
             subscriptions.depart(memberships);
         }
         connection.joined.notify_all();
-        let index = key as u32;
-        if self
-            .tenant(key)
-            .is_some_and(|tenant| Arc::ptr_eq(tenant, connection))
-        {
-            self.slots[index as usize].connection = None;
-            self.free.push(index);
-        }
         let count = &shared.counters;
         let session = state.session.counters();
         count.left.fetch_add(1, Ordering::Relaxed);
@@ -349,13 +321,6 @@ impl Reactor {
                 .fetch_add(u64::from(closure.error.is_some()), Ordering::Relaxed);
             (shared.settings.journal)(connection.label(), closure);
         }
-    }
-
-    fn tenant(&self, key: u64) -> Option<&Arc<Connection>> {
-        let slot = self.slots.get(key as u32 as usize)?;
-        (slot.generation == (key >> 32) as u32)
-            .then_some(slot.connection.as_ref())
-            .flatten()
     }
 
     /// Takes over the sockets whose threads have been away for a while; see `direct`.
@@ -378,10 +343,7 @@ impl Reactor {
 
     fn take_over(&self, now: Time, patience: Duration) -> bool {
         let mut someone_is_away = false;
-        for slot in &self.slots {
-            let Some(connection) = &slot.connection else {
-                continue;
-            };
+        for connection in self.connections.iter() {
             let Some(since) = connection.away_since() else {
                 continue;
             };
@@ -402,10 +364,29 @@ impl Reactor {
     }
 }
 
+/// Brings the poller and the timers in line with the session after it was served, and says whether the connection goes on.
+#[inline]
+fn settle(timers: &mut Timers, shared: &Shared, connection: &Connection, state: &mut State) -> Fate {
+    let fate = state.settle(shared);
+    if state.take_late_doorbell() {
+        match fate {
+            Fate::Retire => state.ring_doorbell(),
+            Fate::Keep => connection.make_dirty(state),
+        }
+    }
+    if fate == Fate::Keep {
+        if let Some(at) = state.late_timer(shared.settings.stall_timeout) {
+            state.timer_at = Some(at);
+            timers.add(at, Due::Session(state.key));
+        }
+    }
+    fate
+}
+
 /// Writes what waits, and then what waits behind it in the channels' log.
-fn flush(shared: &Shared, connection: &Arc<Connection>, state: &mut State, now: Time) {
+fn flush(connection: &Connection, state: &mut State, now: Time) {
     state.flush(now);
-    let Some(subscriptions) = &shared.subscriptions else {
+    let Some(subscriptions) = &connection.subscriptions else {
         return;
     };
     for _ in 0..FEEDS {

@@ -22,10 +22,10 @@ use std::time::Duration;
 use fairlead_websocket::Time;
 
 use crate::absence;
+use crate::event::Event;
 use crate::inbox::Shared;
 use crate::poller::Bell;
-use crate::reactor::Reactor;
-use crate::Event;
+use crate::reactor::{Reactor, Sources};
 
 pub(crate) struct Seat {
     reactor: Mutex<Reactor>,
@@ -51,9 +51,9 @@ pub(crate) struct Seat {
 }
 
 impl Seat {
-    pub(crate) fn new() -> Self {
+    pub(crate) fn new(sources: Sources) -> Self {
         Self {
-            reactor: Mutex::new(Reactor::new()),
+            reactor: Mutex::new(Reactor::new(sources)),
             app_drives: AtomicBool::new(false),
             app_is_outside: AtomicBool::new(false),
             app_turns: AtomicU64::new(0),

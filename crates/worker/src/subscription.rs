@@ -1,4 +1,4 @@
-//! A unit of the app as a member of a channel: it takes messages when it likes, in order, and waits for the next.
+//! The messages that wait for a unit of the app as a member of a channel. The unit's own end is in `subscriber`.
 
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -6,99 +6,10 @@ use std::sync::{Arc, Mutex};
 
 use fairlead_channel::{Kind, Place, Record};
 
-use crate::connection::Waiting;
-use crate::inbox::{lock, Event, Shared};
-use crate::subscriptions::{JoinAnswer, JoinError, Membership};
-use crate::Token;
+use crate::event::{Event, Token, Waiting};
+use crate::inbox::{lock, Shared};
 
-/// A member of a channel that reads by itself, until it is dropped; see [`crate::Worker::subscribe`].
-pub struct Subscriber {
-    shared: Arc<Shared>,
-    subscription: Arc<Subscription>,
-    membership: Mutex<Option<Membership>>,
-}
-
-impl Subscriber {
-    pub(crate) fn start(
-        shared: &Arc<Shared>,
-        name: &str,
-        since: Option<u64>,
-        limit: usize,
-        drops: Drops,
-    ) -> Result<(Subscriber, JoinAnswer), JoinError> {
-        let subscriptions = shared.subscriptions.as_ref().ok_or(JoinError::NoChannels)?;
-        let (subscription, membership, answer) =
-            subscriptions.subscribe(shared, name, since, limit, drops)?;
-        let subscriber = Subscriber {
-            shared: Arc::clone(shared),
-            subscription,
-            membership: Mutex::new(Some(membership)),
-        };
-        Ok((subscriber, answer))
-    }
-
-    /// Takes the next message. If there is none and a token is given, that unit is woken once there is.
-    pub fn receive(&self, waiter: Option<Token>) -> Taken {
-        match &self.shared.subscriptions {
-            Some(subscriptions) => self.subscription.receive(subscriptions.place(), waiter),
-            None => Taken::Closed,
-        }
-    }
-
-    /// Asks that the unit be woken when there is something.
-    pub fn wait(&self, token: Token) -> Waiting {
-        self.subscription.wait(token)
-    }
-
-    /// The unit no longer waits.
-    pub fn forget(&self, token: Token) {
-        self.subscription.forget(token);
-    }
-
-    /// The channel.
-    pub fn name(&self) -> &str {
-        &self.subscription.name
-    }
-
-    /// Messages that it did not get: it was full, or they were overwritten before it took them.
-    pub fn missed(&self) -> u64 {
-        self.subscription.missed.load(Ordering::Relaxed)
-    }
-
-    /// Messages that wait.
-    pub fn queued(&self) -> usize {
-        lock(&self.subscription.queue).positions.len()
-    }
-
-    /// [`Subscriber::close`] was called.
-    pub fn is_closed(&self) -> bool {
-        lock(&self.subscription.queue).is_closed
-    }
-
-    /// Ends the membership. What has come can still be taken.
-    pub fn close(&self) {
-        let membership = lock(&self.membership).take();
-        if let (Some(membership), Some(subscriptions)) = (membership, &self.shared.subscriptions) {
-            subscriptions.leave_all(vec![membership]);
-        }
-        self.subscription.close(&self.shared);
-        self.shared.ring();
-    }
-
-    /// Ends the membership and forgets what has come.
-    pub fn discard(&self) {
-        self.close();
-        lock(&self.subscription.queue).positions.clear();
-    }
-}
-
-impl Drop for Subscriber {
-    fn drop(&mut self) {
-        self.close();
-    }
-}
-
-/// What the driver knows of it.
+/// One membership of a unit: the driver puts positions of records in, the unit takes messages out.
 pub(crate) struct Subscription {
     name: Arc<str>,
     queue: Mutex<Queue>,
@@ -135,7 +46,7 @@ pub struct Message {
     pub payload: Vec<u8>,
 }
 
-/// What [`Subscriber::receive`] found.
+/// What [`Subscriber::receive`](crate::Subscriber::receive) found.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Taken {
     /// The next message.
@@ -155,6 +66,27 @@ impl Subscription {
             drops,
             missed: AtomicU64::new(0),
         }
+    }
+
+    pub(crate) fn name(&self) -> &str {
+        &self.name
+    }
+
+    pub(crate) fn missed(&self) -> u64 {
+        self.missed.load(Ordering::Relaxed)
+    }
+
+    pub(crate) fn queued(&self) -> usize {
+        lock(&self.queue).positions.len()
+    }
+
+    pub(crate) fn is_closed(&self) -> bool {
+        lock(&self.queue).is_closed
+    }
+
+    /// Forgets what has come.
+    pub(crate) fn clear(&self) {
+        lock(&self.queue).positions.clear();
     }
 
     /// Takes the next message. If there is none and a token is given, that unit is woken once there is.
@@ -188,7 +120,7 @@ impl Subscription {
     }
 
     /// Asks that the unit be woken when there is something.
-    fn wait(&self, token: Token) -> Waiting {
+    pub(crate) fn wait(&self, token: Token) -> Waiting {
         let mut queue = lock(&self.queue);
         if !queue.positions.is_empty() || queue.is_closed {
             return Waiting::Ready;
@@ -201,7 +133,7 @@ impl Subscription {
     }
 
     /// The unit no longer waits.
-    fn forget(&self, token: Token) {
+    pub(crate) fn forget(&self, token: Token) {
         let mut queue = lock(&self.queue);
         if queue.waiter == Some(token) {
             queue.waiter = None;

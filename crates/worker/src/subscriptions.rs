@@ -6,33 +6,20 @@
 //! # Locks
 //! The table's, which the driver has while it delivers and who joins or leaves has for that; then a connection's, or a
 //! subscription's; then the leaf queues. Who has a connection locked must not come here: what leaves then goes through
-//! [`crate::connection::State::take_memberships`].
+//! [`Subscriptions::depart`].
 
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, MutexGuard};
 use std::thread::JoinHandle;
 
-use fairlead_channel::{ChannelError, ChannelId, Channels, Cursor, Joined, Missed, Next, Place};
+use fairlead_channel::{ChannelError, Cursor, Joined, Missed, Next, Place, Record};
 
-use crate::backlog::{SlowConsumer, Style};
-use crate::connection::Connection;
+use crate::backlog::SlowConsumer;
+use crate::frames::{Form, Style};
 use crate::inbox::{lock, Shared};
-use crate::members::{count_lost, deliver, Local, Member, Target};
+use crate::members::{Local, Membership, Recipient, BATCH};
+use crate::settings::ChannelSettings;
 use crate::subscription::{Drops, Subscription};
-
-/// The driver delivers at most this much payload, and one message, before it looks at its sockets again.
-pub(crate) const BATCH: usize = 256 * 1024;
-
-/// Channels as a worker uses them.
-#[derive(Clone)]
-pub struct ChannelSettings {
-    /// Where messages come from.
-    pub channels: Arc<Channels>,
-    /// A member is slow from this many waiting bytes on. 1 MiB: some seconds of a busy channel on a usual line.
-    pub backlog: usize,
-    /// What becomes of a slow member if it did not say.
-    pub slow_consumer: SlowConsumer,
-}
 
 /// How a connection becomes a member.
 #[derive(Clone, Copy, Debug, Default)]
@@ -73,18 +60,13 @@ impl From<ChannelError> for JoinError {
     }
 }
 
-/// A member's place in the table; it is given back to leave.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Membership {
-    pub(crate) id: ChannelId,
-    pub(crate) slot: usize,
-}
-
-pub(crate) struct Subscriptions {
+/// Who is a member of what. `C` are the members that get frames.
+pub(crate) struct Subscriptions<C> {
+    shared: Arc<Shared>,
     place: Place,
     backlog: usize,
     slow_consumer: SlowConsumer,
-    table: Mutex<Table>,
+    table: Mutex<Table<C>>,
     /// There is a member: the driver reads the log.
     is_live: AtomicBool,
     /// The thread that waits for calls; made for the first member.
@@ -94,10 +76,11 @@ pub(crate) struct Subscriptions {
     departed: Mutex<Vec<Membership>>,
 }
 
-struct Table {
+/// The channels with members here, and how far the log was read for them.
+pub(crate) struct Table<C> {
     cursor: Cursor,
     /// By the channel's index.
-    channels: Vec<Option<Box<Local>>>,
+    channels: Vec<Option<Box<Local<C>>>>,
     count: usize,
     /// Channels with news in this turn.
     touched: Vec<usize>,
@@ -105,22 +88,51 @@ struct Table {
     scratch: Vec<u8>,
 }
 
-impl Table {
-    fn local(&mut self, index: usize) -> Option<&mut Local> {
+/// A channel that a member is about to enter: it counts already, and is not in the table yet.
+pub(crate) struct Entered {
+    joined: Joined,
+    /// The channel's name, as its members share it.
+    pub(crate) name: Arc<str>,
+    pub(crate) answer: JoinAnswer,
+    /// What it asked for of the past, oldest first.
+    pub(crate) records: Vec<Record>,
+}
+
+impl<C> Table<C> {
+    fn local(&mut self, index: usize) -> Option<&mut Local<C>> {
         self.channels.get_mut(index)?.as_deref_mut()
     }
 
-    fn name_of(&self, membership: &Membership) -> Option<&Arc<str>> {
-        let local = self.channels.get(membership.id.index())?.as_ref()?;
-        Some(&local.name)
+    fn channel_of(&self, membership: &Membership) -> Option<&Local<C>> {
+        self.channels.get(membership.id.index())?.as_deref()
+    }
+
+    /// Which of these memberships is of the channel with this name.
+    pub(crate) fn position(&self, memberships: &[Membership], name: &str) -> Option<usize> {
+        memberships
+            .iter()
+            .position(|one| self.channel_of(one).is_some_and(|local| &*local.name == name))
+    }
+
+    /// The newest message of the channel that a member has seen, or could have.
+    pub(crate) fn newest(&self, membership: &Membership) -> u64 {
+        self.channel_of(membership).map_or(0, |local| local.last)
     }
 }
 
-impl Subscriptions {
-    pub(crate) fn new(settings: &ChannelSettings) -> Result<Subscriptions, ChannelError> {
+impl<C: Recipient + Send + Sync + 'static> Subscriptions<C> {
+    pub(crate) fn new(shared: &Arc<Shared>, settings: &ChannelSettings) -> Result<Self, ChannelError> {
         let place = Place::claim(Arc::clone(&settings.channels))?;
         let cursor = place.cursor();
-        Ok(Subscriptions {
+        // The channels may outlive this worker, so they do not keep its loop.
+        let held = Arc::downgrade(shared);
+        place.ring_with(move || {
+            if let Some(shared) = held.upgrade() {
+                shared.ring();
+            }
+        });
+        Ok(Self {
+            shared: Arc::clone(shared),
             place,
             backlog: settings.backlog,
             slow_consumer: settings.slow_consumer,
@@ -143,14 +155,26 @@ impl Subscriptions {
         &self.place
     }
 
-    /// Counts a member in the region, and makes its channel known here. The cursor stands before what is for it.
-    fn enter(&self, table: &mut Table, shared: &Arc<Shared>, name: &str) -> Result<Joined, ChannelError> {
+    /// For joining and leaving, in several steps.
+    pub(crate) fn table(&self) -> MutexGuard<'_, Table<C>> {
+        lock(&self.table)
+    }
+
+    /// Counts a member in the region, makes its channel known here, and finds what it asked for: what came after `since`,
+    /// at most `most` messages. The cursor stands before what is for it.
+    pub(crate) fn enter(
+        self: &Arc<Self>,
+        table: &mut Table<C>,
+        name: &str,
+        since: Option<u64>,
+        most: usize,
+    ) -> Result<Entered, ChannelError> {
         if table.count == 0 {
             self.place.skip(&mut table.cursor);
         }
         let joined = self.place.join(name)?;
         if table.count == 0 {
-            self.listen(shared);
+            self.listen();
         }
         table.count += 1;
         self.is_live.store(true, Ordering::SeqCst);
@@ -158,14 +182,49 @@ impl Subscriptions {
         if table.channels.len() <= index {
             table.channels.resize_with(index + 1, || None);
         }
-        table.channels[index].get_or_insert_with(|| Box::new(Local::new(&joined, name)));
-        Ok(joined)
+        let local = table.channels[index].get_or_insert_with(|| Box::new(Local::new(&joined, name)));
+        let mut entered = Entered {
+            joined,
+            name: Arc::clone(&local.name),
+            answer: JoinAnswer {
+                offset: joined.offset,
+                replayed: 0,
+                missed: Missed::Nothing,
+            },
+            records: Vec::new(),
+        };
+        if let Some(since) = since {
+            let history = self.place.channels().look_back(&joined, since, most);
+            entered.answer.missed = history.missed;
+            entered.answer.replayed = history.records.len();
+            if let Some(first) = history.records.first() {
+                entered.answer.offset = first.offset - 1;
+            }
+            entered.records = history.records;
+        }
+        Ok(entered)
     }
 
-    fn leave_one(&self, table: &mut Table, membership: Membership) {
+    /// The member that has entered gets frames from now on. `slow_consumer` as the settings say, if it does not.
+    pub(crate) fn add(
+        &self,
+        table: &mut Table<C>,
+        entered: &Entered,
+        recipient: &Arc<C>,
+        form: Form,
+        slow_consumer: Option<SlowConsumer>,
+    ) -> Option<Membership> {
+        let Joined { id, offset, .. } = entered.joined;
+        let slow_consumer = slow_consumer.unwrap_or(self.slow_consumer);
+        let local = table.local(id.index())?;
+        Some(local.add_recipient(Arc::clone(recipient), form, slow_consumer, offset + 1))
+    }
+
+    /// Ends a membership.
+    pub(crate) fn leave(&self, table: &mut Table<C>, membership: Membership) {
         let index = membership.id.index();
         let Some(local) = table.local(index) else { return };
-        if !local.remove(membership.slot) {
+        if !local.remove(membership) {
             return;
         }
         if local.is_empty() {
@@ -179,98 +238,6 @@ impl Subscriptions {
         let _ = self.place.leave(membership.id);
     }
 
-    /// Makes a connection a member. One that is a member already stays what it is.
-    pub(crate) fn join(
-        &self,
-        shared: &Arc<Shared>,
-        connection: &Arc<Connection>,
-        name: &str,
-        options: JoinOptions,
-    ) -> Result<JoinAnswer, JoinError> {
-        let mut table = lock(&self.table);
-        {
-            let state = connection.lock();
-            if state.is_over() {
-                return Err(JoinError::Closed);
-            }
-            let memberships = state.memberships();
-            if memberships
-                .iter()
-                .any(|one| table.name_of(one).is_some_and(|other| &**other == name))
-            {
-                return Ok(JoinAnswer {
-                    offset: self.newest(&mut table, name, memberships),
-                    replayed: 0,
-                    missed: Missed::Nothing,
-                });
-            }
-        }
-        let joined = self.enter(&mut table, shared, name)?;
-        let mut answer = JoinAnswer {
-            offset: joined.offset,
-            replayed: 0,
-            missed: Missed::Nothing,
-        };
-        let mut records = Vec::new();
-        if let Some(since) = options.since {
-            let history = self.place.channels().look_back(&joined, since, usize::MAX);
-            answer.missed = history.missed;
-            answer.replayed = history.records.len();
-            answer.offset = history
-                .records
-                .first()
-                .map_or(joined.offset, |first| first.offset - 1);
-            records = history.records;
-        }
-        let Some(local) = table.local(joined.id.index()) else {
-            return Err(JoinError::Closed); // `enter` has just made it
-        };
-        let channel = Arc::clone(&local.name);
-        let membership = local.add(Member {
-            target: Target::Connection {
-                connection: Arc::clone(connection),
-                style: options.style,
-                slow_consumer: options.slow_consumer.unwrap_or(self.slow_consumer),
-            },
-            next: joined.offset + 1,
-        });
-        if !connection.enter_channel(membership, options.style, &channel, &answer, &records) {
-            self.leave_one(&mut table, membership);
-            return Err(JoinError::Closed);
-        }
-        drop(table);
-        shared.ring();
-        Ok(answer)
-    }
-
-    fn newest(&self, table: &mut Table, name: &str, memberships: &[Membership]) -> u64 {
-        let found = memberships.iter().find_map(|one| {
-            let local = table.channels.get(one.id.index())?.as_ref()?;
-            (&*local.name == name).then_some(local.last)
-        });
-        found.unwrap_or(0)
-    }
-
-    /// Ends a connection's membership; false if it is no member.
-    pub(crate) fn leave(&self, connection: &Arc<Connection>, name: &str) -> bool {
-        let mut table = lock(&self.table);
-        let found = {
-            let mut state = connection.lock();
-            let place = state
-                .memberships()
-                .iter()
-                .position(|one| table.name_of(one).is_some_and(|other| &**other == name));
-            place.map(|index| state.leave_channel(index, name))
-        };
-        if let Some(membership) = found {
-            self.leave_one(&mut table, membership);
-        }
-        // An app that sees a connection end, leaves and counts who is left, counts without it. The driver may have taken
-        // the membership from the connection up to the moment in which we looked, so this comes behind.
-        self.let_go(&mut table);
-        found.is_some()
-    }
-
     /// Ends memberships of a connection that is over.
     pub(crate) fn leave_all(&self, memberships: Vec<Membership>) {
         if memberships.is_empty() {
@@ -278,11 +245,11 @@ impl Subscriptions {
         }
         let mut table = lock(&self.table);
         for membership in memberships {
-            self.leave_one(&mut table, membership);
+            self.leave(&mut table, membership);
         }
     }
 
-    /// Notes memberships of a connection that is over, and locked; `serve` and `leave` end them.
+    /// Notes memberships of a connection that is over, and locked; [`Subscriptions::let_go`] ends them.
     pub(crate) fn depart(&self, memberships: Vec<Membership>) {
         if !memberships.is_empty() {
             lock(&self.departed).extend(memberships);
@@ -290,49 +257,33 @@ impl Subscriptions {
     }
 
     /// Ends the memberships of connections that are over.
-    fn let_go(&self, table: &mut Table) {
+    pub(crate) fn let_go(&self, table: &mut Table<C>) {
         let departed = std::mem::take(&mut *lock(&self.departed));
         for membership in departed {
-            self.leave_one(table, membership);
+            self.leave(table, membership);
         }
     }
 
     /// Makes a unit a member: it takes the messages itself.
     pub(crate) fn subscribe(
-        &self,
-        shared: &Arc<Shared>,
+        self: &Arc<Self>,
         name: &str,
         since: Option<u64>,
         limit: usize,
         drops: Drops,
-    ) -> Result<(Arc<Subscription>, Membership, JoinAnswer), ChannelError> {
-        let mut table = lock(&self.table);
-        let joined = self.enter(&mut table, shared, name)?;
-        let mut answer = JoinAnswer {
-            offset: joined.offset,
-            replayed: 0,
-            missed: Missed::Nothing,
+    ) -> Result<(Arc<Subscription>, Membership, JoinAnswer), JoinError> {
+        let mut table = self.table();
+        let entered = self.enter(&mut table, name, since, limit)?;
+        let Joined { id, offset, .. } = entered.joined;
+        let subscription = Arc::new(Subscription::new(entered.name, limit, drops));
+        subscription.begin_with(&entered.records);
+        let Some(local) = table.local(id.index()) else {
+            return Err(JoinError::Closed); // `enter` has just made it
         };
-        let local =
-            table.channels[joined.id.index()].get_or_insert_with(|| Box::new(Local::new(&joined, name)));
-        let subscription = Arc::new(Subscription::new(Arc::clone(&local.name), limit, drops));
-        if let Some(since) = since {
-            let history = self.place.channels().look_back(&joined, since, limit);
-            answer.missed = history.missed;
-            answer.replayed = history.records.len();
-            answer.offset = history
-                .records
-                .first()
-                .map_or(joined.offset, |first| first.offset - 1);
-            subscription.begin_with(&history.records);
-        }
-        let membership = local.add(Member {
-            target: Target::Unit(Arc::clone(&subscription)),
-            next: joined.offset + 1,
-        });
+        let membership = local.add_unit(Arc::clone(&subscription), offset + 1);
         drop(table);
-        shared.ring();
-        Ok((subscription, membership, answer))
+        self.shared.ring();
+        Ok((subscription, membership, entered.answer))
     }
 
     /// True while there is nobody to deliver to.
@@ -343,7 +294,7 @@ impl Subscriptions {
 
     /// Delivers what the log has for members here, up to a batch. True if there is more.
     #[inline]
-    pub(crate) fn serve(&self, shared: &Shared) -> bool {
+    pub(crate) fn serve(&self) -> bool {
         if self.is_idle() {
             return false;
         }
@@ -358,7 +309,7 @@ impl Subscriptions {
         let mut touched = std::mem::take(&mut table.touched);
         for index in touched.drain(..) {
             if let Some(local) = table.local(index) {
-                let (some, missed) = deliver(local, shared, self.backlog);
+                let (some, missed) = local.deliver(&self.shared, self.backlog);
                 delivered += some;
                 dropped += missed;
                 local.forget_news();
@@ -371,7 +322,7 @@ impl Subscriptions {
     }
 
     /// Reads the log into the channels' news. True if there is more.
-    fn read(&self, table: &mut Table) -> bool {
+    fn read(&self, table: &mut Table<C>) -> bool {
         let mut bytes = 0;
         while bytes < BATCH {
             let record = match self.place.next(&mut table.cursor) {
@@ -392,7 +343,7 @@ impl Subscriptions {
             }
             let lost = record.offset - local.last - 1;
             if lost > 0 {
-                count_lost(local, lost);
+                local.count_lost(lost);
                 self.place.count_deliveries(0, lost);
             }
             local.last = record.offset;
@@ -417,24 +368,21 @@ impl Subscriptions {
     }
 
     /// Starts the thread that waits for other processes' calls: no poller can.
-    fn listen(&self, shared: &Arc<Shared>) {
+    fn listen(self: &Arc<Self>) {
         let mut caller = lock(&self.caller);
         if caller.is_some() {
             return;
         }
-        let for_thread = Arc::downgrade(shared);
+        let for_thread = Arc::downgrade(self);
         let calls = self.place.calls();
         let listen = move || {
             let mut seen = calls;
-            while let Some(shared) = for_thread.upgrade() {
-                let Some(subscriptions) = &shared.subscriptions else {
-                    return;
-                };
+            while let Some(subscriptions) = for_thread.upgrade() {
                 if subscriptions.is_stopped.load(Ordering::SeqCst) {
                     return;
                 }
                 seen = subscriptions.place.wait_for_call(seen);
-                shared.ring();
+                subscriptions.shared.ring();
             }
         };
         // Without it the loop would sleep through its channels: better to find that here, and at every join, than nowhere.

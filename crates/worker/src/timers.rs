@@ -8,7 +8,7 @@ use std::collections::BinaryHeap;
 
 use fairlead_websocket::Time;
 
-use crate::Token;
+use crate::event::Token;
 
 /// Whose deadline it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]

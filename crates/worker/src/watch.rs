@@ -7,29 +7,21 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 
-use crate::inbox::{lock, Event, Shared};
+use crate::event::{Event, Token};
+use crate::inbox::{lock, Shared};
 use crate::poller::Interest;
-use crate::Token;
+use crate::slab::Slab;
 
 /// Set in the keys of watches, never in those of connections.
 pub(crate) const WATCH_BIT: u64 = 1 << 63;
 
-/// All watches of a worker, by the number in their key.
-#[derive(Default)]
+/// All watches of a worker.
 pub(crate) struct Watches {
-    table: Mutex<Table>,
-}
-
-#[derive(Default)]
-struct Table {
-    entries: Vec<Option<Entry>>,
-    free: Vec<u32>,
-    /// Grows with each watch, so that a readiness of the last tenant is recognised.
-    count: u32,
+    shared: Arc<Shared>,
+    table: Mutex<Slab<Entry>>,
 }
 
 struct Entry {
-    key: u64,
     descriptor: OwnedFd,
     token: Token,
     fired: Arc<AtomicBool>,
@@ -37,7 +29,7 @@ struct Entry {
 
 /// A descriptor that is being watched; dropping it ends that.
 pub struct Watch {
-    shared: Arc<Shared>,
+    watches: Arc<Watches>,
     key: u64,
     fired: Arc<AtomicBool>,
 }
@@ -48,34 +40,24 @@ impl Watch {
     /// # Errors
     /// The system's: not an open descriptor, one that cannot be polled (a regular file), or none is free.
     pub(crate) fn start(
-        shared: &Arc<Shared>,
+        watches: &Arc<Watches>,
         descriptor: BorrowedFd<'_>,
         interest: Interest,
         token: Token,
     ) -> std::io::Result<Self> {
         let descriptor = descriptor.try_clone_to_owned()?;
         let fired = Arc::new(AtomicBool::new(false));
-        let mut table = lock(&shared.watches.table);
-        table.count = table.count.wrapping_add(1) & 0x7fff_ffff;
-        let count = table.count;
-        let index = table.free.pop().unwrap_or_else(|| {
-            table.entries.push(None);
-            (table.entries.len() - 1) as u32
-        });
-        let key = WATCH_BIT | u64::from(count) << 32 | u64::from(index);
-        if let Err(error) = shared.poller.add(descriptor.as_fd(), key, interest) {
-            table.free.push(index);
-            return Err(error);
-        }
-        table.entries[index as usize] = Some(Entry {
-            key,
-            descriptor,
-            token,
-            fired: Arc::clone(&fired),
-        });
-        drop(table);
+        let key = lock(&watches.table).try_insert_with(|key| {
+            let poller = &watches.shared.poller;
+            poller.add(descriptor.as_fd(), WATCH_BIT | key, interest)?;
+            Ok::<_, std::io::Error>(Entry {
+                descriptor,
+                token,
+                fired: Arc::clone(&fired),
+            })
+        })?;
         Ok(Self {
-            shared: Arc::clone(shared),
+            watches: Arc::clone(watches),
             key,
             fired,
         })
@@ -89,27 +71,31 @@ impl Watch {
 
 impl Drop for Watch {
     fn drop(&mut self) {
-        drop(self.shared.watches.end(&self.shared, self.key));
+        drop(self.watches.end(self.key));
     }
 }
 
 impl Watches {
-    /// The driver found the descriptor ready.
-    pub(crate) fn fire(&self, shared: &Shared, key: u64) {
-        if let Some(entry) = self.end(shared, key) {
-            entry.fired.store(true, Ordering::SeqCst);
-            shared.report(Event::Wake(entry.token));
+    pub(crate) fn new(shared: &Arc<Shared>) -> Self {
+        Self {
+            shared: Arc::clone(shared),
+            table: Mutex::default(),
         }
     }
 
-    fn end(&self, shared: &Shared, key: u64) -> Option<Entry> {
+    /// The driver found the descriptor ready: `key` is the one that the poller has.
+    pub(crate) fn fire(&self, key: u64) {
+        if let Some(entry) = self.end(key & !WATCH_BIT) {
+            entry.fired.store(true, Ordering::SeqCst);
+            self.shared.report(Event::Wake(entry.token));
+        }
+    }
+
+    fn end(&self, key: u64) -> Option<Entry> {
         let mut table = lock(&self.table);
-        let index = key as u32;
-        let slot = table.entries.get_mut(index as usize)?;
-        let entry = slot.take_if(|entry| entry.key == key)?;
-        table.free.push(index);
+        let entry = table.remove(key)?;
         // Not left to the closing: the app's own descriptor keeps the file open, and the kernel would go on watching it.
-        let _ = shared.poller.remove(entry.descriptor.as_fd());
+        let _ = self.shared.poller.remove(entry.descriptor.as_fd());
         Some(entry)
     }
 }

@@ -12,12 +12,13 @@ use fairlead_websocket::{Lost, SecureLayer, Session, Time, Transport};
 use rustix::io::Errno;
 use rustix::net::{RecvFlags, SendAncillaryBuffer, SendFlags, Shutdown};
 
-use crate::delivery::Member;
+use super::memberships::Memberships;
 use crate::doorbell::Doorbell;
-use crate::inbox::{Event, Shared};
+use crate::event::{Event, Token};
+use crate::inbox::Shared;
+use crate::members::Membership;
 use crate::outbox::Outbox;
 use crate::poller::Interest;
-use crate::Token;
 
 /// Who reads the socket at present.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -86,7 +87,7 @@ pub(crate) struct State {
     /// The driver has dropped it from the loop.
     pub(super) retired: bool,
     /// What it has as a member of channels, once it is one.
-    pub(crate) member: Option<Box<Member>>,
+    pub(crate) member: Option<Box<Memberships>>,
 }
 
 impl State {
@@ -336,7 +337,7 @@ impl State {
     }
 
     /// When the timers should look at it: the session's deadline or the end of the patience with a full outbox.
-    pub(crate) fn next_deadline(&self, stall_timeout: std::time::Duration) -> Option<Time> {
+    fn next_deadline(&self, stall_timeout: std::time::Duration) -> Option<Time> {
         let stalled = self.stalled_since.map(|since| since + stall_timeout);
         match (self.session.deadline(), stalled) {
             (Some(a), Some(b)) => Some(a.min(b)),
@@ -378,10 +379,10 @@ impl State {
         self.blocked
     }
 
-    /// The session has to be looked at before its entry in the timers comes due.
-    pub(crate) fn timer_is_late(&self, stall_timeout: std::time::Duration) -> bool {
+    /// When the session has to be looked at, if that is before its entry in the timers comes due.
+    pub(crate) fn late_timer(&self, stall_timeout: std::time::Duration) -> Option<Time> {
         self.next_deadline(stall_timeout)
-            .is_some_and(|at| self.timer_at.is_none_or(|set| at < set))
+            .filter(|at| self.timer_at.is_none_or(|set| *at < set))
     }
 
     /// The last write has left something.
@@ -390,12 +391,33 @@ impl State {
         self.stalled_since.get_or_insert(now);
     }
 
+    /// Where it is a member.
+    pub(crate) fn memberships(&self) -> &[Membership] {
+        self.member.as_ref().map_or(&[], |member| &member.list)
+    }
+
+    /// The same to change; made for the first membership.
+    pub(crate) fn memberships_mut(&mut self) -> &mut Memberships {
+        self.member.get_or_insert_default()
+    }
+
+    /// All memberships, for a connection that is over: to be given back when its lock is released.
+    pub(crate) fn take_memberships(&mut self) -> Vec<Membership> {
+        match &mut self.member {
+            Some(member) => member.take_all(),
+            None => Vec::new(),
+        }
+    }
+
+    /// Messages of channels wait for room.
+    pub(crate) fn has_backlog(&self) -> bool {
+        self.member
+            .as_ref()
+            .is_some_and(|member| !member.backlog.is_empty())
+    }
+
     /// Nothing can be sent any more, or nobody is there who wants it to.
     pub(crate) fn is_over(&self) -> bool {
         self.released || self.retired || self.session.closed().is_some()
-    }
-
-    pub(crate) fn is_retired(&self) -> bool {
-        self.retired
     }
 }

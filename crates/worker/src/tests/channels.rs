@@ -10,7 +10,7 @@ use fairlead_channel::{Channels, Kind, Missed};
 use fairlead_websocket::{MessageKind, Negotiated};
 
 use super::support::*;
-use crate::inbox::WorkerSettings;
+use crate::settings::WorkerSettings;
 use crate::{ChannelSettings, Connection, Drops, JoinError, JoinOptions, SlowConsumer, Style};
 
 const KIB: usize = 1024;

@@ -9,7 +9,7 @@ use fairlead_websocket::{CloseCode, ClosedBy, Lost, MessageKind, Negotiated};
 use rustix::event::{poll, PollFd, PollFlags, Timespec};
 
 use super::support::*;
-use crate::inbox::WorkerSettings;
+use crate::settings::WorkerSettings;
 use crate::{Event, Received, Sent, Waiting};
 
 #[test]

@@ -13,7 +13,7 @@ use fairlead_websocket::{
 
 use super::channels;
 use super::support::*;
-use crate::inbox::WorkerSettings;
+use crate::settings::WorkerSettings;
 use crate::{Connection, Event, Received, Sent, Worker};
 
 const DATA: u8 = 1;

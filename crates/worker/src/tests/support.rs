@@ -9,8 +9,8 @@ use std::time::Duration;
 
 use fairlead_websocket::{Limits, Negotiated, SecureLayer, SessionSettings, Time, Timing};
 
-use crate::inbox::WorkerSettings;
 use crate::poller::{EpollPoller, Interest, Poller, Readiness};
+use crate::settings::WorkerSettings;
 use crate::{Connection, Event, Worker};
 
 /// Readiness is the kernel's, time is the test's, and a wait never blocks.

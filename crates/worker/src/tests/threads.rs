@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use fairlead_websocket::{MessageKind, Negotiated};
 
 use super::support::{frame, settings, BINARY};
-use crate::inbox::WorkerSettings;
+use crate::settings::WorkerSettings;
 use crate::{Connection, Event, Received, Sent, Worker};
 
 const LIMIT: Duration = Duration::from_secs(20);

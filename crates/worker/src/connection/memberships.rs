@@ -1,0 +1,78 @@
+//! The part of a connection that only members of channels have: where it is a member, what it is behind, what it missed.
+
+use std::sync::Arc;
+
+use fairlead_channel::Record;
+
+use crate::backlog::{Backlog, SlowConsumer};
+use crate::frames::Style;
+use crate::members::{Membership, News};
+
+#[derive(Default)]
+pub(crate) struct Memberships {
+    pub(crate) list: Vec<Membership>,
+    pub(crate) backlog: Backlog,
+    pub(crate) missed: u64,
+}
+
+/// The client is so far behind that it has to be closed.
+pub(crate) struct TooSlow;
+
+impl Memberships {
+    /// Takes in a membership, and what is to be sent first.
+    pub(crate) fn enter(
+        &mut self,
+        membership: Membership,
+        style: Style,
+        name: &Arc<str>,
+        records: &[Record],
+    ) {
+        self.list.push(membership);
+        for record in records {
+            self.backlog.replay(record, style, name);
+        }
+    }
+
+    /// Takes one out, and drops what waits of its channel.
+    pub(crate) fn leave(&mut self, index: usize, name: &str) -> Membership {
+        self.backlog.forget(name);
+        self.list.swap_remove(index)
+    }
+
+    /// Takes all out, and drops what waits.
+    pub(crate) fn take_all(&mut self) -> Vec<Membership> {
+        self.backlog = Backlog::default();
+        std::mem::take(&mut self.list)
+    }
+
+    /// The client does not keep up. Answers how many messages it misses now.
+    pub(crate) fn fall_behind(&mut self, news: &News<'_>) -> Result<u64, TooSlow> {
+        let mut dropped = 0;
+        for record in news.records {
+            let is_full = |backlog: &Backlog| backlog.bytes() + record.length > news.limit;
+            if is_full(&self.backlog) {
+                match news.slow_consumer {
+                    SlowConsumer::Close => return Err(TooSlow),
+                    SlowConsumer::DropNewest => {
+                        dropped += 1;
+                        continue;
+                    }
+                    SlowConsumer::DropOldest => {
+                        while is_full(&self.backlog) && self.backlog.drop_oldest() {
+                            dropped += 1;
+                        }
+                    }
+                }
+            }
+            self.backlog.push(record, news.style, news.name);
+        }
+        self.missed += dropped;
+        Ok(dropped)
+    }
+
+    /// The messages that wait are dropped, and count as missed.
+    pub(crate) fn drop_backlog(&mut self) {
+        self.missed += self.backlog.len() as u64;
+        self.backlog = Backlog::default();
+    }
+}
