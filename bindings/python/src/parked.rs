@@ -1,15 +1,15 @@
 //! Who waits in a hub, by token.
 //!
-//! A token is a slot and the number of its use. An event of an earlier wait finds another number and is dropped, so a kill
-//! or a time-out needs no clean-up elsewhere. The lock is held for single steps only, never across a switch or a call.
+//! A token is a key of a slab. An event of an earlier wait finds nothing under it and is dropped, so a kill or a time-out
+//! needs no clean-up elsewhere. The lock is held for single steps only, never across a switch or a call.
 //!
-//! Time-outs are the slot's, not the wait's: a timer that is set stays until it is due and is asked then what it is for, so
+//! Time-outs are the place's, not the wait's: a timer that is set stays until it is due and is asked then what it is for, so
 //! that a unit which waits for each message with a time-out sets one timer in that time, not one for each message.
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use fairlead_engine::Token;
+use fairlead_engine::{Slab, Token};
 use pyo3::prelude::*;
 
 /// Who waits, and so how it is told.
@@ -38,19 +38,20 @@ pub(crate) struct Parked {
 
 #[derive(Default)]
 struct Table {
-    slots: Vec<Slot>,
-    free: Vec<u32>,
+    units: Slab<Unit>,
+    /// By the place in the slab.
+    clocks: Vec<Clock>,
 }
 
+/// The time-outs of one place, whoever waits in it.
 #[derive(Default)]
-struct Slot {
-    count: u32,
-    unit: Option<Unit>,
-    deadline_passed: bool,
-    /// Until when the unit waits, if not for ever.
+struct Clock {
+    /// Until when its unit waits, if not for ever.
     deadline: Option<Instant>,
-    /// The earliest timer that is set for the slot.
+    /// The earliest timer that is set.
     timer: Option<Instant>,
+    /// The last unit whose deadline passed.
+    late: Option<Token>,
 }
 
 /// What a timer that came due is for.
@@ -70,111 +71,87 @@ impl Parked {
     /// The unit waits from now on, under the token.
     pub(crate) fn enter(&self, unit: Unit) -> Token {
         let mut table = self.lock();
-        let index = table.free.pop().unwrap_or_else(|| {
-            table.slots.push(Slot::default());
-            (table.slots.len() - 1) as u32
-        });
-        let slot = &mut table.slots[index as usize];
-        // The highest bit marks the tokens of threads.
-        slot.count = slot.count.wrapping_add(1) & 0x7fff_ffff;
-        slot.unit = Some(unit);
-        slot.deadline_passed = false;
-        slot.deadline = None;
-        u64::from(slot.count) << 32 | u64::from(index)
+        let token = table.units.insert(unit);
+        let place = Slab::<Unit>::place_of(token);
+        match table.clocks.get_mut(place) {
+            Some(clock) => clock.deadline = None,
+            None => table.clocks.resize_with(place + 1, Clock::default),
+        }
+        token
     }
 
     /// Its wait is over; `None` if it was before.
     pub(crate) fn take(&self, token: Token) -> Option<Unit> {
-        let mut table = self.lock();
-        let unit = table.slot(token)?.unit.take()?;
-        table.free.push(token as u32);
-        Some(unit)
+        self.lock().units.remove(token)
     }
 
     /// The unit waits until `deadline` at most. True if a timer has to be set for then, with [`Parked::timer_of`]'s token.
     pub(crate) fn limit(&self, token: Token, deadline: Instant) -> bool {
         let mut table = self.lock();
-        let Some(slot) = table.slot(token) else {
-            return false;
-        };
-        slot.deadline = Some(deadline);
-        if slot.timer.is_some_and(|timer| timer <= deadline) {
+        if table.units.get(token).is_none() {
             return false;
         }
-        slot.timer = Some(deadline);
+        let clock = &mut table.clocks[Slab::<Unit>::place_of(token)];
+        clock.deadline = Some(deadline);
+        if clock.timer.is_some_and(|timer| timer <= deadline) {
+            return false;
+        }
+        clock.timer = Some(deadline);
         true
     }
 
-    /// The token of the timers of this token's slot.
+    /// The token of the timers of this token's place.
     pub(crate) fn timer_of(token: Token) -> Token {
-        u64::from(token as u32)
+        Slab::<Unit>::place_of(token) as Token
     }
 
-    /// A slot's timer has come due.
+    /// A place's timer has come due.
     pub(crate) fn due(&self, timer: Token) -> Due {
         let mut table = self.lock();
-        let Some(slot) = table.slots.get_mut(timer as usize) else {
+        let Table { units, clocks } = &mut *table;
+        let Some(clock) = clocks.get_mut(timer as usize) else {
             return Due::Nothing;
         };
-        slot.timer = None;
-        let (Some(_), Some(deadline)) = (&slot.unit, slot.deadline) else {
+        clock.timer = None;
+        let (Some(token), Some(deadline)) = (units.key_at(timer as usize), clock.deadline) else {
             return Due::Nothing;
         };
         let left = deadline.saturating_duration_since(Instant::now());
         if left > EARLY {
-            slot.timer = Some(deadline);
+            clock.timer = Some(deadline);
             return Due::Later(left);
         }
-        slot.deadline_passed = true;
-        let unit = slot.unit.take();
-        table.free.push(timer as u32);
-        unit.map_or(Due::Nothing, Due::Over)
+        clock.late = Some(token);
+        units.remove(token).map_or(Due::Nothing, Due::Over)
     }
 
-    /// The unit runs again. Asked before anyone else waits in the slot.
+    /// The unit runs again. Asked before anyone else waits in the place.
     pub(crate) fn leave(&self, token: Token) -> Woken {
         let mut table = self.lock();
-        let Some(slot) = table.slot(token) else {
-            return Woken::Event;
+        let unit = table.units.remove(token);
+        let woken = match &unit {
+            Some(_) => Woken::Other,
+            None if table.clocks[Slab::<Unit>::place_of(token)].late == Some(token) => Woken::Deadline,
+            None => Woken::Event,
         };
-        let unit = slot.unit.take();
-        if unit.is_none() {
-            return if slot.deadline_passed {
-                Woken::Deadline
-            } else {
-                Woken::Event
-            };
-        }
-        table.free.push(token as u32);
         drop(table); // before the unit, whose last reference this could be
-        Woken::Other
+        woken
     }
 
     /// Takes all greenlets. Callbacks are their makers' affair.
     pub(crate) fn take_greenlets(&self) -> Vec<Py<PyAny>> {
-        let mut table = self.lock();
-        let Table { slots, free } = &mut *table;
-        let mut greenlets = Vec::new();
-        for (index, slot) in slots.iter_mut().enumerate() {
-            match slot.unit.take() {
-                Some(Unit::Greenlet(unit)) => {
-                    free.push(index as u32);
-                    greenlets.push(unit);
-                }
-                other => slot.unit = other,
-            }
-        }
-        greenlets
+        let taken = self
+            .lock()
+            .units
+            .extract(|unit| matches!(unit, Unit::Greenlet(_)));
+        let greenlet = |unit| match unit {
+            Unit::Greenlet(unit) => Some(unit),
+            Unit::Callback(_) => None,
+        };
+        taken.into_iter().filter_map(greenlet).collect()
     }
 
     fn lock(&self) -> MutexGuard<'_, Table> {
         self.table.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-impl Table {
-    fn slot(&mut self, token: Token) -> Option<&mut Slot> {
-        let slot = self.slots.get_mut(token as u32 as usize)?;
-        (slot.count == (token >> 32) as u32).then_some(slot)
     }
 }

@@ -32,7 +32,7 @@ pub use fairlead_websocket::{
 };
 pub use fairlead_worker::{
     Absence, ChannelSettings, Connection, Drops, Interest, JoinAnswer, JoinError, JoinOptions, Message,
-    Received, Sent, SlowConsumer, Style, Subscriber, Taken, Token, Waiting, Watch, WorkerSettings,
+    Received, Sent, Slab, SlowConsumer, Style, Subscriber, Taken, Token, Waiting, Watch, WorkerSettings,
 };
 pub use request::{AcceptError, Gone, Request};
 pub use settings::{AbsenceSink, AnsweredSink, Delivery, LogSink, Settings};

@@ -4,28 +4,22 @@
 //! reports it; those of coroutines travel as events to the host. Besides the threads host's own these are threads that a
 //! coroutine has started: they must not need the host, which may be waiting for them.
 
-use std::collections::HashMap;
 use std::sync::{Mutex, PoisonError};
 use std::thread::Thread;
 use std::time::{Duration, Instant};
 
-use fairlead_worker::{Token, THREAD_TOKEN};
+use fairlead_worker::{Slab, Token, THREAD_TOKEN};
 
 #[derive(Default)]
 pub(crate) struct Parking {
-    threads: Mutex<(Token, HashMap<Token, Thread>)>,
+    threads: Mutex<Slab<Thread>>,
 }
 
 impl Parking {
     /// Blocks until `ask`, given the token to register, says that the wait is over. False when `limit` passed first.
     pub(crate) fn wait(&self, limit: Option<Duration>, mut ask: impl FnMut(Token) -> bool) -> bool {
-        let token = {
-            let mut threads = self.lock();
-            threads.0 += 1;
-            let token = THREAD_TOKEN | threads.0;
-            threads.1.insert(token, std::thread::current());
-            token
-        };
+        let key = self.lock().insert(std::thread::current());
+        let token = THREAD_TOKEN | key;
         // A limit beyond what the clock can name is none.
         let deadline = limit.and_then(|limit| Instant::now().checked_add(limit));
         let over = loop {
@@ -39,17 +33,17 @@ impl Parking {
                 Some(left) => std::thread::park_timeout(left),
             }
         };
-        self.lock().1.remove(&token);
+        self.lock().remove(key);
         over
     }
 
     pub(crate) fn wake(&self, token: Token) {
-        if let Some(thread) = self.lock().1.get(&token) {
+        if let Some(thread) = self.lock().get(token & !THREAD_TOKEN) {
             thread.unpark();
         }
     }
 
-    fn lock(&self) -> std::sync::MutexGuard<'_, (Token, HashMap<Token, Thread>)> {
+    fn lock(&self) -> std::sync::MutexGuard<'_, Slab<Thread>> {
         self.threads.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
