@@ -4,12 +4,11 @@
 //! make sense; one that comes too late changes nothing.
 
 use std::ffi::{c_char, c_int};
-use std::time::Duration;
 
 use fairlead_engine as fl;
 use fl::{AcceptError, BodyRead, Delivery, ResponseHead};
 
-use crate::arguments::{close_code, fl_header, header_list, only_with, FOR_EVER};
+use crate::arguments::{close_code, fl_header, header_list, only_with};
 use crate::handle::{check_place, give, limit, live, optional_text, put, slice};
 use crate::request::fl_request;
 use crate::session::fl_session;
@@ -152,11 +151,7 @@ pub unsafe extern "C" fn fl_request_wait_writable_blocking(
     timeout_ms: c_int,
 ) -> c_int {
     // SAFETY: the caller's promise.
-    unsafe {
-        wait_blocking(request, timeout_ms, |request, limit| {
-            request.wait_writable_blocking(limit)
-        })
-    }
+    unsafe { wait_blocking(request, timeout_ms, fl::Request::wait_writable) }
 }
 
 /// Takes up to `capacity` bytes of the request's body that are there: `FL_OK` and `*size`, at least 1; `FL_PENDING`;
@@ -221,11 +216,7 @@ pub unsafe extern "C" fn fl_request_wait_body(request: *mut fl_request, token: u
 #[no_mangle]
 pub unsafe extern "C" fn fl_request_wait_body_blocking(request: *mut fl_request, timeout_ms: c_int) -> c_int {
     // SAFETY: the caller's promise.
-    unsafe {
-        wait_blocking(request, timeout_ms, |request, limit| {
-            request.wait_body_blocking(limit)
-        })
-    }
+    unsafe { wait_blocking(request, timeout_ms, fl::Request::wait_body) }
 }
 
 /// 1 once the client has gone, 0 before, or a negative status. From any thread.
@@ -331,13 +322,13 @@ unsafe fn wait_token(request: *mut fl_request, ask: impl FnOnce(&fl::Request) ->
 unsafe fn wait_blocking(
     request: *mut fl_request,
     timeout_ms: c_int,
-    wait: impl FnOnce(&fl::Request, Duration) -> bool,
+    ask: impl FnMut(&fl::Request, fl::Token) -> bool,
 ) -> c_int {
     guarded(|| {
         // SAFETY: the caller's promise.
         let request = unsafe { live(request) }?;
         only_with(request.delivery, Delivery::Threads)?;
-        Ok(if wait(&request.request, limit(timeout_ms).unwrap_or(FOR_EVER)) {
+        Ok(if request.request.wait_blocking(limit(timeout_ms), ask) {
             FL_OK
         } else {
             FL_TIMEOUT

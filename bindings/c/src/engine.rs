@@ -7,7 +7,7 @@ use std::sync::Mutex;
 use std::time::Duration;
 
 use fairlead_engine as fl;
-use fl::{Address, Delivery, Event, Listener};
+use fl::{Address, Batch, Delivery, Event, Listener};
 
 use crate::arguments::{close_code, only_thread};
 use crate::handle::{check_place, give, limit, live, millis, optional_text, put, take, Handle, Tag};
@@ -52,11 +52,46 @@ unsafe impl Handle for fl_engine {
     const NAME: &'static str = "fl_engine";
 }
 
-/// Events of the last turn that did not fit.
+/// What the last turn brought and did not fit.
 #[derive(Default)]
 struct Carried {
-    queue: VecDeque<Event>,
-    fresh: Vec<Event>,
+    events: VecDeque<Event>,
+    requests: VecDeque<Box<fl::Request>>,
+    /// Empty between calls; it keeps its memory.
+    batch: Batch,
+}
+
+impl Carried {
+    fn is_empty(&self) -> bool {
+        self.events.is_empty() && self.requests.is_empty()
+    }
+
+    fn refill(&mut self, engine: &fl::Engine, limit: Option<Duration>) {
+        engine.poll(&mut self.batch, limit);
+        self.events.extend(self.batch.events.drain(..));
+        self.requests.extend(self.batch.requests.drain(..));
+    }
+
+    /// What is to be reported next.
+    fn next(&mut self, delivery: Delivery) -> Option<fl_event> {
+        let (kind, token) = match self.events.pop_front() {
+            Some(Event::Wake(token)) => (FL_EVENT_WAKE, token),
+            Some(Event::Deadline(token)) => (FL_EVENT_DEADLINE, token),
+            None => {
+                let request = self.requests.pop_front()?;
+                return Some(fl_event {
+                    kind: FL_EVENT_REQUEST,
+                    token: 0,
+                    request: give(fl_request::new(request, delivery)),
+                });
+            }
+        };
+        Some(fl_event {
+            kind,
+            token,
+            request: std::ptr::null_mut(),
+        })
+    }
 }
 
 impl fl_engine {
@@ -129,35 +164,17 @@ pub unsafe extern "C" fn fl_engine_poll(
             ));
         }
         let mut carried = only_thread(&engine.carried)?;
-        let Carried { queue, fresh } = &mut *carried;
-        if queue.is_empty() {
-            engine.engine.poll(fresh, limit(timeout_ms));
-            queue.extend(fresh.drain(..));
+        if carried.is_empty() {
+            carried.refill(&engine.engine, limit(timeout_ms));
         }
-        let count = queue.len().min(capacity).min(c_int::MAX as usize);
-        for (index, event) in queue.drain(..count).enumerate() {
-            let event = match event {
-                Event::Request(request) => {
-                    let request = give(fl_request::new(request, engine.delivery));
-                    fl_event {
-                        kind: FL_EVENT_REQUEST,
-                        token: 0,
-                        request,
-                    }
-                }
-                Event::Wake(token) => fl_event {
-                    kind: FL_EVENT_WAKE,
-                    token,
-                    request: std::ptr::null_mut(),
-                },
-                Event::Deadline(token) => fl_event {
-                    kind: FL_EVENT_DEADLINE,
-                    token,
-                    request: std::ptr::null_mut(),
-                },
+        let mut count = 0;
+        while count < capacity.min(c_int::MAX as usize) {
+            let Some(event) = carried.next(engine.delivery) else {
+                break;
             };
-            // SAFETY: the caller has room for `capacity` events, and `index` is below it.
-            unsafe { events.add(index).write(event) };
+            // SAFETY: the caller has room for `capacity` events, and `count` is below it.
+            unsafe { events.add(count).write(event) };
+            count += 1;
         }
         Ok(c_int::try_from(count).unwrap_or(c_int::MAX))
     })
@@ -352,10 +369,10 @@ pub unsafe extern "C" fn fl_engine_free(engine: *mut fl_engine) -> c_int {
         let engine = unsafe { take(engine) }?;
         engine.engine.stop(Duration::ZERO);
         // What waits inside holds what it waits in: a request its desk, a connection its loop. Last turns take it all out.
-        let mut rest = std::mem::take(&mut only_thread(&engine.carried)?.queue).into();
+        let mut rest = std::mem::take(&mut *only_thread(&engine.carried)?);
         loop {
             drop(std::mem::take(&mut rest));
-            engine.engine.poll(&mut rest, Some(Duration::ZERO));
+            rest.refill(&engine.engine, Some(Duration::ZERO));
             if rest.is_empty() {
                 return Ok(FL_OK);
             }

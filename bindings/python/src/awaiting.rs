@@ -100,7 +100,7 @@ impl Work {
                 fl::Waiting::Taken => Err(Subscription::taken()),
             },
             Self::Send { session, .. } => Ok(!session.get().connection().wait_room(token)),
-            Self::Room { request } => Ok(!request.get().wait_writable(token)),
+            Self::Room { request } => Ok(!request.get().request.wait_writable(token)),
         }
     }
 

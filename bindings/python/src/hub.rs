@@ -18,7 +18,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use fairlead_engine as fl;
-use fl::Event;
+use fl::{Batch, Event};
 use pyo3::exceptions::PyRuntimeError;
 use pyo3::prelude::*;
 use pyo3::types::PyTuple;
@@ -47,6 +47,8 @@ pub(crate) struct Hub {
     spawned: Mutex<Vec<Py<PyAny>>>,
     stopping: AtomicBool,
     killing: AtomicBool,
+    /// The batch of the last [`Hub::turn`], empty, for its memory.
+    spare: Mutex<Batch>,
     /// `start(request)` is called on the hub and returns soon, instead of being a greenlet's life.
     starts_itself: bool,
 }
@@ -60,46 +62,76 @@ impl Hub {
         Waiter::Hub(Arc::clone(&self.parker))
     }
 
+    /// Goes on with the units that a poll has told of, and starts one for each request. Leaves the batch empty, unless an
+    /// exception ends the hub.
     fn handle(
         &self,
         py: Python<'_>,
-        event: Event,
+        batch: &mut Batch,
         start: &Bound<'_, PyAny>,
         hub: &Bound<'_, PyAny>,
     ) -> PyResult<()> {
-        let outcome = match event {
-            Event::Wake(token) => self.parker.parked.take(token).map(|unit| resume(py, unit, false)),
-            Event::Deadline(timer) => match self.parker.parked.due(timer) {
-                Due::Over(unit) => Some(resume(py, unit, true)),
+        for event in batch.events.drain(..) {
+            self.report(py, self.go_on(py, event), start)?;
+        }
+        for request in batch.requests.drain(..) {
+            let request = Request::wrap(py, request, self.waiter())?;
+            self.report(py, self.begin(py, request, start, hub), start)?;
+        }
+        Ok(())
+    }
+
+    fn go_on(&self, py: Python<'_>, event: Event) -> PyResult<()> {
+        let parked = &self.parker.parked;
+        let (unit, late) = match event {
+            Event::Wake(token) => match parked.take(token) {
+                Some(unit) => (unit, false),
+                None => return Ok(()),
+            },
+            Event::Deadline(timer) => match parked.due(timer) {
+                Due::Over(unit) => (unit, true),
                 Due::Later(left) => {
                     self.engine().wake_at(left, timer);
-                    None
+                    return Ok(());
                 }
-                Due::Nothing => None,
+                Due::Nothing => return Ok(()),
             },
-            Event::Request(request) if self.starts_itself => {
-                let request = Request::wrap(py, request, self.waiter())?;
-                Some(start.call1((request,)))
-            }
-            Event::Request(request) => {
-                let request = Request::wrap(py, request, self.waiter())?;
-                let resting = self.resting().pop();
-                let unit = match resting {
-                    Some(unit) => {
-                        // The next request begins with an empty context, as in a new greenlet.
-                        let unit = unit.into_bound(py);
-                        unit.setattr(pyo3::intern!(py, "gr_context"), py.None())?;
-                        unit
-                    }
-                    None => greenlet::new(start, hub)?,
-                };
-                let arguments = PyTuple::new(py, [request])?;
-                Some(greenlet::switch(&unit, Some(&arguments)))
-            }
         };
+        match unit {
+            Unit::Greenlet(unit) => greenlet::switch(unit.bind(py), None).map(drop),
+            Unit::Callback(callback) => callback.bind(py).call1((late,)).map(drop),
+        }
+    }
+
+    fn begin<'py>(
+        &self,
+        py: Python<'py>,
+        request: Bound<'py, Request>,
+        start: &Bound<'py, PyAny>,
+        hub: &Bound<'py, PyAny>,
+    ) -> PyResult<()> {
+        if self.starts_itself {
+            return start.call1((request,)).map(drop);
+        }
+        let resting = self.resting().pop();
+        let unit = match resting {
+            Some(unit) => {
+                // The next request begins with an empty context, as in a new greenlet.
+                let unit = unit.into_bound(py);
+                unit.setattr(pyo3::intern!(py, "gr_context"), py.None())?;
+                unit
+            }
+            None => greenlet::new(start, hub)?,
+        };
+        let arguments = PyTuple::new(py, [request])?;
+        greenlet::switch(&unit, Some(&arguments)).map(drop)
+    }
+
+    /// What a unit ended with, seen from the hub.
+    fn report(&self, py: Python<'_>, outcome: PyResult<()>, start: &Bound<'_, PyAny>) -> PyResult<()> {
         // `start` lets no exception of the app through; what comes here is the host's own trouble, or a unit's that was
         // killed before it began. One unit's trouble is not the hub's.
-        if let Some(Err(error)) = outcome {
+        if let Err(error) = outcome {
             if error.is_instance_of::<pyo3::exceptions::PyKeyboardInterrupt>(py) {
                 return Err(error);
             }
@@ -112,8 +144,12 @@ impl Hub {
         self.resting.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    fn spare(&self) -> MutexGuard<'_, Batch> {
+        self.spare.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     fn attached<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
-        let hub = self.parker.hub(py);
+        let hub = self.parker.hub(py).cloned();
         hub.ok_or_else(|| PyRuntimeError::new_err("the hub has no loop yet; attach it first"))
     }
 
@@ -161,13 +197,6 @@ impl Hub {
     }
 }
 
-fn resume(py: Python<'_>, unit: Unit, late: bool) -> PyResult<Bound<'_, PyAny>> {
-    match unit {
-        Unit::Greenlet(unit) => greenlet::switch(unit.bind(py), None),
-        Unit::Callback(callback) => callback.bind(py).call1((late,)),
-    }
-}
-
 #[pymethods]
 impl Hub {
     /// `starts_itself`: `start(request)` begins the unit in its own way and returns at once.
@@ -181,6 +210,7 @@ impl Hub {
             spawned: Mutex::default(),
             stopping: AtomicBool::new(false),
             killing: AtomicBool::new(false),
+            spare: Mutex::default(),
             starts_itself,
         })
     }
@@ -204,12 +234,12 @@ impl Hub {
     fn run(&self, py: Python<'_>, start: Bound<'_, PyAny>) -> PyResult<()> {
         let hub = greenlet::current(py)?;
         self.parker.live_in(py, &hub)?;
-        let mut events = Vec::new();
+        let mut batch = Batch::default();
         loop {
             // Without releasing the GIL if something is there: under load that saves a contended lock per turn.
-            self.engine().poll(&mut events, Some(Duration::ZERO));
+            self.engine().poll(&mut batch, Some(Duration::ZERO));
             self.start_spawned(py, &hub)?;
-            if events.is_empty() {
+            if batch.is_empty() {
                 if self.killing.swap(false, Ordering::SeqCst) {
                     self.kill_all(py);
                     continue;
@@ -222,12 +252,10 @@ impl Hub {
                     .stopping
                     .load(Ordering::SeqCst)
                     .then_some(Duration::from_millis(20));
-                py.detach(|| self.engine().poll(&mut events, limit));
+                py.detach(|| self.engine().poll(&mut batch, limit));
                 py.check_signals()?;
             }
-            for event in events.drain(..) {
-                self.handle(py, event, &start, &hub)?;
-            }
+            self.handle(py, &mut batch, &start, &hub)?;
         }
     }
 
@@ -255,12 +283,11 @@ impl Hub {
     /// woke has run, `leave`.
     fn turn(&self, py: Python<'_>, start: &Bound<'_, PyAny>) -> PyResult<bool> {
         let hub = self.attached(py)?;
-        let mut events = Vec::new();
-        self.engine().poll(&mut events, Some(Duration::ZERO));
+        let mut batch = std::mem::take(&mut *self.spare());
+        self.engine().poll(&mut batch, Some(Duration::ZERO));
         self.start_spawned(py, &hub)?;
-        for event in events {
-            self.handle(py, event, start, &hub)?;
-        }
+        self.handle(py, &mut batch, start, &hub)?;
+        *self.spare() = batch;
         if self.killing.swap(false, Ordering::SeqCst) {
             self.kill_all(py);
         }
@@ -358,7 +385,7 @@ impl Hub {
             }
             resting.push(unit.unbind());
         }
-        greenlet::switch(&hub, None).map(Some)
+        greenlet::switch(hub, None).map(Some)
     }
 
     /// `run` returns once no unit runs and no connection is closing any more.

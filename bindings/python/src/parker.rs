@@ -54,8 +54,8 @@ impl Parker {
     }
 
     /// The hub's greenlet, once it has one.
-    pub(crate) fn hub<'py>(&self, py: Python<'py>) -> Option<Bound<'py, PyAny>> {
-        self.greenlet.get(py).map(|hub| hub.bind(py).clone())
+    pub(crate) fn hub<'py>(&self, py: Python<'py>) -> Option<&Bound<'py, PyAny>> {
+        self.greenlet.get(py).map(|hub| hub.bind(py))
     }
 
     /// Gives the current greenlet a token to wait under.
@@ -103,7 +103,7 @@ impl Parker {
         };
         drop(unit); // held here it would look kept by others
         self.limit(token, limit);
-        let outcome = greenlet::switch(&hub, None);
+        let outcome = greenlet::switch(hub, None);
         let woken = self.parked.leave(token);
         outcome?;
         Ok(woken)

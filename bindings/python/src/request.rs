@@ -39,10 +39,6 @@ impl Request {
         &self.waiter
     }
 
-    pub(crate) fn wait_writable(&self, token: fl::Token) -> bool {
-        self.request.wait_writable(token)
-    }
-
     pub(crate) fn session_of<'py>(&self, py: Python<'py>) -> Option<Bound<'py, Session>> {
         self.session.get(py).map(|session| session.bind(py).clone())
     }

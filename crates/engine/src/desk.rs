@@ -11,6 +11,7 @@
 //! found by the guard, a waiting thread that looks every millisecond and takes a request itself if nobody else has.
 
 use std::collections::VecDeque;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -21,6 +22,8 @@ const PATIENCE: Duration = Duration::from_millis(1);
 pub(crate) struct Desk<R> {
     state: Mutex<State<R>>,
     given: Condvar,
+    /// `given` is not empty, as a load can tell.
+    has_given: AtomicBool,
 }
 
 struct State<R> {
@@ -71,6 +74,7 @@ impl<R> Desk<R> {
         Self {
             state: Mutex::new(state),
             given: Condvar::new(),
+            has_given: AtomicBool::new(false),
         }
     }
 
@@ -80,6 +84,7 @@ impl<R> Desk<R> {
         if state.running < state.slots {
             state.running += 1;
             state.given.push_back(request);
+            self.note_given(&state);
             true
         } else {
             state.waiting.push_back(request);
@@ -94,9 +99,13 @@ impl<R> Desk<R> {
         self.wake_if_needed(&state);
     }
 
-    /// For a host with one thread.
-    pub(crate) fn take(&self) -> Option<R> {
-        self.lock().given.pop_front()
+    /// For a host with one thread: takes all that are given. One load if there are none, which is so in most turns.
+    pub(crate) fn take_all(&self, into: &mut Vec<R>) {
+        if self.has_more() {
+            let mut state = self.lock();
+            into.extend(state.given.drain(..));
+            self.note_given(&state);
+        }
     }
 
     /// The next request for this thread, if there is one and it need not wait for its turn. At work as after
@@ -158,7 +167,7 @@ impl<R> Desk<R> {
 
     /// More requests lie on the desk.
     pub(crate) fn has_more(&self) -> bool {
-        !self.lock().given.is_empty()
+        self.has_given.load(Ordering::Acquire)
     }
 
     /// A unit waits in the engine: it is not at work.
@@ -177,6 +186,7 @@ impl<R> Desk<R> {
         let mut state = self.lock();
         if let Some(request) = state.waiting.pop_front() {
             state.given.push_back(request);
+            self.note_given(&state);
             self.wake_if_needed(&state);
             return Released::Passed;
         }
@@ -203,16 +213,24 @@ impl<R> Desk<R> {
     pub(crate) fn clear(&self) -> Vec<R> {
         let mut state = self.lock();
         let State { waiting, given, .. } = &mut *state;
-        waiting.drain(..).chain(given.drain(..)).collect()
+        let all = waiting.drain(..).chain(given.drain(..)).collect();
+        self.note_given(&state);
+        all
     }
 
     fn hand_out(&self, state: &mut State<R>) -> Option<R> {
         let request = state.given.pop_front()?;
+        self.note_given(state);
         state.taken += 1;
         state.at_work += 1;
         // There may be work for another, or a guard may be needed.
         self.wake_if_needed(state);
         Some(request)
+    }
+
+    /// After each change of `given`.
+    fn note_given(&self, state: &State<R>) {
+        self.has_given.store(!state.given.is_empty(), Ordering::Release);
     }
 
     /// Wakes one thread if requests wait and it could take one, or if nobody guards them.
@@ -250,6 +268,12 @@ mod tests {
 
     use super::*;
 
+    fn taken<R>(desk: &Desk<R>) -> Vec<R> {
+        let mut all = Vec::new();
+        desk.take_all(&mut all);
+        all
+    }
+
     const LONG: Option<Duration> = Some(Duration::from_secs(20));
 
     #[test]
@@ -258,10 +282,10 @@ mod tests {
         assert!(desk.put("a"));
         assert!(!desk.has_room());
         assert!(!desk.put("b"));
-        assert_eq!(desk.take(), Some("a"));
-        assert_eq!(desk.take(), None);
+        assert_eq!(taken(&desk), ["a"]);
+        assert!(taken(&desk).is_empty());
         assert_eq!(desk.release(), Released::Passed);
-        assert_eq!(desk.take(), Some("b"));
+        assert_eq!(taken(&desk), ["b"]);
         assert_eq!(desk.release(), Released::Free);
         assert!(desk.has_room());
         assert_eq!(desk.running(), 0);

@@ -2,7 +2,7 @@
 //!
 //! # The API boundary
 //! A binding builds [`Settings`], starts an [`Engine`] on listeners, and polls: [`Engine::poll`] for hosts whose one
-//! thread runs many units, [`Engine::wait_request`] for hosts with a thread per unit. It gets [`Event`]s and gives
+//! thread runs many units, [`Engine::wait_request`] for hosts with a thread per unit. It gets [`Event`]s and [`Request`]s and gives
 //! commands to [`Request`]s and [`Connection`]s. The engine never calls into a language; all it calls are the sinks of
 //! the settings, for the log and for absences, which must only note what they are told.
 //!
@@ -12,11 +12,13 @@
 
 mod desk;
 mod engine;
+mod engine_shared;
+mod handoff;
 mod parking;
 mod request;
 mod settings;
 
-pub use engine::{Engine, Event, Statistics};
+pub use engine::{Batch, Engine, Statistics};
 pub use fairlead_channel::{
     check_name, ChannelError, ChannelFacts, Channels, Kind, Missed, Place, Record, RegionError, WorkerFacts,
     LONGEST_NAME, USUAL_LONGEST_MESSAGE,
@@ -31,8 +33,9 @@ pub use fairlead_websocket::{
     SessionSettings, Timing, UsageError,
 };
 pub use fairlead_worker::{
-    Absence, ChannelSettings, Connection, Drops, Interest, JoinAnswer, JoinError, JoinOptions, Message,
-    Received, Sent, Slab, SlowConsumer, Style, Subscriber, Taken, Token, Waiting, Watch, WorkerSettings,
+    Absence, ChannelSettings, Connection, Drops, Event, Interest, JoinAnswer, JoinError, JoinOptions,
+    Message, Received, Sent, Slab, SlowConsumer, Style, Subscriber, Taken, Token, Waiting, Watch,
+    WorkerSettings,
 };
 pub use request::{AcceptError, Gone, Request};
 pub use settings::{AbsenceSink, AnsweredSink, Delivery, LogSink, Settings};

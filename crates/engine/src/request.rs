@@ -7,13 +7,17 @@
 use std::fmt;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::time::Duration;
 
 use fairlead_front::{Account, BodyRead, Conclusion, Exchange, LogLevel};
 use fairlead_http::{Request as Head, ResponseHead};
 use fairlead_websocket::{CloseCode, Handshake, HandshakeError, UsageError};
 use fairlead_worker::{Connection, Doorbell, Token};
 
-use crate::engine::Hall;
+use crate::engine_shared::EngineShared;
+
+/// What all requests of a process share.
+pub(crate) type Shared = EngineShared<Box<Request>>;
 
 /// The client is no longer there.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -81,7 +85,7 @@ pub struct Request {
     exchange: Mutex<Option<Arc<Exchange>>>,
     /// What routes want to know of the request, to its end.
     account: Option<Arc<Account>>,
-    hall: Arc<Hall>,
+    shared: Arc<Shared>,
     doorbell: Mutex<Option<Doorbell>>,
     connection: OnceLock<Arc<Connection>>,
     handshake: Mutex<Option<Result<Handshake, HandshakeError>>>,
@@ -91,6 +95,47 @@ pub struct Request {
     at_work: AtomicBool,
 }
 
+/// The verbs of the front's exchange that are a request's too, each with its answer when the exchange is gone: of a
+/// WebSocket, which has no body (a handshake with one is refused), and of a request that is complete.
+macro_rules! exchange_verbs {
+    ($($(#[$doc:meta])* fn $verb:ident(&self $(, $argument:ident: $kind:ty)*) -> $answer:ty, or $gone:expr;)*) => {
+        impl Request {
+            $($(#[$doc])*
+            pub fn $verb(&self $(, $argument: $kind)*) -> $answer {
+                self.with_exchange($gone, |exchange| exchange.$verb($($argument),*))
+            })*
+        }
+    };
+}
+
+exchange_verbs! {
+    /// True if the body's buffer has room now.
+    fn is_writable(&self) -> bool, or true;
+
+    /// True if the body's buffer has room now; else the unit is woken when it has.
+    fn wait_writable(&self, token: Token) -> bool, or true;
+
+    /// Takes up to `max` bytes of the request's body that are there.
+    fn read_body(&self, max: usize) -> BodyRead, or BodyRead::End;
+
+    /// Takes a line of the request's body with its line feed, or what is there of it.
+    fn read_line(&self) -> BodyRead, or BodyRead::End;
+
+    /// Takes a whole chunk of a chunked body, or `limit` bytes of a longer one; [`Request::wait_more`] tells when to ask
+    /// again. A body without chunks comes as it arrives.
+    fn read_chunk(&self, limit: usize) -> BodyRead, or BodyRead::End;
+
+    /// True if [`Request::read_body`] has something to say now; else the unit is woken when it has.
+    fn wait_body(&self, token: Token) -> bool, or true;
+
+    /// All bytes of the body that have come so far, read or not.
+    fn received(&self) -> u64, or 0;
+
+    /// True if more than `seen` bytes of the body have come, or its end or a failure; else the unit is woken when it has.
+    /// How long a silent client is waited for is the caller's business.
+    fn wait_more(&self, token: Token, seen: u64) -> bool, or true;
+}
+
 struct Refusal {
     status: u16,
     headers: Vec<(String, Vec<u8>)>,
@@ -98,12 +143,12 @@ struct Refusal {
 }
 
 impl Request {
-    pub(crate) fn new(head: Head, exchange: Arc<Exchange>, hall: Arc<Hall>) -> Self {
+    pub(crate) fn new(head: Head, exchange: Arc<Exchange>, shared: Arc<Shared>) -> Self {
         Self {
             head,
             account: exchange.account(),
             exchange: Mutex::new(Some(exchange)),
-            hall,
+            shared,
             doorbell: Mutex::default(),
             connection: OnceLock::new(),
             handshake: Mutex::default(),
@@ -132,9 +177,10 @@ impl Request {
     /// # Errors
     /// [`Gone`].
     pub fn respond(&self, head: ResponseHead, body: Vec<u8>) -> Result<(), Gone> {
-        self.exchange()?
-            .respond(self.with_extra_headers(head), body)
-            .map_err(|_| Gone)
+        let head = self.with_extra_headers(head);
+        self.with_exchange(Err(Gone), |exchange| {
+            exchange.respond(head, body).map_err(|_| Gone)
+        })
     }
 
     /// Begins a response whose body follows in pieces.
@@ -142,9 +188,10 @@ impl Request {
     /// # Errors
     /// [`Gone`].
     pub fn start_response(&self, head: ResponseHead) -> Result<(), Gone> {
-        self.exchange()?
-            .start_response(self.with_extra_headers(head))
-            .map_err(|_| Gone)
+        let head = self.with_extra_headers(head);
+        self.with_exchange(Err(Gone), |exchange| {
+            exchange.start_response(head).map_err(|_| Gone)
+        })
     }
 
     /// Adds to the body. Ask [`Request::wait_writable`] before the next.
@@ -152,9 +199,7 @@ impl Request {
     /// # Errors
     /// [`Gone`].
     pub fn write(&self, piece: Vec<u8>) -> Result<(), Gone> {
-        self.exchange()?
-            .write(bytes::Bytes::from(piece))
-            .map_err(|_| Gone)
+        self.with_exchange(Err(Gone), |exchange| exchange.write(piece).map_err(|_| Gone))
     }
 
     /// Adds a stretch of a regular file to the body; [`Request::wait_writable`] says no until all of it was sent.
@@ -162,101 +207,32 @@ impl Request {
     /// # Errors
     /// [`Gone`].
     pub fn write_file(&self, file: std::fs::File, offset: u64, length: u64) -> Result<(), Gone> {
-        self.exchange()?
-            .write_file(file, offset, length)
-            .map_err(|_| Gone)
+        self.with_exchange(Err(Gone), |exchange| {
+            exchange.write_file(file, offset, length).map_err(|_| Gone)
+        })
     }
 
     /// Ends the body.
     pub fn finish(&self) {
-        if let Ok(exchange) = self.exchange() {
-            exchange.finish();
-        }
+        self.with_exchange((), Exchange::finish);
     }
 
     /// The response was begun and cannot be completed: the connection is cut, so that the client knows.
     pub fn abort(&self, why: &str) {
-        if let Ok(exchange) = self.exchange() {
-            exchange.abort(why);
-        }
+        self.with_exchange((), |exchange| exchange.abort(why));
     }
 
-    /// True if the body's buffer has room now.
-    pub fn is_writable(&self) -> bool {
-        self.exchange().map_or(true, |exchange| exchange.is_writable())
-    }
-
-    /// True if the body's buffer has room now; else the unit is woken when it has.
-    pub fn wait_writable(&self, token: Token) -> bool {
-        self.exchange()
-            .map_or(true, |exchange| exchange.wait_writable(token))
-    }
-
-    /// Takes up to `max` bytes of the request's body that are there.
-    pub fn read_body(&self, max: usize) -> BodyRead {
-        // A WebSocket has no body (a handshake with one is refused).
-        self.exchange()
-            .map_or(BodyRead::End, |exchange| exchange.read_body(max))
-    }
-
-    /// Takes a line of the request's body with its line feed, or what is there of it.
-    pub fn read_line(&self) -> BodyRead {
-        self.exchange()
-            .map_or(BodyRead::End, |exchange| exchange.read_line())
-    }
-
-    /// Takes a whole chunk of a chunked body, or `limit` bytes of a longer one; [`Request::wait_more`] tells when to ask
-    /// again. A body without chunks comes as it arrives.
-    pub fn read_chunk(&self, limit: usize) -> BodyRead {
-        self.exchange()
-            .map_or(BodyRead::End, |exchange| exchange.read_chunk(limit))
-    }
-
-    /// All bytes of the body that have come so far, read or not.
-    pub fn received(&self) -> u64 {
-        self.exchange().map_or(0, |exchange| exchange.received())
-    }
-
-    /// True if more than `seen` bytes of the body have come, or its end or a failure; else the unit is woken when it has.
-    /// How long a silent client is waited for is the caller's business.
-    pub fn wait_more(&self, token: Token, seen: u64) -> bool {
-        self.exchange()
-            .map_or(true, |exchange| exchange.wait_more(token, seen))
-    }
-
-    /// The same for hosts with a thread per unit: blocks the thread, at most `limit`.
-    pub fn wait_more_blocking(&self, limit: std::time::Duration, seen: u64) -> bool {
-        self.resting(|| {
-            self.hall
-                .parking
-                .wait(Some(limit), |token| self.wait_more(token, seen))
-        })
-    }
-
-    /// True if [`Request::read_body`] has something to say now; else the unit is woken when it has.
-    pub fn wait_body(&self, token: Token) -> bool {
-        self.exchange().map_or(true, |exchange| exchange.wait_body(token))
-    }
-
-    /// Blocks the thread until the body has more to say, at most `limit`; for hosts with a thread per unit.
-    pub fn wait_body_blocking(&self, limit: std::time::Duration) -> bool {
-        self.resting(|| self.hall.parking.wait(Some(limit), |token| self.wait_body(token)))
-    }
-
-    /// Blocks the thread until the response has room, at most `limit`; for hosts with a thread per unit.
-    pub fn wait_writable_blocking(&self, limit: std::time::Duration) -> bool {
-        self.resting(|| {
-            self.hall
-                .parking
-                .wait(Some(limit), |token| self.wait_writable(token))
-        })
+    /// Blocks the thread until `ask` says that the wait is over, at most `limit` (`None`: for ever); false when that passed.
+    /// `ask` is one of the verbs that wait for a token. For hosts with a thread per unit.
+    pub fn wait_blocking(&self, limit: Option<Duration>, mut ask: impl FnMut(&Self, Token) -> bool) -> bool {
+        self.resting(|| self.shared.parking.wait(limit, |token| ask(self, token)))
     }
 
     /// True once the client has gone.
     pub fn is_gone(&self) -> bool {
         match self.connection.get() {
             Some(connection) => connection.closure().is_some(),
-            None => self.exchange().map_or(true, |exchange| exchange.is_gone()),
+            None => self.with_exchange(true, Exchange::is_gone),
         }
     }
 
@@ -276,12 +252,12 @@ impl Request {
         let handshake = self
             .handshake()
             .map_err(|error| self.refuse(error.status(), error.headers(), AcceptError::Handshake(error)))?;
-        if !self.hall.origin.allows(&self.head) {
+        if !self.shared.origin.allows(&self.head) {
             let origin = self.head.header("origin").unwrap_or_default();
             let origin = String::from_utf8_lossy(origin).into_owned();
             return Err(self.refuse(403, Vec::new(), AcceptError::Origin(origin)));
         }
-        let extra = &self.hall.extra_headers;
+        let extra = &self.shared.extra_headers;
         let (response, negotiated) = match key {
             Some(key) => handshake.with_key(key).response(subprotocol, extra),
             None => handshake.response(subprotocol, extra),
@@ -297,7 +273,7 @@ impl Request {
         };
         let doorbell = self.lock_doorbell().take();
         let connection = self
-            .hall
+            .shared
             .worker
             .connection(negotiated, self.label().into_boxed_str(), doorbell);
         exchange.attach(Box::new(Arc::clone(&connection)));
@@ -395,14 +371,14 @@ impl Request {
             return;
         }
         if self.at_work.swap(false, Ordering::SeqCst) {
-            self.hall.desk.done();
+            self.shared.desk.done();
         }
         self.release(CloseCode::INTERNAL_ERROR, "");
         self.answer_refusal();
         self.conclude();
         // Dropped here and not with the request, which the app may keep: an exchange without an answer answers 500.
         drop(self.lock_exchange().take());
-        self.hall.slot_is_free();
+        self.shared.slot_is_free();
     }
 
     /// True once the unit has ended.
@@ -429,7 +405,7 @@ impl Request {
     fn rest(&self) -> bool {
         let was = self.at_work.swap(false, Ordering::SeqCst);
         if was {
-            self.hall.desk.rest();
+            self.shared.desk.rest();
         }
         was
     }
@@ -438,14 +414,16 @@ impl Request {
         let was = self.rest();
         let outcome = wait();
         if was {
-            self.hall.desk.resume();
+            self.shared.desk.resume();
             self.is_at_work();
         }
         outcome
     }
 
-    fn exchange(&self) -> Result<Arc<Exchange>, Gone> {
-        self.lock_exchange().clone().ok_or(Gone)
+    /// Calls the exchange with nothing locked; `gone` is the answer without one.
+    fn with_exchange<R>(&self, gone: R, call: impl FnOnce(&Exchange) -> R) -> R {
+        let exchange = self.lock_exchange().clone();
+        exchange.map_or(gone, |exchange| call(&exchange))
     }
 
     fn lock_exchange(&self) -> std::sync::MutexGuard<'_, Option<Arc<Exchange>>> {
@@ -453,7 +431,7 @@ impl Request {
     }
 
     fn refuse(&self, status: u16, headers: Vec<(String, Vec<u8>)>, error: AcceptError) -> AcceptError {
-        (self.hall.log)(
+        (self.shared.log)(
             LogLevel::Warning,
             &format!("{}: handshake refused: {error}", self.label()),
         );
@@ -472,7 +450,7 @@ impl Request {
     }
 
     fn with_extra_headers(&self, mut head: ResponseHead) -> ResponseHead {
-        for (name, value) in &self.hall.extra_headers {
+        for (name, value) in &self.shared.extra_headers {
             head.headers.push((name.clone(), value.clone().into_bytes()));
         }
         head

@@ -1,7 +1,6 @@
 //! `Request`, as Python sees it.
 
 use std::sync::PoisonError;
-use std::time::Duration;
 
 use fairlead_engine as fl;
 use fl::{AcceptError, BodyError, BodyRead};
@@ -28,7 +27,7 @@ impl Request {
             py,
             limit,
             |token| request.wait_writable(token),
-            |left| request.wait_writable_blocking(left.unwrap_or(Duration::MAX)),
+            |left| request.wait_blocking(left, fl::Request::wait_writable),
             |_| {},
         )?;
         Ok(room || request.is_gone())
@@ -54,7 +53,7 @@ impl Request {
                 py,
                 limit,
                 |token| request.wait_body(token),
-                |left| request.wait_body_blocking(left.unwrap_or_default()),
+                |left| request.wait_blocking(left, fl::Request::wait_body),
                 |_| {},
             )?;
             if !in_time && limit.has_passed() {
@@ -231,7 +230,7 @@ impl Request {
                 py,
                 limit_at,
                 |token| request.wait_more(token, seen),
-                |left| request.wait_more_blocking(left.unwrap_or(Duration::MAX), seen),
+                |left| request.wait_blocking(left, |request, token| request.wait_more(token, seen)),
                 |_| {},
             )?;
             if !in_time && limit_at.has_passed() && request.received() == seen {

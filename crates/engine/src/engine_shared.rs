@@ -1,0 +1,39 @@
+//! What requests, the front's handoff and the engine share: one of each for a process.
+//!
+//! `R` is what waits in the admission queue: requests, which stand above this file and hold it.
+
+use std::sync::{Arc, OnceLock, Weak};
+
+use fairlead_front::Front;
+use fairlead_websocket::OriginPolicy;
+use fairlead_worker::Worker;
+
+use crate::desk::{Desk, Released};
+use crate::parking::Parking;
+use crate::settings::{Delivery, LogSink};
+
+pub(crate) struct EngineShared<R> {
+    pub(crate) worker: Worker,
+    pub(crate) origin: OriginPolicy,
+    pub(crate) extra_headers: Vec<(String, String)>,
+    pub(crate) log: LogSink,
+    pub(crate) parking: Arc<Parking>,
+    pub(crate) delivery: Delivery,
+    pub(crate) desk: Desk<R>,
+    /// The front holds its handoff, and the handoff this: it must not hold the front.
+    pub(crate) front: Arc<OnceLock<Weak<Front>>>,
+}
+
+impl<R> EngineShared<R> {
+    /// A request is done with its slot.
+    pub(crate) fn slot_is_free(&self) {
+        match self.desk.release() {
+            Released::Passed => self.worker.ring(),
+            Released::Free => {
+                if let Some(front) = self.front.get().and_then(Weak::upgrade) {
+                    front.room_available();
+                }
+            }
+        }
+    }
+}

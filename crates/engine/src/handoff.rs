@@ -1,0 +1,110 @@
+//! The front's door into the engine, called on the front's thread: it puts a request into the queue and wakes the loop,
+//! nothing more.
+
+use std::os::fd::OwnedFd;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::Arc;
+use std::time::Duration;
+
+use fairlead_front::{Answered, Exchange, Handoff, LogLevel};
+use fairlead_http::Request as Head;
+use fairlead_websocket::{Lost, SecureLayer};
+use fairlead_worker::{Connection, Event};
+
+use crate::request::{Request, Shared};
+use crate::settings::{AnsweredSink, Delivery};
+
+/// An application that has been away for this long is held up: a new connection had better go to another process. It must
+/// not be so soon that a storm of connections looks like that, for then processes would not be compared by their numbers: a
+/// thousand WebSockets at once, over two processes, kept each away for up to 42 ms.
+const HELD_UP_AFTER: Duration = Duration::from_millis(100);
+
+pub(crate) struct EngineHandoff {
+    shared: Arc<Shared>,
+    answered: AnsweredSink,
+    /// The front has put requests into the queue since it last rang; only the front's thread touches it.
+    arrived: AtomicBool,
+}
+
+impl EngineHandoff {
+    pub(crate) fn new(shared: Arc<Shared>, answered: AnsweredSink) -> Self {
+        Self {
+            shared,
+            answered,
+            arrived: AtomicBool::new(false),
+        }
+    }
+}
+
+impl Handoff for EngineHandoff {
+    fn request(&self, request: Head, exchange: Arc<Exchange>) {
+        let request = Request::new(request, exchange, Arc::clone(&self.shared));
+        if self.shared.desk.put(Box::new(request)) {
+            self.arrived.store(true, Ordering::Relaxed);
+        }
+    }
+
+    fn turn_ended(&self) {
+        // One wake-up for all requests of the front's turn.
+        if self.arrived.swap(false, Ordering::Relaxed) {
+            match self.shared.delivery {
+                Delivery::Loop => self.shared.worker.ring(),
+                Delivery::Threads => self.shared.desk.announce(),
+            }
+        }
+    }
+
+    fn upgraded(
+        &self,
+        exchange: &Arc<Exchange>,
+        socket: OwnedFd,
+        read_ahead: Vec<u8>,
+        layer: Option<Box<dyn SecureLayer>>,
+    ) {
+        if let Some(connection) = attached(exchange) {
+            self.shared
+                .worker
+                .join_secure(connection, socket, read_ahead, layer);
+        }
+    }
+
+    fn upgrade_lost(&self, exchange: &Arc<Exchange>, _why: String) {
+        if let Some(connection) = attached(exchange) {
+            connection.abandon(Lost::Reset);
+        }
+    }
+
+    fn wake(&self, token: u64) {
+        match self.shared.delivery {
+            Delivery::Loop => self.shared.worker.report(Event::Wake(token)),
+            Delivery::Threads => self.shared.parking.wake(token),
+        }
+    }
+
+    fn has_room(&self) -> bool {
+        self.shared.desk.has_room()
+    }
+
+    fn connections(&self) -> usize {
+        self.shared.worker.connections()
+    }
+
+    fn is_held_up(&self) -> bool {
+        // Threads are switched by their language, however long one of them computes.
+        self.shared.delivery == Delivery::Loop && self.shared.worker.app_away_for() >= HELD_UP_AFTER
+    }
+
+    fn answered(&self, about: Answered) {
+        (self.answered)(about);
+    }
+
+    fn log(&self, level: LogLevel, line: &str) {
+        (self.shared.log)(level, line);
+    }
+}
+
+fn attached(exchange: &Arc<Exchange>) -> Option<&Arc<Connection>> {
+    exchange
+        .attachment()
+        .and_then(|any| any.downcast_ref::<Arc<Connection>>())
+}
