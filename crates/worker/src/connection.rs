@@ -1,7 +1,7 @@
 //! A socket and its session: the shell around the sans-IO machine.
 //!
 //! A [`Connection`] is shared by the driver of the loop and the units of the app; its one lock is held for the
-//! length of one verb, never across a wait and never while the seat is taken (order: seat → connection → leaf
+//! length of one verb, never across a wait and never while the driver lock is taken (order: driver lock → connection → leaf
 //! queues of `inbox`). Verbs never block: they say what to wait for, and the host does the waiting. What blocks on
 //! purpose, for hosts whose threads read their own sockets, stands in `direct`.
 

@@ -1,14 +1,14 @@
-//! The worker: one loop per process that owns all its sessions, and the driver's seat.
+//! The worker: one loop per process that owns all its sessions, and the one who drives it.
 //!
 //! # The turn
 //! Dirty outboxes flushed, one write each → arrivals join → wait → timers due → ready sockets read and parsed →
 //! events handed to the host. `reactor` says more.
 //!
 //! # Who drives
-//! `seat`: the app's own thread while it waits, the loop thread as soon as nobody has driven for two milliseconds.
+//! `driver`: the app's own thread while it waits, the loop thread as soon as nobody has driven for two milliseconds.
 //!
 //! # Locks, in the order in which they may be taken
-//! 1. The seat: one per worker.
+//! 1. The driver lock: one per worker.
 //! 2. The table of `subscriptions`.
 //! 3. The state of a connection.
 //! 4. One of the leaf queues of `inbox`.
@@ -31,6 +31,7 @@ mod connection;
 mod delivery;
 mod direct;
 mod doorbell;
+mod driver;
 mod event;
 mod frames;
 mod inbox;
@@ -38,7 +39,6 @@ mod members;
 mod outbox;
 mod poller;
 mod reactor;
-mod seat;
 mod settings;
 mod slab;
 mod subscriber;
@@ -73,9 +73,9 @@ pub use subscriptions::{JoinAnswer, JoinError, JoinOptions};
 pub use watch::Watch;
 
 use arrivals::{Arrival, Arrivals};
+use driver::DriverLock;
 use inbox::Shared;
 use reactor::Sources;
-use seat::Seat;
 use subscriptions::Subscriptions;
 use watch::Watches;
 
@@ -85,7 +85,7 @@ pub struct Worker {
     arrivals: Arc<Arrivals>,
     watches: Arc<Watches>,
     subscriptions: Option<Arc<Subscriptions<Connection>>>,
-    seat: Arc<Seat>,
+    driver: Arc<DriverLock>,
     thread: Mutex<Option<JoinHandle<()>>>,
 }
 
@@ -121,7 +121,7 @@ impl Worker {
     /// The system's, when the thread cannot be had.
     pub fn start_on(poller: Box<dyn Poller>, settings: WorkerSettings) -> std::io::Result<Self> {
         let worker = Self::without_thread(poller, settings)?;
-        let handle = seat::spawn(Arc::clone(&worker.seat), Arc::clone(&worker.shared))?;
+        let handle = driver::spawn(Arc::clone(&worker.driver), Arc::clone(&worker.shared))?;
         *inbox::lock(&worker.thread) = Some(handle);
         Ok(worker)
     }
@@ -136,7 +136,7 @@ impl Worker {
         let subscriptions = subscriptions.map(Arc::new);
         let arrivals = Arc::<Arrivals>::default();
         let watches = Arc::new(Watches::new(&shared));
-        let seat = Seat::new(Sources {
+        let driver = DriverLock::new(Sources {
             arrivals: Arc::clone(&arrivals),
             watches: Arc::clone(&watches),
             subscriptions: subscriptions.clone(),
@@ -146,7 +146,7 @@ impl Worker {
             arrivals,
             watches,
             subscriptions,
-            seat: Arc::new(seat),
+            driver: Arc::new(driver),
             thread: Mutex::new(None),
         })
     }
@@ -202,18 +202,18 @@ impl Worker {
     /// One turn by the calling thread, which waits at most `limit` (`None`: until something happens) and gets all
     /// events reported so far. One thread at a time.
     pub fn drive(&self, events: &mut Vec<Event>, limit: Option<Duration>) {
-        self.seat.drive(&self.shared, events, limit);
+        self.driver.drive(&self.shared, events, limit);
     }
 
     /// True while the loop thread drives. What is done after a `false` is done before the next `on_takeover`.
     pub fn loop_thread_drives(&self) -> bool {
-        self.seat.loop_drives()
+        self.driver.loop_drives()
     }
 
     /// For how long no thread of the app has called [`Worker::drive`], counted from the moment in which the loop thread took
     /// over; zero before. Has no meaning where threads read, since there the loop thread always drives.
     pub fn app_away_for(&self) -> Duration {
-        self.seat.app_away_for(self.now())
+        self.driver.app_away_for(self.now())
     }
 
     /// Ends the current or the next wait of [`Worker::drive`]. From any thread.
@@ -244,14 +244,14 @@ impl Worker {
     /// # Errors
     /// The system's, when no descriptor is free.
     pub fn descriptors(&self) -> std::io::Result<[BorrowedFd<'_>; 2]> {
-        self.seat.expect_foreign_loop()?;
+        self.driver.expect_foreign_loop()?;
         Ok([self.shared.poller.descriptor(), self.shared.host_bell()?])
     }
 
     /// Call it when all events of a [`Worker::drive`] without a wait are dealt with: it flushes, and from here on a
     /// change makes a descriptor readable.
     pub fn leave_to_foreign_loop(&self) {
-        self.seat.leave_to_foreign_loop(&self.shared);
+        self.driver.leave_to_foreign_loop(&self.shared);
     }
 
     /// Reports [`Event::Wake`] with this token once `descriptor` is ready, as long as the answer is kept.
@@ -319,7 +319,7 @@ impl Worker {
 
     /// Stops the loop thread. Sockets that are still there close when their connections are dropped.
     pub fn stop(&self) {
-        self.seat.stop(&self.shared);
+        self.driver.stop(&self.shared);
         if let Some(thread) = inbox::lock(&self.thread).take() {
             // It ends at its next look; a panic in it was reported when it happened.
             let _ = thread.join();

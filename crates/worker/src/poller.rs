@@ -113,7 +113,7 @@ impl EpollPoller {
         // Edge-triggered like the wake: nobody needs to read it.
         let edge = epoll::EventFlags::IN | epoll::EventFlags::ET;
         epoll::add(&self.epoll, &clock, epoll::EventData::new_u64(WAKE_KEY), edge)?;
-        // One thread at a time has the seat, and only it sets alarms.
+        // One thread at a time is the driver, and only it sets alarms.
         Ok(self.alarm.get_or_init(|| clock))
     }
 }

@@ -2,7 +2,7 @@
 //!
 //! A turn goes: channels' news delivered → what became dirty is flushed, one write each → arrivals join → wait → timers
 //! due → ready sockets read and parsed → events for the host. (The design counts from the timers on and ends with the flush; it is the
-//! same circle, cut where the app runs.) The reactor is only ever touched by who holds the seat. Nothing here
+//! same circle, cut where the app runs.) The reactor is only ever touched by the driver. Nothing here
 //! calls up: the host learns of a session by an event, and nothing at all happens for a session whose app is busy
 //! but what the protocol demands.
 

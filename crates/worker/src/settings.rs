@@ -26,18 +26,18 @@ pub struct WorkerSettings {
     /// A peer that takes nothing of a waiting outbox for this long is dropped: without it, a reader that stopped
     /// would hold its memory for ever.
     pub stall_timeout: Duration,
-    /// The loop thread takes the seat when nobody drove for this long, and reads for a thread that is away for
+    /// The loop thread becomes the driver when nobody drove for this long, and reads for a thread that is away for
     /// this long. 2 ms: twice that stays below the promised 5 ms; 500 checks a second cost 0.2 % of a core.
     pub takeover_after: Duration,
     /// True if each app thread reads its own socket (the threads host): then the loop thread always drives.
     pub threads_read: bool,
-    /// Called when the loop thread takes the seat, because nobody has driven for a while: what the driver would have
+    /// Called when the loop thread takes over, because nobody has driven for a while: what the driver would have
     /// done at its next turn and others wait for. It must not block.
     pub on_takeover: Arc<dyn Fn() + Send + Sync>,
     /// `on_absence` is told when no app thread has driven for this long. 1 s: long beyond a slow request of a busy worker,
     /// and soon enough for somebody who wonders why nothing answers.
     pub absence_after: Duration,
-    /// Told, by the loop thread and with the seat held, that all units wait for one of the app's; it may note that,
+    /// Told, by the loop thread, as the driver, that all units wait for one of the app's; it may note that,
     /// nothing else. Never where threads read.
     pub on_absence: Arc<dyn Fn(Absence) + Send + Sync>,
     /// Told of each event whose token carries [`THREAD_TOKEN`](crate::THREAD_TOKEN); as `journal`, it runs with a connection locked.

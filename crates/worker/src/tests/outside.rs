@@ -220,7 +220,7 @@ fn an_app_that_stays_away_for_long_is_told_of_and_so_is_its_return() {
 }
 
 #[test]
-fn the_seat_changes_hands_with_a_foreign_loop_without_a_lost_wake_up() {
+fn the_driver_changes_with_a_foreign_loop_without_a_lost_wake_up() {
     let worker = Worker::start(settings()).unwrap();
     let (connection, mut client) = join(&worker);
     call(&worker);

@@ -1,4 +1,4 @@
-//! The driver's seat and the threads that read their own sockets, with real threads and real time.
+//! Who drives, and the threads that read their own sockets, with real threads and real time.
 //!
 //! Nothing sleeps: each test waits for what it wants to see, under a limit that only a failure reaches.
 
@@ -46,7 +46,7 @@ fn the_loop_thread_answers_pings_while_nobody_drives() {
 }
 
 #[test]
-fn the_seat_changes_hands_thousands_of_times_without_a_lost_wake_up() {
+fn the_driver_changes_thousands_of_times_without_a_lost_wake_up() {
     // Joint (c): the app drives, goes away, the loop thread takes over and gives back. The client counts: every message
     // is echoed by the app's thread, so one lost wake-up hangs the test.
     let worker = Arc::new(Worker::start(settings()).unwrap());
@@ -95,7 +95,7 @@ fn the_seat_changes_hands_thousands_of_times_without_a_lost_wake_up() {
     app.join().unwrap();
     assert!(
         worker.statistics().takeovers > 0,
-        "the loop thread never took the seat"
+        "the loop thread never took over"
     );
 }
 
@@ -147,7 +147,7 @@ fn an_app_counts_as_away_from_the_takeover_until_it_drives_again() {
         }
         assert!(started.elapsed() >= away, "counted before it was away");
         worker.drive(&mut events, Some(Duration::ZERO));
-        // The loop thread has given the seat back when the turn ends, or does so next.
+        // The loop thread has let the app drive when the turn ends, or does so next.
         while worker.app_away_for() >= away {
             assert!(
                 started.elapsed() < LIMIT,

@@ -1,14 +1,14 @@
-//! The driver's seat: one loop, driven by whoever waits.
+//! Who drives: one loop, turned by whoever waits and has the [`DriverLock`].
 //!
 //! Under the coroutine hosts the app's own thread drives ([`Worker::drive`]), so that a message crosses no thread.
-//! The loop thread watches: when nobody has begun a turn for two milliseconds it takes the seat and drives until
-//! the app wants it back; pings, time-outs, flushing and reading go on whatever the app does. Under the threads host
+//! The loop thread watches: when nobody has begun a turn for two milliseconds it becomes the driver and drives until
+//! the app wants to drive again; pings, time-outs, flushing and reading go on whatever the app does. Under the threads host
 //! it always drives.
 //!
-//! No wake-up is lost: who wants the seat sets `wanted` and wakes the poller, and the loop thread asks `wanted`
+//! No wake-up is lost: who wants to drive sets `wanted` and wakes the poller, and the loop thread asks `wanted`
 //! after every wait; the poller remembers a wake that came before a wait. A host with a loop of its own (gevent,
-//! asyncio) watches the poller's descriptor instead of waiting in a turn; the loop thread then watches it too, and takes
-//! the seat when it stays ready. What its turns find for the host rings a bell that the host watches as well.
+//! asyncio) watches the poller's descriptor instead of waiting in a turn; the loop thread then watches it too, and
+//! takes over when it stays ready. What its turns find for the host rings a bell that the host watches as well.
 //!
 //! While the app's thread waits the loop thread sleeps without a limit: in a park while that waits in the poller, and in a
 //! poll while it waits in a loop of its own. Who ends such a wait looks whether it sleeps, and wakes it: the app may
@@ -27,7 +27,8 @@ use crate::inbox::Shared;
 use crate::poller::Bell;
 use crate::reactor::{Reactor, Sources};
 
-pub(crate) struct Seat {
+/// The reactor, and who has it: the one driver.
+pub(crate) struct DriverLock {
     reactor: Mutex<Reactor>,
     /// An app thread is inside a turn.
     app_drives: AtomicBool,
@@ -35,9 +36,9 @@ pub(crate) struct Seat {
     app_is_outside: AtomicBool,
     /// Counts the turns of app threads.
     app_turns: AtomicU64,
-    /// An app thread waits for the seat.
+    /// An app thread wants to drive.
     wanted: AtomicBool,
-    /// The loop thread has the seat, or is about to have it.
+    /// The loop thread is the driver, or is about to be.
     loop_drives: AtomicBool,
     /// Since when, in the loop's milliseconds.
     taken_at: AtomicU64,
@@ -50,7 +51,7 @@ pub(crate) struct Seat {
     watcher: OnceLock<Thread>,
 }
 
-impl Seat {
+impl DriverLock {
     pub(crate) fn new(sources: Sources) -> Self {
         Self {
             reactor: Mutex::new(Reactor::new(sources)),
@@ -106,7 +107,7 @@ impl Seat {
         self.app_is_outside.store(true, Ordering::SeqCst);
     }
 
-    /// True while the loop thread has the seat, and in the moment before, when `on_takeover` is called.
+    /// True while the loop thread is the driver, and in the moment before, when `on_takeover` is called.
     pub(crate) fn loop_drives(&self) -> bool {
         self.loop_drives.load(Ordering::SeqCst)
     }
@@ -247,11 +248,11 @@ impl Seat {
 }
 
 /// Starts the loop thread.
-pub(crate) fn spawn(seat: Arc<Seat>, shared: Arc<Shared>) -> std::io::Result<JoinHandle<()>> {
-    let for_thread = Arc::clone(&seat);
+pub(crate) fn spawn(driver: Arc<DriverLock>, shared: Arc<Shared>) -> std::io::Result<JoinHandle<()>> {
+    let for_thread = Arc::clone(&driver);
     let handle = std::thread::Builder::new()
         .name("fairlead-loop".into())
         .spawn(move || for_thread.watch(&shared))?;
-    let _ = seat.watcher.set(handle.thread().clone());
+    let _ = driver.watcher.set(handle.thread().clone());
     Ok(handle)
 }
