@@ -368,7 +368,7 @@ pub unsafe extern "C" fn fl_engine_free(engine: *mut fl_engine) -> c_int {
         // SAFETY: the caller's promise.
         let engine = unsafe { take(engine) }?;
         engine.engine.stop(Duration::ZERO);
-        // What waits inside holds what it waits in: a request its desk, a connection its loop. Last turns take it all out.
+        // What waits inside holds what it waits in: a request its queue, a connection its loop. Last turns take it all out.
         let mut rest = std::mem::take(&mut *only_thread(&engine.carried)?);
         loop {
             drop(std::mem::take(&mut rest));

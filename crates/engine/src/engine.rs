@@ -13,7 +13,7 @@ use fairlead_worker::{
     Drops, Event, Interest, JoinAnswer, JoinError, Subscriber, Token, Watch, Worker, WorkerSettings,
 };
 
-use crate::desk::{Desk, Taken};
+use crate::admission_queue::{AdmissionQueue, Taken};
 use crate::engine_shared::EngineShared;
 use crate::handoff::EngineHandoff;
 use crate::parking::Parking;
@@ -89,7 +89,7 @@ impl Engine {
             log: settings.log,
             delivery: settings.delivery,
             parking,
-            desk: Desk::new(settings.slots, settings.runners),
+            queue: AdmissionQueue::new(settings.slots, settings.runners),
             front,
         });
         let handoff = Arc::new(EngineHandoff::new(Arc::clone(&shared), settings.answered));
@@ -107,7 +107,7 @@ impl Engine {
     pub fn poll(&self, into: &mut Batch, limit: Option<Duration>) {
         self.let_answers_go();
         self.shared.worker.drive(&mut into.events, limit);
-        self.shared.desk.take_all(&mut into.requests);
+        self.shared.queue.take_all(&mut into.requests);
         // The answers of this batch wake the front once, with the next poll, or when the loop thread finds that it takes
         // longer.
         if !into.is_empty() {
@@ -133,25 +133,25 @@ impl Engine {
     /// and no request waits. For hosts with [`Delivery::Threads`].
     pub fn wait_request(&self, limit: Option<Duration>) -> Option<Box<Request>> {
         // What was answered before this thread may sleep.
-        if !self.shared.desk.has_more() {
+        if !self.shared.queue.has_more() {
             self.front.let_go();
         }
-        let (request, how) = self.shared.desk.wait(limit)?;
+        let (request, how) = self.shared.queue.wait(limit)?;
         Some(self.hand_over(request, how))
     }
 
     /// The same without a wait: `None` too when it is not this thread's turn. What was answered before goes on waiting for
     /// the last one, so ask [`Engine::wait_request`] next.
     pub fn try_request(&self) -> Option<Box<Request>> {
-        let request = self.shared.desk.take_in_turn()?;
+        let request = self.shared.queue.take_in_turn()?;
         Some(self.hand_over(request, Taken::InTurn))
     }
 
     fn hand_over(&self, request: Box<Request>, how: Taken) -> Box<Request> {
         request.is_at_work();
-        // While requests lie on the desk, answers are gathered; the last one taken lets them go before it runs. When
-        // things do not move the desk's guard comes, and lets them go too.
-        if how == Taken::InTurn && self.shared.desk.has_more() {
+        // While admitted requests wait, answers are gathered; the last one taken lets them go before it runs. When
+        // things do not move the queue's guard comes, and lets them go too.
+        if how == Taken::InTurn && self.shared.queue.has_more() {
             self.front.hold();
         } else {
             self.front.let_go();
@@ -230,7 +230,7 @@ impl Engine {
 
     /// Units that run now, and WebSockets that are still closing: both 0 when a drain is complete.
     pub fn busy(&self) -> (usize, usize) {
-        (self.shared.desk.running(), self.shared.worker.connections())
+        (self.shared.queue.running(), self.shared.worker.connections())
     }
 
     /// True once a drain is complete: no unit runs, no request can come any more, no connection is closing.
@@ -240,16 +240,16 @@ impl Engine {
 
     /// Lets waiting threads go, ends the front within `deadline` and stops the loop. Idempotent.
     pub fn stop(&self, deadline: Duration) {
-        self.shared.desk.close();
+        self.shared.queue.close();
         self.front.stop(deadline);
-        // Requests hold what is shared, and that holds the desk: what was never served must not keep both alive.
-        drop(self.shared.desk.clear());
+        // Requests hold what is shared, and that holds the queue: what was never served must not keep both alive.
+        drop(self.shared.queue.clear());
         self.shared.worker.stop();
     }
 
     /// No more requests for threads that wait in [`Engine::wait_request`]; they get `None`.
     pub fn dismiss(&self) {
-        self.shared.desk.close();
+        self.shared.queue.close();
     }
 
     /// True while the host's thread is away from [`Engine::poll`], and the loop thread stands in for it. Means nothing with
@@ -263,7 +263,7 @@ impl Engine {
         Statistics {
             front: self.front.statistics(),
             worker: self.shared.worker.statistics(),
-            running: self.shared.desk.running(),
+            running: self.shared.queue.running(),
         }
     }
 }

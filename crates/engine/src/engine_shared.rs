@@ -8,7 +8,7 @@ use fairlead_front::Front;
 use fairlead_websocket::OriginPolicy;
 use fairlead_worker::Worker;
 
-use crate::desk::{Desk, Released};
+use crate::admission_queue::{AdmissionQueue, Released};
 use crate::parking::Parking;
 use crate::settings::{Delivery, LogSink};
 
@@ -19,7 +19,7 @@ pub(crate) struct EngineShared<R> {
     pub(crate) log: LogSink,
     pub(crate) parking: Arc<Parking>,
     pub(crate) delivery: Delivery,
-    pub(crate) desk: Desk<R>,
+    pub(crate) queue: AdmissionQueue<R>,
     /// The front holds its handoff, and the handoff this: it must not hold the front.
     pub(crate) front: Arc<OnceLock<Weak<Front>>>,
 }
@@ -27,7 +27,7 @@ pub(crate) struct EngineShared<R> {
 impl<R> EngineShared<R> {
     /// A request is done with its slot.
     pub(crate) fn slot_is_free(&self) {
-        match self.desk.release() {
+        match self.queue.release() {
             Released::Passed => self.worker.ring(),
             Released::Free => {
                 if let Some(front) = self.front.get().and_then(Weak::upgrade) {

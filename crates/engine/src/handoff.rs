@@ -39,7 +39,7 @@ impl EngineHandoff {
 impl Handoff for EngineHandoff {
     fn request(&self, request: Head, exchange: Arc<Exchange>) {
         let request = Request::new(request, exchange, Arc::clone(&self.shared));
-        if self.shared.desk.put(Box::new(request)) {
+        if self.shared.queue.put(Box::new(request)) {
             self.arrived.store(true, Ordering::Relaxed);
         }
     }
@@ -49,7 +49,7 @@ impl Handoff for EngineHandoff {
         if self.arrived.swap(false, Ordering::Relaxed) {
             match self.shared.delivery {
                 Delivery::Loop => self.shared.worker.ring(),
-                Delivery::Threads => self.shared.desk.announce(),
+                Delivery::Threads => self.shared.queue.announce(),
             }
         }
     }
@@ -82,7 +82,7 @@ impl Handoff for EngineHandoff {
     }
 
     fn has_room(&self) -> bool {
-        self.shared.desk.has_room()
+        self.shared.queue.has_room()
     }
 
     fn connections(&self) -> usize {

@@ -10,7 +10,7 @@
 
 #![forbid(unsafe_code)]
 
-mod desk;
+mod admission_queue;
 mod engine;
 mod engine_shared;
 mod handoff;

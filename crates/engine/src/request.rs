@@ -91,7 +91,7 @@ pub struct Request {
     handshake: Mutex<Option<Result<Handshake, HandshakeError>>>,
     refusal: Mutex<Option<Refusal>>,
     has_slot: AtomicBool,
-    /// It counts as at work on the desk.
+    /// It counts as at work in the admission queue.
     at_work: AtomicBool,
 }
 
@@ -371,7 +371,7 @@ impl Request {
             return;
         }
         if self.at_work.swap(false, Ordering::SeqCst) {
-            self.shared.desk.done();
+            self.shared.queue.done();
         }
         self.release(CloseCode::INTERNAL_ERROR, "");
         self.answer_refusal();
@@ -405,7 +405,7 @@ impl Request {
     fn rest(&self) -> bool {
         let was = self.at_work.swap(false, Ordering::SeqCst);
         if was {
-            self.shared.desk.rest();
+            self.shared.queue.rest();
         }
         was
     }
@@ -414,7 +414,7 @@ impl Request {
         let was = self.rest();
         let outcome = wait();
         if was {
-            self.shared.desk.resume();
+            self.shared.queue.resume();
             self.is_at_work();
         }
         outcome

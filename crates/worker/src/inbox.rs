@@ -36,8 +36,8 @@ pub(crate) struct Shared {
     pub(crate) counters: Counters,
     /// Set when anything below was pushed since the driver last began a turn.
     bell: AtomicBool,
-    /// Somebody outside wants the driver back: it has put something where only the driver's owner looks (a request on
-    /// the desk). Unlike the bell it survives the beginning of a turn.
+    /// Somebody outside wants the driver back: it has put something where only the driver's owner looks (a request
+    /// in a queue of its own). Unlike the bell it survives the beginning of a turn.
     called: AtomicBool,
     /// The driver is in a blocking wait, or about to be.
     sleeping: AtomicBool,

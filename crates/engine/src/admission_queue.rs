@@ -1,41 +1,43 @@
-//! The desk between front and host: who may start now, and who waits.
+//! The admission queue between front and host: who may start now, and who waits.
 //!
 //! The invariant: `running` units hold a slot, at most `slots` of them; a request waits in `waiting` only while all
-//! slots are taken, and in `given` from the moment it has a slot until the host takes it. A slot comes back when its
-//! request is dropped, whatever became of it.
+//! slots are taken, and in `admitted` from the moment it has a slot until the host takes it. A slot comes back when its
+//! request is dropped, whatever became of it, and goes to the oldest request that waits.
 //!
-//! Threads that ask for requests ([`Desk::wait`]) are woken sparingly. A language with a global lock runs `runners` of
-//! them at a time, and each further one only stands in the way: 64 threads that all fight for one lock halve the rate of
-//! small requests. So while `runners` threads are at work, a finished one takes the next request, and nobody is woken. A
-//! thread that waits in a verb of the engine is not at work. One that is held up elsewhere (a database, a computation) is
-//! found by the guard, a waiting thread that looks every millisecond and takes a request itself if nobody else has.
+//! Threads that ask for requests ([`AdmissionQueue::wait`]) are woken sparingly. A language with a global lock runs
+//! `runners` of them at a time, and each further one only stands in the way: 64 threads that all fight for one lock halve the
+//! rate of small requests. So while `runners` threads are at work, a finished one takes the next request, and nobody is
+//! woken. A thread that waits in a verb of the engine is not at work. One that is held up elsewhere (a database, a
+//! computation) is found by the guard, a waiting thread that looks every millisecond and takes a request itself if nobody
+//! else has.
 
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-/// How long a request may lie on the desk without any being taken. A millisecond is the price of a request that meets a
+/// How long an admitted request may wait without any being taken. A millisecond is the price of a request that meets a
 /// blocked application; a thousand looks a second, while requests wait, cost below one per cent of a core.
 const PATIENCE: Duration = Duration::from_millis(1);
 
-pub(crate) struct Desk<R> {
+pub(crate) struct AdmissionQueue<R> {
     state: Mutex<State<R>>,
-    given: Condvar,
-    /// `given` is not empty, as a load can tell.
-    has_given: AtomicBool,
+    /// Threads that wait for a request.
+    threads: Condvar,
+    /// `admitted` is not empty, as a load can tell.
+    has_admitted: AtomicBool,
 }
 
 struct State<R> {
     slots: usize,
     running: usize,
     waiting: VecDeque<R>,
-    given: VecDeque<R>,
+    admitted: VecDeque<R>,
     closed: bool,
     /// Threads that may be at work before the others are left asleep, and those that are.
     runners: usize,
     at_work: usize,
-    /// A waiting thread looks after `given`.
+    /// A waiting thread looks after `admitted`.
     guarded: bool,
     /// Requests that threads have taken, so that the guard sees whether things move.
     taken: u64,
@@ -58,13 +60,13 @@ pub(crate) enum Taken {
     ByGuard,
 }
 
-impl<R> Desk<R> {
+impl<R> AdmissionQueue<R> {
     pub(crate) fn new(slots: usize, runners: usize) -> Self {
         let state = State {
             slots: slots.max(1),
             running: 0,
             waiting: VecDeque::new(),
-            given: VecDeque::new(),
+            admitted: VecDeque::new(),
             closed: false,
             runners: runners.max(1),
             at_work: 0,
@@ -73,18 +75,18 @@ impl<R> Desk<R> {
         };
         Self {
             state: Mutex::new(state),
-            given: Condvar::new(),
-            has_given: AtomicBool::new(false),
+            threads: Condvar::new(),
+            has_admitted: AtomicBool::new(false),
         }
     }
 
-    /// A request arrives. True if it got a slot: the host must look, see [`Desk::announce`].
+    /// A request arrives. True if it got a slot: the host must look, see [`AdmissionQueue::announce`].
     pub(crate) fn put(&self, request: R) -> bool {
         let mut state = self.lock();
         if state.running < state.slots {
             state.running += 1;
-            state.given.push_back(request);
-            self.note_given(&state);
+            state.admitted.push_back(request);
+            self.note_admitted(&state);
             true
         } else {
             state.waiting.push_back(request);
@@ -99,17 +101,17 @@ impl<R> Desk<R> {
         self.wake_if_needed(&state);
     }
 
-    /// For a host with one thread: takes all that are given. One load if there are none, which is so in most turns.
+    /// For a host with one thread: takes all that are admitted. One load if there are none, which is so in most turns.
     pub(crate) fn take_all(&self, into: &mut Vec<R>) {
         if self.has_more() {
             let mut state = self.lock();
-            into.extend(state.given.drain(..));
-            self.note_given(&state);
+            into.extend(state.admitted.drain(..));
+            self.note_admitted(&state);
         }
     }
 
     /// The next request for this thread, if there is one and it need not wait for its turn. At work as after
-    /// [`Desk::wait`].
+    /// [`AdmissionQueue::wait`].
     pub(crate) fn take_in_turn(&self) -> Option<R> {
         let mut state = self.lock();
         if state.at_work < state.runners {
@@ -119,8 +121,8 @@ impl<R> Desk<R> {
         }
     }
 
-    /// Blocks until there is a request for this thread, the desk is closed or the time is over. The thread is at work from
-    /// then on, until [`Desk::rest`].
+    /// Blocks until there is a request for this thread, the queue is closed or the time is over. The thread is at work from
+    /// then on, until [`AdmissionQueue::rest`].
     pub(crate) fn wait(&self, limit: Option<Duration>) -> Option<(R, Taken)> {
         let deadline = limit.and_then(|limit| Instant::now().checked_add(limit));
         let mut state = self.lock();
@@ -130,7 +132,7 @@ impl<R> Desk<R> {
                     return Some((request, Taken::InTurn));
                 }
             }
-            if state.closed && state.given.is_empty() {
+            if state.closed && state.admitted.is_empty() {
                 return None;
             }
             let left = deadline.map(|at| at.saturating_duration_since(Instant::now()));
@@ -139,7 +141,7 @@ impl<R> Desk<R> {
                 self.wake_if_needed(&state);
                 return None;
             }
-            if state.given.is_empty() || state.guarded {
+            if state.admitted.is_empty() || state.guarded {
                 state = self.sleep(state, left);
                 continue;
             }
@@ -155,19 +157,19 @@ impl<R> Desk<R> {
         }
     }
 
-    /// A unit has ended. Its thread is about to ask for the next request, so nobody is woken for what lies there; should
+    /// A unit has ended. Its thread is about to ask for the next request, so nobody is woken for those that are there; should
     /// the thread not come, there is the guard.
     pub(crate) fn done(&self) {
         let mut state = self.lock();
         state.at_work -= 1;
-        if !state.given.is_empty() && !state.guarded {
-            self.given.notify_one();
+        if !state.admitted.is_empty() && !state.guarded {
+            self.threads.notify_one();
         }
     }
 
-    /// More requests lie on the desk.
+    /// More requests are admitted.
     pub(crate) fn has_more(&self) -> bool {
-        self.has_given.load(Ordering::Acquire)
+        self.has_admitted.load(Ordering::Acquire)
     }
 
     /// A unit waits in the engine: it is not at work.
@@ -185,8 +187,8 @@ impl<R> Desk<R> {
     pub(crate) fn release(&self) -> Released {
         let mut state = self.lock();
         if let Some(request) = state.waiting.pop_front() {
-            state.given.push_back(request);
-            self.note_given(&state);
+            state.admitted.push_back(request);
+            self.note_admitted(&state);
             self.wake_if_needed(&state);
             return Released::Passed;
         }
@@ -203,24 +205,26 @@ impl<R> Desk<R> {
         self.lock().running
     }
 
-    /// Threads that wait get `None` from now on, once all given requests are taken.
+    /// Threads that wait get `None` from now on, once all admitted requests are taken.
     pub(crate) fn close(&self) {
         self.lock().closed = true;
-        self.given.notify_all();
+        self.threads.notify_all();
     }
 
     /// Takes what nobody will serve any more.
     pub(crate) fn clear(&self) -> Vec<R> {
         let mut state = self.lock();
-        let State { waiting, given, .. } = &mut *state;
-        let all = waiting.drain(..).chain(given.drain(..)).collect();
-        self.note_given(&state);
+        let State {
+            waiting, admitted, ..
+        } = &mut *state;
+        let all = waiting.drain(..).chain(admitted.drain(..)).collect();
+        self.note_admitted(&state);
         all
     }
 
     fn hand_out(&self, state: &mut State<R>) -> Option<R> {
-        let request = state.given.pop_front()?;
-        self.note_given(state);
+        let request = state.admitted.pop_front()?;
+        self.note_admitted(state);
         state.taken += 1;
         state.at_work += 1;
         // There may be work for another, or a guard may be needed.
@@ -228,15 +232,16 @@ impl<R> Desk<R> {
         Some(request)
     }
 
-    /// After each change of `given`.
-    fn note_given(&self, state: &State<R>) {
-        self.has_given.store(!state.given.is_empty(), Ordering::Release);
+    /// After each change of `admitted`.
+    fn note_admitted(&self, state: &State<R>) {
+        self.has_admitted
+            .store(!state.admitted.is_empty(), Ordering::Release);
     }
 
     /// Wakes one thread if requests wait and it could take one, or if nobody guards them.
     fn wake_if_needed(&self, state: &State<R>) {
-        if !state.given.is_empty() && (state.at_work < state.runners || !state.guarded) {
-            self.given.notify_one();
+        if !state.admitted.is_empty() && (state.at_work < state.runners || !state.guarded) {
+            self.threads.notify_one();
         }
     }
 
@@ -246,9 +251,9 @@ impl<R> Desk<R> {
         limit: Option<Duration>,
     ) -> MutexGuard<'a, State<R>> {
         match limit {
-            None => self.given.wait(state).unwrap_or_else(PoisonError::into_inner),
+            None => self.threads.wait(state).unwrap_or_else(PoisonError::into_inner),
             Some(limit) => {
-                self.given
+                self.threads
                     .wait_timeout(state, limit)
                     .unwrap_or_else(PoisonError::into_inner)
                     .0
@@ -268,9 +273,9 @@ mod tests {
 
     use super::*;
 
-    fn taken<R>(desk: &Desk<R>) -> Vec<R> {
+    fn taken<R>(queue: &AdmissionQueue<R>) -> Vec<R> {
         let mut all = Vec::new();
-        desk.take_all(&mut all);
+        queue.take_all(&mut all);
         all
     }
 
@@ -278,53 +283,53 @@ mod tests {
 
     #[test]
     fn a_request_beyond_the_slots_waits_for_one_to_come_back() {
-        let desk = Desk::new(1, 1);
-        assert!(desk.put("a"));
-        assert!(!desk.has_room());
-        assert!(!desk.put("b"));
-        assert_eq!(taken(&desk), ["a"]);
-        assert!(taken(&desk).is_empty());
-        assert_eq!(desk.release(), Released::Passed);
-        assert_eq!(taken(&desk), ["b"]);
-        assert_eq!(desk.release(), Released::Free);
-        assert!(desk.has_room());
-        assert_eq!(desk.running(), 0);
+        let queue = AdmissionQueue::new(1, 1);
+        assert!(queue.put("a"));
+        assert!(!queue.has_room());
+        assert!(!queue.put("b"));
+        assert_eq!(taken(&queue), ["a"]);
+        assert!(taken(&queue).is_empty());
+        assert_eq!(queue.release(), Released::Passed);
+        assert_eq!(taken(&queue), ["b"]);
+        assert_eq!(queue.release(), Released::Free);
+        assert!(queue.has_room());
+        assert_eq!(queue.running(), 0);
     }
 
     #[test]
-    fn a_waiting_thread_is_let_go_when_the_desk_closes() {
-        let desk = Arc::new(Desk::<()>::new(1, 1));
-        let other = Arc::clone(&desk);
+    fn a_waiting_thread_is_let_go_when_the_queue_closes() {
+        let queue = Arc::new(AdmissionQueue::<()>::new(1, 1));
+        let other = Arc::clone(&queue);
         let thread = std::thread::spawn(move || other.wait(None));
-        desk.close();
+        queue.close();
         assert_eq!(thread.join().unwrap(), None);
     }
 
     #[test]
     fn a_request_is_taken_without_a_wait_only_in_turn() {
-        let desk = Desk::new(10, 1);
-        assert_eq!(desk.take_in_turn(), None);
-        desk.put("a");
-        desk.put("b");
-        assert_eq!(desk.take_in_turn(), Some("a"));
-        assert_eq!(desk.take_in_turn(), None, "one is at work");
-        desk.done();
-        assert_eq!(desk.take_in_turn(), Some("b"));
+        let queue = AdmissionQueue::new(10, 1);
+        assert_eq!(queue.take_in_turn(), None);
+        queue.put("a");
+        queue.put("b");
+        assert_eq!(queue.take_in_turn(), Some("a"));
+        assert_eq!(queue.take_in_turn(), None, "one is at work");
+        queue.done();
+        assert_eq!(queue.take_in_turn(), Some("b"));
     }
 
     /// `threads` threads that report what they take, and then do as `serve` says.
     fn host(
-        desk: &Arc<Desk<u32>>,
+        queue: &Arc<AdmissionQueue<u32>>,
         threads: usize,
-        serve: impl Fn(&Desk<u32>, u32) + Clone + Send + 'static,
+        serve: impl Fn(&AdmissionQueue<u32>, u32) + Clone + Send + 'static,
     ) -> Vec<std::thread::JoinHandle<usize>> {
         (0..threads)
             .map(|_| {
-                let (desk, serve) = (Arc::clone(desk), serve.clone());
+                let (queue, serve) = (Arc::clone(queue), serve.clone());
                 std::thread::spawn(move || {
                     let mut served = 0;
-                    while let Some((request, _)) = desk.wait(LONG) {
-                        serve(&desk, request);
+                    while let Some((request, _)) = queue.wait(LONG) {
+                        serve(&queue, request);
                         served += 1;
                     }
                     served
@@ -335,15 +340,15 @@ mod tests {
 
     #[test]
     fn every_request_is_served_though_one_thread_works_at_a_time() {
-        let desk = Arc::new(Desk::new(1_000_000, 1));
+        let queue = Arc::new(AdmissionQueue::new(1_000_000, 1));
         let (done, finished) = mpsc::channel();
-        let threads = host(&desk, 8, move |desk, request| {
+        let threads = host(&queue, 8, move |queue, request| {
             let _ = done.send(request);
-            desk.done();
+            queue.done();
         });
         for request in 0..20_000 {
-            desk.put(request);
-            desk.announce();
+            queue.put(request);
+            queue.announce();
         }
         let mut seen: Vec<u32> = (0..20_000)
             .map(|_| {
@@ -354,7 +359,7 @@ mod tests {
             .collect();
         seen.sort_unstable();
         assert!(seen.into_iter().eq(0..20_000));
-        desk.close();
+        queue.close();
         assert_eq!(
             threads
                 .into_iter()
@@ -366,29 +371,29 @@ mod tests {
 
     #[test]
     fn requests_behind_blocked_units_are_found_by_the_guard() {
-        let desk = Arc::new(Desk::new(1_000_000, 1));
+        let queue = Arc::new(AdmissionQueue::new(1_000_000, 1));
         let (arrived, arrivals) = mpsc::channel();
         let (open, gate) = mpsc::channel::<()>();
         let gate = Arc::new(Mutex::new(gate));
-        let threads = host(&desk, 5, move |desk, request| {
+        let threads = host(&queue, 5, move |queue, request| {
             let _ = arrived.send(request);
             if request < 4 {
                 // Blocked somewhere the engine cannot see.
                 let _ = gate.lock().unwrap().recv();
             }
-            desk.done();
+            queue.done();
         });
         for request in 0..6 {
-            desk.put(request);
+            queue.put(request);
         }
-        desk.announce();
+        queue.announce();
         let mut seen: Vec<u32> = (0..6)
             .map(|_| arrivals.recv_timeout(LONG.unwrap()).expect("nobody came"))
             .collect();
         seen.sort_unstable();
         assert_eq!(seen, [0, 1, 2, 3, 4, 5]);
         drop(open);
-        desk.close();
+        queue.close();
         for thread in threads {
             thread.join().unwrap();
         }
@@ -396,14 +401,14 @@ mod tests {
 
     #[test]
     fn a_unit_that_rests_in_the_engine_makes_way_at_once() {
-        let desk = Arc::new(Desk::new(10, 1));
-        desk.put(0);
-        assert_eq!(desk.wait(LONG), Some((0, Taken::InTurn)));
-        desk.put(1);
-        let other = Arc::clone(&desk);
+        let queue = Arc::new(AdmissionQueue::new(10, 1));
+        queue.put(0);
+        assert_eq!(queue.wait(LONG), Some((0, Taken::InTurn)));
+        queue.put(1);
+        let other = Arc::clone(&queue);
         let thread = std::thread::spawn(move || other.wait(LONG));
-        desk.rest();
+        queue.rest();
         assert_eq!(thread.join().unwrap().map(|(request, _)| request), Some(1));
-        desk.resume();
+        queue.resume();
     }
 }
