@@ -12,7 +12,7 @@ use std::time::Duration;
 use fairlead_front::{Account, BodyRead, Conclusion, Exchange, LogLevel};
 use fairlead_http::{Request as Head, ResponseHead};
 use fairlead_websocket::{CloseCode, Handshake, HandshakeError, UsageError};
-use fairlead_worker::{Connection, Doorbell, Token};
+use fairlead_worker::{Connection, ReadinessDescriptor, Token};
 
 use crate::engine_shared::EngineShared;
 
@@ -86,7 +86,7 @@ pub struct Request {
     /// What routes want to know of the request, to its end.
     account: Option<Arc<Account>>,
     shared: Arc<Shared>,
-    doorbell: Mutex<Option<Doorbell>>,
+    readiness: Mutex<Option<ReadinessDescriptor>>,
     connection: OnceLock<Arc<Connection>>,
     handshake: Mutex<Option<Result<Handshake, HandshakeError>>>,
     refusal: Mutex<Option<Refusal>>,
@@ -149,7 +149,7 @@ impl Request {
             account: exchange.account(),
             exchange: Mutex::new(Some(exchange)),
             shared,
-            doorbell: Mutex::default(),
+            readiness: Mutex::default(),
             connection: OnceLock::new(),
             handshake: Mutex::default(),
             refusal: Mutex::default(),
@@ -271,11 +271,11 @@ impl Request {
                 AcceptError::Gone
             });
         };
-        let doorbell = self.lock_doorbell().take();
+        let readiness = self.lock_readiness().take();
         let connection = self
             .shared
             .worker
-            .connection(negotiated, self.label().into_boxed_str(), doorbell);
+            .connection(negotiated, self.label().into_boxed_str(), readiness);
         exchange.attach(Box::new(Arc::clone(&connection)));
         if exchange.accept_upgrade(response).is_err() {
             let was_answered = !exchange.is_gone();
@@ -318,11 +318,11 @@ impl Request {
         if let Some(connection) = self.connection.get() {
             return connection.notify_descriptor();
         }
-        let mut doorbell = self.lock_doorbell();
-        if doorbell.is_none() {
-            *doorbell = Some(Doorbell::new()?);
+        let mut readiness = self.lock_readiness();
+        if readiness.is_none() {
+            *readiness = Some(ReadinessDescriptor::new()?);
         }
-        Ok(doorbell.as_ref().map_or(-1, |bell| bell.descriptor()))
+        Ok(readiness.as_ref().map_or(-1, ReadinessDescriptor::descriptor))
     }
 
     /// The app has ended without a response of its own: answers for it, with the refused handshake if that is the
@@ -456,8 +456,8 @@ impl Request {
         head
     }
 
-    fn lock_doorbell(&self) -> std::sync::MutexGuard<'_, Option<Doorbell>> {
-        self.doorbell.lock().unwrap_or_else(PoisonError::into_inner)
+    fn lock_readiness(&self) -> std::sync::MutexGuard<'_, Option<ReadinessDescriptor>> {
+        self.readiness.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

@@ -15,9 +15,9 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard};
 
 use fairlead_websocket::{CloseCode, Closure, Counters, Lost, MessageKind, Negotiated, Session, UsageError};
 
-use crate::doorbell::Doorbell;
 use crate::event::{Token, Waiting};
 use crate::inbox::{lock, Shared};
+use crate::readiness_descriptor::ReadinessDescriptor;
 use crate::subscriptions::Subscriptions;
 
 pub(crate) use memberships::TooSlow;
@@ -70,7 +70,7 @@ impl Connection {
         subscriptions: Option<Arc<Subscriptions<Connection>>>,
         negotiated: Negotiated,
         label: Box<str>,
-        doorbell: Option<Doorbell>,
+        readiness: Option<ReadinessDescriptor>,
         reader: Reader,
     ) -> Self {
         let now = shared.poller.now();
@@ -82,7 +82,7 @@ impl Connection {
         };
         let session = Session::new(Arc::clone(&shared.settings.session), negotiated, now);
         Self {
-            state: Mutex::new(State::new(session, doorbell, reader)),
+            state: Mutex::new(State::new(session, readiness, reader)),
             shared,
             subscriptions,
             label,
@@ -111,7 +111,7 @@ impl Connection {
             if state.wants_service() {
                 self.make_dirty(&mut state);
             }
-            state.ring_doorbell();
+            state.update_readiness();
             return Received::Message(taken);
         }
         if let Some(closure) = state.session.closed() {
@@ -238,7 +238,7 @@ impl Connection {
         while state.session.message().is_some() {
             state.session.consume_message();
         }
-        state.doorbell = None;
+        state.readiness = None;
         state.reader = Reader::Loop;
         self.away_since.store(0, Ordering::SeqCst);
         let memberships = state.take_memberships();
@@ -287,18 +287,21 @@ impl Connection {
     /// The system's error when no descriptors are free.
     pub fn notify_descriptor(&self) -> std::io::Result<RawFd> {
         let mut state = self.lock();
-        if state.doorbell.is_none() {
-            state.doorbell = Some(Doorbell::new()?);
+        if state.readiness.is_none() {
+            state.readiness = Some(ReadinessDescriptor::new()?);
         }
-        state.ring_doorbell();
-        Ok(state.doorbell.as_ref().map_or(-1, |bell| bell.descriptor()))
+        state.update_readiness();
+        Ok(state
+            .readiness
+            .as_ref()
+            .map_or(-1, ReadinessDescriptor::descriptor))
     }
 
     fn after_verb(&self, state: &mut State) {
         state.wake_units(&self.shared);
-        if state.take_late_doorbell() && (state.socket.is_none() || state.retired) {
+        if state.take_late_readiness() && (state.socket.is_none() || state.retired) {
             // No turn will look at it.
-            state.ring_doorbell();
+            state.update_readiness();
         }
         if state.socket.is_none() {
             self.joined.notify_all();

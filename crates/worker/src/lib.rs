@@ -30,7 +30,6 @@ mod backlog;
 mod connection;
 mod delivery;
 mod direct;
-mod doorbell;
 mod driver;
 mod event;
 mod frames;
@@ -39,6 +38,7 @@ mod members;
 mod outbox;
 mod poller;
 mod reactor;
+mod readiness_descriptor;
 mod settings;
 mod slab;
 mod subscriber;
@@ -61,10 +61,10 @@ use fairlead_websocket::{CloseCode, Negotiated, SecureLayer, Time};
 pub use absence::Absence;
 pub use backlog::SlowConsumer;
 pub use connection::{Connection, Received, Sent};
-pub use doorbell::Doorbell;
 pub use event::{Event, Token, Waiting, THREAD_TOKEN};
 pub use frames::Style;
 pub use poller::{EpollPoller, Interest, Poller, Readiness};
+pub use readiness_descriptor::ReadinessDescriptor;
 pub use settings::{ChannelSettings, Journal, WorkerSettings};
 pub use slab::Slab;
 pub use subscriber::Subscriber;
@@ -152,13 +152,13 @@ impl Worker {
     }
 
     /// Makes the connection of a session whose socket is still on its way; the session's time begins now. Messages
-    /// can be sent at once, they wait for the socket. `label`: peer and path, for the log; `doorbell`: one that the
-    /// app was given before.
+    /// can be sent at once, they wait for the socket. `label`: peer and path, for the log; `readiness`: the descriptor
+    /// that the app was given before.
     pub fn connection(
         &self,
         negotiated: Negotiated,
         label: Box<str>,
-        doorbell: Option<Doorbell>,
+        readiness: Option<ReadinessDescriptor>,
     ) -> Arc<Connection> {
         let reader = if self.shared.settings.threads_read {
             connection::Reader::Thread
@@ -170,7 +170,7 @@ impl Worker {
             self.subscriptions.clone(),
             negotiated,
             label,
-            doorbell,
+            readiness,
             reader,
         ))
     }

@@ -368,9 +368,9 @@ impl Reactor {
 #[inline]
 fn settle(timers: &mut Timers, shared: &Shared, connection: &Connection, state: &mut State) -> Fate {
     let fate = state.settle(shared);
-    if state.take_late_doorbell() {
+    if state.take_late_readiness() {
         match fate {
-            Fate::Retire => state.ring_doorbell(),
+            Fate::Retire => state.update_readiness(),
             Fate::Keep => connection.make_dirty(state),
         }
     }

@@ -13,12 +13,12 @@ use rustix::io::Errno;
 use rustix::net::{RecvFlags, SendAncillaryBuffer, SendFlags, Shutdown};
 
 use super::memberships::Memberships;
-use crate::doorbell::Doorbell;
 use crate::event::{Event, Token};
 use crate::inbox::Shared;
 use crate::members::Membership;
 use crate::outbox::Outbox;
 use crate::poller::Interest;
+use crate::readiness_descriptor::ReadinessDescriptor;
 
 /// Who reads the socket at present.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -79,9 +79,9 @@ pub(crate) struct State {
     /// The earliest entry in the timers.
     pub(crate) timer_at: Option<Time>,
     /// In place: it is asked for each message, and a pointer to it would save four bytes.
-    pub(super) doorbell: Option<Doorbell>,
-    /// A unit was told of the message; the doorbell is rung with the next turn if it lies there still.
-    doorbell_is_late: bool,
+    pub(super) readiness: Option<ReadinessDescriptor>,
+    /// A unit was told of the message; the descriptor says so with the next turn if it lies there still.
+    readiness_is_late: bool,
     /// The app has let go of it.
     pub(super) released: bool,
     /// The driver has dropped it from the loop.
@@ -91,7 +91,7 @@ pub(crate) struct State {
 }
 
 impl State {
-    pub(super) fn new(session: Session, doorbell: Option<Doorbell>, reader: Reader) -> Self {
+    pub(super) fn new(session: Session, readiness: Option<ReadinessDescriptor>, reader: Reader) -> Self {
         Self {
             socket: None,
             key: 0,
@@ -108,8 +108,8 @@ impl State {
             receiver: None,
             senders: Vec::new(),
             timer_at: None,
-            doorbell,
-            doorbell_is_late: false,
+            readiness,
+            readiness_is_late: false,
             released: false,
             retired: false,
             member: None,
@@ -255,7 +255,7 @@ impl State {
             if let Some(token) = self.receiver.take() {
                 shared.report(Event::Wake(token));
                 // Two system calls less for each message of an app that waits here and has a descriptor too.
-                self.doorbell_is_late = self.doorbell.is_some();
+                self.readiness_is_late = self.readiness.is_some();
             }
         }
         if !self.senders.is_empty() && (over || self.outbox.len() <= shared.settings.outbox_low) {
@@ -263,19 +263,19 @@ impl State {
                 shared.report(Event::Wake(token));
             }
         }
-        if !self.doorbell_is_late {
-            self.ring_doorbell();
+        if !self.readiness_is_late {
+            self.update_readiness();
         }
     }
 
-    /// True if the doorbell has to be brought in line with the next turn.
-    pub(crate) fn take_late_doorbell(&mut self) -> bool {
-        std::mem::take(&mut self.doorbell_is_late)
+    /// True if the descriptor has to be brought in line with the next turn.
+    pub(crate) fn take_late_readiness(&mut self) -> bool {
+        std::mem::take(&mut self.readiness_is_late)
     }
 
-    pub(crate) fn ring_doorbell(&mut self) {
-        if let Some(bell) = &mut self.doorbell {
-            bell.set(self.session.message().is_some() || self.session.closed().is_some());
+    pub(crate) fn update_readiness(&mut self) {
+        if let Some(descriptor) = &mut self.readiness {
+            descriptor.set(self.session.message().is_some() || self.session.closed().is_some());
         }
     }
 

@@ -322,7 +322,7 @@ fn polls_readable(connection: &std::sync::Arc<crate::Connection>, descriptor: i3
     poll(&mut fds, Some(&at_once)).unwrap() == 1
 }
 
-/// The doorbell's end, found again through the process's own table so that the test needs no raw descriptor.
+/// The descriptor, found again through the process's own table so that the test needs no raw descriptor.
 fn borrowed(_owner: &std::sync::Arc<crate::Connection>, descriptor: i32) -> std::fs::File {
     // A socket cannot be opened through /proc; `pidfd_getfd` gives a duplicate without unsafe code.
     let own =

@@ -9,15 +9,15 @@ use std::os::fd::{AsRawFd, OwnedFd, RawFd};
 
 use rustix::net::{socketpair, AddressFamily, RecvFlags, SendFlags, SocketFlags, SocketType};
 
-/// One connection's bell.
-pub struct Doorbell {
+/// One connection's descriptor.
+pub struct ReadinessDescriptor {
     ours: OwnedFd,
     theirs: OwnedFd,
-    rung: bool,
+    is_readable: bool,
 }
 
-impl Doorbell {
-    /// Makes a silent bell.
+impl ReadinessDescriptor {
+    /// Makes one that is not readable.
     ///
     /// # Errors
     /// The system's error when no descriptors are free.
@@ -27,7 +27,7 @@ impl Doorbell {
         Ok(Self {
             ours,
             theirs,
-            rung: false,
+            is_readable: false,
         })
     }
 
@@ -38,10 +38,10 @@ impl Doorbell {
 
     /// Makes the descriptor readable, or not.
     pub fn set(&mut self, readable: bool) {
-        if readable == self.rung {
+        if readable == self.is_readable {
             return;
         }
-        self.rung = readable;
+        self.is_readable = readable;
         // Both ends are ours and hold at most one byte: neither call can block or fail.
         if readable {
             let _ = rustix::net::send(&self.ours, &[1], SendFlags::DONTWAIT | SendFlags::NOSIGNAL);
@@ -57,8 +57,8 @@ mod tests {
     use super::*;
     use rustix::event::{poll, PollFd, PollFlags, Timespec};
 
-    fn readable(bell: &Doorbell) -> bool {
-        let mut fds = [PollFd::new(&bell.theirs, PollFlags::IN)];
+    fn readable(one: &ReadinessDescriptor) -> bool {
+        let mut fds = [PollFd::new(&one.theirs, PollFlags::IN)];
         poll(
             &mut fds,
             Some(&Timespec {
@@ -72,14 +72,14 @@ mod tests {
 
     #[test]
     fn it_is_readable_exactly_while_set() {
-        let mut bell = Doorbell::new().unwrap();
-        assert!(!readable(&bell));
+        let mut one = ReadinessDescriptor::new().unwrap();
+        assert!(!readable(&one));
         for _ in 0..3 {
-            bell.set(true);
-            bell.set(true);
-            assert!(readable(&bell));
-            bell.set(false);
-            assert!(!readable(&bell));
+            one.set(true);
+            one.set(true);
+            assert!(readable(&one));
+            one.set(false);
+            assert!(!readable(&one));
         }
     }
 }
