@@ -74,7 +74,11 @@ impl Shared {
 
     /// Makes the current or the next wait of the driver end soon. Call it after the push.
     pub(crate) fn ring(&self) {
-        self.bell.store(true, Ordering::SeqCst);
+        // Most messages find it set. Then the next turn has not begun, and will see the push: whoever begins it unsets this
+        // first and looks into the queues afterwards. So nothing is written that all threads share.
+        if !self.bell.load(Ordering::SeqCst) {
+            self.bell.store(true, Ordering::SeqCst);
+        }
         if self.sleeping.load(Ordering::SeqCst) && self.sleeping.swap(false, Ordering::SeqCst) {
             self.poller.wake();
         }
