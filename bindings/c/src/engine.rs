@@ -141,7 +141,7 @@ pub unsafe extern "C" fn fl_engine_start(settings: *const fl_settings, engine: *
 /// One turn of the loop by the calling thread (`FL_DELIVERY_LOOP`): waits at most `timeout_ms` (negative: no limit)
 /// until something happens, and writes up to `capacity` events. Answers their number, or a negative status.
 ///
-/// 0 may come before the time-out (a ring, a signal, the engine's own affairs): loop. Events that did not fit come first
+/// 0 may come before the time-out (a wake, a signal, the engine's own affairs): loop. Events that did not fit come first
 /// the next time, without a turn. Each request belongs to the caller. One thread at a time.
 ///
 /// # Safety
@@ -256,7 +256,7 @@ pub unsafe extern "C" fn fl_engine_leave(engine: *mut fl_engine) -> c_int {
 pub unsafe extern "C" fn fl_engine_ring(engine: *mut fl_engine) -> c_int {
     guarded(|| {
         // SAFETY: the caller's promise.
-        unsafe { live(engine) }?.engine.ring();
+        unsafe { live(engine) }?.engine.wake();
         Ok(FL_OK)
     })
 }

@@ -274,8 +274,8 @@ impl Hub {
         }
         let greenlet = greenlet.map_or_else(|| greenlet::current(py), Ok)?;
         self.parker.live_in(py, &greenlet)?;
-        let [readiness, bell] = self.engine().descriptors()?;
-        Ok((readiness, bell))
+        let [readiness, waker] = self.engine().descriptors()?;
+        Ok((readiness, waker))
     }
 
     /// One turn, to be called on the attached greenlet when a descriptor is readable: starts units by `start(request)` and
@@ -364,7 +364,7 @@ impl Hub {
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
             .push(run);
-        self.engine().ring();
+        self.engine().wake();
     }
 
     /// The calling unit has ended: rests until the hub has another request for it, and returns that; `None` when this
@@ -391,13 +391,13 @@ impl Hub {
     /// `run` returns once no unit runs and no connection is closing any more.
     fn stop(&self) {
         self.stopping.store(true, Ordering::SeqCst);
-        self.engine().ring();
+        self.engine().wake();
     }
 
     /// Raises `GreenletExit` in every parked unit.
     fn kill(&self) {
         self.killing.store(true, Ordering::SeqCst);
-        self.engine().ring();
+        self.engine().wake();
     }
 
     /// Parks the calling unit for `seconds`.

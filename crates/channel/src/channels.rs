@@ -188,21 +188,21 @@ impl Channels {
                 bits &= bits - 1;
                 if sleep::has_to_be_woken(self.region.words(), place) {
                     match self.own.get() {
-                        Some((own, ring)) if *own == place => ring(),
-                        _ => self.call(place),
+                        Some((own, wake)) if *own == place => wake(),
+                        _ => self.wake_place(place),
                     }
                 }
             }
         }
     }
 
-    /// Wakes the thread that waits for calls to this place.
-    pub(crate) fn call(&self, place: usize) {
-        wake::call(self.region.calls(place));
+    /// Wakes the thread that waits at this place.
+    pub(crate) fn wake_place(&self, place: usize) {
+        wake::wake(self.region.wakes(place));
     }
 
-    pub(crate) fn set_own(&self, place: usize, ring: Box<dyn Fn() + Send + Sync>) {
-        let _ = self.own.set((place, ring));
+    pub(crate) fn set_own(&self, place: usize, wake: Box<dyn Fn() + Send + Sync>) {
+        let _ = self.own.set((place, wake));
     }
 
     /// Counts one more member of this worker.

@@ -243,7 +243,7 @@ impl Directory<'_> {
             }
         }
         let place = Layout::worker(worker);
-        for at in (0..worker::WORDS).filter(|at| *at != worker::CALLS) {
+        for at in (0..worker::WORDS).filter(|at| *at != worker::WAKES) {
             self.words.put(place + at, 0);
         }
     }

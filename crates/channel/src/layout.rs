@@ -56,8 +56,8 @@ pub(crate) mod worker {
     pub(crate) const PROCESS: usize = 0;
     /// One while its loop sleeps, or is about to.
     pub(crate) const ASLEEP: usize = 1;
-    /// Calls so far: what its waiting thread sleeps on, a futex.
-    pub(crate) const CALLS: usize = 2;
+    /// Wake-ups so far: what its waiting thread sleeps on, a futex.
+    pub(crate) const WAKES: usize = 2;
     /// How far it has read.
     pub(crate) const CURSOR: usize = 3;
     /// Records that were overwritten before it came to them, and messages that its slow members missed.

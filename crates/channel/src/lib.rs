@@ -3,7 +3,7 @@
 //! # How it fits together
 //! `region` maps the memory and `layout` says where what lies in it. `directory` has the channels by name and who has
 //! members; `log` has the messages of all channels one behind the other. [`Channels`] publishes; a [`Place`] is one
-//! process's loop as a reader, with a [`Cursor`] of its own; `sleep` and `wake` are how it is called. Whoever delivers to
+//! process's loop as a reader, with a [`Cursor`] of its own; `sleep` and `wake` are how it is woken. Whoever delivers to
 //! members is not known here. The system is met in `region`, `lock`, `wake` and `open` only.
 //!
 //! # The lock

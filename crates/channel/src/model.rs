@@ -134,7 +134,7 @@ fn writers_lose_nothing() {
     });
 }
 
-/// A loop that falls asleep while somebody publishes is called, or sees the message.
+/// A loop that falls asleep while somebody publishes is woken, or sees the message.
 #[test]
 fn no_message_is_slept_through() {
     model(|| {
@@ -149,7 +149,7 @@ fn no_message_is_slept_through() {
             })
         };
         let sleeps = sleep::fall_asleep(memory.log(), WORKERS - 1, 0);
-        let is_called = publisher.join().unwrap();
-        assert!(!sleeps || is_called, "it sleeps, and nobody calls it");
+        let is_woken = publisher.join().unwrap();
+        assert!(!sleeps || is_woken, "it sleeps, and nobody wakes it");
     });
 }

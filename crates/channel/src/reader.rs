@@ -61,9 +61,9 @@ impl Place {
         &self.channels
     }
 
-    /// `ring` ends the loop's sleep when this process publishes something for itself.
-    pub fn ring_with(&self, ring: impl Fn() + Send + Sync + 'static) {
-        self.channels.set_own(self.index, Box::new(ring));
+    /// `wake` ends the loop's sleep when this process publishes something for itself.
+    pub fn wake_with(&self, wake: impl Fn() + Send + Sync + 'static) {
+        self.channels.set_own(self.index, Box::new(wake));
     }
 
     /// One member more; its messages are those after the offset in the answer.
@@ -158,26 +158,26 @@ impl Place {
         sleep::fall_asleep(self.channels.region.log(), self.index, cursor.0)
     }
 
-    /// The loop is awake: nobody need call it.
+    /// The loop is awake: nobody need wake it.
     #[inline]
     pub fn wake_up(&self) {
         sleep::wake_up(self.channels.region.words(), self.index);
     }
 
-    /// Blocks until somebody calls, or has called since the call with the number `seen`. Answers the newest call's number.
+    /// Blocks until somebody wakes this place, or has since the wake-up with the number `seen`. Answers the newest one's number.
     /// For a thread that does nothing else, because no poller can wait for this.
-    pub fn wait_for_call(&self, seen: u32) -> u32 {
-        wake::wait(self.channels.region.calls(self.index), seen)
+    pub fn wait_for_wake(&self, seen: u32) -> u32 {
+        wake::wait(self.channels.region.wakes(self.index), seen)
     }
 
-    /// The number of the newest call.
-    pub fn calls(&self) -> u32 {
-        wake::newest(self.channels.region.calls(self.index))
+    /// The number of the newest wake-up.
+    pub fn wakes(&self) -> u32 {
+        wake::newest(self.channels.region.wakes(self.index))
     }
 
-    /// Calls the thread that waits here.
-    pub fn call_self(&self) {
-        self.channels.call(self.index);
+    /// Wakes the thread that waits here.
+    pub fn wake_self(&self) {
+        self.channels.wake_place(self.index);
     }
 }
 

@@ -176,8 +176,8 @@ impl Region {
     }
 
     /// The word that a worker's waiting thread sleeps on.
-    pub(crate) fn calls(&self, place: usize) -> &AtomicU32 {
-        let word = self.words().atomic(Layout::worker(place) + worker::CALLS);
+    pub(crate) fn wakes(&self, place: usize) -> &AtomicU32 {
+        let word = self.words().atomic(Layout::worker(place) + worker::WAKES);
         // SAFETY: half of a word that is never used as a whole.
         unsafe { AtomicU32::from_ptr(word.as_ptr().cast::<u32>()) }
     }

@@ -25,7 +25,7 @@ pub(crate) fn fall_asleep(log: Log<'_>, place: usize, cursor: u64) -> bool {
     true
 }
 
-/// The loop at this place is awake: nobody need call it.
+/// The loop at this place is awake: nobody need wake it.
 #[inline]
 pub(crate) fn wake_up(words: Words<'_>, place: usize) {
     let flag = words.atomic(asleep(place));
@@ -40,7 +40,7 @@ pub(crate) fn before_waking() {
     fence(Ordering::SeqCst);
 }
 
-/// True for one publisher for each sleep: it has to call the loop at this place.
+/// True for one publisher for each sleep: it has to wake the loop at this place.
 #[inline]
 pub(crate) fn has_to_be_woken(words: Words<'_>, place: usize) -> bool {
     words.take(asleep(place))

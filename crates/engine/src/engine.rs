@@ -166,8 +166,8 @@ impl Engine {
     }
 
     /// Ends the current or the next wait of [`Engine::poll`]. From any thread.
-    pub fn ring(&self) {
-        self.shared.worker.ring();
+    pub fn wake(&self) {
+        self.shared.worker.wake();
     }
 
     /// Reports [`Event::Deadline`] with this token once `after` has passed.

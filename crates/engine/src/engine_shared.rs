@@ -28,7 +28,7 @@ impl<R> EngineShared<R> {
     /// A request is done with its slot.
     pub(crate) fn slot_is_free(&self) {
         match self.queue.release() {
-            Released::Passed => self.worker.ring(),
+            Released::Passed => self.worker.wake(),
             Released::Free => {
                 if let Some(front) = self.front.get().and_then(Weak::upgrade) {
                     front.room_available();

@@ -48,7 +48,7 @@ impl Handoff for EngineHandoff {
         // One wake-up for all requests of the front's turn.
         if self.arrived.swap(false, Ordering::Relaxed) {
             match self.shared.delivery {
-                Delivery::Loop => self.shared.worker.ring(),
+                Delivery::Loop => self.shared.worker.wake(),
                 Delivery::Threads => self.shared.queue.announce(),
             }
         }

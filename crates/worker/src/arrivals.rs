@@ -1,6 +1,6 @@
 //! The changes that only the driver can make, on their way to it: sockets that join, alarms, the end of all connections.
 //!
-//! Whoever brings one wakes the driver afterwards ([`Shared::ring`](crate::inbox::Shared::ring)): push first, then ring.
+//! Whoever brings one wakes the driver afterwards ([`Shared::wake_driver`](crate::inbox::Shared::wake_driver)): push first, then wake.
 
 use std::os::fd::OwnedFd;
 use std::sync::atomic::{AtomicBool, Ordering};

@@ -311,7 +311,7 @@ impl Connection {
             state.flush(self.shared.poller.now());
         }
         self.make_dirty(state);
-        self.shared.ring();
+        self.shared.wake_driver();
     }
 
     /// Puts the connection on the driver's list.

@@ -54,7 +54,7 @@ impl Connection {
             return Err(JoinError::Closed);
         }
         drop(table);
-        self.shared.ring();
+        self.shared.wake_driver();
         Ok(entered.answer)
     }
 

@@ -136,7 +136,7 @@ impl Connection {
         if self.shared.scan_parked.load(Ordering::SeqCst)
             && self.shared.scan_parked.swap(false, Ordering::SeqCst)
         {
-            self.shared.ring();
+            self.shared.wake_driver();
         }
     }
 }

@@ -8,7 +8,7 @@
 //! No wake-up is lost: who wants to drive sets `wanted` and wakes the poller, and the loop thread asks `wanted`
 //! after every wait; the poller remembers a wake that came before a wait. A host with a loop of its own (gevent,
 //! asyncio) watches the poller's descriptor instead of waiting in a turn; the loop thread then watches it too, and
-//! takes over when it stays ready. What its turns find for the host rings a bell that the host watches as well.
+//! takes over when it stays ready. What its turns find for the host sets a waker that the host watches as well.
 //!
 //! While the app's thread waits the loop thread sleeps without a limit: in a park while that waits in the poller, and in a
 //! poll while it waits in a loop of its own. Who ends such a wait looks whether it sleeps, and wakes it: the app may
@@ -24,7 +24,7 @@ use fairlead_websocket::Time;
 use crate::absence;
 use crate::event::Event;
 use crate::inbox::Shared;
-use crate::poller::Bell;
+use crate::poller::Waker;
 use crate::reactor::{Reactor, Sources};
 
 /// The reactor, and who has it: the one driver.
@@ -44,9 +44,9 @@ pub(crate) struct DriverLock {
     taken_at: AtomicU64,
     /// The loop thread sleeps without a limit.
     watch_asleep: AtomicBool,
-    /// The loop thread polls without a limit, for a host that is outside; rung it looks again.
+    /// The loop thread polls without a limit, for a host that is outside; woken it looks again.
     watch_polls: AtomicBool,
-    recall: OnceLock<Bell>,
+    recall: OnceLock<Waker>,
     stopped: AtomicBool,
     watcher: OnceLock<Thread>,
 }
@@ -76,7 +76,7 @@ impl DriverLock {
         self.app_turns.fetch_add(1, Ordering::Relaxed);
         if self.watch_polls.load(Ordering::SeqCst) && self.watch_polls.swap(false, Ordering::SeqCst) {
             if let Some(recall) = self.recall.get() {
-                recall.ring();
+                recall.wake();
             }
         }
         shared.host_is_here();
@@ -95,8 +95,8 @@ impl DriverLock {
     /// Makes ready for a host that will leave to a foreign loop.
     pub(crate) fn expect_foreign_loop(&self) -> std::io::Result<()> {
         if self.recall.get().is_none() {
-            let bell = Bell::new()?;
-            self.recall.get_or_init(|| bell);
+            let waker = Waker::new()?;
+            self.recall.get_or_init(|| waker);
         }
         Ok(())
     }
@@ -205,12 +205,12 @@ impl DriverLock {
             return false;
         };
         self.watch_polls.store(true, Ordering::SeqCst);
-        // The app may have come back before it could see the flag; then nobody would ring.
+        // The app may have come back before it could see the flag; then nobody would wake us.
         if self.app_is_outside.load(Ordering::SeqCst) {
             shared.poller.wait_ready_or(recall.descriptor());
         }
         self.watch_polls.store(false, Ordering::SeqCst);
-        recall.silence();
+        recall.clear();
         true
     }
 
@@ -231,7 +231,7 @@ impl DriverLock {
                 .as_ref()
                 .map(|absence| absence.quiet_for(shared.poller.now()));
             reactor.turn(shared, limit, false);
-            shared.call_host();
+            shared.wake_host();
             if let Some(lasts) = absence
                 .as_mut()
                 .and_then(|absence| absence.look(shared.poller.now()))

@@ -2,16 +2,15 @@
 //!
 //! The leaf queues of events and dirty connections (that of `arrivals` follows the same rules), each under a lock of its own
 //! that is held for one push or one swap and never while another lock is taken. The rule that keeps wake-ups: push first,
-//! then [`Shared::ring`]; the driver announces that it
-//! will sleep, and only then looks at the bell once more. So either the pusher sees a sleeper and wakes it, or
-//! the driver sees the bell and does not sleep.
+//! then [`Shared::wake_driver`]; the driver announces that it will sleep, and only then looks once more whether it was notified. So either the pusher sees a sleeper and wakes it, or
+//! the driver sees that it was notified and does not sleep.
 
 use std::os::fd::BorrowedFd;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 
 use crate::event::{Event, THREAD_TOKEN};
-use crate::poller::{Bell, Poller};
+use crate::poller::{Poller, Waker};
 use crate::settings::WorkerSettings;
 
 /// Counters of one worker, read by anyone.
@@ -35,18 +34,18 @@ pub(crate) struct Shared {
     pub(crate) settings: WorkerSettings,
     pub(crate) counters: Counters,
     /// Set when anything below was pushed since the driver last began a turn.
-    bell: AtomicBool,
+    notified: AtomicBool,
     /// Somebody outside wants the driver back: it has put something where only the driver's owner looks (a request
-    /// in a queue of its own). Unlike the bell it survives the beginning of a turn.
-    called: AtomicBool,
+    /// in a queue of its own). Unlike `notified` it survives the beginning of a turn.
+    app_woken: AtomicBool,
     /// The driver is in a blocking wait, or about to be.
     sleeping: AtomicBool,
     events: Mutex<Vec<Event>>,
     /// Connections with something for the driver to do, by the loop's keys.
     dirty: Mutex<Vec<u64>>,
-    /// Rung when something waits for a host whose own loop watches our descriptors, and the loop thread has taken the
+    /// Set when something waits for a host whose own loop watches our descriptors, and the loop thread has taken the
     /// readiness that would have told it. Made when such a host first waits.
-    host_bell: OnceLock<Bell>,
+    host_waker: OnceLock<Waker>,
     /// The loop thread has stopped looking for app threads that are away; see `direct`.
     pub(crate) scan_parked: AtomicBool,
 }
@@ -62,22 +61,22 @@ impl Shared {
             poller,
             settings,
             counters: Counters::default(),
-            bell: AtomicBool::new(false),
-            called: AtomicBool::new(false),
+            notified: AtomicBool::new(false),
+            app_woken: AtomicBool::new(false),
             sleeping: AtomicBool::new(false),
             events: Mutex::default(),
             dirty: Mutex::default(),
-            host_bell: OnceLock::new(),
+            host_waker: OnceLock::new(),
             scan_parked: AtomicBool::new(true),
         }
     }
 
     /// Makes the current or the next wait of the driver end soon. Call it after the push.
-    pub(crate) fn ring(&self) {
+    pub(crate) fn wake_driver(&self) {
         // Most messages find it set. Then the next turn has not begun, and will see the push: whoever begins it unsets this
         // first and looks into the queues afterwards. So nothing is written that all threads share.
-        if !self.bell.load(Ordering::SeqCst) {
-            self.bell.store(true, Ordering::SeqCst);
+        if !self.notified.load(Ordering::SeqCst) {
+            self.notified.store(true, Ordering::SeqCst);
         }
         if self.sleeping.load(Ordering::SeqCst) && self.sleeping.swap(false, Ordering::SeqCst) {
             self.poller.wake();
@@ -85,30 +84,30 @@ impl Shared {
     }
 
     /// Makes the current or the next turn of an app's thread end without a wait, for something that is not in our queues.
-    pub(crate) fn call(&self) {
-        self.called.store(true, Ordering::SeqCst);
-        self.ring();
+    pub(crate) fn wake_app(&self) {
+        self.app_woken.store(true, Ordering::SeqCst);
+        self.wake_driver();
     }
 
-    /// True once after [`Shared::call`].
-    pub(crate) fn was_called(&self) -> bool {
-        self.is_called() && self.called.swap(false, Ordering::SeqCst)
+    /// True once after [`Shared::wake_app`].
+    pub(crate) fn take_app_wake(&self) -> bool {
+        self.is_app_woken() && self.app_woken.swap(false, Ordering::SeqCst)
     }
 
-    /// True from [`Shared::call`] to [`Shared::was_called`].
-    pub(crate) fn is_called(&self) -> bool {
-        self.called.load(Ordering::SeqCst)
+    /// True from [`Shared::wake_app`] to [`Shared::take_app_wake`].
+    pub(crate) fn is_app_woken(&self) -> bool {
+        self.app_woken.load(Ordering::SeqCst)
     }
 
-    /// The driver begins a turn: what is pushed from here on rings anew.
+    /// The driver begins a turn: what is pushed from here on notifies anew.
     pub(crate) fn begin_turn(&self) {
-        self.bell.store(false, Ordering::SeqCst);
+        self.notified.store(false, Ordering::SeqCst);
     }
 
     /// The driver wants to sleep. False if something was pushed in the meantime; then it must not.
     pub(crate) fn fall_asleep(&self) -> bool {
         self.sleeping.store(true, Ordering::SeqCst);
-        if self.bell.load(Ordering::SeqCst) {
+        if self.notified.load(Ordering::SeqCst) {
             self.sleeping.store(false, Ordering::SeqCst);
             return false;
         }
@@ -119,34 +118,36 @@ impl Shared {
         self.sleeping.store(false, Ordering::SeqCst);
     }
 
-    /// The descriptor that is readable while the host bell is rung.
-    pub(crate) fn host_bell(&self) -> std::io::Result<BorrowedFd<'_>> {
-        let bell = match self.host_bell.get() {
-            Some(bell) => bell,
+    /// The descriptor that is readable while the host is to come.
+    pub(crate) fn host_waker(&self) -> std::io::Result<BorrowedFd<'_>> {
+        let waker = match self.host_waker.get() {
+            Some(waker) => waker,
             None => {
-                let bell = Bell::new()?;
-                self.host_bell.get_or_init(|| bell)
+                let waker = Waker::new()?;
+                self.host_waker.get_or_init(|| waker)
             }
         };
-        Ok(bell.descriptor())
+        Ok(waker.descriptor())
     }
 
-    /// Rings if something waits for the host. Called by the loop thread, whose turns took the readiness.
-    pub(crate) fn call_host(&self) {
-        let Some(bell) = self.host_bell.get() else { return };
-        if self.is_called() || self.has_events() {
-            bell.ring();
+    /// Wakes the host if something waits for it. Called by the loop thread, whose turns took the readiness.
+    pub(crate) fn wake_host(&self) {
+        let Some(waker) = self.host_waker.get() else {
+            return;
+        };
+        if self.is_app_woken() || self.has_events() {
+            waker.wake();
         }
     }
 
-    /// The host is here. Before it takes the events: what comes later rings anew.
+    /// The host is here. Before it takes the events: what comes later wakes it anew.
     pub(crate) fn host_is_here(&self) {
-        if let Some(bell) = self.host_bell.get() {
-            bell.silence();
+        if let Some(waker) = self.host_waker.get() {
+            waker.clear();
         }
     }
 
-    /// Reports an event to the host. Rings only through [`Shared::ring`] of the caller: inside a turn the host
+    /// Reports an event to the host. It wakes nobody; that is [`Shared::wake_driver`], by the caller: inside a turn the host
     /// gets the events when the turn ends anyway.
     pub(crate) fn report(&self, event: Event) {
         let (Event::Wake(token) | Event::Deadline(token)) = event;
@@ -168,7 +169,7 @@ impl Shared {
     /// The connection with this key has something to write, or wants to be read again.
     pub(crate) fn mark_dirty(&self, key: u64) {
         lock(&self.dirty).push(key);
-        self.ring();
+        self.wake_driver();
     }
 
     /// Swaps the list of dirty connections for an empty one, so that both keep their memory.

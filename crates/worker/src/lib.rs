@@ -217,14 +217,14 @@ impl Worker {
     }
 
     /// Ends the current or the next wait of [`Worker::drive`]. From any thread.
-    pub fn ring(&self) {
-        self.shared.call();
+    pub fn wake(&self) {
+        self.shared.wake_app();
     }
 
     /// Reports an event from outside, for instance that a request's body has more.
     pub fn report(&self, event: Event) {
         self.shared.report(event);
-        self.shared.ring();
+        self.shared.wake_driver();
     }
 
     /// [`Event::Deadline`] with this token will be reported once `after` has passed.
@@ -245,7 +245,7 @@ impl Worker {
     /// The system's, when no descriptor is free.
     pub fn descriptors(&self) -> std::io::Result<[BorrowedFd<'_>; 2]> {
         self.driver.expect_foreign_loop()?;
-        Ok([self.shared.poller.descriptor(), self.shared.host_bell()?])
+        Ok([self.shared.poller.descriptor(), self.shared.host_waker()?])
     }
 
     /// Call it when all events of a [`Worker::drive`] without a wait are dealt with: it flushes, and from here on a
@@ -333,7 +333,7 @@ impl Worker {
 
     fn arrive(&self, arrival: Arrival) {
         self.arrivals.push(arrival);
-        self.shared.ring();
+        self.shared.wake_driver();
     }
 }
 

@@ -239,17 +239,17 @@ impl Poller for EpollPoller {
     }
 }
 
-/// A descriptor that is readable while it is rung. Level-triggered, unlike the poller's wake.
-pub(crate) struct Bell {
+/// A descriptor that is readable while it is set. Level-triggered, unlike the poller's wake.
+pub(crate) struct Waker {
     event: OwnedFd,
-    rung: AtomicBool,
+    is_set: AtomicBool,
 }
 
-impl Bell {
+impl Waker {
     pub(crate) fn new() -> io::Result<Self> {
         Ok(Self {
             event: eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)?,
-            rung: AtomicBool::new(false),
+            is_set: AtomicBool::new(false),
         })
     }
 
@@ -257,17 +257,17 @@ impl Bell {
         self.event.as_fd()
     }
 
-    pub(crate) fn ring(&self) {
-        if !self.rung.swap(true, Ordering::SeqCst) {
+    pub(crate) fn wake(&self) {
+        if !self.is_set.swap(true, Ordering::SeqCst) {
             let _ = rustix::io::write(&self.event, &1u64.to_ne_bytes());
         }
     }
 
-    /// What was pushed before a ring that comes in between is seen by whoever calls this, who looks afterwards.
-    pub(crate) fn silence(&self) {
-        if self.rung.load(Ordering::SeqCst) {
+    /// What was pushed before a wake that comes in between is seen by whoever calls this, who looks afterwards.
+    pub(crate) fn clear(&self) {
+        if self.is_set.load(Ordering::SeqCst) {
             let _ = rustix::io::read(&self.event, &mut [0u8; 8]);
-            self.rung.store(false, Ordering::SeqCst);
+            self.is_set.store(false, Ordering::SeqCst);
         }
     }
 }
@@ -279,7 +279,7 @@ mod tests {
     use std::os::unix::net::UnixStream;
 
     fn wait_ready(poller: &EpollPoller) {
-        poller.wait_ready_or(Bell::new().unwrap().descriptor());
+        poller.wait_ready_or(Waker::new().unwrap().descriptor());
         assert!(poller.is_ready());
     }
 
@@ -337,8 +337,8 @@ mod tests {
             .alarm(Some(poller.now() + Duration::from_millis(2)))
             .unwrap();
         poller.alarm(None).unwrap();
-        // The bell rings later than the alarm would have.
-        let bell = Bell::new().unwrap();
+        // The waker wakes later than the alarm would have.
+        let waker = Waker::new().unwrap();
         std::thread::scope(|scope| {
             scope.spawn(|| {
                 let _ = poll(
@@ -348,9 +348,9 @@ mod tests {
                         tv_nsec: 10_000_000,
                     }),
                 );
-                bell.ring();
+                waker.wake();
             });
-            poller.wait_ready_or(bell.descriptor());
+            poller.wait_ready_or(waker.descriptor());
         });
         assert!(!poller.is_ready());
     }

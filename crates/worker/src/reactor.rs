@@ -99,7 +99,7 @@ impl Reactor {
         if more {
             limit = Some(Duration::ZERO);
         }
-        if for_host && (shared.was_called() || shared.has_events()) {
+        if for_host && (shared.take_app_wake() || shared.has_events()) {
             limit = Some(Duration::ZERO);
         }
         if limit != Some(Duration::ZERO) && !self.sources.fall_asleep(shared) {
@@ -132,7 +132,8 @@ impl Reactor {
                 self.alarm = next;
             }
         }
-        if is_due || more || shared.is_called() || shared.has_events() || !self.sources.fall_asleep(shared) {
+        if is_due || more || shared.is_app_woken() || shared.has_events() || !self.sources.fall_asleep(shared)
+        {
             shared.poller.wake();
         }
     }

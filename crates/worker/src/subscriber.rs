@@ -78,7 +78,7 @@ impl Subscriber {
             self.subscriptions.leave_all(vec![membership]);
         }
         self.subscription.close(&self.shared);
-        self.shared.ring();
+        self.shared.wake_driver();
     }
 
     /// Ends the membership and forgets what has come.

@@ -69,8 +69,8 @@ pub(crate) struct Subscriptions<C> {
     table: Mutex<Table<C>>,
     /// There is a member: the driver reads the log.
     is_live: AtomicBool,
-    /// The thread that waits for calls; made for the first member.
-    caller: Mutex<Option<JoinHandle<()>>>,
+    /// The thread that waits for wake-ups; made for the first member.
+    listener: Mutex<Option<JoinHandle<()>>>,
     is_stopped: AtomicBool,
     /// Memberships of connections that are over: the driver, which has found that, has them locked and must not come here.
     departed: Mutex<Vec<Membership>>,
@@ -126,9 +126,9 @@ impl<C: Recipient + Send + Sync + 'static> Subscriptions<C> {
         let cursor = place.cursor();
         // The channels may outlive this worker, so they do not keep its loop.
         let held = Arc::downgrade(shared);
-        place.ring_with(move || {
+        place.wake_with(move || {
             if let Some(shared) = held.upgrade() {
-                shared.ring();
+                shared.wake_driver();
             }
         });
         Ok(Self {
@@ -145,7 +145,7 @@ impl<C: Recipient + Send + Sync + 'static> Subscriptions<C> {
                 scratch: Vec::new(),
             }),
             is_live: AtomicBool::new(false),
-            caller: Mutex::default(),
+            listener: Mutex::default(),
             is_stopped: AtomicBool::new(false),
             departed: Mutex::default(),
         })
@@ -282,7 +282,7 @@ impl<C: Recipient + Send + Sync + 'static> Subscriptions<C> {
         };
         let membership = local.add_unit(Arc::clone(&subscription), offset + 1);
         drop(table);
-        self.shared.ring();
+        self.shared.wake_driver();
         Ok((subscription, membership, entered.answer))
     }
 
@@ -367,27 +367,27 @@ impl<C: Recipient + Send + Sync + 'static> Subscriptions<C> {
         self.place.wake_up();
     }
 
-    /// Starts the thread that waits for other processes' calls: no poller can.
+    /// Starts the thread that waits for other processes' wake-ups: no poller can.
     fn listen(self: &Arc<Self>) {
-        let mut caller = lock(&self.caller);
-        if caller.is_some() {
+        let mut listener = lock(&self.listener);
+        if listener.is_some() {
             return;
         }
         let for_thread = Arc::downgrade(self);
-        let calls = self.place.calls();
+        let newest = self.place.wakes();
         let listen = move || {
-            let mut seen = calls;
+            let mut seen = newest;
             while let Some(subscriptions) = for_thread.upgrade() {
                 if subscriptions.is_stopped.load(Ordering::SeqCst) {
                     return;
                 }
-                seen = subscriptions.place.wait_for_call(seen);
-                subscriptions.shared.ring();
+                seen = subscriptions.place.wait_for_wake(seen);
+                subscriptions.shared.wake_driver();
             }
         };
         // Without it the loop would sleep through its channels: better to find that here, and at every join, than nowhere.
-        *caller = std::thread::Builder::new()
-            .name("fairlead-calls".into())
+        *listener = std::thread::Builder::new()
+            .name("fairlead-wakes".into())
             .spawn(listen)
             .ok();
     }
@@ -395,9 +395,9 @@ impl<C: Recipient + Send + Sync + 'static> Subscriptions<C> {
     /// Ends the thread.
     pub(crate) fn stop(&self) {
         self.is_stopped.store(true, Ordering::SeqCst);
-        if let Some(caller) = lock(&self.caller).take() {
-            self.place.call_self();
-            let _ = caller.join();
+        if let Some(listener) = lock(&self.listener).take() {
+            self.place.wake_self();
+            let _ = listener.join();
         }
         // Connections hold the shared part, and members hold connections.
         let mut table = lock(&self.table);

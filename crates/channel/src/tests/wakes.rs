@@ -1,4 +1,4 @@
-//! A loop that sleeps is called for its channels, and for no others.
+//! A loop that sleeps is woken for its channels, and for no others.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::Arc;
@@ -12,41 +12,41 @@ fn only_members_that_sleep_are_called() {
     let channels = channels();
     let place = Place::claim(another(&channels)).unwrap();
     let mut cursor = place.cursor();
-    let calls = place.calls();
+    let wakes = place.wakes();
     assert!(place.fall_asleep(&cursor));
     publish(&channels, "room", b"x");
-    assert_eq!(place.calls(), calls, "it has no member");
+    assert_eq!(place.wakes(), wakes, "it has no member");
     place.skip(&mut cursor);
     let joined = place.join("room").unwrap();
     assert!(place.fall_asleep(&cursor));
     publish(&channels, "room", b"x");
     publish(&channels, "room", b"x");
-    assert_eq!(place.calls(), calls + 1, "once for each sleep");
+    assert_eq!(place.wakes(), wakes + 1, "once for each sleep");
     assert_eq!(read(&place, &mut cursor).len(), 2);
     publish(&channels, "room", b"x");
-    assert_eq!(place.calls(), calls + 1, "it is awake");
+    assert_eq!(place.wakes(), wakes + 1, "it is awake");
     assert!(!place.fall_asleep(&cursor), "there is something to read");
     read(&place, &mut cursor);
     place.leave(joined.id).unwrap();
     assert!(place.fall_asleep(&cursor));
     publish(&channels, "room", b"x");
-    assert_eq!(place.calls(), calls + 1);
+    assert_eq!(place.wakes(), wakes + 1);
 }
 
 #[test]
 fn the_own_loop_is_rung_without_a_call() {
     let channels = channels();
     let place = Place::claim(Arc::clone(&channels)).unwrap();
-    let rung = Arc::new(AtomicUsize::new(0));
-    let ring = Arc::clone(&rung);
-    place.ring_with(move || {
-        ring.fetch_add(1, Ordering::SeqCst);
+    let woken = Arc::new(AtomicUsize::new(0));
+    let wake = Arc::clone(&woken);
+    place.wake_with(move || {
+        wake.fetch_add(1, Ordering::SeqCst);
     });
     place.join("room").unwrap();
     assert!(place.fall_asleep(&place.cursor()));
-    let calls = place.calls();
+    let wakes = place.wakes();
     publish(&channels, "room", b"x");
-    assert_eq!((rung.load(Ordering::SeqCst), place.calls()), (1, calls));
+    assert_eq!((woken.load(Ordering::SeqCst), place.wakes()), (1, wakes));
 }
 
 #[test]
@@ -59,10 +59,10 @@ fn no_wake_up_is_lost() {
     let count = Arc::clone(&seen);
     let sleeper = std::thread::spawn(move || {
         while count.load(Ordering::SeqCst) < 5_000 {
-            let calls = place.calls();
+            let wakes = place.wakes();
             if place.fall_asleep(&cursor) {
                 let begun = Instant::now();
-                place.wait_for_call(calls);
+                place.wait_for_wake(wakes);
                 assert!(
                     begun.elapsed() < Duration::from_secs(10),
                     "slept through a message"

@@ -26,10 +26,10 @@ fn is_readable(worker: &Worker, limit: Duration) -> bool {
         tv_sec: limit.as_secs() as i64,
         tv_nsec: i64::from(limit.subsec_nanos()),
     };
-    let [readiness, bell] = worker.descriptors().unwrap();
+    let [readiness, waker] = worker.descriptors().unwrap();
     let mut fds = [
         PollFd::new(&readiness, PollFlags::IN),
-        PollFd::new(&bell, PollFlags::IN),
+        PollFd::new(&waker, PollFlags::IN),
     ];
     poll(&mut fds, Some(&limit)).unwrap() > 0
 }
@@ -84,7 +84,7 @@ fn the_descriptors_are_readable_exactly_while_there_is_something_to_do() {
     assert_eq!(received(&mut client), b"\x82\x01x");
     assert!(!is_readable(worker, Duration::ZERO));
 
-    worker.ring();
+    worker.wake();
     assert!(is_readable(worker, LONG));
     assert_eq!(call(worker), []);
     assert!(!is_readable(worker, Duration::ZERO));
@@ -205,7 +205,7 @@ fn an_app_that_stays_away_for_long_is_told_of_and_so_is_its_return() {
         if is_outside {
             // Left, and something is ready that it does not come for.
             worker.leave_to_foreign_loop();
-            worker.ring();
+            worker.wake();
         }
         let Absence::Lasts(so_far) = told.recv_timeout(LONG).unwrap() else {
             panic!("it came back before it was told to be away");
@@ -243,7 +243,7 @@ fn the_driver_changes_with_a_foreign_loop_without_a_lost_wake_up() {
         if number % 100 == 0 {
             // Something is ready and the host does not come: the loop thread does.
             let before = worker.statistics().takeovers;
-            worker.ring();
+            worker.wake();
             while worker.statistics().takeovers == before {
                 std::thread::yield_now();
             }

@@ -295,7 +295,7 @@ fn an_app_that_does_not_receive_stops_the_peer_and_gets_all_of_it_later() {
         assert!(messages < 1000, "the peer was never stopped");
     }
     while got < messages {
-        // Taking one is what sets the loop going again: nobody else rings.
+        // Taking one is what sets the loop going again: nobody else wakes it.
         let before = got;
         while let Some(message) = take(&connection) {
             assert!(message == [3; 30_000]);

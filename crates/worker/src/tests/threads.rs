@@ -120,7 +120,7 @@ fn a_ring_from_another_thread_ends_a_wait_every_time() {
     while seen.load(Ordering::SeqCst) < rounds {
         worker.drive(&mut events, Some(LIMIT));
         seen.fetch_add(events.drain(..).count(), Ordering::SeqCst);
-        assert!(started.elapsed() < LIMIT, "a ring was lost");
+        assert!(started.elapsed() < LIMIT, "a wake-up was lost");
     }
     ringer.join().unwrap();
 }

@@ -141,7 +141,7 @@ fn a_ring_keeps_the_next_turn_from_waiting() {
 fn a_ring_between_two_turns_is_not_forgotten() {
     let bench = Bench::new(settings());
     bench.turn();
-    bench.worker.ring();
+    bench.worker.wake();
     bench.turn();
     assert_eq!(
         bench.dials.asked.load(Ordering::SeqCst),
