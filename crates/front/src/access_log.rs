@@ -15,7 +15,7 @@ use fairlead_http::{Request, ResponseHead};
 
 use crate::front::House;
 use crate::handoff::LogLevel;
-use crate::route::{Effects, HeaderChange, Verdict};
+use crate::routes::{Effects, HeaderChange, Verdict};
 
 /// One request, from the rules on.
 pub struct Account {

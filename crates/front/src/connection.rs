@@ -1,6 +1,6 @@
 //! One connection: the small state that the parts of its task share.
 //!
-//! The desk is locked by that task ([`crate::serving`]) only, so the lock is never contended; lock order: desk before the
+//! The desk is locked by that task ([`crate::http1`]) only, so the lock is never contended; lock order: desk before the
 //! state of an exchange. A deadline is a number that the sweep in `drain` looks at, not a timer, so a request costs no timer
 //! operation.
 
@@ -16,15 +16,15 @@ use std::task::{Context, Poll, Waker};
 use fairlead_http::{Address, ClientCertificate, Request};
 use hyper::body::{Body, Incoming};
 
+use crate::accept::{Manner, Protocol};
+use crate::body::End;
 use crate::deadline::{deadline, Overdue, Situation};
 use crate::error::{BodyError, Refusal};
 use crate::exchange::{Core, Exchange};
-use crate::file::{Stretch, Trust};
-use crate::flow::End;
-use crate::framing::Framing;
 use crate::front::House;
 use crate::handoff::{Handoff, LogLevel};
-use crate::listen::{Manner, Protocol};
+use crate::http1::framing::Framing;
+use crate::http1::sendfile::{Stretch, Trust};
 use crate::settings::FrontSettings;
 
 /// No deadline at present.

@@ -13,12 +13,12 @@ use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use bytes::Bytes;
 use fairlead_http::ResponseHead;
 
-use crate::account::{Account, Instead};
+use crate::access_log::{Account, Instead};
+use crate::body::{End, FilePart, Incoming, Outgoing};
 use crate::connection::Connection;
 use crate::error::{BodyError, Gone};
-use crate::flow::{End, FilePart, Incoming, Outgoing};
 use crate::handoff::LogLevel;
-use crate::relay::Errand;
+use crate::proxy::Errand;
 
 /// What [`Exchange::read_body`] and its siblings found.
 #[derive(Debug, PartialEq, Eq)]

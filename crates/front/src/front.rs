@@ -15,13 +15,13 @@ use hyper::header::HeaderValue;
 use hyper::server::conn::http1;
 use tokio::sync::Notify;
 
-use crate::bell::Bell;
+use crate::accept::{self, Door, Entrance, Gate};
 use crate::drain::{Acceptor, Drain};
 use crate::handoff::Handoff;
-use crate::http;
-use crate::listen::{self, Door, Entrance, Gate};
+use crate::http1::service;
+use crate::scoreboard::{Share, Standing};
 use crate::settings::FrontSettings;
-use crate::tally::{Share, Standing};
+use crate::wake_queue::Bell;
 
 /// The running front.
 pub struct Front {
@@ -76,7 +76,7 @@ impl Front {
         let run = move || {
             runtime.block_on(async {
                 for door in doors {
-                    let task = tokio::spawn(listen::accept(door, Acceptor::new(&shared)));
+                    let task = tokio::spawn(accept::accept(door, Acceptor::new(&shared)));
                     shared.drain.add_acceptor(task.abort_handle());
                 }
                 let _ = ready.send(());
@@ -193,7 +193,7 @@ impl House {
         Ok(House {
             handoff,
             server_header,
-            http: http::builder(&settings),
+            http: service::builder(&settings),
             share: Share::new(settings.tally.clone()),
             settings,
             bell: Bell::default(),

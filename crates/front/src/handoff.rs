@@ -12,7 +12,7 @@ use std::sync::Arc;
 use fairlead_http::Request;
 use fairlead_websocket::SecureLayer;
 
-use crate::account::Answered;
+use crate::access_log::Answered;
 use crate::Exchange;
 
 /// How much a log line matters.

@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
-use crate::peer::Socket;
-use crate::secure::Secure;
+use crate::http1::transport::Socket;
+use crate::tls::records::Secure;
 
 /// How long a closed connection is still read: a close with unread bytes is a reset, which may destroy the last response
 /// before the client has seen it. nginx lingers 30 s; here the client has already been refused or answered.

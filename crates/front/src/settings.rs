@@ -8,10 +8,10 @@ use std::time::Duration;
 
 use fairlead_http::TrustedProxies;
 
-use crate::relay::Router;
-use crate::route::Routes;
+use crate::proxy::Router;
+use crate::routes::Routes;
+use crate::scoreboard::Tally;
 use crate::static_files::StaticFiles;
-use crate::tally::Tally;
 
 /// What the front allows a client, and how long.
 #[derive(Clone, Debug)]

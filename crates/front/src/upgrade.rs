@@ -12,8 +12,8 @@ use bytes::Bytes;
 
 use crate::connection::Connection;
 use crate::exchange::Exchange;
-use crate::peer::Socket;
-use crate::secure::Secure;
+use crate::http1::transport::Socket;
+use crate::tls::records::Secure;
 
 /// Hands the socket over.
 pub(crate) fn leave(

@@ -5,7 +5,7 @@
 //! have one way; what it reads first is a head of this file's own making. That head says only what hyper has to know: has
 //! the answer a body, how long is that of the request, may it be an upgrade. No byte of the packet gets into it. What the
 //! application sees comes from the packet alone. A response is never chunked, because nobody in front would join the chunks:
-//! `response` makes it HTTP/1.0 for hyper, which then delimits by the end, and `peer` writes the request's version instead.
+//! `response` makes it HTTP/1.0 for hyper, which then delimits by the end, and `transport` writes the request's version instead.
 
 use std::future::poll_fn;
 use std::sync::Arc;
@@ -18,9 +18,9 @@ use fairlead_websocket::Handshake;
 use crate::connection::Connection;
 use crate::drain::Seat;
 use crate::handoff::LogLevel;
-use crate::parting::linger;
-use crate::peer::{Peer, Socket};
-use crate::serving;
+use crate::http1;
+use crate::http1::transport::{Peer, Socket};
+use crate::lingering_close::linger;
 use crate::settings::FrontSettings;
 
 /// What the format can say.
@@ -35,7 +35,7 @@ pub(crate) async fn serve(seat: Seat, mut socket: Socket) {
         Heard::Packet(packet, behind) => match understand(&packet) {
             Ok(Meaning::Request(request)) => {
                 let peer = introduce(&connection, socket, *request, &behind);
-                return serving::serve_peer(seat, peer).await;
+                return http1::serve_peer(seat, peer).await;
             }
             Ok(Meaning::Ping) => linger(socket, None, &PONG_PACKET).await,
             Err(complaint) => {
@@ -204,7 +204,7 @@ fn introduce(connection: &Arc<Connection>, socket: Socket, request: Request, beh
     let may_upgrade =
         request.version() == Version::Http11 && length == 0 && Handshake::is_requested(&request);
     let head = if may_upgrade {
-        // hyper lets a socket go for HTTP/1.1 alone, and `http` wants a Host there.
+        // hyper lets a socket go for HTTP/1.1 alone, and `http1::service` wants a Host there.
         "GET / HTTP/1.1\r\nHost:\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n".to_owned()
     } else {
         let method = if request.method() == b"HEAD" {

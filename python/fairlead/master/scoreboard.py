@@ -1,7 +1,7 @@
 """The scoreboard: how many connections each worker has, in a file in memory that all workers of one master share.
 
 The master makes the file and says which cell belongs to whom; workers write their own count and read the
-others' (crates/front/src/tally.rs), so that a new connection goes to one that has few. A cell is 8 bytes, a
+others' (crates/front/src/scoreboard.rs), so that a new connection goes to one that has few. A cell is 8 bytes, a
 little-endian number. The invariant: a cell of nobody says "absent", so a dead worker neither attracts
 connections nor keeps others from taking them. Cells belong to processes, not to worker ids: during a reload
 there are two processes for one id.

@@ -2,9 +2,11 @@
 //!
 //! A listener is bound here or inherited from the master; several processes may hold the same one, so "nothing to accept
 //! after all" is no error. When a connection seems to wait, a process that has more of them than another gives way for a
-//! moment (`tally`), and the handoff is asked for room; without it the connection stays in the kernel's queue, where
+//! moment (`scoreboard`), and the handoff is asked for room; without it the connection stays in the kernel's queue, where
 //! another process can take it. An accept that fails for lack of descriptors or memory is tried again
 //! after a pause: the listener is never lost and the loop never spins.
+
+mod proxy_header;
 
 use std::io;
 use std::net::SocketAddr;
@@ -24,12 +26,11 @@ use crate::connection::Connection;
 use crate::drain::{Acceptor, Seat};
 use crate::front::House;
 use crate::handoff::LogLevel;
-use crate::peer::{inet, Socket};
-use crate::proxy_protocol;
-use crate::serving;
-use crate::tally::Courtesy;
+use crate::http1;
+use crate::http1::transport::{inet, Socket};
+use crate::scoreboard::Courtesy;
 use crate::tls::Tls;
-use crate::uwsgi_protocol;
+use crate::uwsgi;
 
 /// The queue of a listener bound here. The kernel cuts it to `net.core.somaxconn` (4096 since Linux 5.4).
 const BACKLOG: i32 = 1024;
@@ -368,7 +369,7 @@ fn admit(socket: Socket, peer: Address, door: &Door, house: &Arc<House>) {
     let connection = Arc::new(Connection::new(Arc::clone(house), manner, peer, local));
     let seat = Seat::take(house, connection);
     if door.manner.proxy_protocol {
-        tokio::spawn(proxy_protocol::greet(seat, socket, Arc::clone(house)));
+        tokio::spawn(proxy_header::greet(seat, socket, Arc::clone(house)));
     } else {
         enter(seat, socket);
     }
@@ -377,8 +378,8 @@ fn admit(socket: Socket, peer: Address, door: &Door, house: &Arc<House>) {
 /// The connection begins to speak what is spoken at its listener.
 pub(crate) fn enter(seat: Seat, socket: Socket) {
     match seat.connection().manner.protocol {
-        Protocol::Http => tokio::spawn(serving::serve(seat, socket)),
-        Protocol::Uwsgi => tokio::spawn(uwsgi_protocol::serve(seat, socket)),
+        Protocol::Http => tokio::spawn(http1::serve(seat, socket)),
+        Protocol::Uwsgi => tokio::spawn(uwsgi::serve(seat, socket)),
     };
 }
 

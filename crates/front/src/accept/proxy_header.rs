@@ -15,12 +15,12 @@ use rustix::net::{recv, RecvFlags};
 use tokio::io::Interest;
 use tokio::time::{timeout, Instant};
 
+use crate::accept;
 use crate::connection::Connection;
 use crate::drain::Seat;
 use crate::front::House;
 use crate::handoff::LogLevel;
-use crate::listen;
-use crate::peer::{inet, Socket};
+use crate::http1::transport::{inet, Socket};
 
 /// How often a connection that waits looks whether the front is leaving, which it then need not wait for.
 const LOOK: Duration = Duration::from_secs(1);
@@ -46,7 +46,7 @@ pub(crate) async fn greet(seat: Seat, socket: Socket, house: Arc<House>) {
         return;
     };
     match outcome {
-        Ok(ProxyHeader::Own) => listen::enter(seat, socket),
+        Ok(ProxyHeader::Own) => accept::enter(seat, socket),
         Ok(ProxyHeader::Announced { client, server }) => {
             let manner = Arc::clone(&connection.manner);
             let mut announced = Connection::new(Arc::clone(&house), manner, inet(client), inet(server));
@@ -54,7 +54,7 @@ pub(crate) async fn greet(seat: Seat, socket: Socket, house: Arc<House>) {
             // The new seat before the old one is left, or a drain could take the room for empty.
             let announced = Seat::take(&house, Arc::new(announced));
             drop(seat);
-            listen::enter(announced, socket);
+            accept::enter(announced, socket);
         }
         Err(Failure::Silent) => {}
         Err(Failure::Broken(why)) => {

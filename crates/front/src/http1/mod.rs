@@ -4,6 +4,12 @@
 //! bodies at the pace of the application, keeps three deadlines, obeys the drain, and decides what becomes of the socket at
 //! the end. There is one task per connection and no task per request.
 
+pub(crate) mod framing;
+pub(crate) mod response;
+pub(crate) mod sendfile;
+pub(crate) mod service;
+pub(crate) mod transport;
+
 use std::future::poll_fn;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -15,11 +21,11 @@ use crate::connection::Connection;
 use crate::deadline::Overdue;
 use crate::drain::Seat;
 use crate::handoff::LogLevel;
-use crate::http::Service;
+use crate::http1::service::Service;
+use crate::http1::transport::{Peer, Socket};
 use crate::http2;
-use crate::parting::{linger, say};
-use crate::peer::{Peer, Socket};
-use crate::secure;
+use crate::lingering_close::{linger, say};
+use crate::tls::records;
 use crate::upgrade;
 
 /// Why the task of a connection ends.
@@ -34,7 +40,7 @@ pub(crate) async fn serve(seat: Seat, socket: Socket) {
     let connection = Arc::clone(seat.connection());
     let peer = match &connection.manner.tls {
         None => Peer::new(socket, Arc::clone(&connection)),
-        Some(tls) => match secure::greet(&connection, tls, socket).await {
+        Some(tls) => match records::greet(&connection, tls, socket).await {
             Some(peer) if peer.is_for_http2() => {
                 let (socket, secure, first) = peer.into_parts();
                 let stream = socket.into_end(secure, &connection);

@@ -18,12 +18,12 @@ use hyper::ext::ReasonPhrase;
 use hyper::header::{self, HeaderMap, HeaderName, HeaderValue};
 use hyper::{Response, StatusCode};
 
-use crate::account::Account;
+use crate::access_log::Account;
+use crate::body::{End, Part};
 use crate::connection::Connection;
 use crate::exchange::{Answer, Core};
-use crate::file::{Block, Data, BLOCK};
-use crate::flow::{End, Part};
 use crate::handoff::LogLevel;
+use crate::http1::sendfile::{Block, Data, BLOCK};
 
 /// The error that makes hyper close a connection in the middle of a response.
 #[derive(Debug)]

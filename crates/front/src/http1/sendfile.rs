@@ -20,8 +20,8 @@ use std::sync::Arc;
 
 use bytes::{Buf, Bytes};
 
+use crate::body::FilePart;
 use crate::connection::Connection;
-use crate::flow::FilePart;
 
 /// Bytes of a file that are sent at a time: so much may have to be read from a slow disk while other connections wait.
 pub(crate) const BLOCK: usize = 256 * 1024;

@@ -18,8 +18,8 @@ use crate::connection::Connection;
 use crate::error::Refusal;
 use crate::exchange::{BodyPlan, Core, Exchange};
 use crate::handoff::LogLevel;
-use crate::relay;
-use crate::response::{Answering, ResponseBody};
+use crate::http1::response::{Answering, ResponseBody};
+use crate::proxy;
 use crate::settings::FrontSettings;
 
 /// hyper's own default, for which it has a path without allocation.
@@ -76,7 +76,7 @@ impl Service {
             connection.begin_body(body, Arc::clone(&core));
         }
         let exchange = Arc::new(Exchange::new(Arc::clone(&core)));
-        relay::enter(connection, request, exchange);
+        proxy::enter(connection, request, exchange);
         Answering::new(core, head.headers, head.method == Method::HEAD)
     }
 
@@ -120,7 +120,7 @@ impl Service {
 
 impl hyper::service::Service<hyper::Request<Incoming>> for Service {
     type Response = hyper::Response<ResponseBody>;
-    type Error = crate::response::Cut;
+    type Error = crate::http1::response::Cut;
     type Future = Answering;
 
     fn call(&self, request: hyper::Request<Incoming>) -> Answering {

@@ -1,7 +1,7 @@
 //! The peer: the socket of one connection and who is at the other end.
 //!
-//! [`Peer`] is what hyper reads from and writes to. It lets every byte that arrives pass by [`Framing`](crate::framing),
-//! notes when a write stands still, and sends a file where hyper writes what stands for one (`file`). One type serves TCP and UNIX sockets, so that hyper is compiled
+//! [`Peer`] is what hyper reads from and writes to. It lets every byte that arrives pass by [`Framing`](crate::http1::framing),
+//! notes when a write stands still, and sends a file where hyper writes what stands for one (`sendfile`). One type serves TCP and UNIX sockets, so that hyper is compiled
 //! once and the socket can be taken out again without a cast.
 
 use std::cell::RefCell;
@@ -22,9 +22,9 @@ use tokio::io::{AsyncRead, AsyncWrite, Interest, ReadBuf};
 use tokio::net::{TcpStream, UnixStream};
 
 use crate::connection::Connection;
-use crate::file::{is_stand_in, Stretch};
 use crate::handoff::LogLevel;
-use crate::secure::{Secure, SecureStream};
+use crate::http1::sendfile::{is_stand_in, Stretch};
+use crate::tls::records::{Secure, SecureStream};
 
 /// The most that one read takes. All connections share one such buffer, so an idle connection costs none.
 const READ_SIZE: usize = 64 * 1024;

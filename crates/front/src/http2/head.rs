@@ -21,8 +21,8 @@ use hyper::{Method, StatusCode};
 use crate::connection::Connection;
 use crate::error::Refusal;
 use crate::exchange::{BodyPlan, Core};
-use crate::http::introduce;
-use crate::response::compose;
+use crate::http1::response::compose;
+use crate::http1::service::introduce;
 
 /// A request that may go to the application.
 pub(super) struct Admitted {

@@ -7,10 +7,10 @@
 //! again (hyper: as soon as it has read), how small DATA frames are bounded, and a stream's bytes without a channel and two
 //! tasks between them.
 //!
-//! The parts: `wire` (what h2 reads and writes, and what passes by there), `frames` (how it is followed), `calm` (how much
+//! The parts: `wire` (what h2 reads and writes, and what passes by there), `frames` (how it is followed), `flood_guard` (how much
 //! of nothing a client may send), `head` (heads, to and fro), `stream`, `sending`, `tunnel`. No push: RFC 9113 §8.4 made it a choice.
 
-mod calm;
+mod flood_guard;
 mod frames;
 mod head;
 mod sending;
@@ -30,7 +30,7 @@ use h2::Reason;
 use crate::deadline::{deadline, Overdue, Situation};
 use crate::drain::Seat;
 use crate::handoff::LogLevel;
-use crate::peer::Stream;
+use crate::http1::transport::Stream;
 use crate::settings::FrontSettings;
 pub(crate) use head::nonce;
 use wire::{Trunk, Wire};

@@ -10,8 +10,8 @@ use std::task::{Context, Poll};
 use bytes::{Bytes, BytesMut};
 use h2::{Reason, SendStream};
 
+use crate::body::{End, FilePart, Part};
 use crate::exchange::Core;
-use crate::flow::{End, FilePart, Part};
 use crate::handoff::LogLevel;
 use crate::http2::wire::Trunk;
 

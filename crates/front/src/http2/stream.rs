@@ -16,17 +16,17 @@ use hyper::http::request::Parts;
 use hyper::http::{Response, StatusCode};
 use hyper::Method;
 
+use crate::body::End;
 use crate::deadline::{deadline, Situation};
 use crate::drain::Seat;
 use crate::error::{BodyError, Refusal};
 use crate::exchange::{Answer, BodyPlan, Core, Exchange};
-use crate::flow::End;
 use crate::handoff::LogLevel;
 use crate::http2::head::{self, Admitted};
 use crate::http2::sending::{Progress, Sending};
 use crate::http2::tunnel::{self, Tunnel};
 use crate::http2::wire::Trunk;
-use crate::relay;
+use crate::proxy;
 
 pub(super) struct Stream {
     core: Arc<Core>,
@@ -108,7 +108,7 @@ fn hand_over(
         seat: seat.beside(Arc::clone(&connection)),
     };
     let exchange = Arc::new(Exchange::new(core));
-    relay::enter(&connection, admitted.request, exchange);
+    proxy::enter(&connection, admitted.request, exchange);
     tokio::spawn(async move { poll_fn(|cx| stream.turn(cx)).await });
 }
 

@@ -2,7 +2,7 @@
 //!
 //! [`Wire`] stands between h2 and whatever carries the connection: a socket, or one inside TLS. [`Trunk`] is what the
 //! connection and its streams share. The wire lets every frame pass by ([`Frames`](super::frames)), charges the client's account
-//! ([`Calm`](super::calm)), writes a line where h2 refuses something by itself, and tells when all was flushed. Only the
+//! ([`Calm`](super::flood_guard)), writes a line where h2 refuses something by itself, and tells when all was flushed. Only the
 //! tasks of one connection lock the trunk, all on the front's thread, so the lock is never contended; no method of the
 //! handoff is called while it is held.
 
@@ -18,12 +18,12 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use crate::connection::Connection;
 use crate::handoff::LogLevel;
-use crate::http2::calm::{Calm, Deed};
+use crate::http1::transport::Stream;
+use crate::http2::flood_guard::{Calm, Deed};
 use crate::http2::frames::{
     Frame, Frames, CONTINUATION, DATA, END_HEADERS, END_STREAM, GOAWAY, HEADERS, PING, PRIORITY, RST_STREAM,
     SETTINGS, WINDOW_UPDATE,
 };
-use crate::peer::Stream;
 
 /// RFC 9113 §3.4
 const PREFACE_LENGTH: usize = 24;

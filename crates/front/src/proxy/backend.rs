@@ -15,7 +15,7 @@ use tokio::io::ReadBuf;
 use tokio::net::{TcpStream, UnixStream};
 
 use super::{failure, Failure};
-use crate::peer::Stream;
+use crate::http1::transport::Stream;
 
 /// A server to which requests are relayed.
 #[derive(Debug)]

@@ -26,12 +26,12 @@ use hyper::client::conn::http1;
 use tokio::sync::oneshot;
 use tokio::time::{timeout, Instant};
 
-use crate::account::Account;
+use crate::access_log::Account;
 use crate::connection::Connection;
 use crate::exchange::{BodyRead, Exchange};
 use crate::handoff::LogLevel;
-use crate::peer::Stream;
-use crate::route::{Effects, Verdict};
+use crate::http1::transport::Stream;
+use crate::routes::{Effects, Verdict};
 use backend::Link;
 use tunnel::End;
 

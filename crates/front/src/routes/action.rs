@@ -7,7 +7,7 @@ use fairlead_http::ResponseHead;
 use super::case::Case;
 use super::template::Template;
 use super::{HeaderChange, Stage};
-use crate::relay::{Backend, Style};
+use crate::proxy::{Backend, Style};
 
 /// A compiled action.
 #[derive(Debug)]

@@ -3,7 +3,7 @@
 //! Four tables keep the order in which the rules were given: `route…` for requests, `error-route…` for answers, which it may
 //! replace, `response-route…` for the heads that go out, `final-route…` for what is over. A rule is a
 //! test and an action; actions change what the app sees, answer the request here, or send it to another server
-//! ([`crate::relay`]). Everything is compiled when the rules are read, so a mistake is found before the server serves, and the
+//! ([`crate::proxy`]). Everything is compiled when the rules are read, so a mistake is found before the server serves, and the
 //! regular expressions are of the kind that takes linear time, whatever a client sends. Pure: no IO but conditions on files.
 
 mod action;
@@ -14,7 +14,7 @@ mod template;
 use fairlead_http::{Request, ResponseHead};
 use regex::bytes::Regex;
 
-use crate::relay::Backend;
+use crate::proxy::Backend;
 use action::{Action, Next};
 use case::Case;
 use condition::Condition;

@@ -5,6 +5,10 @@
 //! interface is used, and all it holds is taken out after each call, so that both its own limits stay out of play. TLS 1.2
 //! (RFC 5246) and 1.3 (RFC 8446); no renegotiation, no compression, no early data.
 
+mod certificate;
+mod ciphers;
+pub(crate) mod records;
+
 use std::io::{BufRead, IoSlice, Write};
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -19,8 +23,8 @@ use rustls::server::{
 use rustls::sign::CertifiedKey;
 use rustls::{RootCertStore, ServerConfig, ServerConnection};
 
-use crate::certificate::Facts;
-use crate::ciphers::suites;
+use crate::tls::certificate::Facts;
+use crate::tls::ciphers::suites;
 
 /// RFC 7301: what can be spoken behind the handshake, the one that we prefer first.
 const SPOKEN: [&[u8]; 2] = [HTTP2, b"http/1.1"];

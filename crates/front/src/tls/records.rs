@@ -15,10 +15,10 @@ use fairlead_websocket::SecureLayer;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use crate::connection::Connection;
-use crate::file::Stretch;
 use crate::handoff::LogLevel;
-use crate::parting::linger;
-use crate::peer::{Peer, Socket, SCRATCH};
+use crate::http1::sendfile::Stretch;
+use crate::http1::transport::{Peer, Socket, SCRATCH};
+use crate::lingering_close::linger;
 use crate::tls::{Tls, TlsSession};
 
 /// A session, and plaintext that is to be read.
