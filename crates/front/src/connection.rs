@@ -13,7 +13,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::task::{Context, Poll, Waker};
 
-use fairlead_http::{Address, ClientCertificate, Request};
+use fairlead_http::{Address, ClientCertificate, Request, RequestBuilder};
 use hyper::body::{Body, Incoming};
 
 use crate::accept::{Manner, Protocol};
@@ -21,10 +21,11 @@ use crate::body::End;
 use crate::deadline::{deadline, Overdue, Situation};
 use crate::error::{BodyError, Refusal};
 use crate::exchange::{Core, Exchange};
+use crate::file_range::FileRange;
 use crate::front::House;
 use crate::handoff::{Handoff, LogLevel};
 use crate::http1::framing::Framing;
-use crate::http1::sendfile::{Stretch, Trust};
+use crate::http1::sendfile::Trust;
 use crate::settings::FrontSettings;
 
 /// No deadline at present.
@@ -67,7 +68,7 @@ struct Desk {
     greeted_ms: u64,
     write_blocked_since_ms: Option<u64>,
     /// Stretches of files that hyper was given stand-ins for, in that order.
-    files: VecDeque<Arc<Stretch>>,
+    files: VecDeque<Arc<FileRange>>,
     /// What the head that hyper reads next stands for.
     given: Option<Request>,
 }
@@ -162,6 +163,22 @@ impl Connection {
         self.client.get().cloned()
     }
 
+    /// A request of this connection: what its head says, with what the connection knows of the client.
+    pub(crate) fn complete(&self, head: RequestBuilder) -> Request {
+        let mut request = head
+            .scheme(self.manner.scheme)
+            .peer(self.peer.clone())
+            .local(self.local.clone())
+            .router(self.manner.router)
+            .announced(self.is_announced)
+            .client(self.client())
+            .finish();
+        if let Err(why) = request.believe(&self.settings().trusted_proxies) {
+            self.log(LogLevel::Warning, format_args!("{why}"));
+        }
+        request
+    }
+
     /// Lets the connection's task take a turn. From any thread.
     pub(crate) fn wake(&self) {
         if let Some(task) = self.task.get() {
@@ -216,12 +233,12 @@ impl Connection {
     }
 
     /// hyper gets a stand-in for this stretch of a file.
-    pub(crate) fn enqueue(&self, stretch: Arc<Stretch>) {
+    pub(crate) fn enqueue(&self, stretch: Arc<FileRange>) {
         self.desk().files.push_back(stretch);
     }
 
     /// The stretch whose stand-in hyper writes next.
-    pub(crate) fn next_file(&self) -> Option<Arc<Stretch>> {
+    pub(crate) fn next_file(&self) -> Option<Arc<FileRange>> {
         self.desk().files.front().cloned()
     }
 

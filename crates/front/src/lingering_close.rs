@@ -4,8 +4,7 @@ use std::time::Duration;
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
-use crate::http1::transport::Socket;
-use crate::tls::records::Secure;
+use crate::socket::Socket;
 
 /// How long a closed connection is still read: a close with unread bytes is a reset, which may destroy the last response
 /// before the client has seen it. nginx lingers 30 s; here the client has already been refused or answered.
@@ -17,9 +16,7 @@ pub(crate) async fn say(socket: Socket, last: &[u8]) {
 }
 
 /// Says `last`, ends our side and reads until the client ends its own.
-pub(crate) async fn linger(socket: Socket, secure: Option<Secure>, last: &[u8]) {
-    let sealed = secure.map(|secure| secure.into_last_words(last));
-    let last = sealed.as_deref().unwrap_or(last);
+pub(crate) async fn linger(socket: Socket, last: &[u8]) {
     let mut socket = socket.into_stream();
     let _ = tokio::time::timeout(LINGER, async {
         socket.write_all(last).await?;

@@ -8,10 +8,10 @@ use std::time::Duration;
 
 use fairlead_http::TrustedProxies;
 
-use crate::proxy::Router;
 use crate::routes::Routes;
 use crate::scoreboard::Tally;
 use crate::static_files::StaticFiles;
+use crate::upstream::Router;
 
 /// What the front allows a client, and how long.
 #[derive(Clone, Debug)]

@@ -3,7 +3,7 @@
 //! As in uWSGI a request that finds no file goes on to the app. A file is served only if its real path lies in the
 //! folder's real path, so neither dots nor symbolic links lead out. GET and HEAD, validators (RFC 9110 §8.8),
 //! conditions (§13.1.2, §13.1.3) and one range (§14.2); several ranges are answered with the whole file, as the RFC
-//! allows. The bytes go by sendfile(2).
+//! allows. Pure but for looking at files: what answers is a head and a part of a file, which the pipeline sends.
 
 use std::collections::HashMap;
 use std::fs::{File, Metadata};
@@ -13,8 +13,6 @@ use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
 use fairlead_http::{Request, ResponseHead};
-
-use crate::exchange::Exchange;
 
 /// Folders that are served, and how.
 #[derive(Clone, Debug, Default)]
@@ -39,9 +37,17 @@ pub(crate) struct Found<'a> {
     media_type: &'a str,
 }
 
+/// The answer that a file gives.
+pub(crate) struct FileResponse {
+    pub(crate) head: ResponseHead,
+    /// The file, the first byte and the number of bytes that follow the head; `None`: the head is all.
+    pub(crate) body: Option<(File, u64, u64)>,
+}
+
 impl Found<'_> {
-    pub(crate) fn answer(self, request: &Request, exchange: &Exchange) {
-        answer(request, exchange, self.file, &self.about, self.media_type);
+    /// `None` only if a head of ours were not valid.
+    pub(crate) fn response(self, request: &Request) -> Option<FileResponse> {
+        response(request, self.file, &self.about, self.media_type)
     }
 }
 
@@ -146,7 +152,7 @@ fn libc_flags() -> i32 {
     (rustix::fs::OFlags::NOFOLLOW | rustix::fs::OFlags::NONBLOCK | rustix::fs::OFlags::CLOEXEC).bits() as i32
 }
 
-fn answer(request: &Request, exchange: &Exchange, file: File, about: &Metadata, media_type: &str) {
+fn response(request: &Request, file: File, about: &Metadata, media_type: &str) -> Option<FileResponse> {
     let size = about.len();
     let modified = about.modified().unwrap_or(SystemTime::UNIX_EPOCH);
     let last_modified = httpdate::fmt_http_date(modified);
@@ -162,8 +168,7 @@ fn answer(request: &Request, exchange: &Exchange, file: File, about: &Metadata, 
         ("Accept-Ranges".to_owned(), b"bytes".to_vec()),
     ];
     if is_unchanged(request, &etag, modified) {
-        respond(exchange, 304, headers);
-        return;
+        return bodiless(304, headers);
     }
     let range = wanted_range(request, size, &etag, &last_modified);
     let (status, first, length) = match range {
@@ -175,28 +180,19 @@ fn answer(request: &Request, exchange: &Exchange, file: File, about: &Metadata, 
         }
         Range::Impossible => {
             headers.push(("Content-Range".to_owned(), format!("bytes */{size}").into_bytes()));
-            respond(exchange, 416, headers);
-            return;
+            return bodiless(416, headers);
         }
     };
     headers.push(("Content-Type".to_owned(), media_type.as_bytes().to_vec()));
     headers.push(("Content-Length".to_owned(), length.to_string().into_bytes()));
-    let Ok(head) = ResponseHead::new(status, headers) else {
-        return; // an abandoned exchange is a 500; our own headers are valid
-    };
-    // Errors mean that the client has left.
-    if exchange.start_response(head).is_ok() {
-        if request.method() != b"HEAD" {
-            let _ = exchange.write_file(file, first, length);
-        }
-        exchange.finish();
-    }
+    let head = ResponseHead::new(status, headers).ok()?;
+    let body = (request.method() != b"HEAD").then_some((file, first, length));
+    Some(FileResponse { head, body })
 }
 
-fn respond(exchange: &Exchange, status: u16, headers: Vec<(String, Vec<u8>)>) {
-    if let Ok(head) = ResponseHead::new(status, headers) {
-        let _ = exchange.respond(head, Vec::new());
-    }
+fn bodiless(status: u16, headers: Vec<(String, Vec<u8>)>) -> Option<FileResponse> {
+    let head = ResponseHead::new(status, headers).ok()?;
+    Some(FileResponse { head, body: None })
 }
 
 /// RFC 9110 §13.2.2: If-None-Match comes first and then If-Modified-Since does not count.

@@ -12,20 +12,23 @@ use bytes::Bytes;
 
 use crate::connection::Connection;
 use crate::exchange::Exchange;
-use crate::http1::transport::Socket;
-use crate::tls::records::Secure;
+use crate::socket::Socket;
+use crate::tls::{self, RecordLayer};
 
 /// Hands the socket over.
 pub(crate) fn leave(
     connection: &Arc<Connection>,
     exchange: &Arc<Exchange>,
     socket: Socket,
-    secure: Option<Secure>,
+    secure: Option<RecordLayer>,
     mut read_ahead: Vec<u8>,
 ) {
     if let Some(errand) = exchange.core().errand() {
         connection.house().counters.upgraded();
-        return errand.upgraded(socket.into_end(secure, connection), Bytes::from(read_ahead));
+        return errand.upgraded(
+            tls::into_stream(socket, secure, connection),
+            Bytes::from(read_ahead),
+        );
     }
     match socket.into_fd() {
         Ok(socket) => {

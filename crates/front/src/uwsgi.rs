@@ -19,9 +19,10 @@ use crate::connection::Connection;
 use crate::drain::Seat;
 use crate::handoff::LogLevel;
 use crate::http1;
-use crate::http1::transport::{Peer, Socket};
+use crate::http1::transport::Peer;
 use crate::lingering_close::linger;
 use crate::settings::FrontSettings;
+use crate::socket::Socket;
 
 /// What the format can say.
 const MAX_BLOCK: usize = 65_535;
@@ -37,16 +38,16 @@ pub(crate) async fn serve(seat: Seat, mut socket: Socket) {
                 let peer = introduce(&connection, socket, *request, &behind);
                 return http1::serve_peer(seat, peer).await;
             }
-            Ok(Meaning::Ping) => linger(socket, None, &PONG_PACKET).await,
+            Ok(Meaning::Ping) => linger(socket, &PONG_PACKET).await,
             Err(complaint) => {
                 refuse(&connection, &complaint.line);
-                linger(socket, None, complaint.answer.as_bytes()).await;
+                linger(socket, complaint.answer.as_bytes()).await;
             }
         },
         Heard::Nonsense(error) => {
             let complaint = complain(&error);
             refuse(&connection, &complaint.line);
-            linger(socket, None, complaint.answer.as_bytes()).await;
+            linger(socket, complaint.answer.as_bytes()).await;
         }
         Heard::End(0) => {}
         Heard::End(count) => refuse(

@@ -27,8 +27,8 @@ use crate::drain::{Acceptor, Seat};
 use crate::front::House;
 use crate::handoff::LogLevel;
 use crate::http1;
-use crate::http1::transport::{inet, Socket};
 use crate::scoreboard::Courtesy;
+use crate::socket::{inet, Socket};
 use crate::tls::Tls;
 use crate::uwsgi;
 

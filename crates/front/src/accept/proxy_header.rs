@@ -20,7 +20,7 @@ use crate::connection::Connection;
 use crate::drain::Seat;
 use crate::front::House;
 use crate::handoff::LogLevel;
-use crate::http1::transport::{inet, Socket};
+use crate::socket::{inet, Socket};
 
 /// How often a connection that waits looks whether the front is leaving, which it then need not wait for.
 const LOOK: Duration = Duration::from_secs(1);

@@ -10,11 +10,13 @@ pub(crate) mod sendfile;
 pub(crate) mod service;
 pub(crate) mod transport;
 
+use std::borrow::Cow;
 use std::future::poll_fn;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
+use bytes::Bytes;
 use hyper::server::conn::http1;
 
 use crate::connection::Connection;
@@ -22,10 +24,11 @@ use crate::deadline::Overdue;
 use crate::drain::Seat;
 use crate::handoff::LogLevel;
 use crate::http1::service::Service;
-use crate::http1::transport::{Peer, Socket};
+use crate::http1::transport::Peer;
 use crate::http2;
 use crate::lingering_close::{linger, say};
-use crate::tls::records;
+use crate::socket::Socket;
+use crate::tls::{self, RecordLayer};
 use crate::upgrade;
 
 /// Why the task of a connection ends.
@@ -40,13 +43,12 @@ pub(crate) async fn serve(seat: Seat, socket: Socket) {
     let connection = Arc::clone(seat.connection());
     let peer = match &connection.manner.tls {
         None => Peer::new(socket, Arc::clone(&connection)),
-        Some(tls) => match records::greet(&connection, tls, socket).await {
-            Some(peer) if peer.is_for_http2() => {
-                let (socket, secure, first) = peer.into_parts();
-                let stream = socket.into_end(secure, &connection);
-                return Box::pin(http2::serve(seat, stream, first)).await;
+        Some(tls) => match tls::greet(&connection, tls, socket).await {
+            Some((socket, records)) if records.is_for_http2() => {
+                let stream = tls::into_stream(socket, Some(records), &connection);
+                return Box::pin(http2::serve(seat, stream, Bytes::new())).await;
             }
-            Some(peer) => peer,
+            Some((socket, records)) => Peer::secure(socket, records, Arc::clone(&connection)),
             None => return drop(seat),
         },
     };
@@ -67,18 +69,18 @@ pub(crate) async fn serve_peer(seat: Seat, peer: Peer) {
         // In a box: this task would else be as large as that one, for every connection.
         return Box::pin(http2::serve(seat, socket.into_stream(), opening)).await;
     }
-    let (socket, secure, unread) = parts.io.into_parts();
+    let (socket, records, unread) = parts.io.into_parts();
     match ending {
         Ending::Complete => match connection.take_upgrade() {
             Some(exchange) => {
                 let mut read_ahead = Vec::from(parts.read_buf);
                 read_ahead.extend_from_slice(&unread);
-                upgrade::leave(&connection, &exchange, socket, secure, read_ahead);
+                upgrade::leave(&connection, &exchange, socket, records, read_ahead);
             }
-            None if connection.has_unread() => linger(socket, secure, b"").await,
+            None if connection.has_unread() => linger(socket, &sealed(records, b"")).await,
             None => {
-                if let Some(secure) = secure {
-                    say(socket, &secure.into_last_words(b"")).await;
+                if let Some(records) = records {
+                    say(socket, &records.into_last_words(b"")).await;
                 }
             }
         },
@@ -86,7 +88,7 @@ pub(crate) async fn serve_peer(seat: Seat, peer: Peer) {
             if error.is_parse() || error.is_parse_too_large() || error.is_parse_version_h2() {
                 connection.house().counters.refused();
                 connection.log(LogLevel::Warning, format_args!("a request was refused: {error}"));
-                linger(socket, secure, b"").await;
+                linger(socket, &sealed(records, b"")).await;
             }
         }
         Ending::Overdue(Overdue::SlowHead) => {
@@ -98,20 +100,30 @@ pub(crate) async fn serve_peer(seat: Seat, peer: Peer) {
             // RFC 9110 §15.5.9. hyper has written nothing yet, so this is the first word.
             linger(
                 socket,
-                secure,
-                b"HTTP/1.1 408 Request Timeout\r\nconnection: close\r\ncontent-length: 0\r\n\r\n",
+                &sealed(
+                    records,
+                    b"HTTP/1.1 408 Request Timeout\r\nconnection: close\r\ncontent-length: 0\r\n\r\n",
+                ),
             )
             .await;
         }
         Ending::Overdue(Overdue::Silent) => {
             connection.house().counters.timed_out();
-            if let Some(secure) = secure {
-                say(socket, &secure.into_last_words(b"")).await;
+            if let Some(records) = records {
+                say(socket, &records.into_last_words(b"")).await;
             }
         }
         Ending::Overdue(Overdue::Stalled) => connection.house().counters.timed_out(),
     }
     drop(seat);
+}
+
+/// The last bytes of a connection as they go out: with TLS in records, and with its end.
+fn sealed(records: Option<RecordLayer>, last: &[u8]) -> Cow<'_, [u8]> {
+    match records {
+        Some(records) => Cow::Owned(records.into_last_words(last)),
+        None => Cow::Borrowed(last),
+    }
 }
 
 /// One turn of the task: hyper, then the request body, until neither has anything to do.

@@ -2,8 +2,7 @@
 //!
 //! [`Answering`] and [`ResponseBody`] poll the state of an exchange directly; no channel lies between the application's call
 //! and hyper's write. Dropping either before the answer is complete means that the client is gone, and whoever waits on the
-//! exchange is told. What an application may not say (a header with a line end, a second length) is caught here, because
-//! after this only hyper follows, which trusts us.
+//! exchange is told.
 
 use std::fmt;
 use std::future::Future;
@@ -12,18 +11,16 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use bytes::{Buf, Bytes};
-use fairlead_http::ResponseHead;
 use hyper::body::{Body, Frame, SizeHint};
-use hyper::ext::ReasonPhrase;
-use hyper::header::{self, HeaderMap, HeaderName, HeaderValue};
+use hyper::header::{self, HeaderMap, HeaderValue};
 use hyper::{Response, StatusCode};
 
-use crate::access_log::Account;
 use crate::body::{End, Part};
 use crate::connection::Connection;
 use crate::exchange::{Answer, Core};
 use crate::handoff::LogLevel;
 use crate::http1::sendfile::{Block, Data, BLOCK};
+use crate::response_head::{compose, Composed};
 
 /// The error that makes hyper close a connection in the middle of a response.
 #[derive(Debug)]
@@ -159,7 +156,7 @@ fn take(core: &Arc<Core>, headers: HeaderMap, is_head: bool) -> Result<Response<
                 connection.log(LogLevel::Error, format_args!("{why}; the handshake is given up"));
                 Cut
             })?;
-            return Ok(composed.response(ResponseBody::EMPTY));
+            return Ok(with_body(composed, ResponseBody::EMPTY));
         }
         Answer::Abandoned => {
             end(core);
@@ -207,7 +204,7 @@ fn take(core: &Arc<Core>, headers: HeaderMap, is_head: bool) -> Result<Response<
             unflushed: true,
         },
     };
-    Ok(composed.response(body))
+    Ok(with_body(composed, body))
 }
 
 fn end(core: &Core) {
@@ -233,107 +230,14 @@ fn plain(status: u16, why: &str) -> Response<ResponseBody> {
     response
 }
 
-/// A checked response head.
-pub(crate) struct Composed {
-    pub(crate) status: StatusCode,
-    reason: Option<ReasonPhrase>,
-    pub(crate) headers: HeaderMap,
-    /// The Content-Length that the application gave.
-    pub(crate) length: Option<u64>,
-}
-
-impl Composed {
-    fn response(self, body: ResponseBody) -> Response<ResponseBody> {
-        let mut response = Response::new(body);
-        *response.status_mut() = self.status;
-        *response.headers_mut() = self.headers;
-        if let Some(reason) = self.reason {
-            response.extensions_mut().insert(reason);
-        }
-        response
+fn with_body(head: Composed, body: ResponseBody) -> Response<ResponseBody> {
+    let mut response = Response::new(body);
+    *response.status_mut() = head.status;
+    *response.headers_mut() = head.headers;
+    if let Some(reason) = head.reason {
+        response.extensions_mut().insert(reason);
     }
-}
-
-pub(crate) fn compose(head: ResponseHead, mut headers: HeaderMap, core: &Core) -> Result<Composed, String> {
-    let code = head.status;
-    let is_upgrade = code == 101;
-    let status = StatusCode::from_u16(code)
-        .ok()
-        .filter(|status| !status.is_informational() || is_upgrade && core.upgrade_requested)
-        .ok_or_else(|| format!("the application answered with status {code}; use one from 200 to 999"))?;
-    let reason = match head.reason {
-        Some(reason) if status.canonical_reason() != Some(&reason) => {
-            Some(ReasonPhrase::try_from(reason.into_bytes()).map_err(|_| {
-                format!("the reason phrase of status {code} has a line end or control byte; remove it")
-            })?)
-        }
-        _ => None,
-    };
-    let mut length = None;
-    headers.reserve(head.headers.len() + 2);
-    for (name, value) in head.headers {
-        let key = HeaderName::from_bytes(name.as_bytes()).map_err(|_| {
-            format!("the response header {name:?} is no valid name; use letters, digits and hyphens")
-        })?;
-        let value = HeaderValue::from_maybe_shared(Bytes::from(value)).map_err(|_| {
-            format!("the value of the response header {name:?} has a line end or control byte; remove it")
-        })?;
-        // How the body is delimited is the front's business.
-        if key == header::TRANSFER_ENCODING {
-            continue;
-        }
-        if key == header::CONTENT_LENGTH {
-            let number = value.to_str().ok().and_then(|text| text.parse::<u64>().ok());
-            let number = number
-                .ok_or_else(|| format!("the Content-Length {value:?} of the response is not a number"))?;
-            if length.replace(number).is_some_and(|earlier| earlier != number) {
-                return Err(format!(
-                    "the response has two Content-Lengths, the second is {number}; give one"
-                ));
-            }
-            // RFC 9110 §8.6: never with 204. A repetition adds nothing.
-            if code == 204 || headers.contains_key(&key) {
-                continue;
-            }
-        }
-        headers.append(key, value);
-    }
-    if let Some(account) = core.account() {
-        change(account, &mut headers)?;
-    }
-    if let Some(server) = &core.connection.house().server_header {
-        headers.entry(header::SERVER).or_insert_with(|| server.clone());
-    }
-    Ok(Composed {
-        status,
-        reason,
-        headers,
-        length,
-    })
-}
-
-/// What the routes want of the response's headers.
-fn change(account: &Account, headers: &mut HeaderMap) -> Result<(), String> {
-    for change in account.header_changes() {
-        let bad = |what| {
-            format!(
-                "a route gives the response header {:?} a {what} that is not valid",
-                change.name
-            )
-        };
-        let key = HeaderName::from_bytes(change.name.as_bytes()).map_err(|_| bad("name"))?;
-        // What delimits a body is not for routes to change.
-        if key == header::CONTENT_LENGTH || key == header::TRANSFER_ENCODING {
-            continue;
-        }
-        if change.removes {
-            headers.remove(&key);
-        }
-        if let Some(value) = &change.value {
-            headers.append(key, HeaderValue::from_bytes(value).map_err(|_| bad("value"))?);
-        }
-    }
-    Ok(())
+    response
 }
 
 /// The body of an answer.

@@ -7,7 +7,7 @@
 
 use std::sync::Arc;
 
-use fairlead_http::{is_host, Request, RequestBuilder, Version};
+use fairlead_http::{is_host, Request, Version};
 use fairlead_websocket::Handshake;
 use hyper::body::{Body, Incoming};
 use hyper::http::request::Parts;
@@ -206,21 +206,5 @@ fn convert(head: &Parts, connection: &Connection) -> Request {
     for (name, value) in &head.headers {
         request = request.header(name.as_str().as_bytes(), value.as_bytes());
     }
-    introduce(request, connection)
-}
-
-/// What the connection knows of the client.
-pub(crate) fn introduce(request: RequestBuilder, connection: &Connection) -> Request {
-    let mut request = request
-        .scheme(connection.manner.scheme)
-        .peer(connection.peer.clone())
-        .local(connection.local.clone())
-        .router(connection.manner.router)
-        .announced(connection.is_announced)
-        .client(connection.client())
-        .finish();
-    if let Err(why) = request.believe(&connection.settings().trusted_proxies) {
-        connection.log(LogLevel::Warning, format_args!("{why}"));
-    }
-    request
+    connection.complete(request)
 }

@@ -4,176 +4,27 @@
 //! notes when a write stands still, and sends a file where hyper writes what stands for one (`sendfile`). One type serves TCP and UNIX sockets, so that hyper is compiled
 //! once and the socket can be taken out again without a cast.
 
-use std::cell::RefCell;
 use std::future::Future;
 use std::io;
-use std::net::{IpAddr, SocketAddr};
-use std::num::NonZeroUsize;
-use std::os::fd::OwnedFd;
 use std::pin::{pin, Pin};
 use std::sync::Arc;
 use std::task::{ready, Context, Poll};
 
 use bytes::Bytes;
-use fairlead_http::Address;
 use hyper::rt::ReadBufCursor;
-use socket2::SockRef;
-use tokio::io::{AsyncRead, AsyncWrite, Interest, ReadBuf};
-use tokio::net::{TcpStream, UnixStream};
+use tokio::io::ReadBuf;
 
 use crate::connection::Connection;
 use crate::handoff::LogLevel;
-use crate::http1::sendfile::{is_stand_in, Stretch};
-use crate::tls::records::{Secure, SecureStream};
-
-/// The most that one read takes. All connections share one such buffer, so an idle connection costs none.
-const READ_SIZE: usize = 64 * 1024;
-
-thread_local! {
-    pub(crate) static SCRATCH: RefCell<Vec<u8>> = RefCell::new(vec![0; READ_SIZE]);
-}
-
-/// An accepted socket.
-pub(crate) enum Socket {
-    Tcp(TcpStream),
-    Unix(UnixStream),
-}
-
-impl Socket {
-    /// The socket itself, non-blocking, no longer known to tokio.
-    pub(crate) fn into_fd(self) -> io::Result<OwnedFd> {
-        match self {
-            Socket::Tcp(stream) => stream.into_std().map(OwnedFd::from),
-            Socket::Unix(stream) => stream.into_std().map(OwnedFd::from),
-        }
-    }
-
-    /// This end's address; `listening` spares the question if every connection of the listener has the same.
-    pub(crate) fn local_address(&self, listening: &Address) -> Address {
-        match (self, listening) {
-            (Socket::Tcp(stream), Address::Inet(address)) if address.ip().is_unspecified() => {
-                stream.local_addr().map_or(Address::Unknown, inet)
-            }
-            _ => listening.clone(),
-        }
-    }
-
-    /// The same with the TLS session that it may have.
-    pub(crate) fn into_end(
-        self,
-        secure: Option<Secure>,
-        connection: &Arc<Connection>,
-    ) -> Pin<Box<dyn Stream>> {
-        match secure {
-            Some(secure) => Box::pin(SecureStream::new(self, secure, Arc::clone(connection))),
-            None => self.into_stream(),
-        }
-    }
-
-    /// Either kind, for plain reading and writing after hyper has let go of it.
-    pub(crate) fn into_stream(self) -> Pin<Box<dyn Stream>> {
-        match self {
-            Socket::Tcp(stream) => Box::pin(stream),
-            Socket::Unix(stream) => Box::pin(stream),
-        }
-    }
-
-    /// Reads once and shows `look` what came: nothing at the end of the stream.
-    pub(crate) fn poll_read<T>(
-        &mut self,
-        cx: &mut Context<'_>,
-        look: impl FnOnce(&[u8]) -> T,
-    ) -> Poll<io::Result<T>> {
-        SCRATCH.with_borrow_mut(|scratch| {
-            let mut read = ReadBuf::new(scratch);
-            ready!(self.reader().poll_read(cx, &mut read))?;
-            Poll::Ready(Ok(look(read.filled())))
-        })
-    }
-
-    /// Sends at most `size` bytes of `stretch`, by sendfile(2) where the file system knows it.
-    fn poll_send_file(
-        &mut self,
-        cx: &mut Context<'_>,
-        stretch: &Stretch,
-        size: usize,
-    ) -> Poll<io::Result<usize>> {
-        loop {
-            let sent = match self {
-                Socket::Tcp(stream) => {
-                    ready!(stream.poll_write_ready(cx))?;
-                    stream.try_io(Interest::WRITABLE, || {
-                        send_file(&SockRef::from(&*stream), stretch, size)
-                    })
-                }
-                Socket::Unix(stream) => {
-                    ready!(stream.poll_write_ready(cx))?;
-                    stream.try_io(Interest::WRITABLE, || {
-                        send_file(&SockRef::from(&*stream), stretch, size)
-                    })
-                }
-            };
-            match sent {
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
-                Err(error) if !is_the_clients(&error) => break,
-                other => return Poll::Ready(other),
-            }
-        }
-        // The file's trouble: some file systems know no sendfile, and reading tells better what is wrong with the others.
-        SCRATCH.with_borrow_mut(|scratch| {
-            let room = size.min(scratch.len());
-            match stretch.read(&mut scratch[..room])? {
-                0 => Poll::Ready(Ok(0)),
-                count => self.writer().poll_write(cx, &scratch[..count]),
-            }
-        })
-    }
-
-    pub(crate) fn reader(&mut self) -> Pin<&mut (dyn AsyncRead + Send + Unpin)> {
-        match self {
-            Socket::Tcp(stream) => Pin::new(stream),
-            Socket::Unix(stream) => Pin::new(stream),
-        }
-    }
-
-    pub(crate) fn writer(&mut self) -> Pin<&mut (dyn AsyncWrite + Send + Unpin)> {
-        match self {
-            Socket::Tcp(stream) => Pin::new(stream),
-            Socket::Unix(stream) => Pin::new(stream),
-        }
-    }
-}
-
-fn send_file(socket: &SockRef<'_>, stretch: &Stretch, size: usize) -> io::Result<usize> {
-    let (offset, left) = stretch.rest();
-    let offset = usize::try_from(offset).map_err(io::Error::other)?;
-    match NonZeroUsize::new(size.min(left)) {
-        Some(size) => socket.sendfile(&*stretch.file, offset, Some(size)),
-        None => Ok(0),
-    }
-}
-
-/// What both kinds of socket can do.
-pub(crate) trait Stream: AsyncRead + AsyncWrite + Send {}
-
-impl<T: AsyncRead + AsyncWrite + Send> Stream for T {}
-
-/// An address as the application knows it: an IPv4 client of a dual-stack socket is an IPv4 client.
-pub(crate) fn inet(address: SocketAddr) -> Address {
-    Address::Inet(match address.ip() {
-        IpAddr::V6(ip) => match ip.to_ipv4_mapped() {
-            Some(ip) => SocketAddr::new(IpAddr::V4(ip), address.port()),
-            None => address,
-        },
-        IpAddr::V4(_) => address,
-    })
-}
+use crate::http1::sendfile::is_stand_in;
+use crate::socket::{is_of_the_socket, Socket, SCRATCH};
+use crate::tls::RecordLayer;
 
 /// One connection's socket as hyper sees it.
 pub(crate) struct Peer {
     socket: Socket,
     /// Boxed, so that connections without TLS are no larger.
-    secure: Option<Box<Secure>>,
+    records: Option<Box<RecordLayer>>,
     connection: Arc<Connection>,
     /// Blocks of files that the socket took without a pause.
     blocks: u32,
@@ -214,18 +65,13 @@ impl Peer {
         };
         Peer {
             socket,
-            secure: None,
+            records: None,
             connection,
             blocks: 0,
             first: Bytes::new(),
             version: b"",
             opening,
         }
-    }
-
-    /// HTTP/2 was agreed on in the handshake of TLS.
-    pub(crate) fn is_for_http2(&self) -> bool {
-        self.secure.as_ref().is_some_and(|secure| secure.is_for_http2())
     }
 
     /// The connection turned out to be HTTP/2, and this is all that it has sent.
@@ -256,9 +102,9 @@ impl Peer {
     }
 
     /// With TLS between the socket and hyper.
-    pub(crate) fn secure(socket: Socket, secure: Secure, connection: Arc<Connection>) -> Peer {
+    pub(crate) fn secure(socket: Socket, records: RecordLayer, connection: Arc<Connection>) -> Peer {
         Peer {
-            secure: Some(Box::new(secure)),
+            records: Some(Box::new(records)),
             // The handshake has decided (RFC 7301).
             opening: Opening::Http1,
             ..Peer::new(socket, connection)
@@ -282,8 +128,8 @@ impl Peer {
     }
 
     /// The socket, its TLS session, and what was read that hyper has not asked for.
-    pub(crate) fn into_parts(self) -> (Socket, Option<Secure>, Bytes) {
-        (self.socket, self.secure.map(|secure| *secure), self.first)
+    pub(crate) fn into_parts(self) -> (Socket, Option<RecordLayer>, Bytes) {
+        (self.socket, self.records.map(|records| *records), self.first)
     }
 
     fn poll_write_bytes(
@@ -291,10 +137,10 @@ impl Peer {
         cx: &mut Context<'_>,
         bufs: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        match &mut self.secure {
+        match &mut self.records {
             None if bufs.len() > 1 => self.poll_write_gathered(cx, bufs),
             None => self.socket.writer().poll_write_vectored(cx, bufs),
-            Some(secure) => secure.poll_write(&mut self.socket, cx, bufs),
+            Some(records) => records.poll_write(&mut self.socket, cx, bufs),
         }
     }
 
@@ -352,7 +198,7 @@ impl Peer {
 
     /// Sends at most `size` bytes of the file that is next.
     fn poll_send_file(&mut self, cx: &mut Context<'_>, size: usize) -> Poll<io::Result<usize>> {
-        let Some(stretch) = self.connection.next_file() else {
+        let Some(range) = self.connection.next_file() else {
             return Poll::Ready(Err(io::Error::other("a file is to be sent, and there is none")));
         };
         if self.blocks >= BLOCKS_AT_A_TIME {
@@ -361,9 +207,9 @@ impl Peer {
             return Poll::Pending;
         }
         self.blocks += 1;
-        let sent = match &mut self.secure {
-            None => self.socket.poll_send_file(cx, &stretch, size),
-            Some(secure) => secure.poll_send_file(&mut self.socket, cx, &stretch, size),
+        let sent = match &mut self.records {
+            None => self.socket.poll_send_file(cx, &range, size),
+            Some(records) => records.poll_send_file(&mut self.socket, cx, &range, size),
         };
         let Poll::Ready(result) = sent else {
             self.blocks = 0;
@@ -372,12 +218,12 @@ impl Peer {
         let problem = match &result {
             Ok(0) => "the file ended too early; it became shorter while it was sent".into(),
             Ok(count) => {
-                if stretch.note_sent(*count) {
+                if range.note_sent(*count) {
                     self.connection.end_file();
                 }
                 return Poll::Ready(result);
             }
-            Err(error) if is_the_clients(error) => return Poll::Ready(result),
+            Err(error) if is_of_the_socket(error) => return Poll::Ready(result),
             Err(error) => format!("the file cannot be read: {error}"),
         };
         self.connection
@@ -394,22 +240,6 @@ const GATHERED: usize = 1024;
 /// with this.
 const BLOCKS_AT_A_TIME: u32 = 2;
 
-/// A socket's error and not a file's.
-fn is_the_clients(error: &io::Error) -> bool {
-    use io::ErrorKind as Kind;
-    matches!(
-        error.kind(),
-        Kind::BrokenPipe
-            | Kind::ConnectionReset
-            | Kind::ConnectionAborted
-            | Kind::NotConnected
-            | Kind::TimedOut
-            | Kind::HostUnreachable
-            | Kind::NetworkUnreachable
-            | Kind::NetworkDown
-    )
-}
-
 impl hyper::rt::Read for Peer {
     fn poll_read(
         self: Pin<&mut Self>,
@@ -423,13 +253,13 @@ impl hyper::rt::Read for Peer {
             buf.put_slice(&first);
             return Poll::Ready(Ok(()));
         }
-        if let Some(secure) = &mut peer.secure {
-            let plain = ready!(secure.poll_read(&mut peer.socket, cx, &peer.connection))?;
+        if let Some(records) = &mut peer.records {
+            let plain = ready!(records.poll_read(&mut peer.socket, cx, &peer.connection))?;
             let plain = &plain[..plain.len().min(buf.remaining())];
             peer.connection.read(plain);
             buf.put_slice(plain);
             let count = plain.len();
-            secure.consume(count);
+            records.consume(count);
             return Poll::Ready(Ok(()));
         }
         SCRATCH.with_borrow_mut(|scratch| loop {
@@ -463,7 +293,7 @@ impl hyper::rt::Write for Peer {
         let peer = self.get_mut();
         if peer.connection.trust().is_lost() {
             return Poll::Ready(Err(io::Error::other(
-                "a stretch of a file was not sent in its place",
+                "a range of a file was not sent in its place",
             )));
         }
         if !peer.version.is_empty() {
@@ -486,10 +316,10 @@ impl hyper::rt::Write for Peer {
     fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let peer = self.get_mut();
         // A socket has no buffer of its own.
-        let Some(secure) = &mut peer.secure else {
+        let Some(records) = &mut peer.records else {
             return Poll::Ready(Ok(()));
         };
-        let result = secure.poll_flush(&mut peer.socket, cx);
+        let result = records.poll_flush(&mut peer.socket, cx);
         peer.connection.wrote(result.is_pending());
         result
     }

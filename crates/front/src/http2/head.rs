@@ -7,8 +7,6 @@
 //! nothing behind the front knows a difference.
 
 use std::cell::RefCell;
-use std::collections::hash_map::RandomState;
-use std::hash::{BuildHasher, Hasher};
 use std::time::{Duration, SystemTime};
 
 use fairlead_http::{is_host, Request, ResponseHead, Version};
@@ -21,8 +19,8 @@ use hyper::{Method, StatusCode};
 use crate::connection::Connection;
 use crate::error::Refusal;
 use crate::exchange::{BodyPlan, Core};
-use crate::http1::response::compose;
-use crate::http1::service::introduce;
+use crate::nonce::nonce;
+use crate::response_head::compose;
 
 /// A request that may go to the application.
 pub(super) struct Admitted {
@@ -132,20 +130,7 @@ fn convert(head: &Parts, target: &str, host: &[u8], is_websocket: bool, connecti
             }
         }
     }
-    introduce(request, connection)
-}
-
-/// Sixteen bytes that nobody else has, such as the key of a handshake: applications take it for a name of their client.
-pub(crate) fn nonce() -> [u8; 16] {
-    // The standard library's only source of chance: each state has keys of its own.
-    let state = RandomState::new();
-    let [mut first, mut second] = [state.build_hasher(), state.build_hasher()];
-    first.write_u8(1);
-    second.write_u8(2);
-    let mut nonce = [0; 16];
-    nonce[..8].copy_from_slice(&first.finish().to_be_bytes());
-    nonce[8..].copy_from_slice(&second.finish().to_be_bytes());
-    nonce
+    connection.complete(request)
 }
 
 /// A response head as it goes out, and the Content-Length that the application gave.

@@ -30,9 +30,8 @@ use h2::Reason;
 use crate::deadline::{deadline, Overdue, Situation};
 use crate::drain::Seat;
 use crate::handoff::LogLevel;
-use crate::http1::transport::Stream;
 use crate::settings::FrontSettings;
-pub(crate) use head::nonce;
+use crate::socket::Stream;
 use wire::{Trunk, Wire};
 
 /// The most that a header list may have, whatever the settings say: h2's own default is 16 MiB, which a flood of

@@ -18,8 +18,8 @@ use h2::{Reason, RecvStream, SendStream};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::UnixStream;
 
-use crate::http1::transport::Stream;
 use crate::http2::sending::{room, Progress};
+use crate::socket::Stream;
 
 /// The most that is read from a session at a time. All tunnels share one such buffer.
 const READ_SIZE: usize = 64 * 1024;

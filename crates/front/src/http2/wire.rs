@@ -18,12 +18,12 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use crate::connection::Connection;
 use crate::handoff::LogLevel;
-use crate::http1::transport::Stream;
 use crate::http2::flood_guard::{Calm, Deed};
 use crate::http2::frames::{
     Frame, Frames, CONTINUATION, DATA, END_HEADERS, END_STREAM, GOAWAY, HEADERS, PING, PRIORITY, RST_STREAM,
     SETTINGS, WINDOW_UPDATE,
 };
+use crate::socket::Stream;
 
 /// RFC 9113 §3.4
 const PREFACE_LENGTH: usize = 24;

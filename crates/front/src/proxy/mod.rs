@@ -8,11 +8,11 @@
 //! reached is a 502, one that says nothing for `stall_timeout` a 504; a response that breaks off is cut, so that the
 //! client does not take it for whole.
 
-mod backend;
-mod router;
+mod failure;
+mod head;
+mod link;
 mod tunnel;
 
-use std::fmt;
 use std::future::poll_fn;
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -30,13 +30,13 @@ use crate::access_log::Account;
 use crate::connection::Connection;
 use crate::exchange::{BodyRead, Exchange};
 use crate::handoff::LogLevel;
-use crate::http1::transport::Stream;
 use crate::routes::{Effects, Verdict};
-use backend::Link;
+use crate::socket::Stream;
+use crate::static_files::FileResponse;
+use crate::upstream::Backend;
+use failure::{failure, Failure};
+use link::Link;
 use tunnel::End;
-
-pub(crate) use backend::{Backend, Style};
-pub use router::Router;
 
 /// How much of a body is taken at once.
 const PIECE: usize = 64 * 1024;
@@ -126,7 +126,7 @@ pub(crate) fn enter(connection: &Arc<Connection>, mut request: Request, exchange
     };
     if let Some(file) = file {
         watch(connection, &request, &exchange, effects, true);
-        return file.answer(&request, &exchange);
+        return send_file(file.response(&request), &exchange);
     }
     let goes_on = connection.manner.router && settings.router.has_servers();
     match destination.or(goes_on.then_some(Destination::Router)) {
@@ -149,6 +149,23 @@ pub(crate) fn enter(connection: &Arc<Connection>, mut request: Request, exchange
     }
 }
 
+/// A file's answer. Without one the exchange is dropped, which is a 500.
+fn send_file(response: Option<FileResponse>, exchange: &Exchange) {
+    let Some(FileResponse { head, body }) = response else {
+        return;
+    };
+    // Errors mean that the client has left.
+    match body {
+        None => drop(exchange.respond(head, Vec::new())),
+        Some((file, first, length)) => {
+            if exchange.start_response(head).is_ok() {
+                let _ = exchange.write_file(file, first, length);
+                exchange.finish();
+            }
+        }
+    }
+}
+
 /// Keeps an account of the request, if anybody wants one. `is_ours`: it never reaches the app.
 fn watch(connection: &Connection, request: &Request, exchange: &Exchange, effects: Effects, is_ours: bool) {
     let settings = connection.settings();
@@ -166,19 +183,6 @@ enum Destination {
     Server(Backend),
     /// One of the router's.
     Router,
-}
-
-/// Why a relay failed.
-struct Failure {
-    status: u16,
-    why: String,
-}
-
-fn failure(status: u16, why: impl fmt::Display) -> Failure {
-    Failure {
-        status,
-        why: why.to_string(),
-    }
 }
 
 /// One request, to the other server and back.
@@ -257,7 +261,7 @@ async fn reach(
 }
 
 async fn connect(backend: &Backend, patience: Duration) -> Result<Pin<Box<dyn Stream>>, Failure> {
-    match timeout(patience, backend.connect()).await {
+    match timeout(patience, link::connect(&backend.address)).await {
         Ok(Ok(stream)) => Ok(stream),
         Ok(Err(error)) => Err(failure(502, format_args!("cannot be reached: {error}"))),
         Err(_) => Err(failure(504, "does not accept the connection in time")),
@@ -292,7 +296,7 @@ async fn relay(
         None
     };
     let (backend, stream) = reach(connection, to, label).await?;
-    let (packet, head) = backend.head(request, is_upgrade, whole.as_ref().map(Vec::len))?;
+    let (packet, head) = head::outgoing(&backend, request, is_upgrade, whole.as_ref().map(Vec::len))?;
     let link = Link::new(stream, packet);
     let body = Outward {
         exchange: Arc::clone(exchange),
@@ -316,7 +320,7 @@ async fn relay(
             }
             let (taker, given) = oneshot::channel();
             *errand.socket.lock().unwrap_or_else(PoisonError::into_inner) = Some(taker);
-            let head = backend::response_head(response.status().as_u16(), response.headers(), true)?;
+            let head = head::response_head(response.status().as_u16(), response.headers(), true)?;
             let Ok(Ok(parts)) = talk.await else {
                 return Err(failure(502, "broke off behind its 101"));
             };
@@ -362,7 +366,7 @@ async fn forward(
     moved: &Mutex<Instant>,
 ) -> Result<(), Failure> {
     let (head, mut body) = response.into_parts();
-    let mut to_client = backend::response_head(head.status.as_u16(), &head.headers, false)?;
+    let mut to_client = head::response_head(head.status.as_u16(), &head.headers, false)?;
     to_client.reason = head
         .extensions
         .get::<hyper::ext::ReasonPhrase>()

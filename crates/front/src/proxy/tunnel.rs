@@ -16,7 +16,7 @@ use bytes::Bytes;
 use tokio::io::ReadBuf;
 use tokio::time::{sleep, Instant, Sleep};
 
-use crate::http1::transport::Stream;
+use crate::socket::Stream;
 
 /// The most that one read takes: a large message in a few calls.
 const BUFFER: usize = 64 * 1024;

@@ -6,8 +6,26 @@ use fairlead_http::ResponseHead;
 
 use super::case::Case;
 use super::template::Template;
-use super::{HeaderChange, Stage};
-use crate::proxy::{Backend, Style};
+use crate::upstream::{Backend, Style};
+
+/// When a table is looked at.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Stage {
+    Request,
+    Error,
+    Response,
+    End,
+}
+
+/// A change of the response's headers.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct HeaderChange {
+    pub(crate) name: String,
+    /// All headers of the name go first.
+    pub(crate) removes: bool,
+    /// Then this one comes.
+    pub(crate) value: Option<Vec<u8>>,
+}
 
 /// A compiled action.
 #[derive(Debug)]

@@ -66,7 +66,7 @@ impl Condition {
             "regexp" | "re" => {
                 let (subject, pattern) = two(name, arguments)?;
                 return Ok(Condition {
-                    kind: Kind::Matches(super::regex(pattern)?),
+                    kind: Kind::Matches(regex(pattern)?),
                     operands: vec![Template::compile(subject)?],
                 });
             }
@@ -160,6 +160,19 @@ impl Network {
             _ => false,
         }
     }
+}
+
+/// Compiles a pattern.
+pub(super) fn regex(pattern: &str) -> Result<Regex, String> {
+    Regex::new(pattern).map_err(|error| {
+        let text = error.to_string();
+        let why = text
+            .lines()
+            .last()
+            .unwrap_or_default()
+            .trim_start_matches("error: ");
+        format!("the regular expression {pattern:?} cannot be used: {why}")
+    })
 }
 
 #[cfg(test)]

@@ -14,12 +14,12 @@ mod template;
 use fairlead_http::{Request, ResponseHead};
 use regex::bytes::Regex;
 
-use crate::proxy::Backend;
-use action::{Action, Next};
+use crate::upstream::Backend;
+use action::{Action, Next, Stage};
 use case::Case;
-use condition::Condition;
+use condition::{regex, Condition};
 
-pub(crate) use action::Effects;
+pub(crate) use action::{Effects, HeaderChange};
 
 /// The compiled rules of one server.
 #[derive(Debug, Default)]
@@ -30,15 +30,6 @@ pub struct Routes {
     end: Table,
     /// The number of this process among those that serve, for `${uwsgi[wid]}`.
     worker: u32,
-}
-
-/// When a table is looked at.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Stage {
-    Request,
-    Error,
-    Response,
-    End,
 }
 
 #[derive(Debug, Default)]
@@ -61,16 +52,6 @@ enum Test {
 enum Subject {
     Variable(&'static str),
     Status,
-}
-
-/// A change of the response's headers.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct HeaderChange {
-    pub(crate) name: String,
-    /// All headers of the name go first.
-    pub(crate) removes: bool,
-    /// Then this one comes.
-    pub(crate) value: Option<Vec<u8>>,
 }
 
 /// What becomes of a request.
@@ -282,18 +263,6 @@ fn parted<'a>(value: &'a str, form: &str) -> Result<(&'a str, &'a str), String> 
         Some((test, action)) if !test.is_empty() => Ok((test, action.trim_start())),
         _ => Err(format!("write {form}, with a blank between them")),
     }
-}
-
-fn regex(pattern: &str) -> Result<Regex, String> {
-    Regex::new(pattern).map_err(|error| {
-        let text = error.to_string();
-        let why = text
-            .lines()
-            .last()
-            .unwrap_or_default()
-            .trim_start_matches("error: ");
-        format!("the regular expression {pattern:?} cannot be used: {why}")
-    })
 }
 
 #[cfg(test)]

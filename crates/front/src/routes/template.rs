@@ -11,7 +11,7 @@ use base64::engine::general_purpose::STANDARD;
 use base64::Engine as _;
 
 use super::case::Case;
-use crate::http2::nonce;
+use crate::nonce::nonce;
 
 /// A compiled argument.
 #[derive(Debug)]

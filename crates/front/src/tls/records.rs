@@ -1,11 +1,9 @@
-//! A tokio socket behind a TLS session: the handshake first, then what hyper reads and writes.
+//! A TLS session between a socket and whoever reads and writes plaintext.
 //!
-//! The handshake counts as the wait for the first request: one time-out from the accept to the head, and the same patience
-//! of a drain. Plaintext that a read has brought too much of waits here, and goes along when the socket leaves; records wait in
-//! the session. Nothing is taken of either while the other side of it stands still, so both are bounded by one read and
-//! by [`MOST_SEALED`](fairlead_websocket::MOST_SEALED).
+//! Plaintext that a read has brought too much of waits here, and goes along when the socket leaves; records wait in the
+//! session. Nothing is taken of either while the other side of it stands still, so both are bounded by one read and by
+//! [`MOST_SEALED`](fairlead_websocket::MOST_SEALED).
 
-use std::future::poll_fn;
 use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -15,15 +13,14 @@ use fairlead_websocket::SecureLayer;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use crate::connection::Connection;
+use crate::file_range::FileRange;
 use crate::handoff::LogLevel;
-use crate::http1::sendfile::Stretch;
-use crate::http1::transport::{Peer, Socket, SCRATCH};
-use crate::lingering_close::linger;
-use crate::tls::{Tls, TlsSession};
+use crate::socket::{Socket, Stream, SCRATCH};
+use crate::tls::session::TlsSession;
 
 /// A session, and plaintext that is to be read.
-pub(crate) struct Secure {
-    session: Box<TlsSession>,
+pub(crate) struct RecordLayer {
+    pub(super) session: Box<TlsSession>,
     plain: Vec<u8>,
     /// So many of it were read.
     taken: usize,
@@ -31,108 +28,22 @@ pub(crate) struct Secure {
     is_fresh: bool,
 }
 
-/// Why there is no session.
-enum Trouble {
-    /// The client left, or the connection broke.
-    Gone,
-    /// It speaks HTTP without TLS.
-    Plain,
-    /// It says what it must not, or refuses what we say.
-    Broken(String),
-    Late,
-}
-
-/// Completes the handshake on a connection that was just accepted. `None` if that did not succeed: it is over then.
-pub(crate) async fn greet(connection: &Arc<Connection>, tls: &Tls, mut socket: Socket) -> Option<Peer> {
-    let mut secure = match tls.session() {
-        Ok(session) => Secure {
+impl RecordLayer {
+    pub(super) fn new(session: TlsSession) -> RecordLayer {
+        RecordLayer {
             session: Box::new(session),
             plain: Vec::new(),
             taken: 0,
             is_fresh: true,
-        },
-        Err(error) => {
-            connection.log(LogLevel::Error, format_args!("TLS cannot be offered: {error}"));
-            return None;
-        }
-    };
-    let outcome = poll_fn(|context| {
-        connection.enlist(context);
-        if let Poll::Ready(outcome) = secure.poll_handshake(&mut socket, context, connection) {
-            return Poll::Ready(outcome);
-        }
-        match connection.check_deadline() {
-            Some(_) => Poll::Ready(Err(Trouble::Late)),
-            None => Poll::Pending,
-        }
-    })
-    .await;
-    let trouble = match outcome {
-        Ok(()) => {
-            if let Some(client) = tls.client(&secure.session) {
-                connection.know_client(client);
-            }
-            return Some(Peer::secure(socket, secure, Arc::clone(connection)));
-        }
-        Err(trouble) => trouble,
-    };
-    match trouble {
-        Trouble::Gone => {}
-        Trouble::Late => connection.house().counters.timed_out(),
-        Trouble::Plain => {
-            connection.house().counters.refused();
-            connection.log(
-                LogLevel::Warning,
-                format_args!("a request without TLS came to a port for TLS; answered with 400"),
-            );
-            linger(socket, None, PLAIN_ANSWER).await;
-        }
-        Trouble::Broken(why) => {
-            connection.house().counters.refused();
-            connection.log(LogLevel::Warning, format_args!("the TLS handshake failed: {why}"));
-            let alert = secure.session.pending().to_vec();
-            linger(socket, None, &alert).await;
         }
     }
-    None
-}
 
-/// RFC 9110 §15.5.1.
-const PLAIN_ANSWER: &[u8] =
-    b"HTTP/1.1 400 Bad Request\r\nconnection: close\r\ncontent-type: text/plain; charset=utf-8\r\n\
-    content-length: 54\r\n\r\nThis port speaks TLS; use https:// (or wss://) here.\r\n";
-
-impl Secure {
     pub(crate) fn is_for_http2(&self) -> bool {
         self.session.is_for_http2()
     }
 
-    fn poll_handshake(
-        &mut self,
-        socket: &mut Socket,
-        context: &mut Context<'_>,
-        connection: &Connection,
-    ) -> Poll<Result<(), Trouble>> {
-        loop {
-            if ready!(self.poll_flush(socket, context)).is_err() {
-                return Poll::Ready(Err(Trouble::Gone));
-            }
-            if !self.session.is_handshaking() {
-                return Poll::Ready(Ok(()));
-            }
-            let outcome = ready!(self.poll_receive(socket, context));
-            match outcome {
-                Ok(0) => return Poll::Ready(Err(Trouble::Gone)),
-                Ok(_) => connection.greeted(),
-                Err(Received::Plain) => return Poll::Ready(Err(Trouble::Plain)),
-                Err(Received::Broken(why)) => return Poll::Ready(Err(Trouble::Broken(why))),
-                Err(Received::Io(_)) => return Poll::Ready(Err(Trouble::Gone)),
-            }
-        }
-    }
-
     /// Reads once from the socket into the session; answers how many bytes there were.
-    fn poll_receive(
+    pub(super) fn poll_receive(
         &mut self,
         socket: &mut Socket,
         context: &mut Context<'_>,
@@ -148,7 +59,7 @@ impl Secure {
             if std::mem::take(&mut self.is_fresh) && records.first().is_some_and(u8::is_ascii_uppercase) {
                 return Poll::Ready(Err(Received::Plain));
             }
-            let Secure { session, plain, .. } = self;
+            let RecordLayer { session, plain, .. } = self;
             Poll::Ready(
                 match session.open(records, &mut |piece| plain.extend_from_slice(piece)) {
                     Ok(()) => Ok(records.len()),
@@ -225,13 +136,13 @@ impl Secure {
         &mut self,
         socket: &mut Socket,
         context: &mut Context<'_>,
-        stretch: &Stretch,
+        range: &FileRange,
         size: usize,
     ) -> Poll<io::Result<usize>> {
         ready!(self.poll_flush(socket, context))?;
         let read = SCRATCH.with_borrow_mut(|scratch| {
             let room = size.min(scratch.len());
-            let count = stretch.read(&mut scratch[..room])?;
+            let count = range.read(&mut scratch[..room])?;
             if count > 0 {
                 self.session.seal(&[&scratch[..count]]);
             }
@@ -276,42 +187,48 @@ impl Secure {
 }
 
 /// A TLS connection as a stream of plaintext, for whoever reads it instead of hyper.
-pub(crate) struct SecureStream {
+struct TlsStream {
     socket: Socket,
-    secure: Secure,
+    records: RecordLayer,
     connection: Arc<Connection>,
 }
 
-impl SecureStream {
-    pub(crate) fn new(socket: Socket, secure: Secure, connection: Arc<Connection>) -> SecureStream {
-        SecureStream {
+/// Either kind of connection as a stream of plaintext, for whoever reads it instead of hyper.
+pub(crate) fn into_stream(
+    socket: Socket,
+    records: Option<RecordLayer>,
+    connection: &Arc<Connection>,
+) -> Pin<Box<dyn Stream>> {
+    match records {
+        Some(records) => Box::pin(TlsStream {
             socket,
-            secure,
-            connection,
-        }
+            records,
+            connection: Arc::clone(connection),
+        }),
+        None => socket.into_stream(),
     }
 }
 
-impl AsyncRead for SecureStream {
+impl AsyncRead for TlsStream {
     fn poll_read(
         self: Pin<&mut Self>,
         context: &mut Context<'_>,
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        let SecureStream {
+        let TlsStream {
             socket,
-            secure,
+            records,
             connection,
         } = self.get_mut();
-        let plain = ready!(secure.poll_read(socket, context, connection))?;
+        let plain = ready!(records.poll_read(socket, context, connection))?;
         let count = plain.len().min(buffer.remaining());
         buffer.put_slice(&plain[..count]);
-        secure.consume(count);
+        records.consume(count);
         Poll::Ready(Ok(()))
     }
 }
 
-impl AsyncWrite for SecureStream {
+impl AsyncWrite for TlsStream {
     fn poll_write(self: Pin<&mut Self>, context: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
         self.poll_write_vectored(context, &[io::IoSlice::new(bytes)])
     }
@@ -322,7 +239,7 @@ impl AsyncWrite for SecureStream {
         parts: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
         let stream = self.get_mut();
-        stream.secure.poll_write(&mut stream.socket, context, parts)
+        stream.records.poll_write(&mut stream.socket, context, parts)
     }
 
     fn is_write_vectored(&self) -> bool {
@@ -331,19 +248,19 @@ impl AsyncWrite for SecureStream {
 
     fn poll_flush(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
         let stream = self.get_mut();
-        stream.secure.poll_flush(&mut stream.socket, context)
+        stream.records.poll_flush(&mut stream.socket, context)
     }
 
     fn poll_shutdown(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
         let stream = self.get_mut();
-        stream.secure.session.end();
-        ready!(stream.secure.poll_flush(&mut stream.socket, context))?;
+        stream.records.session.end();
+        ready!(stream.records.poll_flush(&mut stream.socket, context))?;
         stream.socket.writer().poll_shutdown(context)
     }
 }
 
 /// Why a read brought nothing.
-enum Received {
+pub(super) enum Received {
     Io(io::Error),
     Plain,
     Broken(String),

@@ -33,10 +33,10 @@ struct Member {
 
 /// Whom to try for one request, the first one first.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) struct Round {
-    pub(super) members: Vec<usize>,
+pub(crate) struct Round {
+    pub(crate) members: Vec<usize>,
     /// All are out, and tried all the same.
-    pub(super) is_last_resort: bool,
+    pub(crate) is_last_resort: bool,
 }
 
 impl Router {
@@ -78,7 +78,7 @@ impl Router {
         &self.variables
     }
 
-    pub(super) fn backend(&self, member: usize) -> Backend {
+    pub(crate) fn backend(&self, member: usize) -> Backend {
         let (modifier1, modifier2) = self.modifiers;
         Backend {
             address: self.members[member].address.clone(),
@@ -89,7 +89,7 @@ impl Router {
     }
 
     /// Whose turn it is.
-    pub(super) fn round(&self, now: Instant) -> Round {
+    pub(crate) fn round(&self, now: Instant) -> Round {
         let first = self.turn.fetch_add(1, Ordering::Relaxed);
         let count = self.members.len();
         let all = (0..count).map(|offset| (first % count + offset) % count);
@@ -107,12 +107,12 @@ impl Router {
     }
 
     /// It has accepted a connection. True if that is news.
-    pub(super) fn is_back(&self, member: usize) -> bool {
+    pub(crate) fn is_back(&self, member: usize) -> bool {
         self.lock(member).take().is_some()
     }
 
     /// It has not. How long it is left out now.
-    pub(super) fn leave_out(&self, member: usize, now: Instant) -> Duration {
+    pub(crate) fn leave_out(&self, member: usize, now: Instant) -> Duration {
         *self.lock(member) = Some(now);
         self.grace
     }

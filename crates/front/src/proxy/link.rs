@@ -1,0 +1,144 @@
+//! The connection to a backend, as hyper's client sees it.
+//!
+//! hyper's client writes an HTTP head; for the uwsgi protocol (spec §6.1) [`Link`] takes that head out again and puts the
+//! packet in its place, because all that follows, bodies and responses, is the same.
+
+use std::io;
+use std::pin::Pin;
+use std::task::{ready, Context, Poll};
+
+use hyper::rt::ReadBufCursor;
+use tokio::io::ReadBuf;
+use tokio::net::{TcpStream, UnixStream};
+
+use crate::socket::Stream;
+
+/// Connects to a server at `address`: `host:port`, a path, or `@abstract`.
+pub(super) async fn connect(address: &str) -> io::Result<Pin<Box<dyn Stream>>> {
+    if let Some(name) = address.strip_prefix('@') {
+        use std::os::linux::net::SocketAddrExt;
+        let address = std::os::unix::net::SocketAddr::from_abstract_name(name)?;
+        let stream = std::os::unix::net::UnixStream::connect_addr(&address)?;
+        stream.set_nonblocking(true)?;
+        return Ok(Box::pin(UnixStream::from_std(stream)?));
+    }
+    if address.contains('/') {
+        return Ok(Box::pin(UnixStream::connect(address).await?));
+    }
+    let full;
+    let address = if address.starts_with(':') {
+        full = format!("127.0.0.1{address}");
+        &full
+    } else {
+        address
+    };
+    let stream = TcpStream::connect(address).await?;
+    stream.set_nodelay(true)?;
+    Ok(Box::pin(stream))
+}
+
+/// A stream to a backend.
+pub(super) struct Link {
+    stream: Pin<Box<dyn Stream>>,
+    packet: Option<Packet>,
+}
+
+/// Takes the place of hyper's head.
+struct Packet {
+    bytes: Vec<u8>,
+    sent: usize,
+    /// How much of the line ends that end a head was seen last.
+    seen: usize,
+    is_head_over: bool,
+}
+
+impl Link {
+    pub(super) fn new(stream: Pin<Box<dyn Stream>>, packet: Option<Vec<u8>>) -> Link {
+        let packet = packet.map(|bytes| Packet {
+            bytes,
+            sent: 0,
+            seen: 0,
+            is_head_over: false,
+        });
+        Link { stream, packet }
+    }
+
+    pub(super) fn into_stream(self) -> Pin<Box<dyn Stream>> {
+        self.stream
+    }
+
+    /// Writes what is left of the packet.
+    fn poll_packet(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        if let Some(packet) = &mut self.packet {
+            while packet.sent < packet.bytes.len() {
+                let written = ready!(self.stream.as_mut().poll_write(cx, &packet.bytes[packet.sent..]))?;
+                if written == 0 {
+                    return Poll::Ready(Err(io::ErrorKind::WriteZero.into()));
+                }
+                packet.sent += written;
+            }
+            if packet.is_head_over {
+                self.packet = None;
+            }
+        }
+        Poll::Ready(Ok(()))
+    }
+}
+
+impl Packet {
+    /// How many of these bytes belong to the head.
+    fn swallow(&mut self, bytes: &[u8]) -> usize {
+        const END: &[u8; 4] = b"\r\n\r\n";
+        for (index, byte) in bytes.iter().enumerate() {
+            self.seen = if *byte == END[self.seen] {
+                self.seen + 1
+            } else {
+                usize::from(*byte == END[0])
+            };
+            if self.seen == END.len() {
+                self.is_head_over = true;
+                return index + 1;
+            }
+        }
+        bytes.len()
+    }
+}
+
+impl hyper::rt::Read for Link {
+    fn poll_read(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        mut buf: ReadBufCursor<'_>,
+    ) -> Poll<io::Result<()>> {
+        const READ: usize = 16 * 1024;
+        let mut scratch = [std::mem::MaybeUninit::<u8>::uninit(); READ];
+        let room = buf.remaining().min(READ);
+        let mut read = ReadBuf::uninit(&mut scratch[..room]);
+        ready!(self.get_mut().stream.as_mut().poll_read(cx, &mut read))?;
+        buf.put_slice(read.filled());
+        Poll::Ready(Ok(()))
+    }
+}
+
+impl hyper::rt::Write for Link {
+    fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
+        let link = self.get_mut();
+        if let Some(packet) = link.packet.as_mut().filter(|packet| !packet.is_head_over) {
+            return Poll::Ready(Ok(packet.swallow(buf)));
+        }
+        ready!(link.poll_packet(cx))?;
+        link.stream.as_mut().poll_write(cx, buf)
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let link = self.get_mut();
+        if link.packet.as_ref().is_some_and(|packet| packet.is_head_over) {
+            ready!(link.poll_packet(cx))?;
+        }
+        link.stream.as_mut().poll_flush(cx)
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.get_mut().stream.as_mut().poll_shutdown(cx)
+    }
+}

@@ -1,0 +1,166 @@
+//! An accepted socket: TCP or UNIX, read and written by the front's own thread.
+//!
+//! One type serves both families, so that hyper is compiled once and the socket can be taken out again without a cast. It
+//! knows nothing of what is spoken on it.
+
+use std::cell::RefCell;
+use std::io;
+use std::net::{IpAddr, SocketAddr};
+use std::num::NonZeroUsize;
+use std::os::fd::OwnedFd;
+use std::pin::Pin;
+use std::task::{ready, Context, Poll};
+
+use fairlead_http::Address;
+use socket2::SockRef;
+use tokio::io::{AsyncRead, AsyncWrite, Interest, ReadBuf};
+use tokio::net::{TcpStream, UnixStream};
+
+use crate::file_range::FileRange;
+
+/// The most that one read takes. All connections share one such buffer, so an idle connection costs none.
+const READ_SIZE: usize = 64 * 1024;
+
+thread_local! {
+    pub(crate) static SCRATCH: RefCell<Vec<u8>> = RefCell::new(vec![0; READ_SIZE]);
+}
+
+/// An accepted socket.
+pub(crate) enum Socket {
+    Tcp(TcpStream),
+    Unix(UnixStream),
+}
+
+impl Socket {
+    /// The socket itself, non-blocking, no longer known to tokio.
+    pub(crate) fn into_fd(self) -> io::Result<OwnedFd> {
+        match self {
+            Socket::Tcp(stream) => stream.into_std().map(OwnedFd::from),
+            Socket::Unix(stream) => stream.into_std().map(OwnedFd::from),
+        }
+    }
+
+    /// This end's address; `listening` spares the question if every connection of the listener has the same.
+    pub(crate) fn local_address(&self, listening: &Address) -> Address {
+        match (self, listening) {
+            (Socket::Tcp(stream), Address::Inet(address)) if address.ip().is_unspecified() => {
+                stream.local_addr().map_or(Address::Unknown, inet)
+            }
+            _ => listening.clone(),
+        }
+    }
+
+    /// Either kind, for plain reading and writing after hyper has let go of it.
+    pub(crate) fn into_stream(self) -> Pin<Box<dyn Stream>> {
+        match self {
+            Socket::Tcp(stream) => Box::pin(stream),
+            Socket::Unix(stream) => Box::pin(stream),
+        }
+    }
+
+    /// Reads once and shows `look` what came: nothing at the end of the stream.
+    pub(crate) fn poll_read<T>(
+        &mut self,
+        cx: &mut Context<'_>,
+        look: impl FnOnce(&[u8]) -> T,
+    ) -> Poll<io::Result<T>> {
+        SCRATCH.with_borrow_mut(|scratch| {
+            let mut read = ReadBuf::new(scratch);
+            ready!(self.reader().poll_read(cx, &mut read))?;
+            Poll::Ready(Ok(look(read.filled())))
+        })
+    }
+
+    /// Sends at most `size` bytes of `range`, by sendfile(2) where the file system knows it.
+    pub(crate) fn poll_send_file(
+        &mut self,
+        cx: &mut Context<'_>,
+        range: &FileRange,
+        size: usize,
+    ) -> Poll<io::Result<usize>> {
+        loop {
+            let sent = match self {
+                Socket::Tcp(stream) => {
+                    ready!(stream.poll_write_ready(cx))?;
+                    stream.try_io(Interest::WRITABLE, || {
+                        send_file(&SockRef::from(&*stream), range, size)
+                    })
+                }
+                Socket::Unix(stream) => {
+                    ready!(stream.poll_write_ready(cx))?;
+                    stream.try_io(Interest::WRITABLE, || {
+                        send_file(&SockRef::from(&*stream), range, size)
+                    })
+                }
+            };
+            match sent {
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+                Err(error) if !is_of_the_socket(&error) => break,
+                other => return Poll::Ready(other),
+            }
+        }
+        // The file's trouble: some file systems know no sendfile, and reading tells better what is wrong with the others.
+        SCRATCH.with_borrow_mut(|scratch| {
+            let room = size.min(scratch.len());
+            match range.read(&mut scratch[..room])? {
+                0 => Poll::Ready(Ok(0)),
+                count => self.writer().poll_write(cx, &scratch[..count]),
+            }
+        })
+    }
+
+    pub(crate) fn reader(&mut self) -> Pin<&mut (dyn AsyncRead + Send + Unpin)> {
+        match self {
+            Socket::Tcp(stream) => Pin::new(stream),
+            Socket::Unix(stream) => Pin::new(stream),
+        }
+    }
+
+    pub(crate) fn writer(&mut self) -> Pin<&mut (dyn AsyncWrite + Send + Unpin)> {
+        match self {
+            Socket::Tcp(stream) => Pin::new(stream),
+            Socket::Unix(stream) => Pin::new(stream),
+        }
+    }
+}
+
+fn send_file(socket: &SockRef<'_>, range: &FileRange, size: usize) -> io::Result<usize> {
+    let (offset, left) = range.rest();
+    let offset = usize::try_from(offset).map_err(io::Error::other)?;
+    match NonZeroUsize::new(size.min(left)) {
+        Some(size) => socket.sendfile(&*range.file, offset, Some(size)),
+        None => Ok(0),
+    }
+}
+
+/// What both kinds of socket can do.
+pub(crate) trait Stream: AsyncRead + AsyncWrite + Send {}
+
+impl<T: AsyncRead + AsyncWrite + Send> Stream for T {}
+
+/// An address as the application knows it: an IPv4 client of a dual-stack socket is an IPv4 client.
+pub(crate) fn inet(address: SocketAddr) -> Address {
+    Address::Inet(match address.ip() {
+        IpAddr::V6(ip) => match ip.to_ipv4_mapped() {
+            Some(ip) => SocketAddr::new(IpAddr::V4(ip), address.port()),
+            None => address,
+        },
+        IpAddr::V4(_) => address,
+    })
+}
+
+/// A socket's error and not a file's.
+pub(crate) fn is_of_the_socket(error: &io::Error) -> bool {
+    use io::ErrorKind as Kind;
+    matches!(
+        error.kind(),
+        Kind::BrokenPipe
+            | Kind::ConnectionReset
+            | Kind::ConnectionAborted
+            | Kind::NotConnected
+            | Kind::TimedOut
+            | Kind::HostUnreachable
+            | Kind::NetworkUnreachable
+            | Kind::NetworkDown
+    )
+}
