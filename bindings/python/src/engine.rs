@@ -7,8 +7,8 @@ use std::time::Duration;
 
 use fairlead_engine as fl;
 use fl::{
-    ChannelSettings, CloseCode, Delivery, Entrance, FrontSettings, Limits, Listener, Manner, OriginPolicy,
-    Protocol, Router, Scheme, SessionSettings, Tally, Timing, TrustedProxies,
+    BoundListener, ChannelSettings, CloseCode, Delivery, FrontSettings, Limits, Listener, ListenerConfig,
+    OriginPolicy, Protocol, Router, Scheme, Scoreboard, SessionSettings, Timing, TrustedProxies,
 };
 use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
@@ -165,9 +165,9 @@ impl Engine {
                 header_timeout: seconds(header_timeout)?,
                 keep_alive_timeout: seconds(keep_alive_timeout)?,
                 stall_timeout: seconds(stall_timeout)?,
-                tally: tally.map(|(descriptor, cell)| {
+                scoreboard: tally.map(|(descriptor, cell)| {
                     // SAFETY: as for the listeners: inherited for the engine alone, given once.
-                    Tally::new(unsafe { OwnedFd::from_raw_fd(descriptor) }, cell)
+                    Scoreboard::new(unsafe { OwnedFd::from_raw_fd(descriptor) }, cell)
                 }),
                 routes: routes
                     .map(|routes| Arc::clone(&routes.get().compiled))
@@ -225,7 +225,10 @@ impl Engine {
                     let port = https_ports.get(number).copied().unwrap_or(0);
                     manner.to_https = Some(if port == 0 { 443 } else { port });
                 }
-                Ok(Entrance { listener, manner })
+                Ok(BoundListener {
+                    listener,
+                    config: manner,
+                })
             })
             .collect::<PyResult<Vec<_>>>()?;
         let engine = fl::Engine::start(settings, listeners)?;
@@ -361,15 +364,17 @@ fn has_gil(py: Python<'_>) -> PyResult<bool> {
 }
 
 /// How connections of a listener are treated, by the option that it comes from (`fairlead.listeners.Listener.kind`).
-fn manner(kind: &str) -> PyResult<Manner> {
+fn manner(kind: &str) -> PyResult<ListenerConfig> {
     match kind {
-        "http" | "http-socket" | "https" | "https2" | "https-socket" | "http-to-https" => Ok(Manner {
-            router: !kind.ends_with("-socket"),
-            ..Manner::default()
-        }),
-        "socket" | "uwsgi-socket" => Ok(Manner {
+        "http" | "http-socket" | "https" | "https2" | "https-socket" | "http-to-https" => {
+            Ok(ListenerConfig {
+                router: !kind.ends_with("-socket"),
+                ..ListenerConfig::default()
+            })
+        }
+        "socket" | "uwsgi-socket" => Ok(ListenerConfig {
             protocol: Protocol::Uwsgi,
-            ..Manner::default()
+            ..ListenerConfig::default()
         }),
         other => Err(PyValueError::new_err(format!(
             "there are no listeners of the kind {other:?}"

@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock, Weak};
 use std::time::Duration;
 
-use fairlead_front::{Entrance, Front, FrontStatistics, LogLevel};
+use fairlead_front::{BoundListener, Front, FrontStatistics, LogLevel};
 use fairlead_websocket::{CloseCode, ClosedBy, Closure, Lost};
 use fairlead_worker::{
     Drops, Event, Interest, JoinAnswer, JoinError, Subscriber, Token, Watch, Worker, WorkerSettings,
@@ -59,7 +59,7 @@ impl Engine {
     ///
     /// # Errors
     /// The system's, when a thread or a descriptor cannot be had.
-    pub fn start(settings: Settings, listeners: Vec<impl Into<Entrance>>) -> std::io::Result<Self> {
+    pub fn start(settings: Settings, listeners: Vec<impl Into<BoundListener>>) -> std::io::Result<Self> {
         let log = Arc::clone(&settings.log);
         let front: Arc<OnceLock<Weak<Front>>> = Arc::default();
         let held = Arc::clone(&front);
@@ -73,7 +73,7 @@ impl Engine {
             // The app computes: the answers of its batch so far must not wait for the rest.
             on_takeover: Arc::new(move || {
                 if let Some(front) = held.get().and_then(Weak::upgrade) {
-                    front.let_go();
+                    front.uncork();
                 }
             }),
             on_absence: settings.absence,
@@ -105,16 +105,16 @@ impl Engine {
     /// One turn of the loop by the calling thread, which waits at most `limit` (`None`: until something happens), and
     /// all that happened since the last. For hosts with [`Delivery::Loop`].
     pub fn poll(&self, into: &mut Batch, limit: Option<Duration>) {
-        self.let_answers_go();
+        self.uncork_front();
         self.shared.worker.drive(&mut into.events, limit);
         self.shared.queue.take_all(&mut into.requests);
         // The answers of this batch wake the front once, with the next poll, or when the loop thread finds that it takes
         // longer.
         if !into.is_empty() {
-            self.front.hold();
+            self.front.cork();
             if self.shared.worker.loop_thread_drives() {
-                // It took over between the turn and the hold: nobody else would let go.
-                self.front.let_go();
+                // It took over between the turn and the cork: nobody else would uncork.
+                self.front.uncork();
             } else {
                 self.gathers.store(true, Ordering::Relaxed);
             }
@@ -122,10 +122,10 @@ impl Engine {
     }
 
     /// Wakes the front for the answers of the last batch, if there was one. By the thread that polls.
-    fn let_answers_go(&self) {
+    fn uncork_front(&self) {
         if self.gathers.load(Ordering::Relaxed) {
             self.gathers.store(false, Ordering::Relaxed);
-            self.front.let_go();
+            self.front.uncork();
         }
     }
 
@@ -134,7 +134,7 @@ impl Engine {
     pub fn wait_request(&self, limit: Option<Duration>) -> Option<Box<Request>> {
         // What was answered before this thread may sleep.
         if !self.shared.queue.has_more() {
-            self.front.let_go();
+            self.front.uncork();
         }
         let (request, how) = self.shared.queue.wait(limit)?;
         Some(self.hand_over(request, how))
@@ -152,9 +152,9 @@ impl Engine {
         // While admitted requests wait, answers are gathered; the last one taken lets them go before it runs. When
         // things do not move the queue's guard comes, and lets them go too.
         if how == Taken::InTurn && self.shared.queue.has_more() {
-            self.front.hold();
+            self.front.cork();
         } else {
-            self.front.let_go();
+            self.front.uncork();
         }
         request
     }
@@ -191,7 +191,7 @@ impl Engine {
     /// Call it when all that an [`Engine::poll`] without a wait told is dealt with: what was sent leaves, and from here on
     /// a change makes a descriptor readable.
     pub fn leave_to_foreign_loop(&self) {
-        self.let_answers_go();
+        self.uncork_front();
         self.shared.worker.leave_to_foreign_loop();
     }
 

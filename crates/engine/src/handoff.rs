@@ -1,15 +1,13 @@
 //! The front's door into the engine, called on the front's thread: it puts a request into the queue and wakes the loop,
 //! nothing more.
 
-use std::os::fd::OwnedFd;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::Arc;
 use std::time::Duration;
 
-use fairlead_front::{Answered, Exchange, Handoff, LogLevel};
+use fairlead_front::{Answered, EventSink, Exchange, Handoff, LogLevel};
 use fairlead_http::Request as Head;
-use fairlead_websocket::{Lost, SecureLayer};
-use fairlead_worker::{Connection, Event};
+use fairlead_worker::Event;
 
 use crate::request::{Request, Shared};
 use crate::settings::{AnsweredSink, Delivery};
@@ -44,43 +42,6 @@ impl Handoff for EngineHandoff {
         }
     }
 
-    fn turn_ended(&self) {
-        // One wake-up for all requests of the front's turn.
-        if self.arrived.swap(false, Ordering::Relaxed) {
-            match self.shared.delivery {
-                Delivery::Loop => self.shared.worker.wake(),
-                Delivery::Threads => self.shared.queue.announce(),
-            }
-        }
-    }
-
-    fn upgraded(
-        &self,
-        exchange: &Arc<Exchange>,
-        socket: OwnedFd,
-        read_ahead: Vec<u8>,
-        layer: Option<Box<dyn SecureLayer>>,
-    ) {
-        if let Some(connection) = attached(exchange) {
-            self.shared
-                .worker
-                .join_secure(connection, socket, read_ahead, layer);
-        }
-    }
-
-    fn upgrade_lost(&self, exchange: &Arc<Exchange>, _why: String) {
-        if let Some(connection) = attached(exchange) {
-            connection.abandon(Lost::Reset);
-        }
-    }
-
-    fn wake(&self, token: u64) {
-        match self.shared.delivery {
-            Delivery::Loop => self.shared.worker.report(Event::Wake(token)),
-            Delivery::Threads => self.shared.parking.wake(token),
-        }
-    }
-
     fn has_room(&self) -> bool {
         self.shared.queue.has_room()
     }
@@ -93,6 +54,25 @@ impl Handoff for EngineHandoff {
         // Threads are switched by their language, however long one of them computes.
         self.shared.delivery == Delivery::Loop && self.shared.worker.app_away_for() >= HELD_UP_AFTER
     }
+}
+
+impl EventSink for EngineHandoff {
+    fn wake(&self, token: u64) {
+        match self.shared.delivery {
+            Delivery::Loop => self.shared.worker.report(Event::Wake(token)),
+            Delivery::Threads => self.shared.parking.wake(token),
+        }
+    }
+
+    fn turn_ended(&self) {
+        // One wake-up for all requests of the front's turn.
+        if self.arrived.swap(false, Ordering::Relaxed) {
+            match self.shared.delivery {
+                Delivery::Loop => self.shared.worker.wake(),
+                Delivery::Threads => self.shared.queue.announce(),
+            }
+        }
+    }
 
     fn answered(&self, about: Answered) {
         (self.answered)(about);
@@ -101,10 +81,4 @@ impl Handoff for EngineHandoff {
     fn log(&self, level: LogLevel, line: &str) {
         (self.shared.log)(level, line);
     }
-}
-
-fn attached(exchange: &Arc<Exchange>) -> Option<&Arc<Connection>> {
-    exchange
-        .attachment()
-        .and_then(|any| any.downcast_ref::<Arc<Connection>>())
 }

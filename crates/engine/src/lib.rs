@@ -11,6 +11,7 @@
 #![forbid(unsafe_code)]
 
 mod admission_queue;
+mod arriving;
 mod engine;
 mod engine_shared;
 mod handoff;
@@ -24,8 +25,9 @@ pub use fairlead_channel::{
     LONGEST_NAME, USUAL_LONGEST_MESSAGE,
 };
 pub use fairlead_front::{
-    Answered, BodyError, BodyRead, ClientCa, Conclusion, Entrance, FrontSettings, KeyPair, Listener,
-    LogLevel, Manner, PemFile, Protocol, Router, Routes, StaticFiles, Tally, Tls, TlsError, TlsSettings,
+    Answered, BodyError, BodyRead, BoundListener, ClientCa, FrontSettings, KeyPair, Listener, ListenerConfig,
+    LogLevel, Outcome, PemFile, Protocol, Router, Routes, Scoreboard, StaticFiles, Tls, TlsError,
+    TlsSettings,
 };
 pub use fairlead_http::{Address, Request as Head, ResponseHead, Scheme, TrustedProxies, Version};
 pub use fairlead_websocket::{

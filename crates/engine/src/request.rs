@@ -9,11 +9,12 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
-use fairlead_front::{Account, BodyRead, Conclusion, Exchange, LogLevel};
+use fairlead_front::{AccessRecord, BodyRead, Exchange, LogLevel, Outcome};
 use fairlead_http::{Request as Head, ResponseHead};
 use fairlead_websocket::{CloseCode, Handshake, HandshakeError, UsageError};
 use fairlead_worker::{Connection, ReadinessDescriptor, Token};
 
+use crate::arriving::Arriving;
 use crate::engine_shared::EngineShared;
 
 /// What all requests of a process share.
@@ -84,7 +85,7 @@ pub struct Request {
     /// the handshake needed.
     exchange: Mutex<Option<Arc<Exchange>>>,
     /// What routes want to know of the request, to its end.
-    account: Option<Arc<Account>>,
+    record: Option<Arc<AccessRecord>>,
     shared: Arc<Shared>,
     readiness: Mutex<Option<ReadinessDescriptor>>,
     connection: OnceLock<Arc<Connection>>,
@@ -146,7 +147,7 @@ impl Request {
     pub(crate) fn new(head: Head, exchange: Arc<Exchange>, shared: Arc<Shared>) -> Self {
         Self {
             head,
-            account: exchange.account(),
+            record: exchange.record(),
             exchange: Mutex::new(Some(exchange)),
             shared,
             readiness: Mutex::default(),
@@ -276,8 +277,11 @@ impl Request {
             .shared
             .worker
             .connection(negotiated, self.label().into_boxed_str(), readiness);
-        exchange.attach(Box::new(Arc::clone(&connection)));
-        if exchange.accept_upgrade(response).is_err() {
+        let arriving = Box::new(Arriving {
+            shared: Arc::clone(&self.shared),
+            connection: Arc::clone(&connection),
+        });
+        if exchange.accept_upgrade(response, arriving).is_err() {
             let was_answered = !exchange.is_gone();
             *self.lock_exchange() = Some(exchange);
             return Err(if was_answered {
@@ -357,10 +361,10 @@ impl Request {
 
     /// The response, or the session, is over: rules for the end see it, once. What they and those before them want of the
     /// request's line in the log.
-    pub fn conclude(&self) -> Conclusion {
-        self.account
+    pub fn conclude(&self) -> Outcome {
+        self.record
             .as_ref()
-            .map(|account| account.conclude())
+            .map(|record| record.conclude())
             .unwrap_or_default()
     }
 

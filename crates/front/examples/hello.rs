@@ -9,7 +9,9 @@ use std::os::fd::OwnedFd;
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
 
 use bytes::Bytes;
-use fairlead_front::{Exchange, Front, FrontSettings, Handoff, Listener, LogLevel};
+use fairlead_front::{
+    EventSink, Exchange, Front, FrontSettings, Handoff, Listener, LogLevel, UpgradeReceiver,
+};
 use fairlead_http::{Request, ResponseHead};
 use fairlead_websocket::{Handshake, SecureLayer};
 
@@ -44,6 +46,14 @@ impl Handoff for Queue {
             .push((request, exchange));
     }
 
+    fn has_room(&self) -> bool {
+        true
+    }
+}
+
+impl EventSink for Queue {
+    fn wake(&self, _: u64) {}
+
     fn turn_ended(&self) {
         if !self
             .calls
@@ -55,22 +65,21 @@ impl Handoff for Queue {
         }
     }
 
-    fn upgraded(&self, _: &Arc<Exchange>, socket: OwnedFd, _: Vec<u8>, _: Option<Box<dyn SecureLayer>>) {
+    fn log(&self, level: LogLevel, line: &str) {
+        eprintln!("{level:?}: {line}");
+    }
+}
+
+/// Takes the socket of a WebSocket, and closes it.
+struct Closing;
+
+impl UpgradeReceiver for Closing {
+    fn upgraded(self: Box<Self>, socket: OwnedFd, _: Vec<u8>, _: Option<Box<dyn SecureLayer>>) {
         drop(socket);
     }
 
-    fn upgrade_lost(&self, _: &Arc<Exchange>, why: String) {
+    fn lost(self: Box<Self>, why: String) {
         eprintln!("upgrade lost: {why}");
-    }
-
-    fn wake(&self, _: u64) {}
-
-    fn has_room(&self) -> bool {
-        true
-    }
-
-    fn log(&self, level: LogLevel, line: &str) {
-        eprintln!("{level:?}: {line}");
     }
 }
 
@@ -97,7 +106,7 @@ fn main() -> std::io::Result<()> {
 fn answer(request: &Request, exchange: &Arc<Exchange>) {
     let handshake = Handshake::validate(request).ok();
     let sent = match handshake.and_then(|handshake| handshake.response(None, &[]).ok()) {
-        Some((switching, _)) => exchange.accept_upgrade(switching),
+        Some((switching, _)) => exchange.accept_upgrade(switching, Box::new(Closing)),
         None => exchange.respond(hello(), Bytes::from_static(b"Hello, World!")),
     };
     if let Err(gone) = sent {

@@ -1,25 +1,25 @@
 //! What becomes of a request besides its answer: what the tables behind the application want, and its line in the log.
 //!
-//! An [`Account`] is made only if somebody wants one: rules that look at answers or at the end (spec §5.1), a header that a rule
+//! An [`AccessRecord`] is made only if somebody wants one: rules that look at answers or at the end (spec §5.1), a header that a rule
 //! has changed, or a request that never reaches the application, whose line nobody else would write. It sees each answer on
 //! its way out, on the thread that gives it, so that whoever has answered knows what came of it. It ends with the last part
 //! that holds it; the line is written then, because then all has been sent that will be. The lock is a leaf, and rules and
-//! the handoff are called without it.
+//! the event sink are called without it.
 
 use std::sync::atomic::{AtomicBool, AtomicU16, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use bytes::Bytes;
 use fairlead_http::{Request, ResponseHead};
 
-use crate::front::House;
-use crate::handoff::LogLevel;
+use crate::events::{Answered, LogLevel};
+use crate::front_shared::FrontShared;
 use crate::routes::{Effects, HeaderChange, Verdict};
 
 /// One request, from the rules on.
-pub struct Account {
-    house: Arc<House>,
+pub struct AccessRecord {
+    shared: Arc<FrontShared>,
     request: Request,
     began: Instant,
     /// The front writes its line.
@@ -42,35 +42,13 @@ struct Wishes {
 
 /// What the tables want of the line in the log.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Conclusion {
+pub struct Outcome {
     /// To be added to it, in order.
     pub variables: Vec<(String, Vec<u8>)>,
     /// There shall be none.
     pub no_line: bool,
     /// Another answer than the application's has gone out: its status, 0 for none, and the size of its body.
     pub instead: Option<(u16, u64)>,
-}
-
-/// A request that was answered without the application, for its line in the log. Text of a client is Latin-1: a character
-/// for each byte.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Answered {
-    /// The client's address, without its port.
-    pub peer: String,
-    /// As it was sent, or as a rule has set it.
-    pub method: String,
-    /// The same of the request target.
-    pub target: String,
-    /// As in CGI's `SERVER_PROTOCOL`.
-    pub protocol: String,
-    /// Of the answer; 0 if the connection was closed without one.
-    pub status: u16,
-    /// Bytes of the response's body that were handed to the connection.
-    pub sent: u64,
-    /// From the head's arrival to the end of the answer.
-    pub took: Duration,
-    /// What rules have added.
-    pub variables: Vec<(String, Vec<u8>)>,
 }
 
 /// What an answer is replaced by.
@@ -80,11 +58,16 @@ pub(crate) enum Instead {
     Cut,
 }
 
-impl Account {
+impl AccessRecord {
     /// `effects`: of the table of requests. `is_ours`: the request never reaches the application.
-    pub(crate) fn new(house: Arc<House>, request: Request, effects: Effects, is_ours: bool) -> Account {
-        Account {
-            house,
+    pub(crate) fn new(
+        shared: Arc<FrontShared>,
+        request: Request,
+        effects: Effects,
+        is_ours: bool,
+    ) -> AccessRecord {
+        AccessRecord {
+            shared,
             request,
             began: Instant::now(),
             is_ours,
@@ -108,7 +91,7 @@ impl Account {
     /// An answer with this status is on its way. What the table of errors wants instead; the table of responses sees what
     /// comes of it.
     pub(crate) fn see(&self, status: u16) -> Option<Instead> {
-        let routes = &self.house.settings.routes;
+        let routes = &self.shared.settings.routes;
         let mut effects = Effects::default();
         let instead = match routes.judge(&self.request, status, &mut effects) {
             Verdict::Answer(head, body) => Some(Instead::Answer(head, body.into())),
@@ -146,18 +129,18 @@ impl Account {
     }
 
     /// The response is complete: the last table sees the request, once, and what all of them want of its line is told.
-    pub fn conclude(&self) -> Conclusion {
+    pub fn conclude(&self) -> Outcome {
         if !self.is_concluded.swap(true, Ordering::Relaxed) {
             let mut effects = Effects::default();
             let status = self.status.load(Ordering::Relaxed);
-            self.house
+            self.shared
                 .settings
                 .routes
                 .conclude(&self.request, status, &mut effects);
             self.take(effects);
         }
         let wishes = self.lock();
-        Conclusion {
+        Outcome {
             variables: wishes.variables.clone(),
             no_line: wishes.no_line,
             instead: wishes.instead,
@@ -167,7 +150,7 @@ impl Account {
     fn take(&self, effects: Effects) {
         for line in &effects.log {
             let line = format!("{}: {line}", self.request.peer());
-            self.house.handoff.log(LogLevel::Info, &line);
+            self.shared.events.log(LogLevel::Info, &line);
         }
         let mut wishes = self.lock();
         wishes.headers.extend(effects.headers);
@@ -204,19 +187,19 @@ impl Account {
     }
 }
 
-impl std::fmt::Debug for Account {
+impl std::fmt::Debug for AccessRecord {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Account")
+        f.debug_struct("AccessRecord")
             .field("status", &self.status)
             .finish_non_exhaustive()
     }
 }
 
-impl Drop for Account {
+impl Drop for AccessRecord {
     fn drop(&mut self) {
-        let conclusion = self.conclude();
-        if self.is_ours && self.house.settings.request_lines && !conclusion.no_line {
-            self.house.handoff.answered(self.answered(conclusion.variables));
+        let outcome = self.conclude();
+        if self.is_ours && self.shared.settings.request_lines && !outcome.no_line {
+            self.shared.events.answered(self.answered(outcome.variables));
         }
     }
 }

@@ -1,12 +1,13 @@
 //! Bodies on their way through the front: what lies between hyper and the application, in each direction.
 //!
-//! Plain data without a lock or a wake-up of its own; [`State`](crate::exchange::State) holds one of each. Invariant: what
+//! Plain data without a lock or a wake-up of its own; the state of an exchange holds one of each. Invariant: what
 //! a stranger sends never takes more memory than the high water, or twice a chunk that is awaited whole, and one read of the
 //! socket, however small the pieces are that it comes in.
 
 use std::collections::VecDeque;
 use std::fs::File;
 use std::sync::Arc;
+use std::task::Waker;
 
 use bytes::{Bytes, BytesMut};
 
@@ -15,6 +16,14 @@ use crate::error::BodyError;
 /// What a piece costs beside its bytes: its place in the queue, and its share of bookkeeping in `bytes` and the allocator.
 /// Counted so that a body in chunks of one byte is held back as early as one in large chunks.
 const PIECE_COST: usize = 64;
+
+/// Who waits for a change.
+pub(crate) enum Waiter {
+    /// The application's side, by a token of its own.
+    Token(u64),
+    /// A task of the front.
+    Task(Waker),
+}
 
 /// How a body ends.
 #[derive(Debug, Default, PartialEq, Eq)]
@@ -37,7 +46,7 @@ pub(crate) struct Incoming {
     /// Bytes that a reader of whole chunks lets in although they are beyond the high water.
     goal: usize,
     pub(crate) end: End<BodyError>,
-    pub(crate) token: Option<u64>,
+    pub(crate) waiter: Option<Waiter>,
     /// The pump may read. Stays set: the application has shown that it wants the body.
     pub(crate) wanted: bool,
     /// Somebody waits for bytes since then, and the client has its time to send them.
@@ -148,7 +157,7 @@ pub(crate) struct Outgoing {
     buffered: usize,
     files: usize,
     pub(crate) end: End<()>,
-    pub(crate) token: Option<u64>,
+    pub(crate) waiter: Option<Waiter>,
 }
 
 /// A part of a response's body.

@@ -16,7 +16,7 @@
 //! The roster that makes this possible also serves the sweep: one look per tick at the deadlines of all connections instead
 //! of a timer for each.
 
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -24,36 +24,20 @@ use tokio::sync::Notify;
 use tokio::task::AbortHandle;
 
 use crate::connection::Connection;
-use crate::front::House;
+use crate::front_shared::FrontShared;
 use crate::settings::FrontSettings;
-
-/// The phase before a drain; else it is the moment when it began.
-const OPEN: u64 = u64::MAX;
 
 /// While a drain waits for silent connections, deadlines of a second are looked at this often.
 const DRAIN_TICK: Duration = Duration::from_millis(50);
 
-/// Who is here, and whether we are leaving. One per front.
+/// Who is here. One per front.
 pub(crate) struct Drain {
-    /// In milliseconds since the front's start.
-    since_ms: AtomicU64,
+    shared: Arc<FrontShared>,
     roster: Mutex<Roster>,
     /// Accept tasks that live. An aborted one may be in the middle of an accept, and ends with its next await.
     accepting: AtomicUsize,
     left: Notify,
     begun: Notify,
-}
-
-impl Default for Drain {
-    fn default() -> Drain {
-        Drain {
-            since_ms: AtomicU64::new(OPEN),
-            roster: Mutex::default(),
-            accepting: AtomicUsize::new(0),
-            left: Notify::default(),
-            begun: Notify::default(),
-        }
-    }
 }
 
 #[derive(Default)]
@@ -72,13 +56,14 @@ impl Roster {
 }
 
 impl Drain {
-    pub(crate) fn is_draining(&self) -> bool {
-        self.since_ms().is_some()
-    }
-
-    /// When it began, in milliseconds since the front's start.
-    pub(crate) fn since_ms(&self) -> Option<u64> {
-        Some(self.since_ms.load(Ordering::Acquire)).filter(|&since| since != OPEN)
+    pub(crate) fn new(shared: Arc<FrontShared>) -> Drain {
+        Drain {
+            shared,
+            roster: Mutex::default(),
+            accepting: AtomicUsize::new(0),
+            left: Notify::default(),
+            begun: Notify::default(),
+        }
     }
 
     pub(crate) fn active(&self) -> usize {
@@ -96,11 +81,8 @@ impl Drain {
     }
 
     /// Steps 1 to 3. From any thread, any number of times.
-    pub(crate) fn begin(&self, now_ms: u64) {
-        let began = self
-            .since_ms
-            .compare_exchange(OPEN, now_ms, Ordering::AcqRel, Ordering::Acquire);
-        if began.is_err() {
+    pub(crate) fn begin(&self) {
+        if !self.shared.begin_drain() {
             return;
         }
         let mut roster = self.roster();
@@ -125,13 +107,13 @@ impl Drain {
     }
 
     /// Wakes the connections whose deadline has passed, for ever.
-    pub(crate) async fn sweep(&self, house: &House) {
-        let mut tick = tick(&house.settings);
+    pub(crate) async fn sweep(&self) {
+        let mut tick = tick(&self.shared.settings);
         loop {
             if tokio::time::timeout(tick, self.begun.notified()).await.is_ok() {
                 tick = tick.min(DRAIN_TICK);
             }
-            let now = house.now_ms();
+            let now = self.shared.now_ms();
             // On the front's own thread, so a wake-up takes no system call and no lock of the roster's users.
             for connection in self.roster().seats.iter().flatten() {
                 connection.wake_if_due(now);
@@ -155,46 +137,42 @@ fn tick(settings: &FrontSettings) -> Duration {
 }
 
 /// An accept task's mark, for as long as it lives.
-pub(crate) struct Acceptor(Arc<House>);
+pub(crate) struct AcceptTask(Arc<Drain>);
 
-impl Acceptor {
-    pub(crate) fn new(house: &Arc<House>) -> Acceptor {
-        house.drain.accepting.fetch_add(1, Ordering::Relaxed);
-        Acceptor(Arc::clone(house))
-    }
-
-    pub(crate) fn house(&self) -> &Arc<House> {
-        &self.0
+impl AcceptTask {
+    pub(crate) fn new(drain: &Arc<Drain>) -> AcceptTask {
+        drain.accepting.fetch_add(1, Ordering::Relaxed);
+        AcceptTask(Arc::clone(drain))
     }
 }
 
-impl Drop for Acceptor {
+impl Drop for AcceptTask {
     fn drop(&mut self) {
-        self.0.drain.accepting.fetch_sub(1, Ordering::Release);
-        self.0.drain.left.notify_one();
+        self.0.accepting.fetch_sub(1, Ordering::Release);
+        self.0.left.notify_one();
     }
 }
 
 /// A connection's place in the roster, for as long as its task lives.
 pub(crate) struct Seat {
-    house: Arc<House>,
+    drain: Arc<Drain>,
     connection: Arc<Connection>,
     number: usize,
     is_stream: bool,
 }
 
 impl Seat {
-    pub(crate) fn take(house: &Arc<House>, connection: Arc<Connection>) -> Seat {
-        Seat::take_for(house, connection, false)
+    pub(crate) fn take(drain: &Arc<Drain>, connection: Arc<Connection>) -> Seat {
+        Seat::take_for(drain, connection, false)
     }
 
     /// For a stream of this seat's connection.
     pub(crate) fn beside(&self, stream: Arc<Connection>) -> Seat {
-        Seat::take_for(&self.house, stream, true)
+        Seat::take_for(&self.drain, stream, true)
     }
 
-    fn take_for(house: &Arc<House>, connection: Arc<Connection>, is_stream: bool) -> Seat {
-        let mut roster = house.drain.roster();
+    fn take_for(drain: &Arc<Drain>, connection: Arc<Connection>, is_stream: bool) -> Seat {
+        let mut roster = drain.roster();
         roster.streams += usize::from(is_stream);
         let number = roster.free.pop().unwrap_or_else(|| {
             roster.seats.push(None);
@@ -203,7 +181,7 @@ impl Seat {
         roster.seats[number] = Some(Arc::clone(&connection));
         drop(roster);
         Seat {
-            house: Arc::clone(house),
+            drain: Arc::clone(drain),
             connection,
             number,
             is_stream,
@@ -217,18 +195,14 @@ impl Seat {
 
 impl Drop for Seat {
     fn drop(&mut self) {
-        let mut roster = self.house.drain.roster();
+        let mut roster = self.drain.roster();
         roster.seats[self.number] = None;
         roster.free.push(self.number);
         roster.streams -= usize::from(self.is_stream);
         let is_last = roster.occupied() == 0;
         drop(roster);
-        if let Some(exchange) = self.connection.take_upgrade() {
-            let why = "the connection was lost before the 101 response had left";
-            exchange.core().upgrade_lost(&exchange, why.into());
-        }
-        if is_last && self.house.drain.is_draining() {
-            self.house.drain.left.notify_one();
+        if is_last && self.drain.shared.is_draining() {
+            self.drain.left.notify_one();
         }
     }
 }

@@ -9,7 +9,7 @@ use hyper::ext::ReasonPhrase;
 use hyper::header::{self, HeaderMap, HeaderName, HeaderValue};
 use hyper::StatusCode;
 
-use crate::access_log::Account;
+use crate::access_log::AccessRecord;
 use crate::exchange::Core;
 
 /// A checked response head.
@@ -66,10 +66,10 @@ pub(crate) fn compose(head: ResponseHead, mut headers: HeaderMap, core: &Core) -
         }
         headers.append(key, value);
     }
-    if let Some(account) = core.account() {
-        change(account, &mut headers)?;
+    if let Some(record) = core.record() {
+        change(record, &mut headers)?;
     }
-    if let Some(server) = &core.connection.house().server_header {
+    if let Some(server) = &core.connection.shared().server_header {
         headers.entry(header::SERVER).or_insert_with(|| server.clone());
     }
     Ok(Composed {
@@ -81,8 +81,8 @@ pub(crate) fn compose(head: ResponseHead, mut headers: HeaderMap, core: &Core) -
 }
 
 /// What the routes want of the response's headers.
-fn change(account: &Account, headers: &mut HeaderMap) -> Result<(), String> {
-    for change in account.header_changes() {
+fn change(record: &AccessRecord, headers: &mut HeaderMap) -> Result<(), String> {
+    for change in record.header_changes() {
         let bad = |what| {
             format!(
                 "a route gives the response header {:?} a {what} that is not valid",

@@ -9,7 +9,7 @@ use std::time::Duration;
 use fairlead_http::TrustedProxies;
 
 use crate::routes::Routes;
-use crate::scoreboard::Tally;
+use crate::scoreboard::Scoreboard;
 use crate::static_files::StaticFiles;
 use crate::upstream::Router;
 
@@ -63,7 +63,7 @@ pub struct FrontSettings {
     pub shutdown_grace: Duration,
     /// What this process and others that share its listeners tell each other, so that connections spread evenly. Default
     /// `None`: a process alone takes every connection.
-    pub tally: Option<Tally>,
+    pub scoreboard: Option<Scoreboard>,
     /// Rules that look at each request before the application gets it. Default: none.
     pub routes: Arc<Routes>,
     /// Servers that get what comes to the listeners of the router, instead of the application, and variables that are added
@@ -101,7 +101,7 @@ impl Default for FrontSettings {
             http2_max_streams: 128,
             http2_window: 65_535,
             shutdown_grace: Duration::from_secs(5),
-            tally: None,
+            scoreboard: None,
             routes: Arc::default(),
             router: Arc::default(),
             static_files: Arc::default(),

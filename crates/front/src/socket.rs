@@ -51,7 +51,7 @@ impl Socket {
     }
 
     /// Either kind, for plain reading and writing after hyper has let go of it.
-    pub(crate) fn into_stream(self) -> Pin<Box<dyn Stream>> {
+    pub(crate) fn into_stream(self) -> BoxStream {
         match self {
             Socket::Tcp(stream) => Box::pin(stream),
             Socket::Unix(stream) => Box::pin(stream),
@@ -137,6 +137,9 @@ fn send_file(socket: &SockRef<'_>, range: &FileRange, size: usize) -> io::Result
 pub(crate) trait Stream: AsyncRead + AsyncWrite + Send {}
 
 impl<T: AsyncRead + AsyncWrite + Send> Stream for T {}
+
+/// One of them, whichever it is.
+pub(crate) type BoxStream = Pin<Box<dyn Stream>>;
 
 /// An address as the application knows it: an IPv4 client of a dual-stack socket is an IPv4 client.
 pub(crate) fn inet(address: SocketAddr) -> Address {

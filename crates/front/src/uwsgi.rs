@@ -17,9 +17,8 @@ use fairlead_websocket::Handshake;
 
 use crate::connection::Connection;
 use crate::drain::Seat;
-use crate::handoff::LogLevel;
-use crate::http1;
-use crate::http1::transport::Peer;
+use crate::events::LogLevel;
+use crate::http1::{Http1, Http1State, Transport};
 use crate::lingering_close::linger;
 use crate::settings::FrontSettings;
 use crate::socket::Socket;
@@ -28,34 +27,35 @@ use crate::socket::Socket;
 const MAX_BLOCK: usize = 65_535;
 
 /// Serves one accepted socket until it closes, is cut or leaves the front.
-pub(crate) async fn serve(seat: Seat, mut socket: Socket) {
-    let connection = Arc::clone(seat.connection());
+pub(crate) async fn serve(http1: &Http1, seat: Seat, mut socket: Socket) {
+    let connection = seat.connection();
     let mut reader = PacketReader::new(limits(connection.settings()));
-    let heard = poll_fn(|context| hear(&connection, &mut socket, &mut reader, context)).await;
+    let heard = poll_fn(|context| hear(connection, &mut socket, &mut reader, context)).await;
     match heard {
         Heard::Packet(packet, behind) => match understand(&packet) {
             Ok(Meaning::Request(request)) => {
-                let peer = introduce(&connection, socket, *request, &behind);
-                return http1::serve_peer(seat, peer).await;
+                let (state, transport) = stand_in(connection, socket, *request, &behind);
+                // Never HTTP/2: the head is ours.
+                http1.serve(seat, state, transport, None).await;
+                return;
             }
             Ok(Meaning::Ping) => linger(socket, &PONG_PACKET).await,
             Err(complaint) => {
-                refuse(&connection, &complaint.line);
+                connection.note_refusal(format_args!("{}", complaint.line));
                 linger(socket, complaint.answer.as_bytes()).await;
             }
         },
         Heard::Nonsense(error) => {
             let complaint = complain(&error);
-            refuse(&connection, &complaint.line);
+            connection.note_refusal(format_args!("{}", complaint.line));
             linger(socket, complaint.answer.as_bytes()).await;
         }
         Heard::End(0) => {}
-        Heard::End(count) => refuse(
-            &connection,
-            &format!("a uwsgi packet ended after {count} bytes, before it was complete"),
-        ),
+        Heard::End(count) => connection.note_refusal(format_args!(
+            "a uwsgi packet ended after {count} bytes, before it was complete"
+        )),
         Heard::Late(count) => {
-            connection.house().counters.timed_out();
+            connection.shared().counters.timed_out();
             if count > 0 {
                 connection.log(
                     LogLevel::Warning,
@@ -64,6 +64,7 @@ pub(crate) async fn serve(seat: Seat, mut socket: Socket) {
             }
         }
     }
+    // Before the socket closes: who sees that finds the connection counted no more.
     drop(seat);
 }
 
@@ -112,9 +113,10 @@ fn hear(
             Poll::Pending => break,
         }
     }
-    match connection.check_deadline() {
-        Some(_) => Poll::Ready(Heard::Late(reader.received())),
-        None => Poll::Pending,
+    if connection.is_opening_overdue(0) {
+        Poll::Ready(Heard::Late(reader.received()))
+    } else {
+        Poll::Pending
     }
 }
 
@@ -194,13 +196,13 @@ fn complain(error: &PacketError) -> Complaint {
     }
 }
 
-fn refuse(connection: &Connection, line: &str) {
-    connection.house().counters.refused();
-    connection.log(LogLevel::Warning, format_args!("{line}"));
-}
-
 /// Lets hyper read a head that stands for the packet, then what came behind it.
-fn introduce(connection: &Arc<Connection>, socket: Socket, request: Request, behind: &[u8]) -> Peer {
+fn stand_in(
+    connection: &Arc<Connection>,
+    socket: Socket,
+    request: Request,
+    behind: &[u8],
+) -> (Arc<Http1State>, Transport) {
     let length = request.content_length().unwrap_or(0);
     let may_upgrade =
         request.version() == Version::Http11 && length == 0 && Handshake::is_requested(&request);
@@ -219,7 +221,8 @@ fn introduce(connection: &Arc<Connection>, socket: Socket, request: Request, beh
         Version::Http10 => b"HTTP/1.0",
         Version::Http11 | Version::Http2 => b"HTTP/1.1",
     };
-    connection.expect_given(request);
     let first = [head.as_bytes(), behind].concat();
-    Peer::introduced(socket, Arc::clone(connection), first.into(), version)
+    let state = Arc::new(Http1State::for_uwsgi(Arc::clone(connection), request));
+    let transport = Transport::introduced(socket, Arc::clone(&state), first.into(), version);
+    (state, transport)
 }

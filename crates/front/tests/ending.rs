@@ -278,22 +278,15 @@ fn a_drain_is_not_over_while_a_connection_is_just_being_accepted() {
         fn request(&self, _: fairlead_http::Request, exchange: Arc<fairlead_front::Exchange>) {
             exchange.respond(head(200, &[]), "served").expect("a client");
         }
-        fn upgraded(
-            &self,
-            _: &Arc<fairlead_front::Exchange>,
-            _: OwnedFd,
-            _: Vec<u8>,
-            _: Option<Box<dyn fairlead_websocket::SecureLayer>>,
-        ) {
-        }
-        fn upgrade_lost(&self, _: &Arc<fairlead_front::Exchange>, _: String) {}
-        fn wake(&self, _: u64) {}
         fn has_room(&self) -> bool {
             let _ = self.asked.lock().expect("no panic").send(());
             // Disconnected: no more holding up.
             let _ = self.answer.lock().expect("no panic").recv();
             true
         }
+    }
+    impl fairlead_front::EventSink for Slow {
+        fn wake(&self, _: u64) {}
         fn log(&self, _: fairlead_front::LogLevel, _: &str) {}
     }
     let (asked, questions) = channel();
@@ -347,7 +340,9 @@ fn an_upgrade_still_leaves_during_the_drain() {
     let exchange = stage.exchange();
     stage.front.stop_accepting();
     assert_refuses(&stage);
-    exchange.accept_upgrade(support::switching()).expect("a client");
+    stage
+        .accept_upgrade(&exchange, support::switching())
+        .expect("a client");
     let departed = stage.departed.recv_timeout(PATIENCE).expect("the socket leaves");
     assert!(departed.socket.is_ok());
     assert_eq!(client.head().status(), 101);
@@ -396,19 +391,12 @@ fn a_header_that_cannot_be_sent_stops_the_start() {
     struct Nobody;
     impl fairlead_front::Handoff for Nobody {
         fn request(&self, _: fairlead_http::Request, _: std::sync::Arc<fairlead_front::Exchange>) {}
-        fn upgraded(
-            &self,
-            _: &std::sync::Arc<fairlead_front::Exchange>,
-            _: OwnedFd,
-            _: Vec<u8>,
-            _: Option<Box<dyn fairlead_websocket::SecureLayer>>,
-        ) {
-        }
-        fn upgrade_lost(&self, _: &std::sync::Arc<fairlead_front::Exchange>, _: String) {}
-        fn wake(&self, _: u64) {}
         fn has_room(&self) -> bool {
             true
         }
+    }
+    impl fairlead_front::EventSink for Nobody {
+        fn wake(&self, _: u64) {}
         fn log(&self, _: fairlead_front::LogLevel, _: &str) {}
     }
     let error = fairlead_front::Front::start(Vec::<Listener>::new(), settings, std::sync::Arc::new(Nobody))

@@ -389,7 +389,7 @@ fn accept(stage: &Stage) -> UnixStream {
     let (request, exchange) = stage.request();
     assert!(Handshake::validate(&request).is_ok(), "{request:?}");
     assert_eq!(request.method(), b"GET");
-    exchange.accept_upgrade(switching()).expect("a client");
+    stage.accept_upgrade(&exchange, switching()).expect("a client");
     let departed = stage.departed.recv_timeout(PATIENCE).expect("the socket leaves");
     let (socket, read_ahead) = departed.socket.expect("the client is there");
     assert!(read_ahead.is_empty());

@@ -10,7 +10,7 @@ use std::os::linux::net::SocketAddrExt;
 use std::os::unix::net::UnixStream;
 use std::time::Duration;
 
-use fairlead_front::{Entrance, FrontSettings, Listener, Manner};
+use fairlead_front::{BoundListener, FrontSettings, Listener, ListenerConfig};
 use fairlead_http::{Address, Request, Scheme, TrustedProxies};
 use support::{head, switching, Client, Stage, GET, HANDSHAKE, PATIENCE};
 
@@ -29,11 +29,11 @@ fn binary() -> Vec<u8> {
 }
 
 fn stage_at(address: &str, settings: FrontSettings) -> Stage {
-    let entrance = Entrance {
+    let entrance = BoundListener {
         listener: Listener::bind(address).expect("an address"),
-        manner: Manner {
+        config: ListenerConfig {
             proxy_protocol: true,
-            ..Manner::default()
+            ..ListenerConfig::default()
         },
     };
     Stage::on(entrance, settings, true)
@@ -112,7 +112,7 @@ fn frames_behind_header_and_handshake_leave_with_the_socket() {
     let mut client = stage.client_sending([&binary()[..], HANDSHAKE.as_bytes(), b"frames"].concat());
     let (request, exchange) = stage.request();
     assert_announced(&request);
-    exchange.accept_upgrade(switching()).expect("a client");
+    stage.accept_upgrade(&exchange, switching()).expect("a client");
     assert_eq!(client.head().status(), 101);
     let departed = stage.departed.recv_timeout(PATIENCE).expect("the socket leaves");
     let (socket, mut read) = departed.socket.expect("the socket");

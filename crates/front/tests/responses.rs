@@ -489,20 +489,6 @@ fn only_the_first_answer_counts() {
 }
 
 #[test]
-fn an_attachment_stays_with_its_exchange() {
-    let stage = Stage::new();
-    let _client = stage.client_sending(GET);
-    let exchange = stage.exchange();
-    assert!(exchange.attachment().is_none());
-    exchange.attach(Box::new(5_u8));
-    exchange.attach(Box::new(6_u8));
-    assert_eq!(
-        exchange.attachment().and_then(|any| any.downcast_ref::<u8>()),
-        Some(&5)
-    );
-}
-
-#[test]
 fn a_unix_socket_speaks_the_same() {
     let directory = std::env::temp_dir().join(format!("fairlead-front-{}", std::process::id()));
     std::fs::create_dir_all(&directory).expect("a directory");

@@ -8,7 +8,7 @@ use std::os::unix::fs::FileExt;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
-use fairlead_front::{FrontSettings, Listener, Tally};
+use fairlead_front::{FrontSettings, Listener, Scoreboard};
 use support::{Stage, GET, PATIENCE};
 
 const ABSENT: u64 = u64::MAX;
@@ -49,7 +49,7 @@ impl Shared {
     /// A front of its own, as another process would have it.
     fn front(&self, cell: u32) -> Stage {
         let settings = FrontSettings {
-            tally: Some(Tally::new(
+            scoreboard: Some(Scoreboard::new(
                 self.tally.try_clone().expect("a descriptor").into(),
                 cell,
             )),

@@ -9,7 +9,7 @@ use std::net::{Shutdown, TcpStream};
 use std::time::Duration;
 
 use fairlead_front::{
-    ClientCa, Entrance, FrontSettings, KeyPair, Listener, Manner, PemFile, Tls, TlsSettings,
+    BoundListener, ClientCa, FrontSettings, KeyPair, Listener, ListenerConfig, PemFile, Tls, TlsSettings,
 };
 use fairlead_websocket::SecureLayer;
 
@@ -190,11 +190,11 @@ fn a_client_that_reads_nothing_is_given_up() {
 #[test]
 fn requests_are_sent_to_https() {
     let listener = Listener::bind("127.0.0.1:0").expect("a free port");
-    let manner = Manner {
+    let config = ListenerConfig {
         to_https: Some(443),
-        ..Manner::default()
+        ..ListenerConfig::default()
     };
-    let stage = Stage::on(Entrance { listener, manner }, FrontSettings::default(), true);
+    let stage = Stage::on(BoundListener { listener, config }, FrontSettings::default(), true);
     for (request, location) in [
         (
             "GET /a?b HTTP/1.1\r\nHost: one.test:80\r\n\r\n",
@@ -374,7 +374,7 @@ fn an_upgrade_takes_the_session_and_the_plaintext_that_was_read_along() {
     let mut client = connect(&stage, config(&[&pair], None), "localhost");
     client.send([HANDSHAKE.as_bytes(), b"read ahead"].concat());
     let exchange = stage.exchange();
-    exchange.accept_upgrade(switching()).expect("an upgrade");
+    stage.accept_upgrade(&exchange, switching()).expect("an upgrade");
     let departed = stage.departed.recv_timeout(PATIENCE).expect("the socket leaves");
     let (socket, read_ahead) = departed.socket.expect("a socket");
     let mut layer = departed.layer.expect("a layer");

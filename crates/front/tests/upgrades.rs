@@ -6,11 +6,13 @@
 
 mod support;
 
+use std::collections::HashMap;
 use std::io::{BufReader, ErrorKind, Read, Write};
 use std::net::TcpStream;
 use std::os::fd::OwnedFd;
 use std::os::linux::net::SocketAddrExt;
 use std::os::unix::net::UnixStream;
+use std::sync::Arc;
 
 use fairlead_front::{FrontSettings, Gone, Listener};
 use fairlead_http::Address;
@@ -53,7 +55,7 @@ fn depart(stage: &Stage) -> Departed {
 fn accept(stage: &Stage) -> (Vec<u8>, std::fs::File) {
     let (request, exchange) = stage.request();
     assert!(Handshake::is_requested(&request));
-    assert_eq!(exchange.accept_upgrade(switching()), Ok(()));
+    assert_eq!(stage.accept_upgrade(&exchange, switching()), Ok(()));
     let departed = depart(stage);
     assert!(std::ptr::eq(&*departed.exchange, &*exchange));
     let (socket, read_ahead) = departed.socket.expect("the client is there");
@@ -184,7 +186,7 @@ fn bytes_that_arrive_while_the_application_decides_are_kept() {
             .status(),
             200
         );
-        exchange.accept_upgrade(switching()).expect("a client");
+        stage.accept_upgrade(&exchange, switching()).expect("a client");
         drop(exchange);
         let (socket, read_ahead) = depart(&stage).socket.expect("the client is there");
         verify(client, &read_ahead, blocking(socket), b"eager", "while deciding");
@@ -209,18 +211,18 @@ fn hundreds_of_clients_at_once_keep_their_bytes_apart() {
                 .expect("the front reads");
             clients.push(Some((client, tail)));
         }
+        let mut numbers = HashMap::new();
         for _ in 0..count {
             let (request, exchange) = stage.request();
             let number: usize = String::from_utf8_lossy(&request.target()[1..])
                 .parse()
                 .expect("a number");
-            exchange.attach(Box::new(number));
-            exchange.accept_upgrade(switching()).expect("a client");
+            numbers.insert(Arc::as_ptr(&exchange), number);
+            stage.accept_upgrade(&exchange, switching()).expect("a client");
         }
         for _ in 0..count {
             let departed = depart(&stage);
-            let attached = departed.exchange.attachment().expect("a number");
-            let number = *attached.downcast_ref::<usize>().expect("a number");
+            let number = numbers[&Arc::as_ptr(&departed.exchange)];
             let (socket, read_ahead) = departed.socket.expect("the client is there");
             let (client, tail) = clients[number].take().expect("each once");
             verify(
@@ -324,7 +326,11 @@ fn other_upgrades_are_plain_requests() {
         let stage = Stage::new();
         let mut client = stage.client_sending(handshake);
         let exchange = stage.exchange();
-        assert_eq!(exchange.accept_upgrade(switching()), Err(Gone), "{version}");
+        assert_eq!(
+            stage.accept_upgrade(&exchange, switching()),
+            Err(Gone),
+            "{version}"
+        );
         stage.line("did not ask for");
         exchange.respond(head(200, &[]), "plain").expect("a client");
         assert_eq!(client.reply().body, b"plain", "{version}");
@@ -344,7 +350,7 @@ fn an_upgrade_whose_client_has_left_is_lost_once() {
     let exchange = stage.exchange();
     drop(client);
     // Either the front has noticed already, or it notices while it writes, or the socket leaves and reads end of file.
-    if exchange.accept_upgrade(switching()).is_ok() {
+    if stage.accept_upgrade(&exchange, switching()).is_ok() {
         if let Ok((socket, _)) = depart(&stage).socket {
             let mut buffer = [0];
             let _ = blocking(socket).read(&mut buffer);
@@ -359,7 +365,7 @@ fn an_upgrade_that_is_caught_by_the_end_is_lost_once() {
     let _client = stage.client_sending(HANDSHAKE);
     let exchange = stage.exchange();
     stage.front.stop(std::time::Duration::ZERO);
-    assert_eq!(exchange.accept_upgrade(switching()), Err(Gone));
+    assert_eq!(stage.accept_upgrade(&exchange, switching()), Err(Gone));
     assert!(exchange.is_gone());
     assert!(stage.departed.try_recv().is_err());
 }

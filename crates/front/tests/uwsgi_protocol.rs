@@ -6,7 +6,7 @@ use std::io::{Read, Write};
 use std::net::TcpStream;
 use std::time::Duration;
 
-use fairlead_front::{Entrance, FrontSettings, Listener, LogLevel, Manner, Protocol};
+use fairlead_front::{BoundListener, FrontSettings, Listener, ListenerConfig, LogLevel, Protocol};
 use fairlead_http::{Address, Request, Scheme, Version};
 use fairlead_websocket::Handshake;
 use support::{head, switching, Client, Stage, PATIENCE};
@@ -20,11 +20,11 @@ fn stage_with(settings: FrontSettings) -> Stage {
 }
 
 fn on(listener: Listener, settings: FrontSettings) -> Stage {
-    let manner = Manner {
+    let config = ListenerConfig {
         protocol: Protocol::Uwsgi,
-        ..Manner::default()
+        ..ListenerConfig::default()
     };
-    Stage::on(Entrance { listener, manner }, settings, true)
+    Stage::on(BoundListener { listener, config }, settings, true)
 }
 
 fn packet_of(modifier1: u8, variables: &[(&str, &str)]) -> Vec<u8> {
@@ -259,7 +259,7 @@ fn an_upgrade_leaves_with_what_was_sent_behind_the_packet() {
             });
             let (request, exchange) = stage.request();
             assert!(Handshake::validate(&request).is_ok());
-            assert_eq!(exchange.accept_upgrade(switching()), Ok(()));
+            assert_eq!(stage.accept_upgrade(&exchange, switching()), Ok(()));
             let departed = stage.departed.recv_timeout(PATIENCE).expect("the socket leaves");
             let (socket, read_ahead) = departed.socket.expect("the client is there");
             let mut server = TcpStream::from(socket);
@@ -292,7 +292,7 @@ fn a_websocket_with_a_body_or_of_http_1_0_is_none() {
     assert!(String::from_utf8_lossy(&reply.body).contains("handshake has a body"));
     let mut client = stage.client_sending(packet("GET", "HTTP/1.0", &WEBSOCKET));
     let exchange = stage.exchange();
-    assert!(exchange.accept_upgrade(switching()).is_err());
+    assert!(stage.accept_upgrade(&exchange, switching()).is_err());
     exchange.respond(head(400, &[]), "").expect("a client");
     assert_eq!(client.reply().status_line, "HTTP/1.0 400 Bad Request");
 }

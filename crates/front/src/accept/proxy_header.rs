@@ -15,18 +15,17 @@ use rustix::net::{recv, RecvFlags};
 use tokio::io::Interest;
 use tokio::time::{timeout, Instant};
 
-use crate::accept;
-use crate::connection::Connection;
-use crate::drain::Seat;
-use crate::front::House;
-use crate::handoff::LogLevel;
+use crate::connection::{Connection, Ends};
+use crate::drain::{Drain, Seat};
+use crate::events::LogLevel;
+use crate::front_shared::FrontShared;
 use crate::socket::{inet, Socket};
 
 /// How often a connection that waits looks whether the front is leaving, which it then need not wait for.
 const LOOK: Duration = Duration::from_secs(1);
 
 /// Why no header was read.
-enum Failure {
+enum NoHeader {
     /// Nothing came at all, as when a proxy tries whether somebody listens.
     Silent,
     Broken(ProxyHeaderError),
@@ -34,76 +33,76 @@ enum Failure {
     Cut(usize),
 }
 
-/// Reads the header, then lets the connection go on as one of whom the header names.
-pub(crate) async fn greet(seat: Seat, socket: Socket, house: Arc<House>) {
-    let connection = Arc::clone(seat.connection());
-    let Some(outcome) = in_time(read(&socket), &house).await else {
-        house.counters.timed_out();
-        if !house.drain.is_draining() {
+/// Reads the header; the connection goes on, as one of whom the header names, with the seat that is answered. `None`: it ends.
+pub(super) async fn read(drain: &Arc<Drain>, seat: Seat, socket: &Socket) -> Option<Seat> {
+    let connection = seat.connection();
+    let shared = connection.shared();
+    let Some(outcome) = in_time(receive_header(socket), shared).await else {
+        shared.counters.timed_out();
+        if !shared.is_draining() {
             let line = "the PROXY header was not complete in time; closed";
             connection.log(LogLevel::Warning, format_args!("{line}"));
         }
-        return;
+        return None;
     };
     match outcome {
-        Ok(ProxyHeader::Own) => accept::enter(seat, socket),
+        Ok(ProxyHeader::Own) => return Some(seat),
         Ok(ProxyHeader::Announced { client, server }) => {
-            let manner = Arc::clone(&connection.manner);
-            let mut announced = Connection::new(Arc::clone(&house), manner, inet(client), inet(server));
-            announced.is_announced = true;
+            let ends = Ends {
+                peer: inet(client),
+                local: inet(server),
+                is_announced: true,
+                ..connection.ends.clone()
+            };
+            let announced = Arc::new(Connection::new(Arc::clone(shared), ends));
             // The new seat before the old one is left, or a drain could take the room for empty.
-            let announced = Seat::take(&house, Arc::new(announced));
-            drop(seat);
-            accept::enter(announced, socket);
+            return Some(Seat::take(drain, announced));
         }
-        Err(Failure::Silent) => {}
-        Err(Failure::Broken(why)) => {
-            house.counters.refused();
+        Err(NoHeader::Silent) => {}
+        Err(NoHeader::Broken(why)) => {
             let advice = "let the proxy send one, or leave the option for it out; closed";
-            connection.log(
-                LogLevel::Warning,
-                format_args!("the connection has no PROXY header: {why}; {advice}"),
-            );
+            connection.note_refusal(format_args!(
+                "the connection has no PROXY header: {why}; {advice}"
+            ));
         }
-        Err(Failure::Cut(size)) => {
-            house.counters.refused();
-            let line = format_args!("the connection ended {size} bytes into its PROXY header");
-            connection.log(LogLevel::Warning, line);
-        }
+        Err(NoHeader::Cut(size)) => connection.note_refusal(format_args!(
+            "the connection ended {size} bytes into its PROXY header"
+        )),
     }
+    None
 }
 
 /// What `reading` gives within the time for a head; `None` after it, or when the front leaves.
-async fn in_time<T>(reading: impl Future<Output = T>, house: &House) -> Option<T> {
+async fn in_time<T>(reading: impl Future<Output = T>, shared: &FrontShared) -> Option<T> {
     let began = Instant::now();
     let mut reading = std::pin::pin!(reading);
     loop {
-        let left = house.settings.header_timeout.checked_sub(began.elapsed())?;
+        let left = shared.settings.header_timeout.checked_sub(began.elapsed())?;
         if let Ok(done) = timeout(left.min(LOOK), &mut reading).await {
             return Some(done);
         }
-        if house.drain.is_draining() {
+        if shared.is_draining() {
             return None;
         }
     }
 }
 
-async fn read(socket: &Socket) -> Result<ProxyHeader, Failure> {
+async fn receive_header(socket: &Socket) -> Result<ProxyHeader, NoHeader> {
     let mut bytes = vec![0; ProxyHeader::LONGEST];
     let mut size = 0;
     loop {
         // Peeked, judged, and only what belongs to the header is read.
         let ahead = match receive(socket, &mut bytes[size..], RecvFlags::PEEK).await {
-            Ok(0) | Err(_) if size == 0 => return Err(Failure::Silent),
-            Ok(0) | Err(_) => return Err(Failure::Cut(size)),
+            Ok(0) | Err(_) if size == 0 => return Err(NoHeader::Silent),
+            Ok(0) | Err(_) => return Err(NoHeader::Cut(size)),
             Ok(ahead) => ahead,
         };
-        let found = ProxyHeader::parse(&bytes[..size + ahead]).map_err(Failure::Broken)?;
+        let found = ProxyHeader::parse(&bytes[..size + ahead]).map_err(NoHeader::Broken)?;
         // What is not complete is part of the header to its last byte.
         let end = found.map_or(size + ahead, |(_, end)| end);
         while size < end {
             match receive(socket, &mut bytes[size..end], RecvFlags::empty()).await {
-                Ok(0) | Err(_) => return Err(Failure::Cut(size)),
+                Ok(0) | Err(_) => return Err(NoHeader::Cut(size)),
                 Ok(count) => size += count,
             }
         }

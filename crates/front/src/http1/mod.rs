@@ -1,14 +1,19 @@
-//! The task of one connection of HTTP/1.1, and where one of HTTP/2 branches off.
+//! HTTP/1.1: the task of one connection.
 //!
-//! hyper drives the HTTP of a connection; the task around it ([`serve`]) adds what hyper does not do: it moves request
-//! bodies at the pace of the application, keeps three deadlines, obeys the drain, and decides what becomes of the socket at
-//! the end. There is one task per connection and no task per request.
+//! hyper drives the HTTP of a connection; the task around it ([`Http1::serve`]) adds what hyper does not do: it moves request
+//! bodies at the pace of the application (`pump`), keeps three deadlines, obeys the drain, and decides what becomes of the
+//! socket at the end. There is one task per connection and no task per request.
+//!
+//! The parts: `framing` (a second opinion on where a message ends), `sendfile` (what the kernel writes for hyper), `state`
+//! (what the parts share), `transport` (bytes), `service` (requests), `response` (answers).
 
-pub(crate) mod framing;
-pub(crate) mod response;
-pub(crate) mod sendfile;
-pub(crate) mod service;
-pub(crate) mod transport;
+mod framing;
+mod pump;
+mod response;
+mod sendfile;
+mod service;
+mod state;
+mod transport;
 
 use std::borrow::Cow;
 use std::future::poll_fn;
@@ -19,17 +24,18 @@ use std::task::{Context, Poll};
 use bytes::Bytes;
 use hyper::server::conn::http1;
 
-use crate::connection::Connection;
 use crate::deadline::Overdue;
 use crate::drain::Seat;
-use crate::handoff::LogLevel;
-use crate::http1::service::Service;
-use crate::http1::transport::Peer;
-use crate::http2;
+use crate::events::LogLevel;
 use crate::lingering_close::{linger, say};
+use crate::pipeline::Pipeline;
+use crate::settings::FrontSettings;
 use crate::socket::Socket;
-use crate::tls::{self, RecordLayer};
-use crate::upgrade;
+use crate::tls::RecordLayer;
+use service::Service;
+
+pub(crate) use state::Http1State;
+pub(crate) use transport::Transport;
 
 /// Why the task of a connection ends.
 enum Ending {
@@ -38,84 +44,82 @@ enum Ending {
     Overdue(Overdue),
 }
 
-/// Serves one accepted socket until it closes, is cut or leaves the front.
-pub(crate) async fn serve(seat: Seat, socket: Socket) {
-    let connection = Arc::clone(seat.connection());
-    let peer = match &connection.manner.tls {
-        None => Peer::new(socket, Arc::clone(&connection)),
-        Some(tls) => match tls::greet(&connection, tls, socket).await {
-            Some((socket, records)) if records.is_for_http2() => {
-                let stream = tls::into_stream(socket, Some(records), &connection);
-                return Box::pin(http2::serve(seat, stream, Bytes::new())).await;
-            }
-            Some((socket, records)) => Peer::secure(socket, records, Arc::clone(&connection)),
-            None => return drop(seat),
-        },
-    };
-    serve_peer(seat, peer).await;
+/// HTTP/1.1, set up once for all connections.
+pub(crate) struct Http1 {
+    hyper: http1::Builder,
+    pipeline: Arc<Pipeline>,
 }
 
-/// The same for a socket from which something may have been read.
-pub(crate) async fn serve_peer(seat: Seat, peer: Peer) {
-    let connection = Arc::clone(seat.connection());
-    let mut http = connection
-        .house()
-        .http
-        .serve_connection(peer, Service::new(Arc::clone(&connection)));
-    let ending = poll_fn(|context| turn(&connection, &mut http, context)).await;
-    let mut parts = http.into_parts();
-    if let Some(opening) = parts.io.take_http2() {
-        let (socket, ..) = parts.io.into_parts();
-        // In a box: this task would else be as large as that one, for every connection.
-        return Box::pin(http2::serve(seat, socket.into_stream(), opening)).await;
+impl Http1 {
+    pub(crate) fn new(settings: &FrontSettings, pipeline: Arc<Pipeline>) -> Http1 {
+        Http1 {
+            hyper: service::builder(settings),
+            pipeline,
+        }
     }
-    let (socket, records, unread) = parts.io.into_parts();
-    match ending {
-        Ending::Complete => match connection.take_upgrade() {
-            Some(exchange) => {
-                let mut read_ahead = Vec::from(parts.read_buf);
-                read_ahead.extend_from_slice(&unread);
-                upgrade::leave(&connection, &exchange, socket, records, read_ahead);
+
+    /// Serves one connection until it closes, is cut or leaves the front. If it turns out to be HTTP/2: its seat, the
+    /// socket, and all that was read from it. `to_https`: all requests are sent to this port of https.
+    pub(crate) async fn serve(
+        &self,
+        seat: Seat,
+        state: Arc<Http1State>,
+        transport: Transport,
+        to_https: Option<u16>,
+    ) -> Option<(Seat, Socket, Bytes)> {
+        let service = Service::new(Arc::clone(&state), Arc::clone(&self.pipeline), to_https);
+        let mut http = self.hyper.serve_connection(transport, service);
+        let ending = poll_fn(|context| turn(&state, &mut http, context)).await;
+        let mut parts = http.into_parts();
+        if let Some(opening) = parts.io.take_http2() {
+            let (socket, ..) = parts.io.into_parts();
+            return Some((seat, socket, opening));
+        }
+        let connection = &state.connection;
+        let (socket, records, unread) = parts.io.into_parts();
+        match ending {
+            Ending::Complete => match state.take_upgrade() {
+                Some(upgrade) => {
+                    let mut read_ahead = Vec::from(parts.read_buf);
+                    read_ahead.extend_from_slice(&unread);
+                    upgrade.hand_over(connection, socket, records, read_ahead);
+                }
+                None if state.has_unread() => linger(socket, &sealed(records, b"")).await,
+                None => {
+                    if let Some(records) = records {
+                        say(socket, &records.into_last_words(b"")).await;
+                    }
+                }
+            },
+            Ending::Broken(error) => {
+                if error.is_parse() || error.is_parse_too_large() || error.is_parse_version_h2() {
+                    connection.note_refusal(format_args!("a request was refused: {error}"));
+                    linger(socket, &sealed(records, b"")).await;
+                }
             }
-            None if connection.has_unread() => linger(socket, &sealed(records, b"")).await,
-            None => {
+            Ending::Overdue(Overdue::SlowHead) => {
+                connection.shared().counters.timed_out();
+                connection.log(
+                    LogLevel::Warning,
+                    format_args!("a request head was not complete in time; answered with 408"),
+                );
+                // RFC 9110 §15.5.9. hyper has written nothing yet, so this is the first word.
+                let answer =
+                    b"HTTP/1.1 408 Request Timeout\r\nconnection: close\r\ncontent-length: 0\r\n\r\n";
+                linger(socket, &sealed(records, answer)).await;
+            }
+            Ending::Overdue(Overdue::Silent) => {
+                connection.shared().counters.timed_out();
                 if let Some(records) = records {
                     say(socket, &records.into_last_words(b"")).await;
                 }
             }
-        },
-        Ending::Broken(error) => {
-            if error.is_parse() || error.is_parse_too_large() || error.is_parse_version_h2() {
-                connection.house().counters.refused();
-                connection.log(LogLevel::Warning, format_args!("a request was refused: {error}"));
-                linger(socket, &sealed(records, b"")).await;
-            }
+            Ending::Overdue(Overdue::Stalled) => connection.shared().counters.timed_out(),
         }
-        Ending::Overdue(Overdue::SlowHead) => {
-            connection.house().counters.timed_out();
-            connection.log(
-                LogLevel::Warning,
-                format_args!("a request head was not complete in time; answered with 408"),
-            );
-            // RFC 9110 §15.5.9. hyper has written nothing yet, so this is the first word.
-            linger(
-                socket,
-                &sealed(
-                    records,
-                    b"HTTP/1.1 408 Request Timeout\r\nconnection: close\r\ncontent-length: 0\r\n\r\n",
-                ),
-            )
-            .await;
-        }
-        Ending::Overdue(Overdue::Silent) => {
-            connection.house().counters.timed_out();
-            if let Some(records) = records {
-                say(socket, &records.into_last_words(b"")).await;
-            }
-        }
-        Ending::Overdue(Overdue::Stalled) => connection.house().counters.timed_out(),
+        // Before the socket closes: who sees that finds the connection counted no more.
+        drop(seat);
+        None
     }
-    drop(seat);
 }
 
 /// The last bytes of a connection as they go out: with TLS in records, and with its end.
@@ -128,31 +132,31 @@ fn sealed(records: Option<RecordLayer>, last: &[u8]) -> Cow<'_, [u8]> {
 
 /// One turn of the task: hyper, then the request body, until neither has anything to do.
 fn turn(
-    connection: &Arc<Connection>,
-    http: &mut http1::Connection<Peer, Service>,
+    state: &Http1State,
+    http: &mut http1::Connection<Transport, Service>,
     context: &mut Context<'_>,
 ) -> Poll<Ending> {
-    connection.enlist(context);
+    state.connection.enlist(context);
     loop {
         match http.poll_without_shutdown(context) {
             Poll::Ready(Ok(())) => return Poll::Ready(Ending::Complete),
             Poll::Ready(Err(error)) => return Poll::Ready(Ending::Broken(error)),
             Poll::Pending => {}
         }
-        let leaves = connection.begin_leaving();
+        let leaves = state.begin_leaving();
         if leaves {
             // The answer gets `Connection: close`. Not before there is a request to answer: a silent connection would be
             // closed, and the request that its client has sent meanwhile would be lost.
             Pin::new(&mut *http).graceful_shutdown();
         }
-        if !connection.pump(context) && !leaves {
+        if !state.pump(context) && !leaves {
             break;
         }
     }
-    match connection.check_deadline() {
+    match state.check_deadline() {
         Some(overdue) => {
             if overdue == Overdue::Stalled {
-                connection.stall();
+                state.stall();
             }
             Poll::Ready(Ending::Overdue(overdue))
         }

@@ -16,11 +16,12 @@ use hyper::header::{self, HeaderMap, HeaderValue};
 use hyper::{Response, StatusCode};
 
 use crate::body::{End, Part};
-use crate::connection::Connection;
+use crate::events::LogLevel;
 use crate::exchange::{Answer, Core};
-use crate::handoff::LogLevel;
 use crate::http1::sendfile::{Block, Data, BLOCK};
+use crate::http1::state::Http1State;
 use crate::response_head::{compose, Composed};
+use crate::upgrade::Upgrade;
 
 /// The error that makes hyper close a connection in the middle of a response.
 #[derive(Debug)]
@@ -41,41 +42,48 @@ enum Waiting {
     /// `headers` is the map of the request, kept for the response: it has its memory already.
     Application {
         core: Arc<Core>,
+        state: Arc<Http1State>,
         headers: HeaderMap,
         is_head: bool,
     },
     /// The front's own answer.
-    Refused(Arc<Connection>, Response<ResponseBody>),
+    Refused(Arc<Http1State>, Response<ResponseBody>),
 }
 
 impl Answering {
-    pub(crate) fn new(core: Arc<Core>, mut headers: HeaderMap, is_head: bool) -> Answering {
+    pub(crate) fn new(
+        core: Arc<Core>,
+        state: Arc<Http1State>,
+        mut headers: HeaderMap,
+        is_head: bool,
+    ) -> Answering {
         headers.clear();
         Answering(Some(Waiting::Application {
             core,
+            state,
             headers,
             is_head,
         }))
     }
 
-    pub(crate) fn refused(connection: Arc<Connection>, status: u16, why: &str) -> Answering {
+    pub(crate) fn refused(state: Arc<Http1State>, status: u16, why: &str) -> Answering {
         let mut response = plain(status, why);
         response
             .headers_mut()
             .insert(header::CONNECTION, HeaderValue::from_static("close"));
-        Answering(Some(Waiting::Refused(connection, response)))
+        Answering(Some(Waiting::Refused(state, response)))
     }
 
     /// RFC 9110 §15.4.2.
-    pub(crate) fn moved(connection: Arc<Connection>, location: &[u8]) -> Answering {
+    pub(crate) fn moved(state: Arc<Http1State>, location: &[u8]) -> Answering {
         let Ok(location) = HeaderValue::from_bytes(location) else {
-            return Answering::refused(connection, 400, "the address of this request cannot be sent back");
+            return Answering::refused(state, 400, "the address of this request cannot be sent back");
         };
         let mut response = plain(301, "use https");
         let headers = response.headers_mut();
         headers.insert(header::LOCATION, location);
         headers.insert(header::CONNECTION, HeaderValue::from_static("close"));
-        Answering(Some(Waiting::Refused(connection, response)))
+        Answering(Some(Waiting::Refused(state, response)))
     }
 }
 
@@ -84,27 +92,28 @@ impl Future for Answering {
 
     /// The context is not kept: it is the one of the connection's task, which the connection knows since its first turn.
     fn poll(mut self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Self::Output> {
-        let connection = match &self.0 {
-            Some(Waiting::Application { core, .. }) => {
+        let state = match &self.0 {
+            Some(Waiting::Application { core, state, .. }) => {
                 if matches!(core.lock().answer, Answer::Waiting) {
                     return Poll::Pending;
                 }
-                &core.connection
+                state
             }
-            Some(Waiting::Refused(connection, _)) => connection,
+            Some(Waiting::Refused(state, _)) => state,
             None => return Poll::Pending,
         };
         // The task that polls this sees to it in the same turn, and polls again.
-        if !connection.may_answer() {
+        if !state.may_answer() {
             return Poll::Pending;
         }
         match self.0.take() {
             Some(Waiting::Application {
                 core,
+                state,
                 headers,
                 is_head,
             }) => {
-                let mut response = take(&core, headers, is_head)?;
+                let mut response = take(&core, &state, headers, is_head)?;
                 // The client may have sent frames behind its handshake, which must not be read as a request; and nobody
                 // knows where the next request begins behind a body that broke off.
                 let was_refused =
@@ -112,16 +121,16 @@ impl Future for Answering {
                 if was_refused || matches!(core.lock().incoming.end, End::Failed(_)) {
                     let close = HeaderValue::from_static("close");
                     response.headers_mut().insert(header::CONNECTION, close);
-                    core.connection.expect_unread();
+                    state.expect_unread();
                 }
-                if core.connection.speaks_uwsgi() && response.status() != StatusCode::SWITCHING_PROTOCOLS {
+                if state.is_uwsgi && response.status() != StatusCode::SWITCHING_PROTOCOLS {
                     // hyper chunks nothing in HTTP/1.0. The peer writes the version of the request instead.
                     *response.version_mut() = hyper::Version::HTTP_10;
                 }
                 Poll::Ready(Ok(response))
             }
-            Some(Waiting::Refused(connection, response)) => {
-                connection.end_request();
+            Some(Waiting::Refused(state, response)) => {
+                state.end_request();
                 Poll::Ready(Ok(response))
             }
             None => Poll::Pending,
@@ -138,19 +147,24 @@ impl Drop for Answering {
 }
 
 /// Turns the answer that has arrived into hyper's response.
-fn take(core: &Arc<Core>, headers: HeaderMap, is_head: bool) -> Result<Response<ResponseBody>, Cut> {
+fn take(
+    core: &Arc<Core>,
+    state: &Arc<Http1State>,
+    headers: HeaderMap,
+    is_head: bool,
+) -> Result<Response<ResponseBody>, Cut> {
     let connection = &core.connection;
-    let mut state = core.lock();
-    let answer = std::mem::replace(&mut state.answer, Answer::Taken);
+    let mut locked = core.lock();
+    let answer = std::mem::replace(&mut locked.answer, Answer::Taken);
     if matches!(answer, Answer::Streaming(_)) {
-        state.answer = Answer::TakenStreaming;
+        locked.answer = Answer::TakenStreaming;
     }
-    drop(state);
+    drop(locked);
     let (head, body) = match answer {
         Answer::Whole(head, body) => (head, Some(body)),
         Answer::Streaming(head) => (head, None),
-        Answer::Upgrade(head, exchange) => {
-            connection.begin_upgrade(exchange);
+        Answer::Upgrade(head, taker) => {
+            state.begin_upgrade(Upgrade::new(taker));
             core.close(false);
             let composed = compose(head, headers, core).map_err(|why| {
                 connection.log(LogLevel::Error, format_args!("{why}; the handshake is given up"));
@@ -159,7 +173,7 @@ fn take(core: &Arc<Core>, headers: HeaderMap, is_head: bool) -> Result<Response<
             return Ok(with_body(composed, ResponseBody::EMPTY));
         }
         Answer::Abandoned => {
-            end(core);
+            end(core, state);
             core.told(500);
             return Ok(plain(500, "the application ended without a response"));
         }
@@ -174,7 +188,7 @@ fn take(core: &Arc<Core>, headers: HeaderMap, is_head: bool) -> Result<Response<
             connection.log(LogLevel::Error, format_args!("{why}; the client gets 500"));
             core.mute();
             core.told(500);
-            connection.end_request();
+            state.end_request();
             return Ok(plain(500, "the application gave an invalid response head"));
         }
     };
@@ -182,11 +196,11 @@ fn take(core: &Arc<Core>, headers: HeaderMap, is_head: bool) -> Result<Response<
     let body = match body {
         _ if !may_have_body => {
             core.mute();
-            connection.end_request();
+            state.end_request();
             ResponseBody::EMPTY
         }
         Some(piece) => {
-            end(core);
+            end(core, state);
             core.sent(piece.len());
             // An application's Content-Length that differs from the body: hyper keeps to the header, cuts what is too
             // long and closes the connection after what is too short.
@@ -200,6 +214,7 @@ fn take(core: &Arc<Core>, headers: HeaderMap, is_head: bool) -> Result<Response<
         }
         None => ResponseBody::Streaming {
             core: Arc::clone(core),
+            state: Arc::clone(state),
             left: composed.length,
             unflushed: true,
         },
@@ -207,9 +222,9 @@ fn take(core: &Arc<Core>, headers: HeaderMap, is_head: bool) -> Result<Response<
     Ok(with_body(composed, body))
 }
 
-fn end(core: &Core) {
+fn end(core: &Core, state: &Http1State) {
     core.close(false);
-    core.connection.end_request();
+    state.end_request();
 }
 
 /// A response of the front itself.
@@ -247,6 +262,7 @@ pub(crate) enum ResponseBody {
     /// `left`: what the Content-Length still promises. `unflushed`: hyper may hold pieces that are not in the socket yet.
     Streaming {
         core: Arc<Core>,
+        state: Arc<Http1State>,
         left: Option<u64>,
         unflushed: bool,
     },
@@ -273,6 +289,7 @@ impl Body for ResponseBody {
             ),
             ResponseBody::Streaming {
                 core,
+                state: http1,
                 left,
                 unflushed,
             } => {
@@ -286,35 +303,38 @@ impl Body for ResponseBody {
                             drop(state);
                             // An error makes hyper drop what it holds, but the application was told that it had been
                             // sent. Pending once makes hyper flush; a blocked socket wakes the task when it takes more.
-                            let connection = &core.connection;
                             if std::mem::take(unflushed) {
-                                connection.wake();
+                                core.connection.wake();
                                 return Poll::Pending;
                             }
-                            if connection.is_write_blocked() {
+                            if http1.is_write_blocked() {
                                 return Poll::Pending;
                             }
                             Poll::Ready(Some(Err(Cut)))
                         }
                     };
                 };
-                let token = if state.outgoing.is_full(low_water) {
+                let waiter = if state.outgoing.is_full(low_water) {
                     None
                 } else {
-                    state.outgoing.token.take()
+                    state.outgoing.waiter.take()
                 };
                 drop(state);
                 *unflushed = true;
                 let data = match part {
                     Part::Bytes(bytes) => Data::Bytes(bytes),
-                    Part::File(part) => Data::File(Block::of(part, &core.connection)),
+                    Part::File(part) => {
+                        let block = Block::standing_for(part, http1.trust().clone());
+                        http1.enqueue(block.range());
+                        Data::File(block)
+                    }
                 };
                 core.sent(data.remaining());
                 if let Some(left) = left {
                     *left = left.saturating_sub(data.remaining() as u64);
                 }
-                if let Some(token) = token {
-                    core.wake(token);
+                if let Some(waiter) = waiter {
+                    core.wake(waiter);
                 }
                 Poll::Ready(Some(Ok(Frame::data(data))))
             }
@@ -340,11 +360,14 @@ impl Body for ResponseBody {
 
 impl Drop for ResponseBody {
     fn drop(&mut self) {
-        if let ResponseBody::Streaming { core, left, .. } = self {
+        if let ResponseBody::Streaming {
+            core, state, left, ..
+        } = self
+        {
             let complete = core.lock().outgoing.is_complete();
             if complete || *left == Some(0) {
                 core.mute();
-                core.connection.end_request();
+                state.end_request();
             } else {
                 core.close(true);
             }

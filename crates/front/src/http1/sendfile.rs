@@ -19,7 +19,6 @@ use std::sync::Arc;
 use bytes::{Buf, Bytes};
 
 use crate::body::FilePart;
-use crate::connection::Connection;
 use crate::file_range::FileRange;
 
 /// Bytes of a file that are sent at a time: so much may have to be read from a slow disk while other connections wait.
@@ -70,20 +69,18 @@ pub(crate) struct Block {
 }
 
 impl Block {
-    /// Puts the part, at most [`BLOCK`] bytes, into the connection's queue and makes what hyper gets for it.
-    pub(crate) fn of(part: FilePart, connection: &Connection) -> Block {
-        let block = Block::standing_for(part, connection.trust().clone());
-        connection.enqueue(Arc::clone(&block.range));
-        block
-    }
-
-    fn standing_for(part: FilePart, trust: Trust) -> Block {
+    /// For the part, at most [`BLOCK`] bytes of it. [`range`](Block::range) belongs into the connection's queue.
+    pub(super) fn standing_for(part: FilePart, trust: Trust) -> Block {
         let length = usize::try_from(part.left).map_or(BLOCK, |left| left.min(BLOCK));
         Block {
             range: Arc::new(FileRange::new(part.file, part.offset, length)),
             passed: 0,
             trust,
         }
+    }
+
+    pub(super) fn range(&self) -> Arc<FileRange> {
+        Arc::clone(&self.range)
     }
 
     fn advance(&mut self, count: usize) {

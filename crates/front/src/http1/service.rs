@@ -1,6 +1,6 @@
 //! HTTP/1.1: how hyper is set up, the rules a request must keep, and its way from a header map to a `Request`.
 //!
-//! hyper and httparse already refuse (400, logged by `connection`): obsolete line folding, bare CR, NUL and other control
+//! hyper and httparse already refuse (400, logged by the task): obsolete line folding, bare CR, NUL and other control
 //! bytes in values, spaces around a name, a Content-Length that is no number or that differs from another, a
 //! Transfer-Encoding in HTTP/1.0 or not ending in `chunked`. [`admit`] adds what they accept. A request that breaks a rule
 //! never reaches the application, and its connection is closed, because nobody can be sure where the next request begins.
@@ -17,9 +17,9 @@ use hyper::{header, Method};
 use crate::connection::Connection;
 use crate::error::Refusal;
 use crate::exchange::{BodyPlan, Core, Exchange};
-use crate::handoff::LogLevel;
 use crate::http1::response::{Answering, ResponseBody};
-use crate::proxy;
+use crate::http1::state::Http1State;
+use crate::pipeline::Pipeline;
 use crate::settings::FrontSettings;
 
 /// hyper's own default, for which it has a path without allocation.
@@ -31,7 +31,7 @@ const BUFFER: usize = 64 * 1024;
 /// hyper, set up once for all connections.
 pub(crate) fn builder(settings: &FrontSettings) -> http1::Builder {
     let mut http = http1::Builder::new();
-    // No timer: hyper's header time-out counts the silence between two requests as a slow head. `connection` keeps both.
+    // No timer: hyper's header time-out counts the silence between two requests as a slow head. the task keeps both.
     http.header_read_timeout(None)
         // A client that has ended its side is gone: nobody waits for a response on half a connection.
         .half_close(false)
@@ -47,17 +47,25 @@ pub(crate) fn builder(settings: &FrontSettings) -> http1::Builder {
 
 /// hyper's view of one connection: takes its requests.
 pub(crate) struct Service {
-    connection: Arc<Connection>,
+    state: Arc<Http1State>,
+    pipeline: Arc<Pipeline>,
+    /// All requests are sent to this port of https.
+    to_https: Option<u16>,
 }
 
 impl Service {
-    pub(crate) fn new(connection: Arc<Connection>) -> Service {
-        Service { connection }
+    pub(crate) fn new(state: Arc<Http1State>, pipeline: Arc<Pipeline>, to_https: Option<u16>) -> Service {
+        Service {
+            state,
+            pipeline,
+            to_https,
+        }
     }
 
     fn hand_over(&self, head: Parts, body: Incoming) -> Answering {
-        let connection = &self.connection;
-        let request = connection
+        let connection = &self.state.connection;
+        let request = self
+            .state
             .take_given()
             .unwrap_or_else(|| convert(&head, connection));
         // RFC 9110 §7.8: an Upgrade in HTTP/1.0 is to be ignored.
@@ -73,11 +81,16 @@ impl Service {
         };
         let core = Arc::new(Core::new(Arc::clone(connection), is_upgrade, plan));
         if plan != BodyPlan::None {
-            connection.begin_body(body, Arc::clone(&core));
+            self.state.begin_body(body, Arc::clone(&core));
         }
         let exchange = Arc::new(Exchange::new(Arc::clone(&core)));
-        proxy::enter(connection, request, exchange);
-        Answering::new(core, head.headers, head.method == Method::HEAD)
+        self.pipeline.enter(connection, request, exchange);
+        Answering::new(
+            core,
+            Arc::clone(&self.state),
+            head.headers,
+            head.method == Method::HEAD,
+        )
     }
 
     /// Answers with the same address over TLS.
@@ -101,20 +114,17 @@ impl Service {
         let target = head.uri.path_and_query().map_or("/", |target| target.as_str());
         // `OPTIONS *` means the server.
         location.extend_from_slice(if target == "*" { b"/" } else { target.as_bytes() });
-        self.connection.expect_unread();
-        Answering::moved(Arc::clone(&self.connection), &location)
+        self.state.expect_unread();
+        Answering::moved(Arc::clone(&self.state), &location)
     }
 
     fn refuse(&self, rule: &Refusal) -> Answering {
-        let connection = &self.connection;
         let status = rule.status();
-        connection.house().counters.refused();
-        connection.log(
-            LogLevel::Warning,
-            format_args!("a request was refused with {status}: {rule}"),
-        );
-        connection.expect_unread();
-        Answering::refused(Arc::clone(connection), status, &rule.to_string())
+        self.state
+            .connection
+            .note_refusal(format_args!("a request was refused with {status}: {rule}"));
+        self.state.expect_unread();
+        Answering::refused(Arc::clone(&self.state), status, &rule.to_string())
     }
 }
 
@@ -125,13 +135,14 @@ impl hyper::service::Service<hyper::Request<Incoming>> for Service {
 
     fn call(&self, request: hyper::Request<Incoming>) -> Answering {
         let (head, body) = request.into_parts();
-        self.connection.house().counters.request();
+        let connection = &self.state.connection;
+        connection.shared().counters.request();
         match self
-            .connection
+            .state
             .begin_request()
-            .map_or_else(|| admit(&head, &body, self.connection.settings()), Err)
+            .map_or_else(|| admit(&head, &body, connection.settings()), Err)
         {
-            Ok(()) => match self.connection.manner.to_https {
+            Ok(()) => match self.to_https {
                 Some(port) => self.send_to_https(&head, port),
                 None => self.hand_over(head, body),
             },

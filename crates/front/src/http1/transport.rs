@@ -1,8 +1,8 @@
-//! The peer: the socket of one connection and who is at the other end.
+//! One HTTP/1.1 connection's bytes as hyper reads and writes them.
 //!
-//! [`Peer`] is what hyper reads from and writes to. It lets every byte that arrives pass by [`Framing`](crate::http1::framing),
-//! notes when a write stands still, and sends a file where hyper writes what stands for one (`sendfile`). One type serves TCP and UNIX sockets, so that hyper is compiled
-//! once and the socket can be taken out again without a cast.
+//! [`Transport`] lets every byte that arrives pass by [`Framing`](super::framing), notes when a write stands still, and sends
+//! a file where hyper writes what stands for one (`sendfile`). It looks at the first bytes of a connection, which may turn
+//! out to be HTTP/2.
 
 use std::future::Future;
 use std::io;
@@ -14,18 +14,18 @@ use bytes::Bytes;
 use hyper::rt::ReadBufCursor;
 use tokio::io::ReadBuf;
 
-use crate::connection::Connection;
-use crate::handoff::LogLevel;
+use crate::events::LogLevel;
 use crate::http1::sendfile::is_stand_in;
+use crate::http1::state::Http1State;
 use crate::socket::{is_of_the_socket, Socket, SCRATCH};
 use crate::tls::RecordLayer;
 
 /// One connection's socket as hyper sees it.
-pub(crate) struct Peer {
+pub(crate) struct Transport {
     socket: Socket,
     /// Boxed, so that connections without TLS are no larger.
     records: Option<Box<RecordLayer>>,
-    connection: Arc<Connection>,
+    state: Arc<Http1State>,
     /// Blocks of files that the socket took without a pause.
     blocks: u32,
     /// What hyper reads before the socket's bytes.
@@ -56,17 +56,17 @@ impl Opening {
 
 const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 
-impl Peer {
-    pub(crate) fn new(socket: Socket, connection: Arc<Connection>) -> Peer {
-        let opening = if connection.settings().http2 {
+impl Transport {
+    pub(crate) fn new(socket: Socket, state: Arc<Http1State>) -> Transport {
+        let opening = if state.connection.settings().http2 {
             Opening::Undecided(0)
         } else {
             Opening::Http1
         };
-        Peer {
+        Transport {
             socket,
             records: None,
-            connection,
+            state,
             blocks: 0,
             first: Bytes::new(),
             version: b"",
@@ -102,12 +102,12 @@ impl Peer {
     }
 
     /// With TLS between the socket and hyper.
-    pub(crate) fn secure(socket: Socket, records: RecordLayer, connection: Arc<Connection>) -> Peer {
-        Peer {
+    pub(crate) fn secure(socket: Socket, records: RecordLayer, state: Arc<Http1State>) -> Transport {
+        Transport {
             records: Some(Box::new(records)),
             // The handshake has decided (RFC 7301).
             opening: Opening::Http1,
-            ..Peer::new(socket, connection)
+            ..Transport::new(socket, state)
         }
     }
 
@@ -115,15 +115,15 @@ impl Peer {
     /// takes it for.
     pub(crate) fn introduced(
         socket: Socket,
-        connection: Arc<Connection>,
+        state: Arc<Http1State>,
         first: Bytes,
         version: &'static [u8; 8],
-    ) -> Peer {
-        Peer {
+    ) -> Transport {
+        Transport {
             first,
             version,
             opening: Opening::Http1,
-            ..Peer::new(socket, connection)
+            ..Transport::new(socket, state)
         }
     }
 
@@ -185,20 +185,20 @@ impl Peer {
     }
 
     fn note_write(&self, result: &Poll<io::Result<usize>>) {
-        self.connection.wrote(result.is_pending());
+        self.state.wrote(result.is_pending());
     }
 
     /// Lets other connections, and what the kernel has to report of them, go first.
     fn give_way(&self, cx: &mut Context<'_>) {
         // The thread does not sleep now, which would be the moment to announce requests that have come meanwhile.
-        self.connection.handoff().turn_ended();
+        self.state.connection.shared().events.turn_ended();
         // The first poll arranges for the wake-up; unlike waking oneself it comes after a look at all sockets.
         let _ = pin!(tokio::task::yield_now()).poll(cx);
     }
 
     /// Sends at most `size` bytes of the file that is next.
     fn poll_send_file(&mut self, cx: &mut Context<'_>, size: usize) -> Poll<io::Result<usize>> {
-        let Some(range) = self.connection.next_file() else {
+        let Some(range) = self.state.next_file() else {
             return Poll::Ready(Err(io::Error::other("a file is to be sent, and there is none")));
         };
         if self.blocks >= BLOCKS_AT_A_TIME {
@@ -219,14 +219,15 @@ impl Peer {
             Ok(0) => "the file ended too early; it became shorter while it was sent".into(),
             Ok(count) => {
                 if range.note_sent(*count) {
-                    self.connection.end_file();
+                    self.state.end_file();
                 }
                 return Poll::Ready(result);
             }
             Err(error) if is_of_the_socket(error) => return Poll::Ready(result),
             Err(error) => format!("the file cannot be read: {error}"),
         };
-        self.connection
+        self.state
+            .connection
             .log(LogLevel::Error, format_args!("the response was cut: {problem}"));
         Poll::Ready(Err(io::Error::other(problem)))
     }
@@ -240,39 +241,41 @@ const GATHERED: usize = 1024;
 /// with this.
 const BLOCKS_AT_A_TIME: u32 = 2;
 
-impl hyper::rt::Read for Peer {
+impl hyper::rt::Read for Transport {
     fn poll_read(
         self: Pin<&mut Self>,
         cx: &mut Context<'_>,
         mut buf: ReadBufCursor<'_>,
     ) -> Poll<io::Result<()>> {
-        let peer = self.get_mut();
-        if !peer.first.is_empty() {
-            let first = peer.first.split_to(buf.remaining().min(peer.first.len()));
-            peer.connection.read(&first);
+        let transport = self.get_mut();
+        if !transport.first.is_empty() {
+            let first = transport
+                .first
+                .split_to(buf.remaining().min(transport.first.len()));
+            transport.state.read(&first);
             buf.put_slice(&first);
             return Poll::Ready(Ok(()));
         }
-        if let Some(records) = &mut peer.records {
-            let plain = ready!(records.poll_read(&mut peer.socket, cx, &peer.connection))?;
+        if let Some(records) = &mut transport.records {
+            let plain = ready!(records.poll_read(&mut transport.socket, cx, &transport.state.connection))?;
             let plain = &plain[..plain.len().min(buf.remaining())];
-            peer.connection.read(plain);
+            transport.state.read(plain);
             buf.put_slice(plain);
             let count = plain.len();
             records.consume(count);
             return Poll::Ready(Ok(()));
         }
         SCRATCH.with_borrow_mut(|scratch| loop {
-            let room = (buf.remaining() - peer.opening.kept()).min(scratch.len());
+            let room = (buf.remaining() - transport.opening.kept()).min(scratch.len());
             let mut read = ReadBuf::new(&mut scratch[..room]);
-            ready!(peer.socket.reader().poll_read(cx, &mut read))?;
-            peer.connection.read(read.filled());
-            if let Some(before) = peer.decide(read.filled()) {
+            ready!(transport.socket.reader().poll_read(cx, &mut read))?;
+            transport.state.read(read.filled());
+            if let Some(before) = transport.decide(read.filled()) {
                 buf.put_slice(before);
                 buf.put_slice(read.filled());
                 return Poll::Ready(Ok(()));
             }
-            if matches!(peer.opening, Opening::Http2(_)) {
+            if matches!(transport.opening, Opening::Http2(_)) {
                 // Whatever hyper makes of it, it has neither read nor written anything.
                 return Poll::Ready(Err(io::Error::other("HTTP/2")));
             }
@@ -280,7 +283,7 @@ impl hyper::rt::Read for Peer {
     }
 }
 
-impl hyper::rt::Write for Peer {
+impl hyper::rt::Write for Transport {
     fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
         self.poll_write_vectored(cx, &[io::IoSlice::new(buf)])
     }
@@ -290,22 +293,22 @@ impl hyper::rt::Write for Peer {
         cx: &mut Context<'_>,
         bufs: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        let peer = self.get_mut();
-        if peer.connection.trust().is_lost() {
+        let transport = self.get_mut();
+        if transport.state.trust().is_lost() {
             return Poll::Ready(Err(io::Error::other(
                 "a range of a file was not sent in its place",
             )));
         }
-        if !peer.version.is_empty() {
-            return peer.poll_write_version(cx, bufs);
+        if !transport.version.is_empty() {
+            return transport.poll_write_version(cx, bufs);
         }
         let result = match bufs.iter().position(is_stand_in) {
-            Some(0) => peer.poll_send_file(cx, bufs[0].len()),
+            Some(0) => transport.poll_send_file(cx, bufs[0].len()),
             // What stands before the file first; hyper comes again with the rest.
-            Some(plain) => peer.poll_write_bytes(cx, &bufs[..plain]),
-            None => peer.poll_write_bytes(cx, bufs),
+            Some(plain) => transport.poll_write_bytes(cx, &bufs[..plain]),
+            None => transport.poll_write_bytes(cx, bufs),
         };
-        peer.note_write(&result);
+        transport.note_write(&result);
         result
     }
 
@@ -314,13 +317,13 @@ impl hyper::rt::Write for Peer {
     }
 
     fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        let peer = self.get_mut();
+        let transport = self.get_mut();
         // A socket has no buffer of its own.
-        let Some(records) = &mut peer.records else {
+        let Some(records) = &mut transport.records else {
             return Poll::Ready(Ok(()));
         };
-        let result = records.poll_flush(&mut peer.socket, cx);
-        peer.connection.wrote(result.is_pending());
+        let result = records.poll_flush(&mut transport.socket, cx);
+        transport.state.wrote(result.is_pending());
         result
     }
 

@@ -13,7 +13,7 @@ const PER_SECOND: u64 = 100;
 
 /// Something that a client did or got.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Deed {
+pub(super) enum FrameCost {
     /// PING, PRIORITY, WINDOW_UPDATE, an unknown frame, DATA without bytes.
     Idle,
     /// SETTINGS: each is applied to all streams and answered.
@@ -31,29 +31,29 @@ pub(super) enum Deed {
 }
 
 /// One connection's account.
-pub(super) struct Calm {
+pub(super) struct FloodGuard {
     balance: i64,
     /// When time was last credited.
     credited_ms: u64,
 }
 
-impl Calm {
-    pub(super) fn new(now_ms: u64) -> Calm {
-        Calm {
+impl FloodGuard {
+    pub(super) fn new(now_ms: u64) -> FloodGuard {
+        FloodGuard {
             balance: FULL,
             credited_ms: now_ms,
         }
     }
 
     /// False if the account is overdrawn: this is a flood. `now_ms` is asked for only where it matters.
-    pub(super) fn note(&mut self, deed: Deed, now_ms: impl FnOnce() -> u64) -> bool {
-        self.balance += match deed {
-            Deed::Idle => -1,
-            Deed::Settings => -5,
-            Deed::Reset => -5,
-            Deed::Data => 1,
-            Deed::Sent(size) => 3 + i64::try_from(size / 512).unwrap_or(FULL),
-            Deed::Response => 10,
+    pub(super) fn note(&mut self, cost: FrameCost, now_ms: impl FnOnce() -> u64) -> bool {
+        self.balance += match cost {
+            FrameCost::Idle => -1,
+            FrameCost::Settings => -5,
+            FrameCost::Reset => -5,
+            FrameCost::Data => 1,
+            FrameCost::Sent(size) => 3 + i64::try_from(size / 512).unwrap_or(FULL),
+            FrameCost::Response => 10,
         };
         self.balance = self.balance.min(FULL);
         if self.balance < 0 {
@@ -74,12 +74,12 @@ mod tests {
     use super::*;
 
     /// How many of these a new client may send within `ms`.
-    fn allowed(deeds: &[Deed], ms: u64) -> usize {
-        let mut calm = Calm::new(0);
+    fn allowed(deeds: &[FrameCost], ms: u64) -> usize {
+        let mut guard = FloodGuard::new(0);
         let limit = 100_000;
         for round in 0..limit {
-            for deed in deeds {
-                if !calm.note(*deed, || ms) {
+            for cost in deeds {
+                if !guard.note(*cost, || ms) {
                     return round;
                 }
             }
@@ -89,32 +89,37 @@ mod tests {
 
     #[test]
     fn a_flood_of_anything_idle_ends_soon() {
-        assert_eq!(allowed(&[Deed::Idle], 0), 1000);
-        assert_eq!(allowed(&[Deed::Settings], 0), 200);
-        assert_eq!(allowed(&[Deed::Reset], 0), 200);
+        assert_eq!(allowed(&[FrameCost::Idle], 0), 1000);
+        assert_eq!(allowed(&[FrameCost::Settings], 0), 200);
+        assert_eq!(allowed(&[FrameCost::Reset], 0), 200);
     }
 
     #[test]
     fn time_earns_and_not_without_end() {
-        assert_eq!(allowed(&[Deed::Idle], 1000), 1100);
-        assert_eq!(allowed(&[Deed::Idle], 3_600_000), 2001);
-        let mut calm = Calm::new(0);
+        assert_eq!(allowed(&[FrameCost::Idle], 1000), 1100);
+        assert_eq!(allowed(&[FrameCost::Idle], 3_600_000), 2001);
+        let mut guard = FloodGuard::new(0);
         for second in 0..100_000 {
             for _ in 0..99 {
-                assert!(calm.note(Deed::Idle, || second * 1000), "second {second}");
+                assert!(guard.note(FrameCost::Idle, || second * 1000), "second {second}");
             }
         }
     }
 
     #[test]
     fn what_honest_clients_do_is_never_a_flood() {
-        let echo = [Deed::Data, Deed::Sent(10), Deed::Idle, Deed::Idle];
+        let echo = [
+            FrameCost::Data,
+            FrameCost::Sent(10),
+            FrameCost::Idle,
+            FrameCost::Idle,
+        ];
         assert_eq!(allowed(&echo, 0), 100_000, "small messages, each acknowledged");
-        let mut download = vec![Deed::Sent(16_384)];
-        download.extend([Deed::Idle; 32]);
+        let mut download = vec![FrameCost::Sent(16_384)];
+        download.extend([FrameCost::Idle; 32]);
         assert_eq!(allowed(&download, 0), 100_000, "an update for each KiB, twice");
         assert_eq!(
-            allowed(&[Deed::Response, Deed::Reset], 0),
+            allowed(&[FrameCost::Response, FrameCost::Reset], 0),
             100_000,
             "ended after the response began"
         );

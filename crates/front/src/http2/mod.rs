@@ -7,13 +7,14 @@
 //! again (hyper: as soon as it has read), how small DATA frames are bounded, and a stream's bytes without a channel and two
 //! tasks between them.
 //!
-//! The parts: `wire` (what h2 reads and writes, and what passes by there), `frames` (how it is followed), `flood_guard` (how much
+//! The parts: `wire` (what h2 reads and writes), `state` (what the connection and its streams share), `frames` (how it is followed), `flood_guard` (how much
 //! of nothing a client may send), `head` (heads, to and fro), `stream`, `sending`, `tunnel`. No push: RFC 9113 §8.4 made it a choice.
 
 mod flood_guard;
 mod frames;
 mod head;
 mod sending;
+mod state;
 mod stream;
 mod tunnel;
 mod wire;
@@ -29,10 +30,12 @@ use h2::Reason;
 
 use crate::deadline::{deadline, Overdue, Situation};
 use crate::drain::Seat;
-use crate::handoff::LogLevel;
+use crate::events::LogLevel;
+use crate::pipeline::Pipeline;
 use crate::settings::FrontSettings;
-use crate::socket::Stream;
-use wire::{Trunk, Wire};
+use crate::socket::BoxStream;
+use state::Http2State;
+use wire::Wire;
 
 /// The most that a header list may have, whatever the settings say: h2's own default is 16 MiB, which a flood of
 /// CONTINUATION frames can make a server hold (RUSTSEC-2024-0332).
@@ -56,14 +59,15 @@ const LEAVING_MS: u64 = 1000;
 
 /// Serves HTTP/2 on `stream` for the connection of `seat` until it closes. `read_ahead` precedes what will be read from
 /// it; the preface has not been taken off. Give TLS's stream once ALPN says "h2" (RFC 9113 §3.2).
-pub(crate) async fn serve(seat: Seat, stream: Pin<Box<dyn Stream>>, read_ahead: Bytes) {
+pub(crate) async fn serve(seat: Seat, pipeline: Arc<Pipeline>, stream: BoxStream, read_ahead: Bytes) {
     let connection = Arc::clone(seat.connection());
-    let trunk = Arc::new(Trunk::new(Arc::clone(&connection)));
-    let wire = Wire::new(stream, read_ahead, Arc::clone(&trunk));
+    let state = Arc::new(Http2State::new(Arc::clone(&connection)));
+    let wire = Wire::new(stream, read_ahead, Arc::clone(&state));
     let mut driver = Driver {
         phase: Phase::Opening(builder(connection.settings()).handshake(wire)),
         seat,
-        trunk,
+        pipeline,
+        state,
         leaving_since_ms: None,
         parting_since_ms: None,
     };
@@ -105,7 +109,8 @@ enum Phase {
 /// Drives one connection.
 struct Driver {
     phase: Phase,
-    trunk: Arc<Trunk>,
+    state: Arc<Http2State>,
+    pipeline: Arc<Pipeline>,
     /// The GOAWAY of a drain went out then.
     leaving_since_ms: Option<u64>,
     /// A GOAWAY that ends the connection goes out since then.
@@ -115,7 +120,7 @@ struct Driver {
 
 impl Driver {
     fn turn(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        self.trunk.connection.enlist(cx);
+        self.state.connection.enlist(cx);
         loop {
             let progress = match &mut self.phase {
                 Phase::Opening(handshake) => match Pin::new(handshake).poll(cx) {
@@ -127,9 +132,9 @@ impl Driver {
                     Poll::Pending => Poll::Pending,
                 },
                 Phase::Open(open) => {
-                    let house = self.trunk.connection.house();
-                    if self.leaving_since_ms.is_none() && house.drain.is_draining() {
-                        self.leaving_since_ms = Some(house.now_ms());
+                    let shared = self.state.connection.shared();
+                    if self.leaving_since_ms.is_none() && shared.is_draining() {
+                        self.leaving_since_ms = Some(shared.now_ms());
                         open.graceful_shutdown();
                     }
                     open.poll_accept(cx)
@@ -138,17 +143,17 @@ impl Driver {
             };
             match progress {
                 Poll::Ready(Some(Ok((request, respond)))) => {
-                    stream::begin(&self.trunk, &self.seat, request, respond);
+                    stream::begin(&self.state, &self.seat, &self.pipeline, request, respond);
                     // RFC 9113 §10.5: what was reset is no stream any more, but the application still works on it.
-                    let limit = 2 * self.trunk.connection.settings().http2_max_streams as usize;
-                    if self.trunk.load() > limit {
-                        self.trunk
+                    let limit = 2 * self.state.connection.settings().http2_max_streams as usize;
+                    if self.state.load() > limit {
+                        self.state
                             .note_flood("requests that are reset before they are answered");
                     }
                 }
                 // `wire` has seen the GOAWAY that h2 sent, and said why.
                 Poll::Ready(Some(Err(_)) | None) => return Poll::Ready(()),
-                Poll::Pending if self.trunk.flood().is_some() && self.parting_since_ms.is_none() => {
+                Poll::Pending if self.state.flood().is_some() && self.parting_since_ms.is_none() => {
                     self.part(Reason::ENHANCE_YOUR_CALM);
                 }
                 Poll::Pending => break,
@@ -159,7 +164,7 @@ impl Driver {
 
     /// Ends the connection with a GOAWAY, and all its streams.
     fn part(&mut self, why: Reason) {
-        self.parting_since_ms = Some(self.trunk.connection.house().now_ms());
+        self.parting_since_ms = Some(self.state.connection.shared().now_ms());
         if let Phase::Open(open) = &mut self.phase {
             open.abrupt_shutdown(why);
         }
@@ -167,24 +172,24 @@ impl Driver {
 
     /// Stores the deadline that counts now; ready if it has passed and nothing is left to say.
     fn keep_deadline(&mut self) -> Poll<()> {
-        let connection = Arc::clone(&self.trunk.connection);
-        let now = connection.house().now_ms();
-        let standing = self.trunk.standing();
-        if standing.is_parting {
+        let connection = Arc::clone(&self.state.connection);
+        let now = connection.shared().now_ms();
+        let activity = self.state.activity();
+        if activity.is_parting {
             self.parting_since_ms.get_or_insert(now);
         }
         let due = if let Some(since) = self.parting_since_ms {
             Some((since + PARTING_MS, None))
-        } else if let (Some(since), 0) = (self.leaving_since_ms, standing.open) {
-            Some((standing.waiting_since_ms.max(since) + LEAVING_MS, None))
+        } else if let (Some(since), 0) = (self.leaving_since_ms, activity.open) {
+            Some((activity.waiting_since_ms.max(since) + LEAVING_MS, None))
         } else {
             let situation = Situation {
-                write_blocked_since_ms: connection.write_blocked_since(),
-                in_flight: standing.open > 0 && !standing.inside_head,
-                inside_head: standing.inside_head,
-                is_first: standing.is_first,
-                draining_since_ms: connection.house().drain.since_ms(),
-                waiting_since_ms: standing.waiting_since_ms,
+                write_blocked_since_ms: activity.write_blocked_since_ms,
+                in_flight: activity.open > 0 && !activity.inside_head,
+                inside_head: activity.inside_head,
+                is_first: activity.is_first,
+                draining_since_ms: connection.shared().draining_since_ms(),
+                waiting_since_ms: activity.waiting_since_ms,
                 ..Situation::default()
             };
             deadline(&situation, connection.settings()).map(|(when, what)| (when, Some(what)))
@@ -197,11 +202,11 @@ impl Driver {
             // It has had its time to read our last words.
             None => return Poll::Ready(()),
             Some(Overdue::Stalled) => {
-                connection.house().counters.timed_out();
+                connection.shared().counters.timed_out();
                 return Poll::Ready(());
             }
             Some(Overdue::SlowHead) => {
-                connection.house().counters.timed_out();
+                connection.shared().counters.timed_out();
                 connection.log(
                     LogLevel::Warning,
                     format_args!("a request head was not complete in time; the HTTP/2 connection ends"),
@@ -209,7 +214,7 @@ impl Driver {
                 self.part(Reason::NO_ERROR);
             }
             Some(Overdue::Silent) => {
-                connection.house().counters.timed_out();
+                connection.shared().counters.timed_out();
                 if matches!(self.phase, Phase::Opening(_)) {
                     return Poll::Ready(());
                 }

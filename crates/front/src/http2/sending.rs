@@ -11,9 +11,9 @@ use bytes::{Bytes, BytesMut};
 use h2::{Reason, SendStream};
 
 use crate::body::{End, FilePart, Part};
+use crate::events::LogLevel;
 use crate::exchange::Core;
-use crate::handoff::LogLevel;
-use crate::http2::wire::Trunk;
+use crate::http2::state::Http2State;
 
 /// Bytes of a file that are read at a time: they wait here while the client has no room.
 const BLOCK: u64 = 64 * 1024;
@@ -57,13 +57,13 @@ impl Sending {
     }
 
     /// Sends what there is of the response.
-    pub(super) fn poll(&mut self, core: &Core, trunk: &Trunk, cx: &mut Context<'_>) -> Progress {
+    pub(super) fn poll(&mut self, core: &Core, state: &Http2State, cx: &mut Context<'_>) -> Progress {
         if self.send.poll_reset(cx).is_ready() {
             return Progress::Lost;
         }
         loop {
             if let Some(since) = self.cut {
-                if trunk.poll_flushed(since, cx.waker()).is_pending() {
+                if state.poll_flushed(since, cx.waker()).is_pending() {
                     return Progress::Waiting;
                 }
                 self.send.send_reset(Reason::INTERNAL_ERROR);
@@ -74,7 +74,7 @@ impl Sending {
                     Next::Piece => {}
                     Next::Nothing => return Progress::Waiting,
                     Next::Cut => {
-                        self.cut = Some(trunk.flushes());
+                        self.cut = Some(state.flushes());
                         continue;
                     }
                 }
@@ -87,7 +87,7 @@ impl Sending {
                         format_args!("the response was cut: {short} bytes less than its Content-Length came"),
                     );
                     self.is_last = false;
-                    self.cut = Some(trunk.flushes());
+                    self.cut = Some(state.flushes());
                     continue;
                 }
                 let _ = self.send.send_data(Bytes::new(), true);
@@ -115,39 +115,39 @@ impl Sending {
     /// Fetches what the application has written.
     fn next(&mut self, core: &Core) -> Next {
         let connection = &core.connection;
-        let mut state = core.lock();
+        let mut locked = core.lock();
         if self.left == Some(0) {
             // Further pieces have no place, and that is no mistake.
-            drop(state);
+            drop(locked);
             core.mute();
             self.is_last = true;
             return Next::Piece;
         }
-        let Some(part) = state.outgoing.pop(self.left.unwrap_or(u64::MAX).min(BLOCK)) else {
-            return match state.outgoing.end {
+        let Some(part) = locked.outgoing.pop(self.left.unwrap_or(u64::MAX).min(BLOCK)) else {
+            return match locked.outgoing.end {
                 End::Open => Next::Nothing,
                 End::Complete => {
-                    drop(state);
+                    drop(locked);
                     core.close(false);
                     self.is_last = true;
                     Next::Piece
                 }
                 End::Failed(()) => {
-                    drop(state);
+                    drop(locked);
                     core.close(true);
                     Next::Cut
                 }
             };
         };
-        let token = if state.outgoing.is_full(connection.settings().response_high_water) {
+        let waiter = if locked.outgoing.is_full(connection.settings().response_high_water) {
             None
         } else {
-            state.outgoing.token.take()
+            locked.outgoing.waiter.take()
         };
-        let is_last = state.outgoing.is_complete();
-        drop(state);
-        if let Some(token) = token {
-            core.wake(token);
+        let is_last = locked.outgoing.is_complete();
+        drop(locked);
+        if let Some(waiter) = waiter {
+            core.wake(waiter);
         }
         let read = match part {
             Part::Bytes(bytes) => Ok(bytes),

@@ -20,23 +20,23 @@ use crate::body::End;
 use crate::deadline::{deadline, Situation};
 use crate::drain::Seat;
 use crate::error::{BodyError, Refusal};
+use crate::events::LogLevel;
 use crate::exchange::{Answer, BodyPlan, Core, Exchange};
-use crate::handoff::LogLevel;
 use crate::http2::head::{self, Admitted};
 use crate::http2::sending::{Progress, Sending};
+use crate::http2::state::Http2State;
 use crate::http2::tunnel::{self, Tunnel};
-use crate::http2::wire::Trunk;
-use crate::proxy;
+use crate::pipeline::Pipeline;
+use crate::upgrade::Upgrade;
 
-pub(super) struct Stream {
+pub(super) struct StreamTask {
     core: Arc<Core>,
     body: Option<Body>,
     way: Way,
     is_head: bool,
     /// The client has no room for what waits since then.
     blocked_since_ms: Option<u64>,
-    trunk: Arc<Trunk>,
-    /// Last: what was accepted and is not handed over by then is lost.
+    http2: Arc<Http2State>,
     seat: Seat,
 }
 
@@ -63,28 +63,30 @@ enum Way {
 
 /// Hands a request over, or refuses it.
 pub(super) fn begin(
-    trunk: &Arc<Trunk>,
+    http2: &Arc<Http2State>,
     seat: &Seat,
+    pipeline: &Pipeline,
     request: hyper::http::Request<RecvStream>,
     respond: SendResponse<Bytes>,
 ) {
     let (head, recv) = request.into_parts();
-    trunk.connection.house().counters.request();
-    match head::admit(&head, !recv.is_end_stream(), &trunk.connection) {
-        Ok(admitted) => hand_over(trunk, seat, &head, admitted, recv, respond),
-        Err(rule) => refuse(trunk, &rule, respond),
+    http2.connection.shared().counters.request();
+    match head::admit(&head, !recv.is_end_stream(), &http2.connection) {
+        Ok(admitted) => hand_over(http2, seat, pipeline, &head, admitted, recv, respond),
+        Err(rule) => refuse(http2, &rule, respond),
     }
 }
 
 fn hand_over(
-    trunk: &Arc<Trunk>,
+    http2: &Arc<Http2State>,
     seat: &Seat,
+    pipeline: &Pipeline,
     head: &Parts,
     admitted: Admitted,
     recv: RecvStream,
     respond: SendResponse<Bytes>,
 ) {
-    let connection = Arc::new(trunk.begin_stream());
+    let connection = Arc::new(http2.begin_stream());
     let core = Arc::new(Core::new(
         Arc::clone(&connection),
         admitted.is_websocket,
@@ -96,30 +98,28 @@ fn hand_over(
         is_tunnel: admitted.is_websocket,
         total: 0,
         held: 0,
-        came_ms: connection.house().now_ms(),
+        came_ms: connection.shared().now_ms(),
     };
-    let mut stream = Stream {
+    let mut stream = StreamTask {
         core: Arc::clone(&core),
         body: (admitted.is_websocket || admitted.plan != BodyPlan::None).then_some(body),
         way: Way::Answering(respond),
         is_head: head.method == Method::HEAD,
         blocked_since_ms: None,
-        trunk: Arc::clone(trunk),
+        http2: Arc::clone(http2),
         seat: seat.beside(Arc::clone(&connection)),
     };
     let exchange = Arc::new(Exchange::new(core));
-    proxy::enter(&connection, admitted.request, exchange);
+    pipeline.enter(&connection, admitted.request, exchange);
     tokio::spawn(async move { poll_fn(|cx| stream.turn(cx)).await });
 }
 
 /// The front's own answer. It fits the smallest window that a client may have, or waits in h2.
-fn refuse(trunk: &Trunk, rule: &Refusal, mut respond: SendResponse<Bytes>) {
+fn refuse(http2: &Http2State, rule: &Refusal, mut respond: SendResponse<Bytes>) {
     let status = rule.status();
-    trunk.connection.house().counters.refused();
-    trunk.connection.log(
-        LogLevel::Warning,
-        format_args!("a request was refused with {status}: {rule}"),
-    );
+    http2
+        .connection
+        .note_refusal(format_args!("a request was refused with {status}: {rule}"));
     let (response, text) = head::plain(status, &rule.to_string());
     // A client that is gone needs no answer.
     if let Ok(mut send) = respond.send_response(response, false) {
@@ -127,7 +127,7 @@ fn refuse(trunk: &Trunk, rule: &Refusal, mut respond: SendResponse<Bytes>) {
     }
 }
 
-impl Stream {
+impl StreamTask {
     fn turn(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         self.seat.connection().enlist(cx);
         loop {
@@ -139,7 +139,7 @@ impl Stream {
                     }
                     self.answer()
                 }
-                Way::Sending(sending) => match sending.poll(&self.core, &self.trunk, cx) {
+                Way::Sending(sending) => match sending.poll(&self.core, &self.http2, cx) {
                     Progress::Done => return self.end(false),
                     Progress::Lost => return self.end(true),
                     progress => self.note(&progress),
@@ -162,7 +162,7 @@ impl Stream {
         self.blocked_since_ms = match progress {
             Progress::Owing => Some(
                 self.blocked_since_ms
-                    .unwrap_or_else(|| self.core.connection.house().now_ms()),
+                    .unwrap_or_else(|| self.core.connection.shared().now_ms()),
             ),
             _ => None,
         };
@@ -222,14 +222,14 @@ impl Stream {
         }
         let frame = body.recv.poll_data(cx);
         let mut state = self.core.lock();
-        let (token, ended) = match frame {
+        let (waiter, ended) = match frame {
             Poll::Pending => {
                 // Whoever takes something now makes room.
                 state.incoming.paused = body.held > 0;
                 return false;
             }
             Poll::Ready(Some(Ok(piece))) => {
-                body.came_ms = connection.house().now_ms();
+                body.came_ms = connection.shared().now_ms();
                 body.total += piece.len() as u64;
                 body.held += piece.len();
                 match settings.max_body {
@@ -239,7 +239,7 @@ impl Stream {
                     _ if piece.is_empty() => return true,
                     _ => state.incoming.push(piece, true),
                 }
-                (state.incoming.token.take(), state.incoming.end != End::Open)
+                (state.incoming.waiter.take(), state.incoming.end != End::Open)
             }
             Poll::Ready(Some(Err(error))) => {
                 state.incoming.end = End::Failed(if error.is_library() && error.is_reset() {
@@ -248,12 +248,12 @@ impl Stream {
                 } else {
                     BodyError::Gone
                 });
-                (state.incoming.token.take(), true)
+                (state.incoming.waiter.take(), true)
             }
             // Trailers: WSGI has no place for them.
             Poll::Ready(None) => {
                 state.incoming.end = End::Complete;
-                (state.incoming.token.take(), true)
+                (state.incoming.waiter.take(), true)
             }
         };
         state.incoming.awaited_since_ms = None;
@@ -261,8 +261,8 @@ impl Stream {
         if ended {
             self.body = None;
         }
-        if let Some(token) = token {
-            self.core.wake(token);
+        if let Some(waiter) = waiter {
+            self.core.wake(waiter);
         }
         !ended
     }
@@ -283,11 +283,12 @@ impl Stream {
         let (head, body) = match answer {
             Answer::Whole(head, body) => (head, Some(body)),
             Answer::Streaming(head) => (head, None),
-            Answer::Upgrade(head, exchange) => {
-                connection.begin_upgrade(exchange);
+            Answer::Upgrade(head, taker) => {
+                // Whatever fails, it is lost with this.
+                let upgrade = Upgrade::new(taker);
                 core.close(false);
                 match head::answer(head, &core) {
-                    Ok(composed) => self.open_tunnel(composed.response),
+                    Ok(composed) => self.open_tunnel(composed.response, upgrade),
                     Err(why) => {
                         connection.log(LogLevel::Error, format_args!("{why}; the handshake is given up"));
                         self.reset(Reason::INTERNAL_ERROR);
@@ -369,9 +370,8 @@ impl Stream {
         };
     }
 
-    fn open_tunnel(&mut self, response: Response<()>) {
+    fn open_tunnel(&mut self, response: Response<()>, upgrade: Upgrade) {
         let connection = Arc::clone(&self.core.connection);
-        // Whatever fails, the seat reports the upgrade as lost.
         let (here, there) = match tunnel::pair() {
             Ok(pair) => pair,
             Err(error) => {
@@ -394,17 +394,7 @@ impl Stream {
             return;
         };
         self.way = Way::Tunnel(Tunnel::new(body.recv, send, here));
-        if let Some(exchange) = connection.take_upgrade() {
-            connection.house().counters.upgraded();
-            match exchange.core().errand() {
-                None => connection.handoff().upgraded(&exchange, there, Vec::new(), None),
-                // A failure here is a socket that cannot be watched: the upgrade is lost with it.
-                Some(errand) => match tunnel::end(there) {
-                    Ok(end) => errand.upgraded(end, Bytes::new()),
-                    Err(_) => errand.upgrade_lost(),
-                },
-            }
-        }
+        upgrade.hand_over_pair(&connection, there);
     }
 
     /// Stores the deadline that counts now; ready if it has passed, and the stream is reset.
@@ -418,7 +408,7 @@ impl Stream {
             ..Situation::default()
         };
         let when = deadline(&situation, connection.settings()).map(|(when, _)| when);
-        let now = connection.house().now_ms();
+        let now = connection.shared().now_ms();
         if when.is_none_or(|when| when > now) {
             connection.set_deadline(when);
             return Poll::Pending;
@@ -429,17 +419,17 @@ impl Stream {
                 return self.keep_deadline();
             }
         }
-        connection.house().counters.timed_out();
+        connection.shared().counters.timed_out();
         self.core.stall_body();
         self.reset(Reason::CANCEL);
         self.end(true)
     }
 }
 
-impl Drop for Stream {
+impl Drop for StreamTask {
     fn drop(&mut self) {
         // Also when the connection is lost, or the front stops.
         self.core.close(true);
-        self.trunk.end_stream();
+        self.http2.end_stream();
     }
 }

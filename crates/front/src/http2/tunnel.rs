@@ -19,7 +19,6 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::UnixStream;
 
 use crate::http2::sending::{room, Progress};
-use crate::socket::Stream;
 
 /// The most that is read from a session at a time. All tunnels share one such buffer.
 const READ_SIZE: usize = 64 * 1024;
@@ -53,11 +52,6 @@ pub(super) fn pair() -> io::Result<(UnixStream, OwnedFd)> {
     here.set_nonblocking(true)?;
     there.set_nonblocking(true)?;
     Ok((UnixStream::from_std(here)?, there.into()))
-}
-
-/// The session's end for who is no session: a route leads to another server.
-pub(super) fn end(there: OwnedFd) -> io::Result<Pin<Box<dyn Stream>>> {
-    Ok(Box::pin(UnixStream::from_std(there.into())?))
 }
 
 impl Tunnel {

@@ -11,10 +11,10 @@ use hyper::rt::ReadBufCursor;
 use tokio::io::ReadBuf;
 use tokio::net::{TcpStream, UnixStream};
 
-use crate::socket::Stream;
+use crate::socket::BoxStream;
 
 /// Connects to a server at `address`: `host:port`, a path, or `@abstract`.
-pub(super) async fn connect(address: &str) -> io::Result<Pin<Box<dyn Stream>>> {
+pub(super) async fn connect(address: &str) -> io::Result<BoxStream> {
     if let Some(name) = address.strip_prefix('@') {
         use std::os::linux::net::SocketAddrExt;
         let address = std::os::unix::net::SocketAddr::from_abstract_name(name)?;
@@ -39,7 +39,7 @@ pub(super) async fn connect(address: &str) -> io::Result<Pin<Box<dyn Stream>>> {
 
 /// A stream to a backend.
 pub(super) struct Link {
-    stream: Pin<Box<dyn Stream>>,
+    stream: BoxStream,
     packet: Option<Packet>,
 }
 
@@ -53,7 +53,7 @@ struct Packet {
 }
 
 impl Link {
-    pub(super) fn new(stream: Pin<Box<dyn Stream>>, packet: Option<Vec<u8>>) -> Link {
+    pub(super) fn new(stream: BoxStream, packet: Option<Vec<u8>>) -> Link {
         let packet = packet.map(|bytes| Packet {
             bytes,
             sent: 0,
@@ -63,7 +63,7 @@ impl Link {
         Link { stream, packet }
     }
 
-    pub(super) fn into_stream(self) -> Pin<Box<dyn Stream>> {
+    pub(super) fn into_stream(self) -> BoxStream {
         self.stream
     }
 

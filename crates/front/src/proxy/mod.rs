@@ -1,8 +1,8 @@
-//! Relaying: a request that a route, or the router, sends to another server instead of the app.
+//! The proxy: a request that a route, or the router, sends to another server instead of the app.
 //!
-//! The relay stands where the application's side stands: it reads the request's body and writes the response through
+//! It stands where the application's side stands: it reads the request's body and writes the response through
 //! the same [`Exchange`], so it works for every kind of connection that has one. It lives on the front's thread and
-//! takes no slot of the app. hyper's client speaks to the other server (`backend`), in HTTP or behind the packet of the
+//! takes no slot of the app. hyper's client speaks to the other server (`head`, `link`), in HTTP or behind the packet of the
 //! uwsgi protocol. After a 101 both sockets leave hyper and their bytes are copied both ways until both have ended
 //! (`tunnel`), without any limit but the peers' own and that of silence, if there is one. A backend that cannot be
 //! reached is a 502, one that says nothing for `stall_timeout` a 504; a response that breaks off is cut, so that the
@@ -16,7 +16,7 @@ mod tunnel;
 use std::future::poll_fn;
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::task::{Context, Poll, Waker};
+use std::task::{Context, Poll};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -26,159 +26,19 @@ use hyper::client::conn::http1;
 use tokio::sync::oneshot;
 use tokio::time::{timeout, Instant};
 
-use crate::access_log::Account;
 use crate::connection::Connection;
+use crate::events::LogLevel;
 use crate::exchange::{BodyRead, Exchange};
-use crate::handoff::LogLevel;
-use crate::routes::{Effects, Verdict};
-use crate::socket::Stream;
-use crate::static_files::FileResponse;
+use crate::socket::BoxStream;
 use crate::upstream::Backend;
 use failure::{failure, Failure};
 use link::Link;
-use tunnel::End;
 
 /// How much of a body is taken at once.
 const PIECE: usize = 64 * 1024;
 
-/// What stands between a relay and its exchange: who waits for what.
-#[derive(Default)]
-pub(crate) struct Errand {
-    body: Slot,
-    room: Slot,
-    /// Gets the client's socket once its 101 is out.
-    socket: Mutex<Option<oneshot::Sender<(End, Bytes)>>>,
-}
-
-const BODY: u64 = 0;
-const ROOM: u64 = 1;
-
-/// One waiter.
-#[derive(Default)]
-struct Slot(Mutex<Option<Waker>>);
-
-impl Slot {
-    fn set(&self, context: &Context<'_>) {
-        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(context.waker().clone());
-    }
-
-    fn wake(&self) {
-        let waker = self.0.lock().unwrap_or_else(PoisonError::into_inner).take();
-        if let Some(waker) = waker {
-            waker.wake();
-        }
-    }
-}
-
-impl Errand {
-    /// What `token` stands for has changed.
-    pub(crate) fn wake(&self, token: u64) {
-        if token == BODY {
-            self.body.wake();
-        } else {
-            self.room.wake();
-        }
-    }
-
-    /// The client's socket has left hyper.
-    pub(crate) fn upgraded(&self, socket: End, read_ahead: Bytes) {
-        let taker = self.socket.lock().unwrap_or_else(PoisonError::into_inner).take();
-        if let Some(taker) = taker {
-            let _ = taker.send((socket, read_ahead));
-        }
-    }
-
-    /// It was lost before.
-    pub(crate) fn upgrade_lost(&self) {
-        drop(self.socket.lock().unwrap_or_else(PoisonError::into_inner).take());
-    }
-}
-
-/// A request has come: the routes see it, then a file answers it, another server or the app.
-pub(crate) fn enter(connection: &Arc<Connection>, mut request: Request, exchange: Arc<Exchange>) {
-    let settings = connection.settings();
-    if connection.manner.router {
-        // First, so that the rules and everybody behind them see the operator's word and not a client's.
-        for (name, value) in settings.router.variables() {
-            request.amend(name, value.as_bytes());
-        }
-    }
-    let (verdict, effects) = settings.routes.decide(&mut request);
-    for line in &effects.log {
-        connection.log(LogLevel::Info, format_args!("{line}"));
-    }
-    let destination = match verdict {
-        Verdict::Run => None,
-        Verdict::Answer(head, body) => {
-            watch(connection, &request, &exchange, effects, true);
-            let _ = exchange.respond(head, body);
-            return;
-        }
-        Verdict::Cut => {
-            watch(connection, &request, &exchange, effects, true);
-            return exchange.abort("a route said break:");
-        }
-        Verdict::Relay(backend) => Some(Destination::Server(backend)),
-    };
-    let file = match &destination {
-        None => settings.static_files.look_up(&request),
-        Some(_) => None,
-    };
-    if let Some(file) = file {
-        watch(connection, &request, &exchange, effects, true);
-        return send_file(file.response(&request), &exchange);
-    }
-    let goes_on = connection.manner.router && settings.router.has_servers();
-    match destination.or(goes_on.then_some(Destination::Router)) {
-        Some(to) => {
-            watch(connection, &request, &exchange, effects, true);
-            let errand = Arc::new(Errand::default());
-            exchange.core().send_to(Arc::clone(&errand));
-            tokio::spawn(carry(Arc::clone(connection), errand, request, exchange, to));
-        }
-        None => {
-            for (name, value) in &effects.log_variables {
-                request.note(&format!("logvar.{name}"), value);
-            }
-            if effects.no_log_line {
-                request.note("donotlog", b"");
-            }
-            watch(connection, &request, &exchange, effects, false);
-            connection.handoff().request(request, exchange);
-        }
-    }
-}
-
-/// A file's answer. Without one the exchange is dropped, which is a 500.
-fn send_file(response: Option<FileResponse>, exchange: &Exchange) {
-    let Some(FileResponse { head, body }) = response else {
-        return;
-    };
-    // Errors mean that the client has left.
-    match body {
-        None => drop(exchange.respond(head, Vec::new())),
-        Some((file, first, length)) => {
-            if exchange.start_response(head).is_ok() {
-                let _ = exchange.write_file(file, first, length);
-                exchange.finish();
-            }
-        }
-    }
-}
-
-/// Keeps an account of the request, if anybody wants one. `is_ours`: it never reaches the app.
-fn watch(connection: &Connection, request: &Request, exchange: &Exchange, effects: Effects, is_ours: bool) {
-    let settings = connection.settings();
-    let wants_line = is_ours && settings.request_lines && !effects.no_log_line;
-    if wants_line || settings.routes.looks_back() || !effects.headers.is_empty() {
-        let house = Arc::clone(connection.house());
-        let account = Account::new(house, request.clone(), effects, is_ours);
-        exchange.core().keep(account);
-    }
-}
-
 /// Who gets a request instead of the app.
-enum Destination {
+pub(crate) enum Destination {
     /// A rule's.
     Server(Backend),
     /// One of the router's.
@@ -186,15 +46,14 @@ enum Destination {
 }
 
 /// One request, to the other server and back.
-async fn carry(
+pub(crate) async fn carry(
     connection: Arc<Connection>,
-    errand: Arc<Errand>,
     request: Request,
     exchange: Arc<Exchange>,
     to: Destination,
 ) {
     let mut label = String::new();
-    let Err(failure) = relay(&connection, &errand, &request, &exchange, to, &mut label).await else {
+    let Err(failure) = relay(&connection, &request, &exchange, to, &mut label).await else {
         return;
     };
     let line = format!("{label}: {}", failure.why);
@@ -215,7 +74,7 @@ async fn reach(
     connection: &Connection,
     to: Destination,
     label: &mut String,
-) -> Result<(Backend, Pin<Box<dyn Stream>>), Failure> {
+) -> Result<(Backend, BoxStream), Failure> {
     let patience = connection.settings().connect_timeout;
     let router = &connection.settings().router;
     let round = match to {
@@ -260,7 +119,7 @@ async fn reach(
     Err(last)
 }
 
-async fn connect(backend: &Backend, patience: Duration) -> Result<Pin<Box<dyn Stream>>, Failure> {
+async fn connect(backend: &Backend, patience: Duration) -> Result<BoxStream, Failure> {
     match timeout(patience, link::connect(&backend.address)).await {
         Ok(Ok(stream)) => Ok(stream),
         Ok(Err(error)) => Err(failure(502, format_args!("cannot be reached: {error}"))),
@@ -270,7 +129,6 @@ async fn connect(backend: &Backend, patience: Duration) -> Result<Pin<Box<dyn St
 
 async fn relay(
     connection: &Arc<Connection>,
-    errand: &Arc<Errand>,
     request: &Request,
     exchange: &Arc<Exchange>,
     to: Destination,
@@ -291,7 +149,7 @@ async fn relay(
     };
     // The uwsgi protocol has no chunks: a body whose length nobody told has to be here before the packet can be written.
     let whole = if needs_length && has_body && request.header("content-length").is_none() {
-        Some(whole_body(exchange, errand, connection.settings().body_high_water).await?)
+        Some(whole_body(exchange, connection.settings().body_high_water).await?)
     } else {
         None
     };
@@ -300,7 +158,6 @@ async fn relay(
     let link = Link::new(stream, packet);
     let body = Outward {
         exchange: Arc::clone(exchange),
-        errand: Arc::clone(errand),
         whole: whole.map(Bytes::from),
         has_body,
         moved: Arc::new(Mutex::new(Instant::now())),
@@ -319,18 +176,17 @@ async fn relay(
                 return Err(failure(502, "answers with 101 where no upgrade was asked for"));
             }
             let (taker, given) = oneshot::channel();
-            *errand.socket.lock().unwrap_or_else(PoisonError::into_inner) = Some(taker);
             let head = head::response_head(response.status().as_u16(), response.headers(), true)?;
             let Ok(Ok(parts)) = talk.await else {
                 return Err(failure(502, "broke off behind its 101"));
             };
-            if exchange.accept_upgrade(head).is_err() {
+            if exchange.relay_upgrade(head, taker).is_err() {
                 return Ok(()); // the client has left
             }
             let Ok((client, read_ahead)) = given.await else {
                 return Ok(());
             };
-            let _counted = connection.house().tunnels.one_more();
+            let _counted = connection.shared().tunnels.one_more();
             let (backend, from_backend) = (parts.io.into_stream(), parts.read_buf);
             let limit = connection.settings().tunnel_timeout;
             let ended = tunnel::join(client, read_ahead, backend, from_backend, limit).await;
@@ -341,12 +197,12 @@ async fn relay(
                     format_args!("{label}: a relayed connection was silent for {limit} s and is closed"),
                 );
             }
-            if let Some(account) = exchange.core().account() {
-                account.sent(ended.to_client);
+            if let Some(record) = exchange.core().record() {
+                record.sent(ended.to_client);
             }
             return Ok(());
         }
-        Some(Ok(response)) => forward(exchange, errand, response, patience, &moved).await,
+        Some(Ok(response)) => forward(exchange, response, patience, &moved).await,
         Some(Err(error)) => Err(failure(502, format_args!("gave no valid response: {error}"))),
         None => Err(failure(
             504,
@@ -360,7 +216,6 @@ async fn relay(
 /// The response, piece by piece, as fast as the client takes it.
 async fn forward(
     exchange: &Exchange,
-    errand: &Errand,
     response: hyper::Response<Incoming>,
     patience: Duration,
     moved: &Mutex<Instant>,
@@ -375,15 +230,7 @@ async fn forward(
         return Ok(()); // the client has left
     }
     loop {
-        poll_fn(|context| {
-            errand.room.set(context);
-            if exchange.wait_writable(ROOM) {
-                Poll::Ready(())
-            } else {
-                Poll::Pending
-            }
-        })
-        .await;
+        poll_fn(|context| exchange.poll_writable(context)).await;
         let next = poll_fn(|context| Pin::new(&mut body).poll_frame(context));
         match while_it_moves(patience, moved, next).await {
             Some(None) => {
@@ -428,10 +275,10 @@ async fn while_it_moves<T>(
 }
 
 /// A body of which nobody told the length.
-async fn whole_body(exchange: &Exchange, errand: &Errand, limit: usize) -> Result<Vec<u8>, Failure> {
+async fn whole_body(exchange: &Exchange, limit: usize) -> Result<Vec<u8>, Failure> {
     let mut whole = Vec::new();
     loop {
-        match next_piece(exchange, errand).await {
+        match poll_fn(|context| poll_piece(exchange, context)).await {
             Ok(Some(piece)) if whole.len() + piece.len() > limit => {
                 let size = format!("a request body without Content-Length has more than {limit} bytes");
                 return Err(failure(413, size));
@@ -443,31 +290,17 @@ async fn whole_body(exchange: &Exchange, errand: &Errand, limit: usize) -> Resul
     }
 }
 
-async fn next_piece(exchange: &Exchange, errand: &Errand) -> Result<Option<Bytes>, String> {
-    poll_fn(|context| poll_piece(exchange, errand, context)).await
-}
-
-fn poll_piece(
-    exchange: &Exchange,
-    errand: &Errand,
-    context: &Context<'_>,
-) -> Poll<Result<Option<Bytes>, String>> {
-    errand.body.set(context);
-    loop {
-        return Poll::Ready(match exchange.read_body(PIECE) {
-            BodyRead::Data(piece) => Ok(Some(piece)),
-            BodyRead::End => Ok(None),
-            BodyRead::Failed(why) => Err(why.to_string()),
-            BodyRead::Pending if exchange.wait_body(BODY) => continue,
-            BodyRead::Pending => return Poll::Pending,
-        });
-    }
+fn poll_piece(exchange: &Exchange, context: &Context<'_>) -> Poll<Result<Option<Bytes>, String>> {
+    exchange.poll_body(PIECE, context).map(|read| match read {
+        BodyRead::Data(piece) => Ok(Some(piece)),
+        BodyRead::End | BodyRead::Pending => Ok(None),
+        BodyRead::Failed(why) => Err(why.to_string()),
+    })
 }
 
 /// The request's body on its way out.
 struct Outward {
     exchange: Arc<Exchange>,
-    errand: Arc<Errand>,
     whole: Option<Bytes>,
     has_body: bool,
     moved: Arc<Mutex<Instant>>,
@@ -489,7 +322,7 @@ impl Body for Outward {
         if !body.has_body {
             return Poll::Ready(None);
         }
-        let piece = std::task::ready!(poll_piece(&body.exchange, &body.errand, context));
+        let piece = std::task::ready!(poll_piece(&body.exchange, context));
         *body.moved.lock().unwrap_or_else(PoisonError::into_inner) = Instant::now();
         Poll::Ready(match piece {
             Ok(Some(piece)) => Some(Ok(Frame::data(piece))),

@@ -16,7 +16,7 @@ use bytes::Bytes;
 use tokio::io::ReadBuf;
 use tokio::time::{sleep, Instant, Sleep};
 
-use crate::socket::Stream;
+use crate::socket::BoxStream;
 
 /// The most that one read takes: a large message in a few calls.
 const BUFFER: usize = 64 * 1024;
@@ -27,9 +27,6 @@ const TURN: u32 = 8;
 thread_local! {
     static SCRATCH: RefCell<Vec<u8>> = RefCell::new(vec![0; BUFFER]);
 }
-
-/// One of the two, with TLS or without.
-pub(crate) type End = Pin<Box<dyn Stream>>;
 
 /// How a tunnel has ended.
 #[derive(Debug, PartialEq, Eq)]
@@ -42,9 +39,9 @@ pub(super) struct Ended {
 
 /// Joins them; what was read ahead from either goes first. `patience`: how long both may be silent, if not for ever.
 pub(super) async fn join(
-    mut client: End,
+    mut client: BoxStream,
     from_client: Bytes,
-    mut backend: End,
+    mut backend: BoxStream,
     from_backend: Bytes,
     patience: Option<Duration>,
 ) -> Ended {
@@ -129,7 +126,12 @@ impl Direction {
         }
     }
 
-    fn poll(&mut self, cx: &mut Context<'_>, from: &mut End, to: &mut End) -> Poll<io::Result<()>> {
+    fn poll(
+        &mut self,
+        cx: &mut Context<'_>,
+        from: &mut BoxStream,
+        to: &mut BoxStream,
+    ) -> Poll<io::Result<()>> {
         for _ in 0..TURN {
             if self.is_over {
                 return Poll::Ready(Ok(()));
@@ -166,8 +168,8 @@ impl Direction {
     fn poll_once(
         &mut self,
         cx: &mut Context<'_>,
-        from: &mut End,
-        to: &mut End,
+        from: &mut BoxStream,
+        to: &mut BoxStream,
         scratch: &mut [u8],
     ) -> Poll<io::Result<()>> {
         let mut read = ReadBuf::new(scratch);

@@ -8,7 +8,7 @@ use std::task::{ready, Context, Poll};
 use fairlead_websocket::SecureLayer;
 
 use crate::connection::Connection;
-use crate::handoff::LogLevel;
+use crate::events::LogLevel;
 use crate::lingering_close::linger;
 use crate::socket::Socket;
 use crate::tls::config::Tls;
@@ -25,12 +25,16 @@ enum Trouble {
     Late,
 }
 
+/// A connection whose handshake is complete.
+pub(crate) struct Greeted {
+    pub(crate) socket: Socket,
+    pub(crate) records: RecordLayer,
+    /// When the client last went on with it, in milliseconds since the front's start.
+    pub(crate) last_ms: u64,
+}
+
 /// Completes the handshake on a connection that was just accepted. `None` if that did not succeed: it is over then.
-pub(crate) async fn greet(
-    connection: &Connection,
-    tls: &Tls,
-    mut socket: Socket,
-) -> Option<(Socket, RecordLayer)> {
+pub(crate) async fn greet(connection: &Connection, tls: &Tls, mut socket: Socket) -> Option<Greeted> {
     let mut records = match tls.session() {
         Ok(session) => RecordLayer::new(session),
         Err(error) => {
@@ -38,14 +42,18 @@ pub(crate) async fn greet(
             return None;
         }
     };
+    let mut last_ms = 0;
     let outcome = poll_fn(|context| {
         connection.enlist(context);
-        if let Poll::Ready(outcome) = poll_handshake(&mut records, &mut socket, context, connection) {
+        if let Poll::Ready(outcome) =
+            poll_handshake(&mut records, &mut socket, context, connection, &mut last_ms)
+        {
             return Poll::Ready(outcome);
         }
-        match connection.check_deadline() {
-            Some(_) => Poll::Ready(Err(Trouble::Late)),
-            None => Poll::Pending,
+        if connection.is_opening_overdue(last_ms) {
+            Poll::Ready(Err(Trouble::Late))
+        } else {
+            Poll::Pending
         }
     })
     .await;
@@ -54,24 +62,25 @@ pub(crate) async fn greet(
             if let Some(client) = tls.client(&records.session) {
                 connection.know_client(client);
             }
-            return Some((socket, records));
+            return Some(Greeted {
+                socket,
+                records,
+                last_ms,
+            });
         }
         Err(trouble) => trouble,
     };
     match trouble {
         Trouble::Gone => {}
-        Trouble::Late => connection.house().counters.timed_out(),
+        Trouble::Late => connection.shared().counters.timed_out(),
         Trouble::Plain => {
-            connection.house().counters.refused();
-            connection.log(
-                LogLevel::Warning,
-                format_args!("a request without TLS came to a port for TLS; answered with 400"),
-            );
+            connection.note_refusal(format_args!(
+                "a request without TLS came to a port for TLS; answered with 400"
+            ));
             linger(socket, PLAIN_ANSWER).await;
         }
         Trouble::Broken(why) => {
-            connection.house().counters.refused();
-            connection.log(LogLevel::Warning, format_args!("the TLS handshake failed: {why}"));
+            connection.note_refusal(format_args!("the TLS handshake failed: {why}"));
             let alert = records.session.pending().to_vec();
             linger(socket, &alert).await;
         }
@@ -89,6 +98,7 @@ fn poll_handshake(
     socket: &mut Socket,
     context: &mut Context<'_>,
     connection: &Connection,
+    last_ms: &mut u64,
 ) -> Poll<Result<(), Trouble>> {
     loop {
         if ready!(records.poll_flush(socket, context)).is_err() {
@@ -100,7 +110,7 @@ fn poll_handshake(
         let outcome = ready!(records.poll_receive(socket, context));
         match outcome {
             Ok(0) => return Poll::Ready(Err(Trouble::Gone)),
-            Ok(_) => connection.greeted(),
+            Ok(_) => *last_ms = connection.shared().now_ms(),
             Err(Received::Plain) => return Poll::Ready(Err(Trouble::Plain)),
             Err(Received::Broken(why)) => return Poll::Ready(Err(Trouble::Broken(why))),
             Err(Received::Io(_)) => return Poll::Ready(Err(Trouble::Gone)),

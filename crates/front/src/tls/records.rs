@@ -14,8 +14,7 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use crate::connection::Connection;
 use crate::file_range::FileRange;
-use crate::handoff::LogLevel;
-use crate::socket::{Socket, Stream, SCRATCH};
+use crate::socket::{BoxStream, Socket, SCRATCH};
 use crate::tls::session::TlsSession;
 
 /// A session, and plaintext that is to be read.
@@ -92,8 +91,7 @@ impl RecordLayer {
                 Err(Received::Io(error)) => return Poll::Ready(Err(error)),
                 Err(Received::Plain) => unreachable!("a handshake came first"),
                 Err(Received::Broken(why)) => {
-                    connection.house().counters.refused();
-                    connection.log(LogLevel::Warning, format_args!("the TLS connection broke: {why}"));
+                    connection.note_refusal(format_args!("the TLS connection broke: {why}"));
                     return Poll::Ready(Err(io::Error::new(io::ErrorKind::ConnectionAborted, why)));
                 }
             }
@@ -198,7 +196,7 @@ pub(crate) fn into_stream(
     socket: Socket,
     records: Option<RecordLayer>,
     connection: &Arc<Connection>,
-) -> Pin<Box<dyn Stream>> {
+) -> BoxStream {
     match records {
         Some(records) => Box::pin(TlsStream {
             socket,

@@ -16,7 +16,10 @@ use std::sync::mpsc::{channel, Receiver, Sender};
 use std::sync::Arc;
 use std::time::Duration;
 
-use fairlead_front::{BodyError, Entrance, Exchange, Front, FrontSettings, Handoff, Listener, LogLevel};
+use fairlead_front::{
+    BodyError, BoundListener, EventSink, Exchange, Front, FrontSettings, Gone, Handoff, Listener, LogLevel,
+    UpgradeReceiver,
+};
 use fairlead_http::{Address, Request, ResponseHead};
 use fairlead_websocket::SecureLayer;
 
@@ -32,7 +35,6 @@ pub(crate) struct Departed {
 
 struct Queues {
     requests: Sender<(Request, Arc<Exchange>)>,
-    departed: Sender<Departed>,
     wakes: Sender<u64>,
     lines: Sender<(LogLevel, String)>,
     room: Arc<AtomicBool>,
@@ -40,35 +42,19 @@ struct Queues {
     held_up: Arc<AtomicBool>,
 }
 
+impl EventSink for Queues {
+    fn wake(&self, token: u64) {
+        let _ = self.wakes.send(token);
+    }
+
+    fn log(&self, level: LogLevel, line: &str) {
+        let _ = self.lines.send((level, line.to_owned()));
+    }
+}
+
 impl Handoff for Queues {
     fn request(&self, request: Request, exchange: Arc<Exchange>) {
         let _ = self.requests.send((request, exchange));
-    }
-
-    fn upgraded(
-        &self,
-        exchange: &Arc<Exchange>,
-        socket: OwnedFd,
-        read_ahead: Vec<u8>,
-        layer: Option<Box<dyn SecureLayer>>,
-    ) {
-        let _ = self.departed.send(Departed {
-            exchange: Arc::clone(exchange),
-            socket: Ok((socket, read_ahead)),
-            layer,
-        });
-    }
-
-    fn upgrade_lost(&self, exchange: &Arc<Exchange>, why: String) {
-        let _ = self.departed.send(Departed {
-            exchange: Arc::clone(exchange),
-            socket: Err(why),
-            layer: None,
-        });
-    }
-
-    fn wake(&self, token: u64) {
-        let _ = self.wakes.send(token);
     }
 
     fn has_room(&self) -> bool {
@@ -80,9 +66,29 @@ impl Handoff for Queues {
     fn is_held_up(&self) -> bool {
         self.held_up.load(Ordering::SeqCst)
     }
+}
 
-    fn log(&self, level: LogLevel, line: &str) {
-        let _ = self.lines.send((level, line.to_owned()));
+/// Waits for the socket of an accepted handshake.
+struct Departing {
+    exchange: Arc<Exchange>,
+    departed: Sender<Departed>,
+}
+
+impl UpgradeReceiver for Departing {
+    fn upgraded(self: Box<Self>, socket: OwnedFd, read_ahead: Vec<u8>, layer: Option<Box<dyn SecureLayer>>) {
+        let _ = self.departed.send(Departed {
+            exchange: self.exchange,
+            socket: Ok((socket, read_ahead)),
+            layer,
+        });
+    }
+
+    fn lost(self: Box<Self>, why: String) {
+        let _ = self.departed.send(Departed {
+            exchange: self.exchange,
+            socket: Err(why),
+            layer: None,
+        });
     }
 }
 
@@ -92,6 +98,7 @@ pub(crate) struct Stage {
     pub(crate) address: Address,
     pub(crate) requests: Receiver<(Request, Arc<Exchange>)>,
     pub(crate) departed: Receiver<Departed>,
+    departing: Sender<Departed>,
     pub(crate) wakes: Receiver<u64>,
     pub(crate) lines: Receiver<(LogLevel, String)>,
     pub(crate) room: Arc<AtomicBool>,
@@ -112,7 +119,7 @@ impl Stage {
         )
     }
 
-    pub(crate) fn on(entrance: impl Into<Entrance>, settings: FrontSettings, has_room: bool) -> Stage {
+    pub(crate) fn on(entrance: impl Into<BoundListener>, settings: FrontSettings, has_room: bool) -> Stage {
         let entrance = entrance.into();
         let address = entrance.listener.local_address();
         let (requests, requests_here) = channel();
@@ -124,7 +131,6 @@ impl Stage {
         let held_up = Arc::new(AtomicBool::new(false));
         let queues = Queues {
             requests,
-            departed,
             wakes,
             lines,
             room: Arc::clone(&room),
@@ -137,6 +143,7 @@ impl Stage {
             address,
             requests: requests_here,
             departed: departed_here,
+            departing: departed,
             wakes: wakes_here,
             lines: lines_here,
             room,
@@ -175,6 +182,15 @@ impl Stage {
 
     pub(crate) fn exchange(&self) -> Arc<Exchange> {
         self.request().1
+    }
+
+    /// Accepts a handshake; the socket comes to `departed`.
+    pub(crate) fn accept_upgrade(&self, exchange: &Arc<Exchange>, head: ResponseHead) -> Result<(), Gone> {
+        let departing = Departing {
+            exchange: Arc::clone(exchange),
+            departed: self.departing.clone(),
+        };
+        exchange.accept_upgrade(head, Box::new(departing))
     }
 
     /// The next log line that contains `text`.

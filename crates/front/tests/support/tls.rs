@@ -5,7 +5,9 @@ use std::path::PathBuf;
 use std::process::Command;
 use std::sync::Arc;
 
-use fairlead_front::{Entrance, FrontSettings, KeyPair, Listener, Manner, PemFile, Tls, TlsSettings};
+use fairlead_front::{
+    BoundListener, FrontSettings, KeyPair, Listener, ListenerConfig, PemFile, Tls, TlsSettings,
+};
 use fairlead_http::Scheme;
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
@@ -95,13 +97,13 @@ pub(crate) fn settings(certificates: Vec<KeyPair>) -> TlsSettings {
 
 pub(crate) fn stage(settings: &TlsSettings, front: FrontSettings) -> (Stage, Arc<Tls>) {
     let tls = Arc::new(Tls::new(settings).expect("good settings"));
-    let manner = Manner {
+    let config = ListenerConfig {
         scheme: Scheme::Https,
         tls: Some(Arc::clone(&tls)),
-        ..Manner::default()
+        ..ListenerConfig::default()
     };
     let listener = Listener::bind("127.0.0.1:0").expect("a free port");
-    (Stage::on(Entrance { listener, manner }, front, true), tls)
+    (Stage::on(BoundListener { listener, config }, front, true), tls)
 }
 
 pub(crate) fn one(test: &str) -> (Certificates, KeyPair, Stage) {

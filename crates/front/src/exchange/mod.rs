@@ -1,24 +1,29 @@
 //! One request's way back: what the application's side may ask of a connection.
 //!
-//! An [`Exchange`] is called from any thread, never blocks and never awaits: each call changes one locked state and rings
-//! for the connection's task, which takes what it finds. The state ([`Core`]) is shared by two owners that live apart: the
-//! `Exchange` of the application's side, whose drop without an answer means 500, and hyper's side in `response` and
-//! `connection`, whose drop means that the client is gone. Lock rule: no method of the handoff and no wake-up is ever called
-//! while the state is locked. The file stays whole: a call and the state that it changes are read together.
+//! An [`Exchange`] is called from any thread, never blocks and never awaits: each call changes one locked state (`state`) and
+//! wakes the connection's task, which takes what it finds. Its drop without an answer means 500. The proxy, which stands
+//! where the application does, uses the same exchange and waits for it as a task does.
 
-use std::any::Any;
+mod state;
+
 use std::fs::File;
-use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::sync::Arc;
+use std::task::{Context, Poll};
 
 use bytes::Bytes;
 use fairlead_http::ResponseHead;
+use tokio::sync::oneshot;
 
-use crate::access_log::{Account, Instead};
-use crate::body::{End, FilePart, Incoming, Outgoing};
-use crate::connection::Connection;
+use crate::access_log::{AccessRecord, Instead};
+use crate::body::{End, FilePart, Incoming, Outgoing, Waiter};
 use crate::error::{BodyError, Gone};
-use crate::handoff::LogLevel;
-use crate::proxy::Errand;
+use crate::events::LogLevel;
+use crate::socket::BoxStream;
+use crate::upgrade::{Taker, UpgradeReceiver};
+
+use state::State;
+
+pub(crate) use state::{Answer, BodyPlan, Core};
 
 /// What [`Exchange::read_body`] and its siblings found.
 #[derive(Debug, PartialEq, Eq)]
@@ -39,15 +44,11 @@ pub enum BodyRead {
 /// `accept_upgrade`. A call that comes too late returns [`Gone`] and changes nothing.
 pub struct Exchange {
     core: Arc<Core>,
-    attachment: OnceLock<Box<dyn Any + Send + Sync>>,
 }
 
 impl Exchange {
     pub(crate) fn new(core: Arc<Core>) -> Exchange {
-        Exchange {
-            core,
-            attachment: OnceLock::new(),
-        }
+        Exchange { core }
     }
 
     pub(crate) fn core(&self) -> &Core {
@@ -123,12 +124,25 @@ impl Exchange {
     }
 
     /// Is the next [`write`](Exchange::write) welcome? `true`: fewer than `response_high_water` bytes wait, or the client is
-    /// gone and the next write says so. `false`: [`Handoff::wake`](crate::Handoff::wake) follows with `token`, once.
+    /// gone and the next write says so. `false`: [`EventSink::wake`](crate::EventSink::wake) follows with `token`, once.
     pub fn wait_writable(&self, token: u64) -> bool {
+        self.wait_for_room(|| Waiter::Token(token))
+    }
+
+    /// The same for a task of the front.
+    pub(crate) fn poll_writable(&self, context: &Context<'_>) -> Poll<()> {
+        if self.wait_for_room(|| Waiter::Task(context.waker().clone())) {
+            Poll::Ready(())
+        } else {
+            Poll::Pending
+        }
+    }
+
+    fn wait_for_room(&self, waiter: impl FnOnce() -> Waiter) -> bool {
         let mut state = self.core.lock();
         let has_room = self.has_room(&state);
         if !has_room {
-            state.outgoing.token = Some(token);
+            state.outgoing.waiter = Some(waiter());
         }
         has_room
     }
@@ -163,9 +177,22 @@ impl Exchange {
         self.core.connection.wake();
     }
 
-    /// Accepts the WebSocket handshake with `head` (status 101). [`Handoff::upgraded`](crate::Handoff::upgraded) or
-    /// [`Handoff::upgrade_lost`](crate::Handoff::upgrade_lost) follows, exactly once, if this returns `Ok`.
-    pub fn accept_upgrade(self: &Arc<Self>, head: ResponseHead) -> Result<(), Gone> {
+    /// Accepts the WebSocket handshake with `head` (status 101). If this returns `Ok`, `receiver` gets the socket or learns
+    /// that it was lost, exactly once; else it is dropped.
+    pub fn accept_upgrade(&self, head: ResponseHead, receiver: Box<dyn UpgradeReceiver>) -> Result<(), Gone> {
+        self.upgrade(head, Taker::Application(receiver))
+    }
+
+    /// The same for a task of the front.
+    pub(crate) fn relay_upgrade(
+        &self,
+        head: ResponseHead,
+        taker: oneshot::Sender<(BoxStream, Bytes)>,
+    ) -> Result<(), Gone> {
+        self.upgrade(head, Taker::Proxy(taker))
+    }
+
+    fn upgrade(&self, head: ResponseHead, taker: Taker) -> Result<(), Gone> {
         if !self.core.upgrade_requested || head.status != 101 {
             let status = head.status;
             self.core.connection.log(
@@ -181,7 +208,7 @@ impl Exchange {
             );
             return Err(Gone);
         }
-        self.answer(Answer::Upgrade(head, Arc::clone(self)))
+        self.answer(Answer::Upgrade(head, taker))
     }
 
     /// Takes up to `max` bytes of the request body. The first call makes a client that waits for `100 Continue` send.
@@ -225,9 +252,24 @@ impl Exchange {
     }
 
     /// Would [`read_body`](Exchange::read_body) find something? `true`: bytes, the end or a failure are there. `false`:
-    /// [`Handoff::wake`](crate::Handoff::wake) follows with `token`, once.
+    /// [`EventSink::wake`](crate::EventSink::wake) follows with `token`, once.
     pub fn wait_body(&self, token: u64) -> bool {
-        self.wait(token, true, |incoming| !incoming.is_empty())
+        self.wait(|| Waiter::Token(token), true, |incoming| !incoming.is_empty())
+    }
+
+    /// [`read_body`](Exchange::read_body) for a task of the front; never [`BodyRead::Pending`].
+    pub(crate) fn poll_body(&self, max: usize, context: &Context<'_>) -> Poll<BodyRead> {
+        loop {
+            match self.read_body(max) {
+                BodyRead::Pending => {
+                    let waiter = || Waiter::Task(context.waker().clone());
+                    if !self.wait(waiter, true, |incoming| !incoming.is_empty()) {
+                        return Poll::Pending;
+                    }
+                }
+                read => return Poll::Ready(read),
+            }
+        }
     }
 
     /// All bytes of the body that have come so far, read or not.
@@ -236,21 +278,30 @@ impl Exchange {
     }
 
     /// Has more of the body come than the `seen` bytes, or its end or a failure? Else
-    /// [`Handoff::wake`](crate::Handoff::wake) follows with `token`, once. Unlike [`wait_body`](Exchange::wait_body) it
+    /// [`EventSink::wake`](crate::EventSink::wake) follows with `token`, once. Unlike [`wait_body`](Exchange::wait_body) it
     /// leaves it to the caller how long a silent client is waited for.
     pub fn wait_more(&self, token: u64, seen: u64) -> bool {
-        self.wait(token, false, |incoming| incoming.received() > seen)
+        self.wait(
+            || Waiter::Token(token),
+            false,
+            |incoming| incoming.received() > seen,
+        )
     }
 
-    fn wait(&self, token: u64, is_timed: bool, is_there: impl FnOnce(&Incoming) -> bool) -> bool {
+    fn wait(
+        &self,
+        waiter: impl FnOnce() -> Waiter,
+        is_timed: bool,
+        is_there: impl FnOnce(&Incoming) -> bool,
+    ) -> bool {
         let mut state = self.core.lock();
         if state.closed || state.incoming.end != End::Open || is_there(&state.incoming) {
             return true;
         }
-        state.incoming.token = Some(token);
+        state.incoming.waiter = Some(waiter());
         state.incoming.wanted = true;
         if is_timed {
-            let now = self.core.connection.house().now_ms();
+            let now = self.core.connection.shared().now_ms();
             state.incoming.awaited_since_ms.get_or_insert(now);
         }
         drop(state);
@@ -264,19 +315,9 @@ impl Exchange {
         self.core.lock().lost
     }
 
-    /// Keeps `value` with this request for the engine's own use. Only the first call has an effect.
-    pub fn attach(&self, value: Box<dyn Any + Send + Sync>) {
-        let _ = self.attachment.set(value);
-    }
-
-    /// The value given to [`attach`](Exchange::attach).
-    pub fn attachment(&self) -> Option<&(dyn Any + Send + Sync)> {
-        self.attachment.get().map(Box::as_ref)
-    }
-
-    /// What the rules know of this request, if they or the log want to know anything.
-    pub fn account(&self) -> Option<Arc<Account>> {
-        self.core.account().cloned()
+    /// What is kept of this request for the rules behind the application and for the log, if either wants anything.
+    pub fn record(&self) -> Option<Arc<AccessRecord>> {
+        self.core.record().cloned()
     }
 
     fn answer(&self, answer: Answer) -> Result<(), Gone> {
@@ -301,13 +342,13 @@ impl Exchange {
 
     /// Shows an answer to the rules, and tells what they want in its place.
     fn seen(&self, status: u16) -> Option<Answer> {
-        let account = self.core.account()?;
+        let record = self.core.record()?;
         let state = self.core.lock();
         if state.closed || !matches!(state.answer, Answer::Waiting) {
             return None;
         }
         drop(state);
-        account.see(status).map(|instead| match instead {
+        record.see(status).map(|instead| match instead {
             Instead::Answer(head, body) => Answer::Whole(head, body),
             Instead::Cut => Answer::Aborted,
         })
@@ -364,194 +405,4 @@ impl Drop for Exchange {
             .log(LogLevel::Error, format_args!("{complaint}"));
         self.core.connection.wake();
     }
-}
-
-/// The state that both sides of an exchange share.
-pub(crate) struct Core {
-    pub(crate) connection: Arc<Connection>,
-    pub(crate) upgrade_requested: bool,
-    /// Who is told of changes instead of the handoff.
-    errand: OnceLock<Arc<Errand>>,
-    account: OnceLock<Arc<Account>>,
-    state: Mutex<State>,
-}
-
-impl Core {
-    /// `body`: a request without one, one to be read at once, or one for which the client waits for permission.
-    pub(crate) fn new(connection: Arc<Connection>, upgrade_requested: bool, body: BodyPlan) -> Core {
-        let mut incoming = Incoming::default();
-        match body {
-            BodyPlan::None => incoming.end = End::Complete,
-            BodyPlan::Eager => incoming.wanted = true,
-            BodyPlan::OnDemand => {}
-        }
-        let state = State {
-            answer: Answer::Waiting,
-            outgoing: Outgoing::default(),
-            incoming,
-            closed: false,
-            muted: false,
-            is_overruled: false,
-            lost: false,
-        };
-        Core {
-            connection,
-            upgrade_requested,
-            errand: OnceLock::new(),
-            account: OnceLock::new(),
-            state: Mutex::new(state),
-        }
-    }
-
-    /// The request goes to another server: from now on `errand` stands where the application's side does.
-    pub(crate) fn send_to(&self, errand: Arc<Errand>) {
-        let _ = self.errand.set(errand);
-    }
-
-    /// A body comes or has come; asked before anybody has read of it. HTTP/2 needs no header that says so.
-    pub(crate) fn has_body(&self) -> bool {
-        let incoming = &self.lock().incoming;
-        incoming.end != End::Complete || !incoming.is_empty()
-    }
-
-    pub(crate) fn errand(&self) -> Option<&Arc<Errand>> {
-        self.errand.get()
-    }
-
-    /// From now on `account` sees the answer. Before anybody can give one.
-    pub(crate) fn keep(&self, account: Account) {
-        let _ = self.account.set(Arc::new(account));
-    }
-
-    pub(crate) fn account(&self) -> Option<&Arc<Account>> {
-        self.account.get()
-    }
-
-    /// The front answers by itself, with this status.
-    pub(crate) fn told(&self, status: u16) {
-        if let Some(account) = self.account() {
-            account.told(status);
-        }
-    }
-
-    /// So many bytes of the response's body went out.
-    pub(crate) fn sent(&self, count: usize) {
-        if let Some(account) = self.account() {
-            account.sent(count as u64);
-        }
-    }
-
-    /// What the unit with this token waits for has changed.
-    pub(crate) fn wake(&self, token: u64) {
-        match self.errand.get() {
-            Some(errand) => errand.wake(token),
-            None => self.connection.handoff().wake(token),
-        }
-    }
-
-    /// The upgrade of `exchange`, which is ours, did not come to its end.
-    pub(crate) fn upgrade_lost(&self, exchange: &Arc<Exchange>, why: String) {
-        match self.errand.get() {
-            Some(errand) => errand.upgrade_lost(),
-            None => self.connection.handoff().upgrade_lost(exchange, why),
-        }
-    }
-
-    pub(crate) fn lock(&self) -> MutexGuard<'_, State> {
-        // A panic under this lock can only come from an allocation failure; the state is plain data and stays usable.
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// The body stands still although the application waits for it, and the connection ends for that.
-    pub(crate) fn stall_body(&self) {
-        let mut state = self.lock();
-        if state.incoming.awaited_since_ms.is_some() && state.incoming.end == End::Open {
-            state.incoming.end = End::Failed(BodyError::Stalled);
-        }
-    }
-
-    /// Since when the application waits for bytes of the body.
-    pub(crate) fn body_awaited_since(&self) -> Option<u64> {
-        self.lock().incoming.awaited_since_ms
-    }
-
-    /// The answer is complete as far as the client is concerned: what the application still writes is swallowed.
-    pub(crate) fn mute(&self) {
-        self.lock().muted = true;
-        self.close(false);
-    }
-
-    /// The answer is complete, or the connection is `lost` before that: everyone who waits is told.
-    pub(crate) fn close(&self, lost: bool) {
-        let mut state = self.lock();
-        if std::mem::replace(&mut state.closed, true) {
-            return;
-        }
-        state.lost = lost;
-        let waiting = [state.outgoing.token.take(), state.incoming.token.take()];
-        let last = if state.began_streaming() {
-            Answer::TakenStreaming
-        } else {
-            Answer::Taken
-        };
-        let answer = std::mem::replace(&mut state.answer, last);
-        drop(state);
-        if let Answer::Upgrade(_, exchange) = answer {
-            self.upgrade_lost(&exchange, "the client left before the 101 response".into());
-        }
-        for token in waiting.into_iter().flatten() {
-            self.wake(token);
-        }
-    }
-}
-
-/// How the body of a request will be read.
-#[derive(Clone, Copy, PartialEq, Eq)]
-pub(crate) enum BodyPlan {
-    None,
-    Eager,
-    OnDemand,
-}
-
-/// Guarded by the mutex of [`Core`].
-pub(crate) struct State {
-    pub(crate) answer: Answer,
-    pub(crate) outgoing: Outgoing,
-    pub(crate) incoming: Incoming,
-    /// Nothing is taken any more: the answer is complete or the client is lost.
-    pub(crate) closed: bool,
-    /// Further pieces have no place (HEAD, 204, a Content-Length that is used up) and that is no mistake.
-    pub(crate) muted: bool,
-    /// A rule has given another answer, and what the application writes is swallowed.
-    is_overruled: bool,
-    /// The client left before its answer was complete.
-    pub(crate) lost: bool,
-}
-
-impl State {
-    fn began_streaming(&self) -> bool {
-        matches!(self.answer, Answer::Streaming(_) | Answer::TakenStreaming)
-    }
-
-    /// Nothing of the answer is still owed by the application's side.
-    fn is_answered(&self) -> bool {
-        match self.answer {
-            Answer::Waiting => false,
-            Answer::Streaming(_) | Answer::TakenStreaming => self.outgoing.end != End::Open,
-            _ => true,
-        }
-    }
-}
-
-/// The answer on its way to the connection's task.
-pub(crate) enum Answer {
-    Waiting,
-    Whole(ResponseHead, Bytes),
-    Streaming(ResponseHead),
-    /// The exchange stays alive until its socket has left or is lost.
-    Upgrade(ResponseHead, Arc<Exchange>),
-    Aborted,
-    Abandoned,
-    TakenStreaming,
-    Taken,
 }

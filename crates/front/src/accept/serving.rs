@@ -1,0 +1,57 @@
+//! A connection begins to speak what is spoken at its listener.
+//!
+//! Here the ways part: TLS or none, HTTP/1.1 or HTTP/2, the uwsgi protocol. None of them knows the others.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+
+use crate::accept::config::{ListenerConfig, Protocol};
+use crate::accept::server::Server;
+use crate::drain::Seat;
+use crate::http1::{Http1State, Transport};
+use crate::socket::Socket;
+use crate::{http2, tls, uwsgi};
+
+/// Starts the task of an accepted connection.
+pub(super) fn start(server: Arc<Server>, config: Arc<ListenerConfig>, seat: Seat, socket: Socket) {
+    match config.protocol {
+        Protocol::Http => tokio::spawn(serve(server, config, seat, socket)),
+        Protocol::Uwsgi => tokio::spawn(serve_uwsgi(server, seat, socket)),
+    };
+}
+
+/// Serves one accepted socket until it closes, is cut or leaves the front.
+async fn serve(server: Arc<Server>, config: Arc<ListenerConfig>, seat: Seat, socket: Socket) {
+    let connection = Arc::clone(seat.connection());
+    let (state, transport) = match &config.tls {
+        None => {
+            let state = Arc::new(Http1State::new(connection, 0));
+            let transport = Transport::new(socket, Arc::clone(&state));
+            (state, transport)
+        }
+        Some(tls) => {
+            let Some(greeted) = tls::greet(&connection, tls, socket).await else {
+                return drop(seat);
+            };
+            if greeted.records.is_for_http2() {
+                let stream = tls::into_stream(greeted.socket, Some(greeted.records), &connection);
+                let pipeline = Arc::clone(&server.pipeline);
+                // In a box: this task would else be as large as that one, for every connection.
+                return Box::pin(http2::serve(seat, pipeline, stream, Bytes::new())).await;
+            }
+            let state = Arc::new(Http1State::new(connection, greeted.last_ms));
+            let transport = Transport::secure(greeted.socket, greeted.records, Arc::clone(&state));
+            (state, transport)
+        }
+    };
+    let turned = server.http1.serve(seat, state, transport, config.to_https).await;
+    if let Some((seat, socket, opening)) = turned {
+        let pipeline = Arc::clone(&server.pipeline);
+        Box::pin(http2::serve(seat, pipeline, socket.into_stream(), opening)).await;
+    }
+}
+
+async fn serve_uwsgi(server: Arc<Server>, seat: Seat, socket: Socket) {
+    uwsgi::serve(&server.http1, seat, socket).await;
+}

@@ -1,0 +1,131 @@
+//! Carries a request's body from hyper to its exchange, at the pace of the application.
+
+use std::error::Error;
+use std::io::ErrorKind;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+
+use hyper::body::{Body, Incoming};
+
+use crate::body::{End, Waiter};
+use crate::error::BodyError;
+use crate::exchange::Core;
+use crate::http1::framing::Framing;
+use crate::settings::FrontSettings;
+
+/// One body on its way.
+pub(super) struct Pump {
+    body: Incoming,
+    core: Arc<Core>,
+    /// The number of its head.
+    ordinal: u64,
+    total: u64,
+}
+
+/// What one step of a pump did.
+pub(super) enum Pumped {
+    /// Nothing: it waits for the client or for the application.
+    Nothing,
+    /// The exchange takes no more. hyper reads the rest if it is already there, else closes after the response.
+    Closed,
+    /// It moved a piece, or learnt of the end; whoever waits for it is to be woken.
+    Moved {
+        waiter: Option<Waiter>,
+        core: Arc<Core>,
+        is_over: bool,
+        has_failed: bool,
+    },
+}
+
+impl Pump {
+    pub(super) fn new(body: Incoming, core: Arc<Core>, ordinal: u64) -> Pump {
+        Pump {
+            body,
+            core,
+            ordinal,
+            total: 0,
+        }
+    }
+
+    /// Since when the application waits for bytes.
+    pub(super) fn awaited_since(&self) -> Option<u64> {
+        self.core.body_awaited_since()
+    }
+
+    /// The client stands still: whoever waits for the body learns that it was too slow.
+    pub(super) fn stall(&self) {
+        self.core.stall_body();
+    }
+
+    /// Moves one piece.
+    pub(super) fn step(
+        &mut self,
+        framing: &mut Framing,
+        settings: &FrontSettings,
+        context: &mut Context<'_>,
+    ) -> Pumped {
+        let mut state = self.core.lock();
+        if state.closed {
+            return Pumped::Closed;
+        }
+        if !state.incoming.wanted {
+            return Pumped::Nothing;
+        }
+        if state.incoming.is_full(settings.body_high_water) {
+            state.incoming.paused = true;
+            return Pumped::Nothing;
+        }
+        drop(state);
+        let frame = Pin::new(&mut self.body).poll_frame(context);
+        // hyper overlooks some of what breaks a body. What came before it is whole and goes to the application first.
+        let is_broken = framing.is_body_broken(self.ordinal);
+        let frame = match frame {
+            Poll::Ready(frame) => frame,
+            Poll::Pending if is_broken => None,
+            Poll::Pending => return Pumped::Nothing,
+        };
+        let mut state = self.core.lock();
+        match frame.map(|frame| frame.map(hyper::body::Frame::into_data)) {
+            Some(Ok(Ok(piece))) => {
+                let size = piece.len() as u64;
+                self.total += size;
+                let ends_chunk = framing.chunk_ends(self.ordinal, size);
+                match settings.max_body {
+                    Some(limit) if self.total > limit => {
+                        state.incoming.end = End::Failed(BodyError::TooLarge(limit));
+                    }
+                    _ => state.incoming.push(piece, ends_chunk),
+                }
+            }
+            // Trailers: WSGI has no place for them.
+            Some(Ok(Err(_))) => {}
+            Some(Err(error)) => state.incoming.end = End::Failed(body_error(&error)),
+            None if is_broken => {
+                let why = "a line of its chunks or trailers ends with LF alone";
+                state.incoming.end = End::Failed(BodyError::Malformed(why.into()));
+            }
+            None => state.incoming.end = End::Complete,
+        }
+        state.incoming.awaited_since_ms = None;
+        Pumped::Moved {
+            waiter: state.incoming.waiter.take(),
+            core: Arc::clone(&self.core),
+            is_over: state.incoming.end != End::Open,
+            has_failed: matches!(state.incoming.end, End::Failed(_)),
+        }
+    }
+}
+
+/// hyper tells by the kind of its inner error whether the bytes were wrong or did not come.
+fn body_error(error: &hyper::Error) -> BodyError {
+    let inner = error
+        .source()
+        .and_then(|inner| inner.downcast_ref::<std::io::Error>());
+    match inner.map(|inner| (inner.kind(), inner)) {
+        Some((ErrorKind::InvalidData | ErrorKind::InvalidInput, inner)) => {
+            BodyError::Malformed(inner.to_string())
+        }
+        _ => BodyError::Gone,
+    }
+}

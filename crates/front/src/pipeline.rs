@@ -1,0 +1,121 @@
+//! What every request passes, whatever version of HTTP brought it, in this order: the operator's variables, the routes, static
+//! files, other servers, the application.
+//!
+//! [`Pipeline::enter`] is the one place where a request goes in; whoever answers first ends its way. What is kept of it for
+//! the log and for the rules behind (`access_log`) is kept from here on.
+
+use std::sync::Arc;
+
+use fairlead_http::Request;
+
+use crate::access_log::AccessRecord;
+use crate::connection::Connection;
+use crate::events::LogLevel;
+use crate::exchange::Exchange;
+use crate::handoff::Handoff;
+use crate::proxy::{self, Destination};
+use crate::routes::{Effects, Verdict};
+use crate::static_files::FileResponse;
+
+/// The way of every request. One per front.
+pub(crate) struct Pipeline {
+    handoff: Arc<dyn Handoff>,
+}
+
+impl Pipeline {
+    pub(crate) fn new(handoff: Arc<dyn Handoff>) -> Pipeline {
+        Pipeline { handoff }
+    }
+
+    /// A request has come.
+    pub(crate) fn enter(&self, connection: &Arc<Connection>, mut request: Request, exchange: Arc<Exchange>) {
+        let settings = connection.settings();
+
+        // The operator's variables: first, so that the rules and everybody behind them see the operator's word and not a
+        // client's.
+        if connection.ends.is_routed {
+            for (name, value) in settings.router.variables() {
+                request.amend(name, value.as_bytes());
+            }
+        }
+
+        // The routes.
+        let (verdict, effects) = settings.routes.decide(&mut request);
+        for line in &effects.log {
+            connection.log(LogLevel::Info, format_args!("{line}"));
+        }
+        let backend = match verdict {
+            Verdict::Run => None,
+            Verdict::Answer(head, body) => {
+                keep_record(connection, &request, &exchange, effects, true);
+                let _ = exchange.respond(head, body);
+                return;
+            }
+            Verdict::Cut => {
+                keep_record(connection, &request, &exchange, effects, true);
+                return exchange.abort("a route said break:");
+            }
+            Verdict::Relay(backend) => Some(Destination::Server(backend)),
+        };
+
+        // Static files, unless a route has named a server.
+        if backend.is_none() {
+            if let Some(file) = settings.static_files.look_up(&request) {
+                keep_record(connection, &request, &exchange, effects, true);
+                return send_file(file.response(&request), &exchange);
+            }
+        }
+
+        // Another server: the one that a route has named, or one of the router's.
+        let is_for_router = connection.ends.is_routed && settings.router.has_servers();
+        if let Some(to) = backend.or(is_for_router.then_some(Destination::Router)) {
+            keep_record(connection, &request, &exchange, effects, true);
+            tokio::spawn(proxy::carry(Arc::clone(connection), request, exchange, to));
+            return;
+        }
+
+        // The application.
+        for (name, value) in &effects.log_variables {
+            request.note(&format!("logvar.{name}"), value);
+        }
+        if effects.no_log_line {
+            request.note("donotlog", b"");
+        }
+        keep_record(connection, &request, &exchange, effects, false);
+        self.handoff.request(request, exchange);
+    }
+}
+
+/// Keeps an access record of the request, if anybody wants one. `is_ours`: it never reaches the app.
+fn keep_record(
+    connection: &Connection,
+    request: &Request,
+    exchange: &Exchange,
+    effects: Effects,
+    is_ours: bool,
+) {
+    let settings = connection.settings();
+    let wants_line = is_ours && settings.request_lines && !effects.no_log_line;
+    if wants_line || settings.routes.looks_back() || !effects.headers.is_empty() {
+        let shared = Arc::clone(connection.shared());
+        let record = AccessRecord::new(shared, request.clone(), effects, is_ours);
+        exchange.core().keep(record);
+    }
+}
+
+/// A file's answer. Without one the exchange is dropped, which is a 500.
+fn send_file(response: Option<FileResponse>, exchange: &Exchange) {
+    let Some(FileResponse { head, body }) = response else {
+        return;
+    };
+    // Errors mean that the client has left.
+    match body {
+        None => drop(exchange.respond(head, Vec::new())),
+        Some((file, first, length)) => {
+            if exchange.start_response(head).is_ok() {
+                let _ = exchange.write_file(file, first, length);
+                exchange.finish();
+            }
+        }
+    }
+}
