@@ -5,12 +5,13 @@ from __future__ import annotations
 import socket
 import time
 
+import pytest
 from faults.machine import BEHAVIOURS, books, echo, peak_mib, wait_until
 from support.raw_client import RawClient, handshake_request
 from support.runners import every_runner
 from support.server import TIMEOUT_S, Server
 
-pytestmark = every_runner
+pytestmark = [every_runner, pytest.mark.alone]
 
 CLIENTS = 20
 
