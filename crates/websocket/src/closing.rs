@@ -3,7 +3,8 @@
 //! The phases only ever go forward: open, Close sent, closing, gone. The first cause of the end is the one that the
 //! application is told, and it is told once. After our Close frame nothing is written any more, whatever happens.
 
-use crate::close::{self, CloseCode, MAX_CONTROL_PAYLOAD};
+use crate::close::{self, MAX_CONTROL_PAYLOAD};
+use crate::close_code::CloseCode;
 use crate::error::{PeerError, UsageError};
 use crate::frame::Opcode;
 use crate::session::Session;

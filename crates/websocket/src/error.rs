@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use fairlead_http::HeadError;
 
-use crate::close::CloseCode;
+use crate::close_code::CloseCode;
 
 /// A rule that the peer broke. The session answers with `close_code` and ends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

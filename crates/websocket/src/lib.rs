@@ -69,7 +69,7 @@
 //! | 7.1.1 | the server closes TCP first | `closing.rs` | `a_closed_connection_does_not_linger_beyond_the_time_out` |
 //! | 7.1.5 | the code is 1005 without a code, 1006 without a Close | `closing.rs` | `the_end_of_the_stream_without_a_close_is_a_loss` |
 //! | 7.1.7 | after an error nothing is read | `receiving.rs` | `nothing_after_an_error_is_looked_at` |
-//! | 7.4 | codes for local use never travel | `close.rs` | `codes_for_local_use_and_unassigned_codes_never_travel` |
+//! | 7.4 | codes for local use never travel | `close_code.rs` | `codes_for_local_use_and_unassigned_codes_never_travel` |
 //! | 7.4 | nor do we send them | `closing.rs` | `a_code_that_must_not_travel_is_refused_and_changes_nothing` |
 //! | 8.1 | text that is not UTF-8 fails the connection | `receiving.rs` | `text_that_is_not_utf8_ends_the_session_with_1007` |
 //! | 8.1 | and does so at the first impossible byte | `receiving.rs` | `text_fails_at_its_first_impossible_byte_even_inside_a_frame` |
@@ -81,6 +81,7 @@
 #![forbid(unsafe_code)]
 
 mod close;
+mod close_code;
 mod closing;
 mod error;
 mod frame;
@@ -98,7 +99,8 @@ mod session;
 mod time;
 mod utf8;
 
-pub use close::{fit_reason, CloseCode};
+pub use close::fit_reason;
+pub use close_code::CloseCode;
 pub use closing::{ClosedBy, Closure, Lost, Transport};
 pub use error::{PeerError, UsageError};
 pub use frame::{Encoding, Frame};
