@@ -14,6 +14,7 @@ from rust_modules import circles, edges, roots
 #: TEMPORARY: crates whose circles are being untied elsewhere. Each leaves this set when its last circle has gone.
 STILL_CIRCULAR = {
     "benches/load",
+    "crates/websocket",
 }
 
 CRATES = sorted(

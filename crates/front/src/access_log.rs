@@ -96,7 +96,7 @@ impl AccessRecord {
         let instead = match routes.judge(&self.request, status, &mut effects) {
             Verdict::Answer(head, body) => Some(Instead::Answer(head, body.into())),
             Verdict::Cut => Some(Instead::Cut),
-            Verdict::Run | Verdict::Relay(_) => None,
+            Verdict::Run | Verdict::Proxy(_) => None,
         };
         let replaced = match &instead {
             None => None,

@@ -166,7 +166,7 @@ pub(crate) enum Part {
     File(FilePart),
 }
 
-/// A stretch of a file that is still to be sent.
+/// A range of a file that is still to be sent.
 pub(crate) struct FilePart {
     pub(crate) file: Arc<File>,
     pub(crate) offset: u64,

@@ -147,14 +147,14 @@ impl Connection {
             .map(|(_, overdue)| overdue)
     }
 
-    /// The same while no request was begun: has the client had its time for one? `greeted_ms`: when it last went on with a
+    /// The same while no request was begun: has the client had its time for one? `handshake_ms`: when it last went on with a
     /// handshake of TLS.
-    pub(crate) fn is_opening_overdue(&self, greeted_ms: u64) -> bool {
+    pub(crate) fn is_opening_overdue(&self, handshake_ms: u64) -> bool {
         let situation = Situation {
             is_first: true,
             draining_since_ms: self.shared.draining_since_ms(),
             waiting_since_ms: self.accepted_ms,
-            greeted_ms,
+            handshake_ms,
             ..Situation::default()
         };
         self.keep_deadline(&situation).is_some()

@@ -25,13 +25,13 @@ pub(crate) struct Situation {
     /// When the last wait for the client began: for a head, for the next request, or for more of a body.
     pub(crate) waiting_since_ms: u64,
     /// When the client last went on with a handshake of TLS.
-    pub(crate) greeted_ms: u64,
+    pub(crate) handshake_ms: u64,
 }
 
 /// How long a drain waits for a request on a connection that is silent. Its client could not know, and may have sent the
 /// request already: closing at once would lose it (RFC 9112 §9.3.1 lets a client repeat what is idempotent, and no more).
 /// A second covers a slow network and whoever asks often, and no stop has to wait longer.
-const PARTING_MS: u64 = 1000;
+const DRAIN_PATIENCE_MS: u64 = 1000;
 
 /// What a client did not do in time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -58,8 +58,8 @@ pub(crate) fn deadline(now: &Situation, settings: &FrontSettings) -> Option<(u64
         let due = now.waiting_since_ms.saturating_add(millis(allowed));
         let leaves = now
             .draining_since_ms
-            .map(|since| since.max(now.waiting_since_ms).max(now.greeted_ms))
-            .map(|since| since.saturating_add(PARTING_MS));
+            .map(|since| since.max(now.waiting_since_ms).max(now.handshake_ms))
+            .map(|since| since.saturating_add(DRAIN_PATIENCE_MS));
         return Some((leaves.map_or(due, |leaves| leaves.min(due)), overdue));
     };
     Some((since.saturating_add(millis(allowed)), overdue))
@@ -91,7 +91,7 @@ mod tests {
         is_first: false,
         draining_since_ms: None,
         waiting_since_ms: 1000,
-        greeted_ms: 0,
+        handshake_ms: 0,
     };
 
     #[test]
@@ -135,17 +135,17 @@ mod tests {
 
     #[test]
     fn a_drain_gives_each_step_of_a_tls_handshake_a_second_within_the_time_for_a_head() {
-        let greeted = |greeted_ms| Situation {
+        let secured = |handshake_ms| Situation {
             is_first: true,
             draining_since_ms: Some(5000),
             waiting_since_ms: 4000,
-            greeted_ms,
+            handshake_ms,
             ..IDLE
         };
         let settings = FrontSettings::default();
-        assert_eq!(deadline(&greeted(5900), &settings), Some((6900, Overdue::Silent)));
+        assert_eq!(deadline(&secured(5900), &settings), Some((6900, Overdue::Silent)));
         assert_eq!(
-            deadline(&greeted(13_900), &settings),
+            deadline(&secured(13_900), &settings),
             Some((14_000, Overdue::Silent))
         );
     }

@@ -1,4 +1,6 @@
-//! The last words on a connection that hyper has let go of.
+//! The last bytes on a connection that nobody serves any more, and nginx's lingering close behind them.
+//!
+//! They come as they shall go out: whoever speaks TLS has sealed them.
 
 use std::time::Duration;
 
@@ -10,12 +12,12 @@ use crate::socket::Socket;
 /// before the client has seen it. nginx lingers 30 s; here the client has already been refused or answered.
 const LINGER: Duration = Duration::from_secs(2);
 
-/// Says `last` and closes.
-pub(crate) async fn say(socket: Socket, last: &[u8]) {
+/// Sends `last` and closes.
+pub(crate) async fn send_last(socket: Socket, last: &[u8]) {
     let _ = tokio::time::timeout(LINGER, socket.into_stream().write_all(last)).await;
 }
 
-/// Says `last`, ends our side and reads until the client ends its own.
+/// Sends `last`, ends our side and reads until the client ends its own.
 pub(crate) async fn linger(socket: Socket, last: &[u8]) {
     let mut socket = socket.into_stream();
     let _ = tokio::time::timeout(LINGER, async {

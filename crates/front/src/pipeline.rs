@@ -55,7 +55,7 @@ impl Pipeline {
                 keep_record(connection, &request, &exchange, effects, true);
                 return exchange.abort("a route said break:");
             }
-            Verdict::Relay(backend) => Some(Destination::Server(backend)),
+            Verdict::Proxy(backend) => Some(Destination::Server(backend)),
         };
 
         // Static files, unless a route has named a server.

@@ -261,7 +261,7 @@ mod tests {
             (100, &[HELD_UP, 10], true),
             (100, &[HELD_UP, 100, HELD_UP], false),
             (HELD_UP, &[ABSENT], false),
-            // Full at another door.
+            // Full at another listener.
             (ABSENT, &[100], true),
         ] {
             assert_eq!(

@@ -223,6 +223,6 @@ fn stand_in(
     };
     let first = [head.as_bytes(), behind].concat();
     let state = Arc::new(Http1State::for_uwsgi(Arc::clone(connection), request));
-    let transport = Transport::introduced(socket, Arc::clone(&state), first.into(), version);
+    let transport = Transport::with_head(socket, Arc::clone(&state), first.into(), version);
     (state, transport)
 }

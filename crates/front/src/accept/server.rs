@@ -41,7 +41,7 @@ impl Server {
     /// room, and nobody knows before the head is read.
     pub(super) fn has_room(&self) -> bool {
         let settings = &self.shared.settings;
-        settings.routes.relays() || settings.router.has_servers() || self.handoff.has_room()
+        settings.routes.proxies() || settings.router.has_servers() || self.handoff.has_room()
     }
 
     /// What the other processes are told of this one.

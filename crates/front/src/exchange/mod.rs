@@ -184,7 +184,7 @@ impl Exchange {
     }
 
     /// The same for a task of the front.
-    pub(crate) fn relay_upgrade(
+    pub(crate) fn proxy_upgrade(
         &self,
         head: ResponseHead,
         taker: oneshot::Sender<(BoxStream, Bytes)>,

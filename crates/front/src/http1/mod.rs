@@ -27,7 +27,7 @@ use hyper::server::conn::http1;
 use crate::deadline::Overdue;
 use crate::drain::Seat;
 use crate::events::LogLevel;
-use crate::lingering_close::{linger, say};
+use crate::lingering_close::{linger, send_last};
 use crate::pipeline::Pipeline;
 use crate::settings::FrontSettings;
 use crate::socket::Socket;
@@ -87,7 +87,7 @@ impl Http1 {
                 None if state.has_unread() => linger(socket, &sealed(records, b"")).await,
                 None => {
                     if let Some(records) = records {
-                        say(socket, &records.into_last_words(b"")).await;
+                        send_last(socket, &records.into_last_words(b"")).await;
                     }
                 }
             },
@@ -111,7 +111,7 @@ impl Http1 {
             Ending::Overdue(Overdue::Silent) => {
                 connection.shared().counters.timed_out();
                 if let Some(records) = records {
-                    say(socket, &records.into_last_words(b"")).await;
+                    send_last(socket, &records.into_last_words(b"")).await;
                 }
             }
             Ending::Overdue(Overdue::Stalled) => connection.shared().counters.timed_out(),

@@ -26,7 +26,7 @@ pub(crate) struct Http1State {
     /// What the client speaks is the uwsgi protocol: there is one request, and a response that is not chunked.
     pub(super) is_uwsgi: bool,
     /// When the client last went on with a handshake of TLS.
-    greeted_ms: u64,
+    handshake_ms: u64,
     trust: Trust,
     inner: Mutex<Inner>,
 }
@@ -54,8 +54,8 @@ struct Inner {
 }
 
 impl Http1State {
-    /// `greeted_ms`: when the client last went on with a handshake of TLS, or 0.
-    pub(crate) fn new(connection: Arc<Connection>, greeted_ms: u64) -> Http1State {
+    /// `handshake_ms`: when the client last went on with a handshake of TLS, or 0.
+    pub(crate) fn new(connection: Arc<Connection>, handshake_ms: u64) -> Http1State {
         let inner = Inner {
             framing: Framing::default(),
             heads: 0,
@@ -73,7 +73,7 @@ impl Http1State {
         Http1State {
             connection,
             is_uwsgi: false,
-            greeted_ms,
+            handshake_ms,
             trust: Trust::default(),
             inner: Mutex::new(inner),
         }
@@ -277,7 +277,7 @@ impl Http1State {
             is_first: inner.heads == 0,
             draining_since_ms: self.connection.shared().draining_since_ms(),
             waiting_since_ms: inner.waiting_since_ms,
-            greeted_ms: self.greeted_ms,
+            handshake_ms: self.handshake_ms,
         };
         drop(inner);
         self.connection.keep_deadline(&situation)

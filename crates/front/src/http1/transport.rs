@@ -102,7 +102,7 @@ impl Transport {
     }
 
     /// With TLS between the socket and hyper.
-    pub(crate) fn secure(socket: Socket, records: RecordLayer, state: Arc<Http1State>) -> Transport {
+    pub(crate) fn with_tls(socket: Socket, records: RecordLayer, state: Arc<Http1State>) -> Transport {
         Transport {
             records: Some(Box::new(records)),
             // The handshake has decided (RFC 7301).
@@ -113,7 +113,7 @@ impl Transport {
 
     /// `first` is read before the socket's bytes; the status line of the response begins with `version` whatever hyper
     /// takes it for.
-    pub(crate) fn introduced(
+    pub(crate) fn with_head(
         socket: Socket,
         state: Arc<Http1State>,
         first: Bytes,

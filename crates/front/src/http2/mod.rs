@@ -2,7 +2,7 @@
 //!
 //! [`serve`] takes a connection that begins with HTTP/2's preface (RFC 9113 §3.4) and drives the h2 crate on it; each stream is
 //! a request with a task of its own (`stream`), which crosses the same handoff as any other, and a WebSocket inside a stream
-//! (RFC 8441) leaves by the same door (`tunnel`). Here are the limits, the accepting, the deadlines of the connection, its
+//! (RFC 8441) leaves by the same way (`tunnel`). Here are the limits, the accepting, the deadlines of the connection, its
 //! floods and its end. h2 and not hyper's server above it, because hyper hides what is needed: when a client's window grows
 //! again (hyper: as soon as it has read), how small DATA frames are bounded, and a stream's bytes without a channel and two
 //! tasks between them.
@@ -52,7 +52,7 @@ const RESET_BY_ERROR: usize = 1024;
 const SEND_BUFFER: usize = 64 * 1024;
 
 /// How long a client has to read the GOAWAY that ends its connection, and to end its side; as over HTTP/1.1.
-const PARTING_MS: u64 = 2000;
+const LINGER_MS: u64 = 2000;
 
 /// How long a drain waits for requests that crossed its GOAWAY; the client's answer to a PING ends it sooner.
 const LEAVING_MS: u64 = 1000;
@@ -69,7 +69,7 @@ pub(crate) async fn serve(seat: Seat, pipeline: Arc<Pipeline>, stream: BoxStream
         pipeline,
         state,
         leaving_since_ms: None,
-        parting_since_ms: None,
+        lingering_since_ms: None,
     };
     poll_fn(|cx| driver.turn(cx)).await;
     // First h2, which tells all streams; the seat goes last.
@@ -114,7 +114,7 @@ struct Driver {
     /// The GOAWAY of a drain went out then.
     leaving_since_ms: Option<u64>,
     /// A GOAWAY that ends the connection goes out since then.
-    parting_since_ms: Option<u64>,
+    lingering_since_ms: Option<u64>,
     seat: Seat,
 }
 
@@ -153,8 +153,8 @@ impl Driver {
                 }
                 // `wire` has seen the GOAWAY that h2 sent, and said why.
                 Poll::Ready(Some(Err(_)) | None) => return Poll::Ready(()),
-                Poll::Pending if self.state.flood().is_some() && self.parting_since_ms.is_none() => {
-                    self.part(Reason::ENHANCE_YOUR_CALM);
+                Poll::Pending if self.state.flood().is_some() && self.lingering_since_ms.is_none() => {
+                    self.end_with(Reason::ENHANCE_YOUR_CALM);
                 }
                 Poll::Pending => break,
             }
@@ -163,8 +163,8 @@ impl Driver {
     }
 
     /// Ends the connection with a GOAWAY, and all its streams.
-    fn part(&mut self, why: Reason) {
-        self.parting_since_ms = Some(self.state.connection.shared().now_ms());
+    fn end_with(&mut self, why: Reason) {
+        self.lingering_since_ms = Some(self.state.connection.shared().now_ms());
         if let Phase::Open(open) = &mut self.phase {
             open.abrupt_shutdown(why);
         }
@@ -175,11 +175,11 @@ impl Driver {
         let connection = Arc::clone(&self.state.connection);
         let now = connection.shared().now_ms();
         let activity = self.state.activity();
-        if activity.is_parting {
-            self.parting_since_ms.get_or_insert(now);
+        if activity.is_lingering {
+            self.lingering_since_ms.get_or_insert(now);
         }
-        let due = if let Some(since) = self.parting_since_ms {
-            Some((since + PARTING_MS, None))
+        let due = if let Some(since) = self.lingering_since_ms {
+            Some((since + LINGER_MS, None))
         } else if let (Some(since), 0) = (self.leaving_since_ms, activity.open) {
             Some((activity.waiting_since_ms.max(since) + LEAVING_MS, None))
         } else {
@@ -211,19 +211,19 @@ impl Driver {
                     LogLevel::Warning,
                     format_args!("a request head was not complete in time; the HTTP/2 connection ends"),
                 );
-                self.part(Reason::NO_ERROR);
+                self.end_with(Reason::NO_ERROR);
             }
             Some(Overdue::Silent) => {
                 connection.shared().counters.timed_out();
                 if matches!(self.phase, Phase::Opening(_)) {
                     return Poll::Ready(());
                 }
-                self.part(Reason::NO_ERROR);
+                self.end_with(Reason::NO_ERROR);
             }
         }
         // The GOAWAY goes out with the next turn.
         connection.wake();
-        connection.set_deadline(Some(now + PARTING_MS));
+        connection.set_deadline(Some(now + LINGER_MS));
         Poll::Pending
     }
 }

@@ -40,7 +40,7 @@ struct Http2Inner {
     heads: u64,
     open: usize,
     /// Our last word was an error, or nothing is left to say; the client may not have read it yet.
-    is_parting: bool,
+    is_lingering: bool,
     /// The client takes no bytes since then.
     write_blocked_since_ms: Option<u64>,
     flushes: u64,
@@ -54,7 +54,7 @@ pub(super) struct Activity {
     pub(super) open: usize,
     pub(super) waiting_since_ms: u64,
     pub(super) write_blocked_since_ms: Option<u64>,
-    pub(super) is_parting: bool,
+    pub(super) is_lingering: bool,
 }
 
 impl Http2State {
@@ -69,7 +69,7 @@ impl Http2State {
             waiting_since_ms: now,
             heads: 0,
             open: 0,
-            is_parting: false,
+            is_lingering: false,
             write_blocked_since_ms: None,
             flushes: 0,
             flush_waiters: Vec::new(),
@@ -123,7 +123,7 @@ impl Http2State {
             open: inner.open,
             waiting_since_ms: inner.waiting_since_ms,
             write_blocked_since_ms: inner.write_blocked_since_ms,
-            is_parting: inner.is_parting,
+            is_lingering: inner.is_lingering,
         }
     }
 
@@ -166,8 +166,8 @@ impl Http2State {
     }
 
     /// Our last word is out, or nothing is left to say.
-    pub(super) fn begin_parting(&self) {
-        self.lock().is_parting = true;
+    pub(super) fn begin_lingering(&self) {
+        self.lock().is_lingering = true;
     }
 
     /// These bytes have come.
@@ -218,7 +218,7 @@ impl Http2State {
             let Http2Inner {
                 outgoing,
                 guard,
-                is_parting,
+                is_lingering,
                 flood,
                 ..
             } = inner_now;
@@ -236,7 +236,7 @@ impl Http2State {
                 }
                 RST_STREAM => lines.extend(refused(&frame)),
                 GOAWAY if frame.code() != 0 => {
-                    *is_parting = true;
+                    *is_lingering = true;
                     let words = frame.words();
                     lines.push(format!(
                         "the HTTP/2 connection was ended with {:?}: {}",

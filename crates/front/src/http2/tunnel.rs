@@ -1,6 +1,6 @@
 //! A WebSocket inside a stream, RFC 8441: a relay between the stream and a pair of sockets.
 //!
-//! One end of the pair leaves the front by the same door as the socket of any other WebSocket; the other is here. Bytes are
+//! One end of the pair leaves the front by the same way as the socket of any other WebSocket; the other is here. Bytes are
 //! moved as they lie there, without a look at them. Flow control is joined at both sides: a client's window grows again as
 //! the session takes the bytes, and nothing is read from the session while the client has no room, so that what waits here
 //! is at most the stream's window in one direction and one read in the other. The end of each direction is passed on for

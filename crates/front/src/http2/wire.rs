@@ -97,8 +97,8 @@ impl AsyncWrite for Wire {
         if !wire.is_shut {
             ready!(wire.stream.as_mut().poll_shutdown(cx))?;
             wire.is_shut = true;
-            // h2 has ended its streams; from here on the deadline is that of a parting.
-            wire.state.begin_parting();
+            // h2 has ended its streams; from here on the deadline is that of a lingering close.
+            wire.state.begin_lingering();
         }
         let mut waste = [0; 4096];
         loop {

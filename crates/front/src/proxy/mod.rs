@@ -53,7 +53,7 @@ pub(crate) async fn carry(
     to: Destination,
 ) {
     let mut label = String::new();
-    let Err(failure) = relay(&connection, &request, &exchange, to, &mut label).await else {
+    let Err(failure) = exchange_with(&connection, &request, &exchange, to, &mut label).await else {
         return;
     };
     let line = format!("{label}: {}", failure.why);
@@ -127,7 +127,8 @@ async fn connect(backend: &Backend, patience: Duration) -> Result<BoxStream, Fai
     }
 }
 
-async fn relay(
+/// The request's way there and the answer's way back; `label`: of the server that was tried last.
+async fn exchange_with(
     connection: &Arc<Connection>,
     request: &Request,
     exchange: &Arc<Exchange>,
@@ -180,7 +181,7 @@ async fn relay(
             let Ok(Ok(parts)) = talk.await else {
                 return Err(failure(502, "broke off behind its 101"));
             };
-            if exchange.relay_upgrade(head, taker).is_err() {
+            if exchange.proxy_upgrade(head, taker).is_err() {
                 return Ok(()); // the client has left
             }
             let Ok((client, read_ahead)) = given.await else {

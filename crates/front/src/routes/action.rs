@@ -57,7 +57,7 @@ pub(super) enum Action {
     /// `donotoffload:`: there is nothing to switch off.
     Nothing,
     /// `uwsgi:`, `http:` and their kin.
-    Relay(Box<RelayTo>),
+    Proxy(Box<ProxyTo>),
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -69,7 +69,7 @@ pub(super) enum HeaderKind {
 
 /// Where a request goes instead of the app.
 #[derive(Debug)]
-pub(super) struct RelayTo {
+pub(super) struct ProxyTo {
     /// `None`: the request stays here, with another modifier.
     pub(super) address: Option<Template>,
     pub(super) style: Style,
@@ -88,7 +88,7 @@ pub(super) enum Next {
     /// Close without a response.
     Cut,
     Answer(ResponseHead, Vec<u8>),
-    Relay(Backend),
+    Proxy(Backend),
 }
 
 /// What an action does besides changing the case.
@@ -162,7 +162,7 @@ impl Action {
             }
             Action::Header(..) => stage != Stage::End,
             // For whoever gets the request.
-            Action::Set(..) | Action::Rewrite(_) | Action::Relay(_) => stage == Stage::Request,
+            Action::Set(..) | Action::Rewrite(_) | Action::Proxy(_) => stage == Stage::Request,
             _ => true,
         }
     }
@@ -205,20 +205,20 @@ impl Action {
             Action::LogVariable(name, value) => effects.log_variables.push((name.clone(), value.fill(case))),
             Action::NoLogLine => effects.no_log_line = true,
             Action::Nothing => {}
-            Action::Relay(to) => return relay(to, case),
+            Action::Proxy(to) => return proxy(to, case),
         }
         Next::Rule
     }
 }
 
-fn relay(to: &RelayTo, case: &mut Case<'_>) -> Next {
+fn proxy(to: &ProxyTo, case: &mut Case<'_>) -> Next {
     let Some(address) = &to.address else {
         if let Style::Uwsgi { modifier1: 30, .. } = to.style {
             strip_script_name(case);
         }
         return Next::Run;
     };
-    Next::Relay(Backend {
+    Next::Proxy(Backend {
         address: String::from_utf8_lossy(&address.fill(case)).into_owned(),
         style: to.style,
         host: to.host.as_ref().map(|host| clean(host.fill(case))),
@@ -341,7 +341,7 @@ fn uwsgi(argument: &str) -> Result<Action, String> {
             .map_err(|_| format!("{name} of uwsgi:{argument} is {text:?}; it is a number from 0 to 255"))
     };
     let (modifier1, modifier2) = (modifier("modifier1")?, modifier("modifier2")?);
-    Ok(Action::Relay(Box::new(RelayTo {
+    Ok(Action::Proxy(Box::new(ProxyTo {
         address: destination(address)?,
         style: Style::Uwsgi { modifier1, modifier2 },
         host: None,
@@ -360,7 +360,7 @@ fn http(argument: &str, style: Style) -> Result<Action, String> {
         Some(text) if !text.is_empty() => Template::compile(text).map(Some),
         _ => Ok(None),
     };
-    Ok(Action::Relay(Box::new(RelayTo {
+    Ok(Action::Proxy(Box::new(ProxyTo {
         address: destination(address)?,
         style,
         host: optional()?,

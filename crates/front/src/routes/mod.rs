@@ -64,7 +64,7 @@ pub(crate) enum Verdict {
     /// The connection closes without an answer.
     Cut,
     /// Another server gets it.
-    Relay(Backend),
+    Proxy(Backend),
 }
 
 impl Routes {
@@ -96,11 +96,11 @@ impl Routes {
     }
 
     /// Whether any rule may send a request to another server.
-    pub(crate) fn relays(&self) -> bool {
+    pub(crate) fn proxies(&self) -> bool {
         self.request
             .0
             .iter()
-            .any(|rule| matches!(rule, Rule::Act(_, Action::Relay(to)) if to.address.is_some()))
+            .any(|rule| matches!(rule, Rule::Act(_, Action::Proxy(to)) if to.address.is_some()))
     }
 
     /// Takes a request through its table. What the rules set is set in the request.
@@ -113,7 +113,7 @@ impl Routes {
         let verdict = match self.request.walk(&mut case, &mut effects) {
             Next::Answer(head, body) => Verdict::Answer(head, body),
             Next::Cut => Verdict::Cut,
-            Next::Relay(backend) => Verdict::Relay(backend),
+            Next::Proxy(backend) => Verdict::Proxy(backend),
             Next::Rule | Next::Run | Next::Label(_) => Verdict::Run,
         };
         for (name, value) in case.into_changes() {
@@ -134,7 +134,7 @@ impl Routes {
         match self.error.walk(&mut case, effects) {
             Next::Answer(head, body) => Verdict::Answer(head, body),
             Next::Cut => Verdict::Cut,
-            Next::Rule | Next::Run | Next::Label(_) | Next::Relay(_) => Verdict::Run,
+            Next::Rule | Next::Run | Next::Label(_) | Next::Proxy(_) => Verdict::Run,
         }
     }
 

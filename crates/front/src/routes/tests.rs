@@ -40,7 +40,7 @@ fn decided(rules: &[(&str, &str)], target: &str) -> (String, Request, Effects) {
                 .map(|(_, value)| String::from_utf8_lossy(value).into_owned()),
             String::from_utf8_lossy(&body)
         ),
-        Verdict::Relay(backend) => format!(
+        Verdict::Proxy(backend) => format!(
             "{:?} {} {:?} {:?}",
             backend.style,
             backend.address,
@@ -260,7 +260,7 @@ fn the_table_of_responses_sees_the_status() {
         ("response-route-status", "^4 addheader:X-Error: ${uwsgi[status]}"),
         ("response-route", "^/api addheader:X-Api: yes"),
     ]);
-    assert!(routes.looks_back() && !routes.relays());
+    assert!(routes.looks_back() && !routes.proxies());
     let mut effects = Effects::default();
     routes.respond(&request("/api"), 404, &mut effects);
     let names: Vec<_> = effects
@@ -281,7 +281,7 @@ fn judged(rules: &[(&str, &str)], target: &str, status: u16) -> (String, Effects
         Verdict::Run => "as it is".to_owned(),
         Verdict::Cut => "cut".to_owned(),
         Verdict::Answer(head, _) => head.status.to_string(),
-        Verdict::Relay(_) => "relay".to_owned(),
+        Verdict::Proxy(_) => "relay".to_owned(),
     };
     (verdict, effects)
 }

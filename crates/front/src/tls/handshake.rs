@@ -26,7 +26,7 @@ enum Trouble {
 }
 
 /// A connection whose handshake is complete.
-pub(crate) struct Greeted {
+pub(crate) struct Secured {
     pub(crate) socket: Socket,
     pub(crate) records: RecordLayer,
     /// When the client last went on with it, in milliseconds since the front's start.
@@ -34,7 +34,7 @@ pub(crate) struct Greeted {
 }
 
 /// Completes the handshake on a connection that was just accepted. `None` if that did not succeed: it is over then.
-pub(crate) async fn greet(connection: &Connection, tls: &Tls, mut socket: Socket) -> Option<Greeted> {
+pub(crate) async fn handshake(connection: &Connection, tls: &Tls, mut socket: Socket) -> Option<Secured> {
     let mut records = match tls.session() {
         Ok(session) => RecordLayer::new(session),
         Err(error) => {
@@ -62,7 +62,7 @@ pub(crate) async fn greet(connection: &Connection, tls: &Tls, mut socket: Socket
             if let Some(client) = tls.client(&records.session) {
                 connection.know_client(client);
             }
-            return Some(Greeted {
+            return Some(Secured {
                 socket,
                 records,
                 last_ms,

@@ -11,5 +11,5 @@ mod records;
 mod session;
 
 pub use config::{ClientCa, KeyPair, PemFile, Tls, TlsError, TlsSettings};
-pub(crate) use handshake::greet;
+pub(crate) use handshake::handshake;
 pub(crate) use records::{into_stream, RecordLayer};
