@@ -5,10 +5,11 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
-from repository import ROOT, hold, name
+from repository import ROOT, hold, name, text
 from rust_modules import circles, edges, roots
 
 #: TEMPORARY: crates whose circles are being untied elsewhere. Each leaves this set when its last circle has gone.
@@ -46,12 +47,49 @@ def test_a_crate_that_has_no_circle_is_not_excused():
     )
 
 
+def floors(root: Path) -> list[list[str]]:
+    """The floors that a crate's documentation lists under `# Floors`, the lowest first; nothing if it lists none."""
+    said = re.search(r"^//! # Floors\n(.*?)(?=^//! #|^[^/])", text(root), re.DOTALL | re.MULTILINE)
+    items = re.split(r"^//! \d+\. ", said[1] if said else "", flags=re.MULTILINE)[1:]
+    # Names stand outside brackets; what they are stands inside.
+    return [re.findall(r"`(\w+)`", re.sub(r"\([^)]*\)", "", item)) for item in items]
+
+
+WITH_FLOORS = [root for crate in CRATES for root in roots(ROOT / crate / "src") if floors(root)]
+
+
+def test_the_front_lists_its_floors():
+    hold(
+        "crates/front/src/lib.rs lists its floors under `# Floors`",
+        "a reader learns there what may be changed without looking at what",
+        () if ROOT / "crates/front/src/lib.rs" in WITH_FLOORS else ("there is no list",),
+    )
+
+
+@pytest.mark.parametrize("root", WITH_FLOORS, ids=name)
+def test_the_list_of_floors_is_what_the_modules_do(root):
+    floor = {module: number for number, modules in enumerate(floors(root), 1) for module in modules}
+    modules = {edge[0] for one in edges(root) for edge in (one.source, one.target) if edge}
+    wrong = [f"{module} has no floor in the list" for module in modules - set(floor)]
+    wrong += [f"{module} is in the list and does not exist" for module in set(floor) - modules]
+    for edge in edges(root):
+        if edge.source and edge.target and edge.source[0] != edge.target[0]:
+            source, target = edge.source[0], edge.target[0]
+            if floor.get(source, 0) <= floor.get(target, 0):
+                wrong.append(f"{'::'.join(edge.source)} line {edge.line} uses {'::'.join(edge.target)}")
+    hold(
+        f"each module named in {name(root)}, under `# Floors`, uses modules of lower floors only",
+        "a list that is not true is worse than none",
+        wrong,
+    )
+
+
 def made(folder: Path, **sources: str) -> list[str]:
     """The circles of a crate with these files; `__` in a name stands for a slash."""
-    for path, text in sources.items():
+    for path, source in sources.items():
         file = folder / f"{path.replace('__', '/')}.rs"
         file.parent.mkdir(parents=True, exist_ok=True)
-        file.write_text(text, encoding="utf-8")
+        file.write_text(source, encoding="utf-8")
     return circles(edges(folder / "lib.rs"))
 
 

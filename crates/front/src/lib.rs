@@ -1,19 +1,33 @@
 //! The front: from the listening socket to a request in the hands of the worker.
 //!
 //! A connection is accepted here, its HTTP is read and written here, and each request crosses one [`Handoff`]. The
-//! way back of a request is its [`Exchange`]. After an accepted WebSocket handshake the socket itself leaves through
-//! [`Handoff::upgraded`], with every byte that was already read. This is the only crate that knows tokio, hyper and h2, and
+//! way back of a request is its [`Exchange`]. After an accepted WebSocket handshake the socket itself leaves to an
+//! [`UpgradeReceiver`], with every byte that was already read. This is the only crate that knows tokio, hyper and h2, and
 //! none of their types is part of its interface. It must never know the worker, a channel, an application or a language:
-//! all it needs of them is the [`Handoff`] trait.
+//! all it needs of them is the [`Handoff`] trait, and the [`EventSink`] that it tells what happens.
 //!
-//! The parts in the order in which a connection meets them: `accept` (listeners, which process shall accept, by
-//! `scoreboard`, and who a proxy says that a client is), `tls` (what clients are shown, and the records of one
-//! connection), `http1`, `http2` and `uwsgi` (what is spoken), `connection` (what the parts of one connection share),
-//! `deadline` (how long a client may take), `exchange` (the way back), `body` (what it holds in each direction),
-//! `access_log` (what is to be said of a request), `routes` (rules that look at it first), `proxy` (where they send it, if
-//! not to the app), `static_files` (what needs no app), `upgrade` (the socket leaves), `lingering_close` (last words),
-//! `drain` (the order in which everything ends). `front` holds them together, `wake_queue` wakes the thread, `settings`,
-//! `error` and `handoff` are what others see.
+//! # Floors
+//!
+//! From the lowest to the highest. A part uses parts of lower floors only, never one beside it.
+//!
+//! 1. `error` (by whose fault), `events` (what the application's side is told), `file_range` (bytes of a file on their way),
+//!    `nonce`, `scoreboard` (how full each process is), `static_files` (what needs no app), `upstream` (other servers, as
+//!    data), `wake_queue` (how other threads wake this one)
+//! 2. `body` (what lies between client and app, in each direction), `routes` (rules that look at requests and answers),
+//!    `socket` (TCP or UNIX)
+//! 3. `lingering_close` (the last bytes), `settings`
+//! 4. `deadline` (how long a client may take), `front_shared` (what all connections share)
+//! 5. `access_log` (what is kept of a request), `connection` (who is at its ends, and how its task is woken)
+//! 6. `drain` (who is here, and the order in which everything ends), `tls` (handshake, records)
+//! 7. `upgrade` (the socket leaves)
+//! 8. `exchange` (the way back of a request)
+//! 9. `handoff` (the border to the app), `proxy` (the way to another server and back), `response_head` (what an answer may
+//!    say)
+//! 10. `pipeline` (what every request passes, in order)
+//! 11. `http1`, `http2` (what is spoken)
+//! 12. `uwsgi` (a packet in place of a head, then HTTP/1.1's way)
+//! 13. `accept` (listeners, which process takes a connection, the PROXY header, what is spoken at which listener)
+//! 14. `front` (the handle that others hold, and the thread)
 
 #![forbid(unsafe_code)]
 #![warn(missing_docs)]
