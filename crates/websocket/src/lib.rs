@@ -83,10 +83,12 @@
 mod close;
 mod close_code;
 mod closing;
+mod closure;
 mod error;
 mod frame;
 mod handshake;
 mod handshake_error;
+mod incoming;
 mod limits;
 mod mask;
 mod message;
@@ -101,7 +103,7 @@ mod utf8;
 
 pub use close::fit_reason;
 pub use close_code::CloseCode;
-pub use closing::{ClosedBy, Closure, Lost, Transport};
+pub use closure::{ClosedBy, Closure, Lost, Transport};
 pub use error::{PeerError, UsageError};
 pub use frame::{Encoding, Frame};
 pub use handshake::Handshake;

@@ -6,9 +6,10 @@
 //! what the general path would, and leaves everything else, each error included, to that path.
 
 use crate::close::MAX_CONTROL_PAYLOAD;
-use crate::closing::Phase;
+use crate::closure::Phase;
 use crate::error::PeerError;
-use crate::frame::{Header, Opcode, FIN, MASKED, MAX_CLIENT_HEADER};
+use crate::frame::{Header, Opcode, FIN, MASKED};
+use crate::incoming::CutControl;
 use crate::mask::Key;
 use crate::message::MessageKind;
 use crate::session::Session;
@@ -17,34 +18,6 @@ use crate::utf8;
 
 const WHOLE_TEXT: u8 = FIN | Opcode::Text as u8;
 const WHOLE_BINARY: u8 = FIN | Opcode::Binary as u8;
-
-/// What has been read of the frame and of the message that are arriving.
-#[derive(Debug, Default)]
-pub(crate) struct Incoming {
-    /// The frame whose payload is arriving; its `length` is what is missing, its `key` is turned to the next byte.
-    frame: Header,
-    inside_frame: bool,
-    /// The first bytes of a header that was cut.
-    header: [u8; MAX_CLIENT_HEADER],
-    header_length: u8,
-    /// The message that is arriving, from its first frame to the end of its last.
-    message: Option<MessageKind>,
-    /// Frames of that message.
-    fragments: u32,
-    /// Bytes of that message, if it is text, that are known to be whole characters.
-    checked: usize,
-    /// The payload of a control frame that was cut; nothing is allocated for one that was not.
-    control: Option<Box<CutControl>>,
-    /// Control frames since `control_since`, or since the last complete message.
-    control_frames: u32,
-    control_since: Time,
-}
-
-#[derive(Debug)]
-struct CutControl {
-    payload: [u8; MAX_CONTROL_PAYLOAD],
-    length: usize,
-}
 
 impl Session {
     /// Takes bytes from the peer. All of `input` is consumed; answers are appended to `out`.
@@ -280,30 +253,5 @@ impl Session {
         self.counters.messages_in += messages as u64;
         self.incoming.control_frames = 0;
         self.last_message = now;
-    }
-}
-
-impl Incoming {
-    fn is_between_messages(&self) -> bool {
-        !self.inside_frame && self.header_length == 0 && self.message.is_none()
-    }
-
-    /// The next header and what follows it; `None` when all of `input` went into an unfinished one.
-    fn take_header<'a>(&mut self, input: &'a [u8]) -> Result<Option<(Header, &'a [u8])>, PeerError> {
-        let kept = usize::from(self.header_length);
-        if kept == 0 {
-            if let Some((header, size)) = Header::parse(input)? {
-                return Ok(Some((header, &input[size..])));
-            }
-        }
-        let more = input.len().min(MAX_CLIENT_HEADER - kept);
-        self.header[kept..kept + more].copy_from_slice(&input[..more]);
-        let Some((header, size)) = Header::parse(&self.header[..kept + more])? else {
-            // At most 13: with 14 bytes every header is complete.
-            self.header_length = (kept + more) as u8;
-            return Ok(None);
-        };
-        self.header_length = 0;
-        Ok(Some((header, &input[size - kept..])))
     }
 }

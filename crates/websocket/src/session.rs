@@ -11,16 +11,16 @@
 use std::sync::Arc;
 
 use crate::close::MAX_CONTROL_PAYLOAD;
-use crate::closing::{Closure, Lost, Phase, Transport};
+use crate::close_code::CloseCode;
+use crate::closure::{Closure, Lost, Phase, Transport};
 use crate::error::UsageError;
 use crate::frame::{self, Frame, Opcode};
+use crate::incoming::Incoming;
 use crate::limits::SessionSettings;
 use crate::message::{Inbox, MessageKind};
 use crate::negotiated::Negotiated;
 use crate::pings::{Due, Schedule};
-use crate::receiving::Incoming;
 use crate::time::Time;
-use crate::CloseCode;
 
 /// One WebSocket connection after its handshake.
 #[derive(Debug)]
