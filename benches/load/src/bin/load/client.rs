@@ -7,11 +7,11 @@ use fairlead_bench_load::process;
 use fairlead_bench_load::sys::{monotonic_ns, random_bytes, Epoll, Events, Ready};
 
 use crate::args::{Options, Protocol};
-use crate::connection::{Connection, Fault, Phase, Shared};
+use crate::connection::{Connection, Mode};
 use crate::frames::FrameRing;
 use crate::http2::{Session, StreamEvent};
-use crate::modes::Mode;
 use crate::report::{Report, Sample, Tally};
+use crate::run::{Fault, Phase, Shared};
 use crate::transport;
 
 /// As much as one read may bring; larger than what the kernel holds for a socket, so one read suffices.

@@ -2,22 +2,17 @@
 //! it, answers pings by itself, and leaves what messages mean to the [`Mode`]. Every failure becomes a [`Fault`] and is
 //! counted by the caller; a connection never ends the run.
 
-use std::fmt;
 use std::io::{self, ErrorKind};
-use std::sync::Arc;
 
-use fairlead_bench_load::sys::{monotonic_ns, random_bytes, Epoll, Interest};
+use fairlead_bench_load::sys::{monotonic_ns, random_bytes, Interest};
 use fairlead_bench_load::wire::{push_masked, CLOSE, FIN, PONG};
 
-use rustls::ClientConfig;
-
-use crate::args::Options;
 use crate::frames::FrameRing;
 use crate::http2::{Stream, StreamEvent};
-use crate::modes::Mode;
 use crate::opening;
-use crate::reader::{Event, FrameReader, Violation};
+use crate::reader::{Event, FrameReader, Piece};
 use crate::report::Tally;
+use crate::run::{Fault, Phase, Shared};
 use crate::transport::Transport;
 
 /// A response head longer than this is none.
@@ -26,66 +21,46 @@ const CONNECTED: &str = "a phase other than Closed and Connecting has a carrier"
 /// Status code 1000, RFC 6455 §7.4.1.
 const NORMAL_CLOSURE: [u8; 2] = 1000_u16.to_be_bytes();
 
-/// What all connections of a run share and none changes.
-pub struct Shared<'a> {
-    pub options: &'a Options,
-    pub epoll: Epoll,
-    pub frames: FrameRing,
-    /// One key for all handshakes, so that the expected answer is computed once.
-    pub key: String,
-    pub accept: String,
-    /// How TLS is spoken, when it is.
-    pub tls: Option<Arc<ClientConfig>>,
-}
+/// What the client asks a mode.
+pub trait Mode {
+    /// A connection that ends is opened again, and the run starts with the first connect instead of waiting until
+    /// all are open.
+    const REOPENS: bool = false;
 
-/// How far a connection has come.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Phase {
-    Closed,
-    Connecting,
-    /// The TLS handshake.
-    Securing,
-    /// The WebSocket handshake.
-    Handshake,
-    Open,
-    /// Our Close is sent; whatever ends the connection now is an orderly end.
-    Closing,
-}
-
-/// Why a connection ended.
-#[derive(Debug)]
-pub enum Fault {
-    Io(io::Error),
-    EndOfStream,
-    Refused(String),
-    ClosedByServer,
-    Violation(&'static str),
-    /// The HTTP/2 session ended that carried this and others.
-    Session(String),
-}
-
-impl fmt::Display for Fault {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Fault::Io(error) => write!(f, "a connection failed: {error}"),
-            Fault::EndOfStream => f.write_str("the server ended a connection without a Close"),
-            Fault::Refused(head) => write!(f, "the server refused a handshake: {head:?}"),
-            Fault::ClosedByServer => f.write_str("the server closed a connection"),
-            Fault::Violation(rule) => write!(f, "the server sent {rule}"),
-            Fault::Session(why) => write!(f, "a session of HTTP/2 ended: {why}"),
-        }
+    /// How many connections the mode wants.
+    fn total(&self, shared: &Shared) -> usize {
+        shared.options.connections
     }
-}
 
-impl From<io::Error> for Fault {
-    fn from(error: io::Error) -> Self {
-        Fault::Io(error)
+    /// What connection `index` asks for.
+    fn path<'s>(&self, _index: usize, shared: &'s Shared) -> &'s str {
+        &shared.options.path
     }
-}
 
-impl From<Violation> for Fault {
-    fn from(Violation(rule): Violation) -> Self {
-        Fault::Violation(rule)
+    /// Whether connection `index` may be opened while `open` are.
+    fn may_open(&self, _index: usize, _open: usize) -> bool {
+        true
+    }
+
+    /// A handshake is complete.
+    fn opened(&mut self, _: &mut Connection, _: &Shared, _now_ns: u64, _: &mut Tally) -> Result<(), Fault> {
+        Ok(())
+    }
+
+    /// All connections are open, the warm-up begins.
+    fn start(&mut self, _: &mut [Connection], _: &Shared, _now_ns: u64) {}
+
+    /// A piece of a message has arrived on connection `index`.
+    fn data(&mut self, _index: usize, _: &Piece, _: &Shared, _now_ns: u64, _: &mut Tally) {}
+
+    /// All that one read brought has been handed over.
+    fn read_done(&mut self, _: &mut Connection, _: &Shared, _now_ns: u64) -> Result<(), Fault> {
+        Ok(())
+    }
+
+    /// All that was ready in this turn of the loop has been served.
+    fn turn(&mut self, _: &mut [Connection], _: &Shared, _now_ns: u64, _: &mut Tally) -> Result<(), Fault> {
+        Ok(())
     }
 }
 

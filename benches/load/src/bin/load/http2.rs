@@ -11,8 +11,8 @@ use std::rc::Rc;
 
 use fairlead_bench_load::sys::{Interest, Ready};
 
-use crate::connection::{Fault, Shared};
 use crate::opening;
+use crate::run::{Fault, Shared};
 use crate::transport::Transport;
 
 use wire::*;

@@ -14,6 +14,7 @@ mod modes;
 mod opening;
 mod reader;
 mod report;
+mod run;
 mod transport;
 
 use std::process::ExitCode;

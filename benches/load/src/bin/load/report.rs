@@ -4,8 +4,8 @@
 use fairlead_bench_load::process;
 
 use crate::args::{ModeName, Options};
-use crate::connection::{Fault, Phase};
 use crate::histogram::Histogram;
+use crate::run::{Fault, Phase};
 
 /// After this many faults the next ones are counted but no longer described.
 const DESCRIBED_FAULTS: u64 = 3;

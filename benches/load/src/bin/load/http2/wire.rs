@@ -1,6 +1,6 @@
 //! The numbers of HTTP/2 (RFC 9113 §6) and what is read out of payloads. No state.
 
-use crate::connection::Fault;
+use crate::run::Fault;
 
 pub const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 pub const FRAME_HEADER: usize = 9;

@@ -2,10 +2,10 @@
 //! whole. All that one read completes is answered with one write, as any client with something to say would do.
 
 use crate::args::Options;
-use crate::connection::{Connection, Fault, Phase, Shared};
-use crate::modes::Mode;
+use crate::connection::{Connection, Mode};
 use crate::reader::Piece;
 use crate::report::Tally;
+use crate::run::{Fault, Phase, Shared};
 
 /// The state of all connections.
 pub struct Echo {

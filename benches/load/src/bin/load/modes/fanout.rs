@@ -4,10 +4,10 @@
 use fairlead_bench_load::wire::{BINARY, TEXT};
 
 use crate::args::Options;
-use crate::connection::{Connection, Fault, Phase, Shared};
-use crate::modes::Mode;
+use crate::connection::{Connection, Mode};
 use crate::reader::Piece;
 use crate::report::Tally;
+use crate::run::{Fault, Phase, Shared};
 
 /// A message's number, in hexadecimal digits, so that it is text as well.
 const NUMBER_LEN: usize = 16;
