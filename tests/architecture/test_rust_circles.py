@@ -12,12 +12,6 @@ import pytest
 from repository import ROOT, hold, name, text
 from rust_modules import circles, edges, roots
 
-#: TEMPORARY: crates whose circles are being untied elsewhere. Each leaves this set when its last circle has gone.
-STILL_CIRCULAR = {
-    "benches/load",
-    "crates/websocket",
-}
-
 CRATES = sorted(
     name(source.parent)
     for pattern in ("crates/*/src", "bindings/*/src", "benches/load/src")
@@ -29,21 +23,13 @@ def found_in(crate: str) -> list[str]:
     return [f"{name(root)}: {way}" for root in roots(ROOT / crate / "src") for way in circles(edges(root))]
 
 
-@pytest.mark.parametrize("crate", [crate for crate in CRATES if crate not in STILL_CIRCULAR])
+@pytest.mark.parametrize("crate", CRATES)
 def test_no_module_of_a_crate_uses_itself_in_a_circle(crate):
     hold(
         f"the imports of {crate} go round in no circle, neither among modules nor among the folders beside each other",
         "what goes in a circle can be read, tested and changed only as one piece; turn one of the edges round (a trait "
         "or plain data on the lower floor, or hand down what is needed)",
         found_in(crate),
-    )
-
-
-def test_a_crate_that_has_no_circle_is_not_excused():
-    hold(
-        "each crate in STILL_CIRCULAR has a circle",
-        "an excuse that nobody needs hides the next circle",
-        (crate for crate in STILL_CIRCULAR if not found_in(crate)),
     )
 
 
