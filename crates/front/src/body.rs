@@ -153,7 +153,7 @@ impl Incoming {
 /// The response's body, towards the client.
 #[derive(Default)]
 pub(crate) struct Outgoing {
-    pieces: VecDeque<Part>,
+    pieces: VecDeque<BodyPart>,
     buffered: usize,
     files: usize,
     pub(crate) end: End<()>,
@@ -161,7 +161,7 @@ pub(crate) struct Outgoing {
 }
 
 /// A part of a response's body.
-pub(crate) enum Part {
+pub(crate) enum BodyPart {
     Bytes(Bytes),
     File(FilePart),
 }
@@ -176,17 +176,17 @@ pub(crate) struct FilePart {
 impl Outgoing {
     pub(crate) fn push(&mut self, piece: Bytes) {
         self.buffered += piece.len();
-        self.pieces.push_back(Part::Bytes(piece));
+        self.pieces.push_back(BodyPart::Bytes(piece));
     }
 
     pub(crate) fn push_file(&mut self, part: FilePart) {
         self.files += 1;
-        self.pieces.push_back(Part::File(part));
+        self.pieces.push_back(BodyPart::File(part));
     }
 
     /// The next piece of at most `block` bytes if it comes from a file; other pieces come as they were given.
-    pub(crate) fn pop(&mut self, block: u64) -> Option<Part> {
-        if let Some(Part::File(part)) = self.pieces.front_mut() {
+    pub(crate) fn pop(&mut self, block: u64) -> Option<BodyPart> {
+        if let Some(BodyPart::File(part)) = self.pieces.front_mut() {
             let (file, offset) = (Arc::clone(&part.file), part.offset);
             let left = part.left.min(block);
             part.offset += left;
@@ -195,10 +195,10 @@ impl Outgoing {
                 self.files -= 1;
                 self.pieces.pop_front();
             }
-            return Some(Part::File(FilePart { file, offset, left }));
+            return Some(BodyPart::File(FilePart { file, offset, left }));
         }
         let piece = self.pieces.pop_front()?;
-        if let Part::Bytes(bytes) = &piece {
+        if let BodyPart::Bytes(bytes) = &piece {
             self.buffered -= bytes.len();
         }
         Some(piece)

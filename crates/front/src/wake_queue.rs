@@ -26,11 +26,11 @@ const CORKED: Duration = Duration::from_micros(300);
 /// Collected wake-ups. One per front.
 #[derive(Default)]
 pub(crate) struct WakeQueue {
-    state: Mutex<Waiting>,
+    state: Mutex<QueueState>,
 }
 
 #[derive(Default)]
-struct Waiting {
+struct QueueState {
     waiting: Vec<Waker>,
     listener: Option<Waker>,
     /// The listener was told of what waits.
@@ -39,7 +39,7 @@ struct Waiting {
     home: Option<ThreadId>,
 }
 
-impl Waiting {
+impl QueueState {
     /// The listener to wake, unless it was told already.
     fn announce(&mut self) -> Option<Waker> {
         if std::mem::replace(&mut self.announced, true) {

@@ -15,7 +15,7 @@ use hyper::body::{Body, Frame, SizeHint};
 use hyper::header::{self, HeaderMap, HeaderValue};
 use hyper::{Response, StatusCode};
 
-use crate::body::{End, Part};
+use crate::body::{BodyPart, End};
 use crate::events::LogLevel;
 use crate::exchange::{Answer, Core};
 use crate::http1::sendfile::{Block, Data, BLOCK};
@@ -322,8 +322,8 @@ impl Body for ResponseBody {
                 drop(state);
                 *unflushed = true;
                 let data = match part {
-                    Part::Bytes(bytes) => Data::Bytes(bytes),
-                    Part::File(part) => {
+                    BodyPart::Bytes(bytes) => Data::Bytes(bytes),
+                    BodyPart::File(part) => {
                         let block = Block::standing_for(part, http1.trust().clone());
                         http1.enqueue(block.range());
                         Data::File(block)

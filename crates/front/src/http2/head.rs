@@ -134,13 +134,13 @@ fn convert(head: &Parts, target: &str, host: &[u8], is_websocket: bool, connecti
 }
 
 /// A response head as it goes out, and the Content-Length that the application gave.
-pub(super) struct Composed {
+pub(super) struct StreamHead {
     pub(super) response: Response<()>,
     pub(super) length: Option<u64>,
 }
 
 /// Checks an answer's head. A 101, of a handshake as the application sees it, becomes the 200 of RFC 8441 §5.
-pub(super) fn answer(head: ResponseHead, core: &Core) -> Result<Composed, String> {
+pub(super) fn answer(head: ResponseHead, core: &Core) -> Result<StreamHead, String> {
     let is_upgrade = head.status == 101;
     let composed = compose(head, HeaderMap::new(), core)?;
     let mut headers = composed.headers;
@@ -164,7 +164,7 @@ pub(super) fn answer(head: ResponseHead, core: &Core) -> Result<Composed, String
     };
     *response.headers_mut() = headers;
     add_date(response.headers_mut());
-    Ok(Composed {
+    Ok(StreamHead {
         response,
         length: composed.length,
     })

@@ -10,7 +10,7 @@ use std::task::{Context, Poll};
 use bytes::{Bytes, BytesMut};
 use h2::{Reason, SendStream};
 
-use crate::body::{End, FilePart, Part};
+use crate::body::{BodyPart, End, FilePart};
 use crate::events::LogLevel;
 use crate::exchange::Core;
 use crate::http2::state::Http2State;
@@ -71,9 +71,9 @@ impl Sending {
             }
             if self.piece.is_empty() && !self.is_last {
                 match self.next(core) {
-                    Next::Piece => {}
-                    Next::Nothing => return Progress::Waiting,
-                    Next::Cut => {
+                    Fetched::Piece => {}
+                    Fetched::Nothing => return Progress::Waiting,
+                    Fetched::Cut => {
                         self.cut = Some(state.flushes());
                         continue;
                     }
@@ -113,7 +113,7 @@ impl Sending {
     }
 
     /// Fetches what the application has written.
-    fn next(&mut self, core: &Core) -> Next {
+    fn next(&mut self, core: &Core) -> Fetched {
         let connection = &core.connection;
         let mut locked = core.lock();
         if self.left == Some(0) {
@@ -121,21 +121,21 @@ impl Sending {
             drop(locked);
             core.mute();
             self.is_last = true;
-            return Next::Piece;
+            return Fetched::Piece;
         }
         let Some(part) = locked.outgoing.pop(self.left.unwrap_or(u64::MAX).min(BLOCK)) else {
             return match locked.outgoing.end {
-                End::Open => Next::Nothing,
+                End::Open => Fetched::Nothing,
                 End::Complete => {
                     drop(locked);
                     core.close(false);
                     self.is_last = true;
-                    Next::Piece
+                    Fetched::Piece
                 }
                 End::Failed(()) => {
                     drop(locked);
                     core.close(true);
-                    Next::Cut
+                    Fetched::Cut
                 }
             };
         };
@@ -150,15 +150,15 @@ impl Sending {
             core.wake(waiter);
         }
         let read = match part {
-            Part::Bytes(bytes) => Ok(bytes),
-            Part::File(part) => read(&part),
+            BodyPart::Bytes(bytes) => Ok(bytes),
+            BodyPart::File(part) => read(&part),
         };
         let mut piece = match read {
             Ok(piece) => piece,
             Err(problem) => {
                 connection.log(LogLevel::Error, format_args!("the response was cut: {problem}"));
                 core.close(true);
-                return Next::Cut;
+                return Fetched::Cut;
             }
         };
         if let Some(left) = &mut self.left {
@@ -173,11 +173,11 @@ impl Sending {
             core.mute();
             self.is_last = true;
         }
-        Next::Piece
+        Fetched::Piece
     }
 }
 
-enum Next {
+enum Fetched {
     Piece,
     Nothing,
     Cut,

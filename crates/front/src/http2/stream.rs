@@ -307,7 +307,7 @@ impl StreamTask {
                 return true;
             }
         };
-        let head::Composed { mut response, length } = match head::answer(head, &core) {
+        let head::StreamHead { mut response, length } = match head::answer(head, &core) {
             Ok(composed) => composed,
             Err(why) => {
                 connection.log(LogLevel::Error, format_args!("{why}; the client gets 500"));

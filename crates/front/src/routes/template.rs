@@ -15,10 +15,10 @@ use crate::nonce::nonce;
 
 /// A compiled argument.
 #[derive(Debug)]
-pub(super) struct Template(Vec<Part>);
+pub(super) struct Template(Vec<Fragment>);
 
 #[derive(Debug)]
-enum Part {
+enum Fragment {
     Text(Vec<u8>),
     Hole(Hole),
 }
@@ -72,14 +72,14 @@ impl Template {
                 }
             };
             if !literal.is_empty() {
-                parts.push(Part::Text(std::mem::take(&mut literal)));
+                parts.push(Fragment::Text(std::mem::take(&mut literal)));
             }
-            parts.push(Part::Hole(hole));
+            parts.push(Fragment::Hole(hole));
             rest = &after[length..];
         }
         literal.extend_from_slice(rest.as_bytes());
         if !literal.is_empty() {
-            parts.push(Part::Text(literal));
+            parts.push(Fragment::Text(literal));
         }
         Ok(Template(parts))
     }
@@ -92,7 +92,7 @@ impl Template {
     pub(super) fn constant(&self) -> Option<&[u8]> {
         match self.0.as_slice() {
             [] => Some(b""),
-            [Part::Text(text)] => Some(text),
+            [Fragment::Text(text)] => Some(text),
             _ => None,
         }
     }
@@ -101,8 +101,8 @@ impl Template {
         let mut filled = Vec::new();
         for part in &self.0 {
             match part {
-                Part::Text(text) => filled.extend_from_slice(text),
-                Part::Hole(hole) => fill(hole, case, &mut filled),
+                Fragment::Text(text) => filled.extend_from_slice(text),
+                Fragment::Hole(hole) => fill(hole, case, &mut filled),
             }
         }
         filled
