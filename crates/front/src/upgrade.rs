@@ -18,7 +18,7 @@ use crate::socket::{BoxStream, Socket};
 use crate::tls::{self, RecordLayer};
 
 /// Takes a socket that leaves the front. One for each accepted handshake; exactly one of its methods is called, on the front's
-/// own thread or, if the client was gone by then, on the thread that has accepted. It must not block.
+/// own thread and with none of its locks held. It must not block.
 pub trait UpgradeReceiver: Send + 'static {
     /// The 101 response went out and the socket leaves the front: non-blocking, with `TCP_NODELAY` if it is one of TCP. Of
     /// a WebSocket inside HTTP/2 it is one end of a pair, whose other end stays in the front. `read_ahead` is what the
