@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import ast
 
-from repository import ROOT, files, hold, imports, module_of, name, package_modules, text
+from repository import PACKAGE, ROOT, files, hold, imports, module_of, name, package_modules, text
 
 #: Highest first. "" is fairlead/__init__.py, the public names.
 FLOORS = (
@@ -212,7 +212,7 @@ def test_compatibility_modules_and_examples_use_public_names_only():
     public = public_names()
     found = []
     for path in files(".py"):
-        if not (path.is_relative_to(ROOT / "examples") or path.parent.name == "compat"):
+        if not (path.is_relative_to(ROOT / "examples") or PACKAGE / "compat" in path.parents):
             continue
         for line, whom, taken in imports(path):
             if whom.startswith("fairlead.") and not whom.startswith("fairlead.compat"):

@@ -1,6 +1,6 @@
 """What a worker does for the module `uwsgi`: the verbs that reach the log, the master, the kernel, other tasks.
 
-`compat/uwsgi_contract.py` says what is wanted; here is who answers. Nothing of uWSGI's names, types and texts is known
+`compat/uwsgi/contract.py` says what is wanted; here is who answers. Nothing of uWSGI's names, types and texts is known
 here, and nothing here waits without a limit except for locks.
 """
 

@@ -21,8 +21,8 @@ from fairlead import apps, channels, runners
 from fairlead._native import Answered, Channels, Engine, Routes, StaticFiles
 from fairlead.apps.contract import Setup
 from fairlead.compat import uwsgi as uwsgi_compat
-from fairlead.compat import uwsgi_bodies
-from fairlead.compat.uwsgi_async import AsyncCalls
+from fairlead.compat.uwsgi import bodies
+from fairlead.compat.uwsgi.async_calls import AsyncCalls
 from fairlead.control_protocol import CONTROL_FD
 from fairlead.current import inherit_from
 from fairlead.errors import LoadError, SettingsError
@@ -65,9 +65,7 @@ class Worker:
         """Serve until told to stop. Returns the exit status."""
         settings = self._settings
         configure(settings.send_timeout_s)
-        uwsgi_bodies.configure(
-            settings.chunked_input_timeout_s or settings.send_timeout_s, settings.chunked_input_limit
-        )
+        bodies.configure(settings.chunked_input_timeout_s or settings.send_timeout_s, settings.chunked_input_limit)
         uwsgi = sys.modules["uwsgi"] = uwsgi_compat.make(self._process())
         self._names = vars(uwsgi)
         native = Channels.inherited(self._start["channels_fd"], settings.channels_max_message)

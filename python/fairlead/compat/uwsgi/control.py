@@ -8,8 +8,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from fairlead.compat.uwsgi_arguments import Text, integer, native, octets, public, unit_of
-from fairlead.compat.uwsgi_contract import Process
+from fairlead.compat.uwsgi.arguments import Text, integer, native, octets, public, unit_of
+from fairlead.compat.uwsgi.contract import Process
 
 __all__ = ["control_calls"]
 

@@ -16,8 +16,8 @@ import socket
 import time
 from typing import Any
 
-from fairlead.compat.uwsgi_arguments import MISSING, integer, native, public, request_of, unit_of
-from fairlead.compat.uwsgi_contract import Process
+from fairlead.compat.uwsgi.arguments import MISSING, integer, native, public, request_of, unit_of
+from fairlead.compat.uwsgi.contract import Process
 
 __all__ = ["connection_calls"]
 

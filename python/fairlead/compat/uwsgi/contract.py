@@ -10,7 +10,7 @@ import time
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
-from fairlead.compat.uwsgi_async import AsyncCalls
+from fairlead.compat.uwsgi.async_calls import AsyncCalls
 
 __all__ = ["Process", "Services", "Unit"]
 

@@ -13,8 +13,8 @@ import time
 from typing import Any, Callable
 
 from fairlead import __version__
-from fairlead.compat.uwsgi_arguments import integer, public, request_of, unit_of
-from fairlead.compat.uwsgi_contract import Process
+from fairlead.compat.uwsgi.arguments import integer, public, request_of, unit_of
+from fairlead.compat.uwsgi.contract import Process
 
 __all__ = ["VERSION", "attribute_of_a_request", "facts", "information_calls"]
 

@@ -10,7 +10,7 @@ import operator
 from typing import Any, Callable, NoReturn, Union
 
 from fairlead import Request, current_request
-from fairlead.compat.uwsgi_contract import Process, Unit
+from fairlead.compat.uwsgi.contract import Process, Unit
 
 __all__ = ["MISSING", "NO_REQUEST", "RequestContext", "Text", "integer", "native", "octets", "public", "request_of",
            "text", "unit_of"]  # fmt: skip

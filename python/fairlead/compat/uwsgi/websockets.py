@@ -1,28 +1,17 @@
-"""The `uwsgi` module: uWSGI's API for applications, over Fairlead's public names (compatibility spec §1).
+"""The WebSocket calls of the module `uwsgi` (spec §1.3).
 
-`make` builds the module; the worker registers it in `sys.modules` before any user code runs, and it is never installed.
-Names, types, texts and after-close behaviour are uWSGI's; what goes over the wire is RFC 6455. Names of subsystems that
-Fairlead does not have are absent, so that `hasattr` tells the truth (spec §8). Errors of the WebSocket calls are plain
-`OSError` with uWSGI's text alone; the typed reason is their `__cause__`.
-
-The WebSocket calls stand here; channels, connections, process information and process control in the files beside it.
+Their errors are plain `OSError` with uWSGI's text alone; the typed reason is their `__cause__`.
 """
 
 from __future__ import annotations
 
-from types import ModuleType
 from typing import Any, Callable
 
 from fairlead import ConnectionClosed, HandshakeRefused, current_session
-from fairlead.compat import uwsgi_bodies
-from fairlead.compat.uwsgi_arguments import MISSING, NO_REQUEST, RequestContext, Text, request_of, text
-from fairlead.compat.uwsgi_channels import channel_calls
-from fairlead.compat.uwsgi_connections import connection_calls
-from fairlead.compat.uwsgi_contract import Process, Services
-from fairlead.compat.uwsgi_control import control_calls
-from fairlead.compat.uwsgi_information import VERSION, attribute_of_a_request, facts, information_calls
+from fairlead.compat.uwsgi.arguments import MISSING, NO_REQUEST, RequestContext, Text, request_of, text
+from fairlead.compat.uwsgi.contract import Process
 
-__all__ = ["VERSION", "Process", "RequestContext", "Services", "make"]
+__all__ = ["websocket_calls"]
 
 _TEXTS = {
     "receive": "unable to receive websocket message",
@@ -36,26 +25,8 @@ _BLOCKING_IN_GENERATOR = (
 )
 
 
-def make(process: Process) -> ModuleType:
-    """Build the module for this process."""
-    module = ModuleType("uwsgi", "uWSGI's API, by Fairlead")
-    names: dict[str, Any] = {"RequestContext": RequestContext}
-    names.update(facts(process))
-    for calls in (_websocket_calls, channel_calls, connection_calls, information_calls, control_calls):
-        names.update(calls(process))
-    names.update(process.async_calls.names())
-    names.update(uwsgi_bodies.names())
-    for name, value in names.items():
-        if isinstance(value, type(make)):
-            value.__module__ = "uwsgi"
-        setattr(module, name, value)
-    # PEP 562: asked only for names that the module has not.
-    setattr(module, "__getattr__", attribute_of_a_request(process))  # noqa: B010
-    return module
-
-
-def _websocket_calls(process: Process) -> dict[str, Any]:
-    """Spec §1.3."""
+def websocket_calls(process: Process) -> dict[str, Any]:
+    """The functions by name."""
 
     def websocket_handshake(key: Text = "", origin: Text = "", proto: Text = "", /) -> None:
         request = request_of()

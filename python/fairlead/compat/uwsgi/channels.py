@@ -14,8 +14,8 @@ import threading
 from typing import Any
 
 from fairlead import ChannelsError, ConnectionClosed, Session, channels
-from fairlead.compat.uwsgi_arguments import NO_REQUEST, Text, integer, native, octets, public, request_of, unit_of
-from fairlead.compat.uwsgi_contract import Process
+from fairlead.compat.uwsgi.arguments import NO_REQUEST, Text, integer, native, octets, public, request_of, unit_of
+from fairlead.compat.uwsgi.contract import Process
 
 __all__ = ["channel_calls"]
 
