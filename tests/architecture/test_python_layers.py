@@ -167,8 +167,8 @@ def test_only_a_caller_knows_its_interface():
         if from_the_worker or from_the_contract:
             found.append(f"{place}: {who} imports {whom}")
     hold(
-        "the worker and the contract of apps/ import no file of an interface (apps/wsgi*)",
-        "another interface than WSGI is a file in apps/, not a change of the worker or of a task's life",
+        "the worker and the contract of apps/ import no file of an interface (apps/wsgi/)",
+        "another interface than WSGI is a folder in apps/, not a change of the worker or of a task's life",
         found,
     )
 

@@ -1,10 +1,10 @@
 """How a request becomes a call of an application, and what follows from its end, whatever the interface.
 
 A `Caller` owns a task's life: the request in, then a response, a session or a failure out, the line in the log, the
-deadlines, and the slot back. What is WSGI's, or another interface's, is a subclass (wsgi.py): it makes the variables of
-a request, calls the application and sends what that gives. It knows no runner; its verbs wait by themselves, and the
-runner that is handed `run` does not know which interface it runs. The invariant: whatever happened the client gets an
-end (a response, a Close frame, or a cut connection), and the slot always comes back.
+deadlines, and the slot back. What is WSGI's, or another interface's, is a subclass (wsgi/caller.py): it makes the
+variables of a request, calls the application and sends what that gives. It knows no runner; its verbs wait by
+themselves, and the runner that is handed `run` does not know which interface it runs. The invariant: whatever happened
+the client gets an end (a response, a Close frame, or a cut connection), and the slot always comes back.
 """
 
 from __future__ import annotations

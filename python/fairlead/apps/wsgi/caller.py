@@ -14,8 +14,8 @@ from typing import Any
 from fairlead._native import Request
 from fairlead.apps.contract import Application, Caller, Find, Setup
 from fairlead.apps.task import Task
-from fairlead.apps.wsgi_input import Input
-from fairlead.apps.wsgi_response import WsgiResponse
+from fairlead.apps.wsgi.input import Input
+from fairlead.apps.wsgi.response import WsgiResponse
 from fairlead.files import stretch_of
 from fairlead.settings.options import Settings
 from fairlead.websocket import REQUEST_KEY
