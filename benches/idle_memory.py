@@ -2,7 +2,7 @@
 """Resident memory of one worker with 0, 1,000 and 5,000 idle WebSockets, under each concurrency model.
 
 `docs/explain/concurrency.md` shows the table that this prints. Unlike the row of `run.py`, which compares the greenlet
-host with other servers, it looks at the worker process alone, and each connection has echoed one small message before
+runner with other servers, it looks at the worker process alone, and each connection has echoed one small message before
 it falls idle, as real ones have. A KiB here depends on Python's version and the C library more than on the machine.
 Needs Linux and a Python with Fairlead; loopback only, and every server that it starts it ends.
 

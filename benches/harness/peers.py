@@ -122,7 +122,7 @@ def limit() -> Recipe:
 def fairlead(workload: Workload, interpreter: str) -> Recipe:
     app = str(APPS / workload.app) if workload.is_websocket else HELLO_APP
     listen, client = FRONTS[workload.front]
-    serve = ("--wsgi-file", app, *workload.host_options)
+    serve = ("--wsgi-file", app, *workload.runner_options)
     command = _fairlead(interpreter, *listen, *serve)
     return Recipe("fairlead", "Fairlead", command, client=client, backend=_backend(workload.front, interpreter))
 

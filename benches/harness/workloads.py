@@ -34,14 +34,14 @@ class Bars:
 
 @dataclass(frozen=True)
 class Workload:
-    """One row: which host of Fairlead serves which app, and what the client does."""
+    """One row: which runner of Fairlead serves which app, and what the client does."""
 
     name: str
     title: str
     #: echo, connect, idle and fanout are modes of `load`; http is wrk, http2 is h2load.
     mode: str
-    #: Which of Fairlead's hosts is measured, and its size.
-    host_options: tuple[str, ...]
+    #: Which of Fairlead's runners is measured, and its size.
+    runner_options: tuple[str, ...]
     bars: Bars
     connections: int = 64
     size: int = 64
@@ -175,7 +175,7 @@ WORKLOADS = (
     ),
     Workload(
         "threads-64",
-        "threads host: echo 64 B, 64 connections, 1 in flight",
+        "threads runner: echo 64 B, 64 connections, 1 in flight",
         "echo",
         THREADS,
         Bars(0.60, 1.8),
@@ -183,7 +183,7 @@ WORKLOADS = (
     ),
     Workload(
         "threads-in-flight",
-        "threads host: echo 64 B, 64 connections, 16 in flight",
+        "threads runner: echo 64 B, 64 connections, 16 in flight",
         "echo",
         THREADS,
         Bars(rate_at_least=0.40),
@@ -192,7 +192,7 @@ WORKLOADS = (
     ),
     Workload(
         "hello",
-        "plain WSGI hello, HTTP/1.1 keep-alive, wrk -c 64, greenlet host",
+        "plain WSGI hello, HTTP/1.1 keep-alive, wrk -c 64, greenlet runner",
         "http",
         GREENLETS,
         Bars(best_peer_at_least=1.0),
@@ -200,7 +200,7 @@ WORKLOADS = (
     ),
     Workload(
         "hello-threads",
-        "plain WSGI hello, HTTP/1.1 keep-alive, wrk -c 64, threads host",
+        "plain WSGI hello, HTTP/1.1 keep-alive, wrk -c 64, threads runner",
         "http",
         ("--threads", "4"),
         Bars(best_peer_at_least=1.0),
@@ -208,7 +208,7 @@ WORKLOADS = (
     ),
     Workload(
         "hello-http2",
-        "plain WSGI hello, HTTP/2 with prior knowledge, 64 streams on 4 connections, h2load, greenlet host",
+        "plain WSGI hello, HTTP/2 with prior knowledge, 64 streams on 4 connections, h2load, greenlet runner",
         "http2",
         GREENLETS,
         Bars(best_peer_at_least=1.0),

@@ -128,7 +128,7 @@ def test_the_pure_crates_know_no_socket_clock_thread_or_file(crate):
     ]
     hold(
         f"{crate} takes bytes and the time as parameters and does no IO",
-        "then every rule is tested without waiting, and every host and transport speaks one dialect",
+        "then every rule is tested without waiting, and every runner and transport speaks one dialect",
         (line for path in sources for line in lines_with(path, impure, rust_code(path))),
     )
 

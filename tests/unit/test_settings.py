@@ -202,7 +202,7 @@ def test_an_app_and_an_address_are_needed():
 
 
 @pytest.mark.parametrize(
-    "pairs, host, slots, send_timeout_s",
+    "pairs, model, slots, send_timeout_s",
     [
         ([], "threads", 1, 4.0),
         ([("threads", "8")], "threads", 8, 4.0),
@@ -214,9 +214,9 @@ def test_an_app_and_an_address_are_needed():
         ([("asyncio", "6")], "asyncio", 6, 30.0),
     ],
 )
-def test_the_options_choose_the_concurrency_model(pairs, host, slots, send_timeout_s):
+def test_the_options_choose_the_concurrency_model(pairs, model, slots, send_timeout_s):
     settings = made(*pairs)
-    assert (settings.host, settings.slots, settings.send_timeout_s) == (host, slots, send_timeout_s)
+    assert (settings.runner, settings.slots, settings.send_timeout_s) == (model, slots, send_timeout_s)
 
 
 def test_a_router_needs_no_application_and_only_listeners_of_its_own():
@@ -245,8 +245,8 @@ def test_what_is_no_server_no_variable_and_no_modifier_is_refused(name, text):
 
 def test_ugreen_is_the_greenlet_engine():
     settings = made(("async", "7"), ("ugreen", None))
-    assert (settings.host, settings.slots) == ("greenlets", 7)
-    assert (made(("threads", "9")).host, made(("threads", "9")).slots) == ("threads", 9)
+    assert (settings.runner, settings.slots) == ("greenlets", 7)
+    assert (made(("threads", "9")).runner, made(("threads", "9")).slots) == ("threads", 9)
 
 
 def test_settings_survive_the_way_to_a_worker():

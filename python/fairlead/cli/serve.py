@@ -53,7 +53,7 @@ def check_machine(settings: Settings) -> None:
     """
     if settings.chdir and not os.path.isdir(settings.chdir):  # --chdir2 may be made by the app itself
         raise SettingsError(f"--chdir {settings.chdir}: there is no such folder; check the path.")
-    if settings.host == "greenlets" and importlib.util.find_spec("greenlet") is None:
+    if settings.runner == "greenlets" and importlib.util.find_spec("greenlet") is None:
         raise SettingsError("--greenlet needs the package greenlet; pip install greenlet.")
     packages = packages_of(os.path.join(settings.chdir, settings.virtualenv)) if settings.virtualenv else ""
     targets = [("wsgi-file", settings.wsgi_file, True), ("module", settings.module, False)]

@@ -472,7 +472,7 @@ class Master:
         what = settings.app_name or ", ".join(address.text for address in settings.http_to)
         self._log.plain(
             f"fairlead {VERSION} serving {what} at {places} — "
-            f"{_count(settings.processes, 'worker')}, {settings.host}, {_count(settings.slots, 'slot')} each"
+            f"{_count(settings.processes, 'worker')}, {settings.runner}, {_count(settings.slots, 'slot')} each"
         )
 
 

@@ -24,8 +24,8 @@ _RUNNERS = {
 
 
 def find(name: str, settings: Any) -> RunnerFactory:
-    """The runner class called `name`, as in `Settings.host`, prepared for an application that is not loaded yet. Raises
-    LoadError when its library is missing."""
+    """The runner class called `name`, as in `Settings.runner`, prepared for an application that is not loaded yet.
+    Raises LoadError when its library is missing."""
     module_name, class_name, extra = _RUNNERS[name]
     try:
         module = import_module(f"fairlead.runners.{module_name}")

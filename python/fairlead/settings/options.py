@@ -523,7 +523,7 @@ class Settings:
         return cls(given=given, magic=tuple((key, value) for key, value in plain.get("magic", ())), **values)
 
     @property
-    def host(self) -> str:
+    def runner(self) -> str:
         """The concurrency model: "threads", "greenlets", "generators", "gevent" or "asyncio" (spec §7.1)."""
         if self.gevent:
             return "gevent"

@@ -40,7 +40,9 @@ class Services:
         self._processes = settings.processes
         self._log = log
         self._asking = allocate_lock()
-        self._locks = Locks(start["locks_fd"], settings.locks + 1, None if settings.host == "threads" else self._sleep)
+        self._locks = Locks(
+            start["locks_fd"], settings.locks + 1, None if settings.runner == "threads" else self._sleep
+        )
         self._serves = False
         self._startup_s = 0.0
         self._mounts: dict[str, Any] = {}

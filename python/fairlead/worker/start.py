@@ -74,7 +74,7 @@ class Worker:
         try:
             self._tls = WorkerTls(self._start, self._control, self._log)
             # First: a runner may have to change the library before the application sees it.
-            factory = runners.find(settings.host, settings)
+            factory = runners.find(settings.runner, settings)
             loaded = load_application(settings)
         except LoadError as error:
             self._log_cause(error)
@@ -213,14 +213,14 @@ class Worker:
             send_timeout_s=settings.send_timeout_s,
             text_lenient=settings.websocket_text_lenient,
             async_calls=self._async_calls,
-            model=settings.host,
+            model=settings.runner,
             locks=settings.locks + 1,
             magic=dict(settings.magic),
             channels=frozenset(settings.channel),
             channel_queue=settings.channel_queue,
             mode=settings.mode or None,
             pidfile=settings.pidfile or None,
-            loop=settings.host if settings.host in ("gevent", "asyncio") else None,
+            loop=settings.runner if settings.runner in ("gevent", "asyncio") else None,
         )
 
     def _after_request(self) -> None:

@@ -92,7 +92,7 @@ class Process:
     send_timeout_s: float
     text_lenient: bool
     async_calls: AsyncCalls
-    #: The concurrency model, as `Settings.host` names it.
+    #: The concurrency model, as `Settings.runner` names it.
     model: str
     #: Locks that may be taken, number 0 included.
     locks: int = 1
