@@ -1,6 +1,6 @@
 """Which request the running code belongs to.
 
-A unit's own code finds it in a context variable. A thread or a greenlet that a unit has started belongs to that unit's
+A task's own code finds it in a context variable. A thread or a greenlet that a task has started belongs to that task's
 request as well: a thread remembers who started it, and a greenlet's ancestors are asked for.
 """
 
@@ -16,7 +16,7 @@ from fairlead._native import CurrentSession, Request
 
 __all__ = ["current", "current_request", "current_session", "find_request", "inherit_from"]
 
-#: The request that the running unit serves. A context variable, so that each greenlet and thread has its own.
+#: The request that the running task serves. A context variable, so that each greenlet and thread has its own.
 current: ContextVar[Request | None] = ContextVar("fairlead.request", default=None)
 
 #: How the runner finds what the calling code descends from: the contexts of its ancestors, nearest first.
@@ -24,7 +24,7 @@ _ancestors: Callable[[], Iterable[Context]] = tuple
 
 
 def current_request() -> Request:
-    """The request that the running unit serves, or that has started the running thread or greenlet and goes on.
+    """The request that the running task serves, or that has started the running thread or greenlet and goes on.
 
     Raises LookupError outside a request (at import time, in a thread that no request started, in a pool's threads).
     """
@@ -42,7 +42,7 @@ def find_request() -> Request | None:
 def current_session(
     resolve: Callable[[Any], Request], translate: Callable[[str, BaseException | None], BaseException]
 ) -> CurrentSession:
-    """The verbs of whatever WebSocket the running unit serves, for modules whose functions find it by themselves.
+    """The verbs of whatever WebSocket the running task serves, for modules whose functions find it by themselves.
 
     `resolve(context)` is asked for the request when a caller names one by hand. `translate(verb, error)` returns what
     to raise instead of ConnectionClosed, or of ValueError for text that is not UTF-8; `error` is None when there is no
@@ -73,7 +73,7 @@ def _start_remembering(thread: threading.Thread) -> None:
 
 
 def _inherited() -> Request | None:
-    """The request of the unit that has started this thread or greenlet, if that unit goes on."""
+    """The request of the task that has started this thread or greenlet, if that task goes on."""
     remembered = threading.current_thread().__dict__.get("fairlead_context")
     for context in _ancestors() if remembered is None else (remembered,):
         request = context.get(current)

@@ -49,10 +49,10 @@ def send_file(file: Path | HasDescriptor | int, position: int = 0, size: int | N
     the client's connection, and answers how many bytes that were. Raises LookupError outside a request, OSError when
     the file cannot be opened, is not a regular one, or cannot be sent.
     """
-    unit = current_request().unit
-    if unit is None:
+    task = current_request().unit
+    if task is None:
         raise LookupError("the request is over; call this from the application while it runs")
-    sender: Sender = unit.response
+    sender: Sender = task.response
     if isinstance(file, (str, bytes, os.PathLike)):
         with open(file, "rb", buffering=0) as opened:
             return _send(sender, opened.fileno(), position, size)

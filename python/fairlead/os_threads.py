@@ -1,7 +1,7 @@
 """Threads and waiting as the operating system has them, whatever a library makes of the standard modules.
 
 gevent's monkey patching turns threads into greenlets of the thread that starts them. The worker's own threads sit in
-native calls and in `select`; as greenlets they would stop the hub and all its units. So the originals are taken here,
+native calls and in `select`; as greenlets they would stop the hub and all its tasks. So the originals are taken here,
 when this module is imported, before any library is.
 """
 

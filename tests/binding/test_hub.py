@@ -1,6 +1,6 @@
 """Joint (b): greenlets that park in a native function and are resumed by the native hub.
 
-Ten thousand of them at once, with exceptions and kills among them. The hub needs a request to start its first unit, so
+Ten thousand of them at once, with exceptions and kills among them. The hub needs a request to start its first task, so
 each test has an engine on a free port and sends one. Nothing sleeps but the greenlets, and those sleep in the hub: that
 is what is tested.
 """
@@ -62,7 +62,7 @@ def ask(port: int) -> None:
 def serve(
     work: Callable[[Hub, Request], None], requests: int = 1, ask: Callable[[int], None] = ask
 ) -> list[BaseException]:
-    """Run `work` as the unit of each of some requests, until the hub has ended by itself. Returns what units raised."""
+    """Run `work` as the task of each of some requests, until the hub has ended by itself. Returns what tasks raised."""
     raised: list[BaseException] = []
     with hub_on_a_port() as (engine, hub, port):
         left = [requests]
@@ -98,12 +98,12 @@ def test_ten_thousand_parked_greenlets_all_come_back() -> None:
     ended: list[int] = []
 
     def work(hub: Hub, request: Request) -> None:
-        def unit(number: int) -> None:
+        def task(number: int) -> None:
             hub.sleep(0.001 * (number % 50))
             ended.append(number)
 
         for number in range(GREENLETS):
-            hub.spawn(lambda number=number: unit(number))
+            hub.spawn(lambda number=number: task(number))
         while len(ended) < GREENLETS:
             hub.sleep(0.005)
 
@@ -111,13 +111,13 @@ def test_ten_thousand_parked_greenlets_all_come_back() -> None:
     assert sorted(ended) == list(range(GREENLETS))
 
 
-def test_exceptions_in_some_units_end_those_and_no_others(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_exceptions_in_some_tasks_end_those_and_no_others(monkeypatch: pytest.MonkeyPatch) -> None:
     ended: list[int] = []
     reported: list[object] = []
     monkeypatch.setattr("sys.unraisablehook", lambda what: reported.append(what.exc_type))
 
     def work(hub: Hub, request: Request) -> None:
-        def unit(number: int) -> None:
+        def task(number: int) -> None:
             try:
                 hub.sleep(0.001 * (number % 20))
                 if number % 3 == 0:
@@ -127,7 +127,7 @@ def test_exceptions_in_some_units_end_those_and_no_others(monkeypatch: pytest.Mo
                 ended.append(number)
 
         for number in range(GREENLETS):
-            hub.spawn(lambda number=number: unit(number))
+            hub.spawn(lambda number=number: task(number))
         while len(ended) < GREENLETS:
             hub.sleep(0.005)
 
@@ -136,12 +136,12 @@ def test_exceptions_in_some_units_end_those_and_no_others(monkeypatch: pytest.Mo
     assert reported == [ValueError] * len(range(0, GREENLETS, 3))
 
 
-def test_a_kill_ends_every_parked_unit_and_runs_its_clean_up() -> None:
+def test_a_kill_ends_every_parked_task_and_runs_its_clean_up() -> None:
     cleaned: list[int] = []
     parked = [0]
 
     def work(hub: Hub, request: Request) -> None:
-        def unit(number: int) -> None:
+        def task(number: int) -> None:
             parked[0] += 1
             try:
                 hub.sleep(3600)
@@ -150,7 +150,7 @@ def test_a_kill_ends_every_parked_unit_and_runs_its_clean_up() -> None:
                 raise
 
         for number in range(GREENLETS):
-            hub.spawn(lambda number=number: unit(number))
+            hub.spawn(lambda number=number: task(number))
         while parked[0] < GREENLETS:
             hub.sleep(0.001)
         hub.kill()
@@ -161,8 +161,8 @@ def test_a_kill_ends_every_parked_unit_and_runs_its_clean_up() -> None:
     assert sorted(cleaned) == list(range(GREENLETS))
 
 
-def test_a_unit_that_something_else_switches_to_goes_on_waiting() -> None:
-    """The app's own switch into a parked unit is no wake-up: its wait begins again."""
+def test_a_task_that_something_else_switches_to_goes_on_waiting() -> None:
+    """The app's own switch into a parked task is no wake-up: its wait begins again."""
     order: list[str] = []
 
     def work(hub: Hub, request: Request) -> None:
@@ -225,12 +225,12 @@ def test_a_wait_for_a_websocket_takes_nothing_and_says_how_it_ended() -> None:
 
 
 @pytest.mark.parametrize("verb", ["receive", "wait"])
-def test_a_unit_that_waits_for_a_message_goes_on_waiting_if_something_else_switches_to_it(verb: str) -> None:
+def test_a_task_that_waits_for_a_message_goes_on_waiting_if_something_else_switches_to_it(verb: str) -> None:
     took: list[float] = []
 
     def work(hub: Hub, session: Session) -> None:
-        unit = greenlet.getcurrent()
-        hub.spawn(lambda: unit.switch())
+        task = greenlet.getcurrent()
+        hub.spawn(lambda: task.switch())
         began = time.monotonic()
         assert not getattr(session, verb)(0.1)
         took.append(time.monotonic() - began)
@@ -240,7 +240,7 @@ def test_a_unit_that_waits_for_a_message_goes_on_waiting_if_something_else_switc
     assert took[0] >= 0.09
 
 
-def test_one_unit_or_thread_at_a_time_waits_for_a_websocket() -> None:
+def test_one_task_or_thread_at_a_time_waits_for_a_websocket() -> None:
     found: list[object] = []
 
     def work(hub: Hub, session: Session) -> None:
@@ -262,7 +262,7 @@ def test_one_unit_or_thread_at_a_time_waits_for_a_websocket() -> None:
 
 
 def serve_one_after_the_other(work: Callable[[], None]) -> list[int]:
-    """Five requests on one connection, in units that rest. Returns the identities of their greenlets."""
+    """Five requests on one connection, in tasks that rest. Returns the identities of their greenlets."""
     with hub_on_a_port() as (engine, hub, port):
         identities: list[int] = []
 
@@ -321,20 +321,20 @@ def test_the_hub_itself_cannot_wait() -> None:
         hub.sleep(0.1)
 
 
-def test_units_that_have_ended_leave_nothing_behind() -> None:
+def test_tasks_that_have_ended_leave_nothing_behind() -> None:
     class Held:
         pass
 
     alive: list[int] = []
 
     def work(hub: Hub, request: Request) -> None:
-        def unit() -> None:
+        def task() -> None:
             held = Held()
             hub.sleep(0.001)
             del held
 
         for _ in range(1000):
-            hub.spawn(unit)
+            hub.spawn(task)
         hub.sleep(0.2)
         gc.collect()
         alive.append(sum(isinstance(thing, Held) for thing in gc.get_objects()))

@@ -396,7 +396,7 @@ static void a_websocket_lives_and_ends(fl_engine *engine) {
     CHECK(status == FL_OK && message.kind == FL_MESSAGE_BINARY && message.size == 0 && message.data != NULL);
     CHECK(poll(&readable, 1, 0) == 0);
 
-    /* A peer that does not read fills the outbox; the unit waits for room. */
+    /* A peer that does not read fills the outbox; the task waits for room. */
     do { /* until the kernel's buffers are full as well, if the engine was quick to use them */
         while ((status = fl_session_send_binary(session, block, sizeof block)) == FL_OK) sent++;
         CHECK(status == FL_FULL && sent > 0);

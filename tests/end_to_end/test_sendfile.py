@@ -231,7 +231,7 @@ def test_slow_clients_take_neither_memory_nor_each_others_time(
     for client in slow:
         client.send_bytes(request(server, f"/wrapped?t&{path}"))
         client.read_response()
-    # Each unit waits with its file, and others are served.
+    # Each task waits with its file, and others are served.
     assert get(server, f"/wrapped?t&{large}").body == content
     grown = private_mib(worker) - before
     assert grown < 20, f"20 files of a GiB that nobody reads took {grown} MiB"

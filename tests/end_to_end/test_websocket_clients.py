@@ -184,7 +184,7 @@ def test_threads_of_the_app_send_whole_messages_in_their_own_order(server: Serve
 def test_a_greenlet_of_the_app_may_send(server: Server) -> None:
     with dial(server, "/greenlets") as client:
         assert client.recv(TIMEOUT_S) == "from a child"
-        assert client.recv(TIMEOUT_S) == "from the unit"
+        assert client.recv(TIMEOUT_S) == "from the task"
 
 
 def test_an_app_may_ping(server: Server, upgrade: Callable[..., RawClient], token: str) -> None:

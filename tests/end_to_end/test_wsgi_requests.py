@@ -247,7 +247,7 @@ def test_keepalive_0_closes_after_each_response(serve: Callable[..., Server]) ->
 
 @every_runner
 def test_many_clients_are_served_at_once(server: Server) -> None:
-    # Each holds its unit in the middle of a body, so all must be running at the same time.
+    # Each holds its task in the middle of a body, so all must be running at the same time.
     clients = [RawClient(server.connect()) for _ in range(50)]
     for client in clients:
         client.send_bytes(request(server, "/body", "Content-Length: 4", method="POST") + b"ab")

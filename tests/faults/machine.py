@@ -75,13 +75,13 @@ def get(server: Server, path: str) -> tuple[int, bytes]:
 
 
 def books(server: Server) -> dict[str, Any]:
-    """What apps/behaviours.py says about what is left of its units."""
+    """What apps/behaviours.py says about what is left of its tasks."""
     status, body = get(server, "/books")
     assert status == 200, body
     return json.loads(body)
 
 
 def echo(client: RawClient, text: bytes = b"are you there?") -> None:
-    """There and back: the connection, its unit and its worker work."""
+    """There and back: the connection, its task and its worker work."""
     client.send_text(text)
     assert client.read_data().payload == text

@@ -1,6 +1,6 @@
 """An app that fails costs its own connection and nothing else, whatever it raises; a bad start is told in one sentence.
 
-Each failure is repeated more often than the worker has slots: a unit that takes its slot along shows at once.
+Each failure is repeated more often than the worker has slots: a task that takes its slot along shows at once.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ def closed_with(client: RawClient, code: int) -> None:
 
 
 def nobody_is_left(server: Server) -> None:
-    wait_until(lambda: books(server)["live"] == 0, "all units end")
+    wait_until(lambda: books(server)["live"] == 0, "all tasks end")
 
 
 def test_an_exception_after_the_handshake_closes_with_1011(server, upgrade):
@@ -91,7 +91,7 @@ def test_a_failure_in_close_is_logged_and_the_response_stands(server):
 
 
 @pytest.mark.parametrize("path", ["/system_exit", "/greenlet_exit", "/keyboard_interrupt"])
-def test_an_exit_raised_by_the_app_ends_its_own_unit_only(server, upgrade, path):
+def test_an_exit_raised_by_the_app_ends_its_own_task_only(server, upgrade, path):
     pid = server.worker_pids()
     for _ in range(REPEATS):
         client = upgrade(server, path)
@@ -131,7 +131,7 @@ def test_uwsgi_without_its_import_gets_a_hint(server):
 
 def test_a_send_to_a_peer_that_left_is_no_error_of_the_app(server, upgrade):
     upgrade(server, "/raise_in_send").close_in_order()
-    wait_until(lambda: books(server)["live"] == 0, "the unit ends")
+    wait_until(lambda: books(server)["live"] == 0, "the task ends")
     assert not [line for line in server.lines if "raised" in line]
 
 

@@ -44,7 +44,7 @@ def test_an_endless_sender_waits_for_its_slow_reader_in_bounded_memory(start, up
     assert worst < 0.5, f"a bystander waited {worst:.2f} s for its echo"
     # 256 KiB of outbox, the last message and Python's own for each.
     assert peak_mib(pid) - before < CLIENTS * 0.75 + 12, f"{peak_mib(pid) - before:.0f} MiB for {CLIENTS} readers"
-    # A thread of its own writes the log: the last line may come after the last unit has ended.
+    # A thread of its own writes the log: the last line may come after the last task has ended.
     server.wait_for_lines(r"127\.0\.0\.1:\d+ /firehose(_small)?: dropped: ", CLIENTS, since)
     dropped = [line for line in server.lines if "dropped: " in line]
     assert len(dropped) == CLIENTS, "\n".join(dropped)

@@ -132,7 +132,7 @@ def test_a_failure_of_the_application_arrives_as_1011(client: RawClient) -> None
     client.read_end()
 
 
-def test_a_client_that_vanishes_ends_its_unit(client: RawClient, upstream: Server) -> None:
+def test_a_client_that_vanishes_ends_its_task(client: RawClient, upstream: Server) -> None:
     mark = upstream.mark()
     client.abort()
     upstream.wait_for_line(r'^.* session: .* "/" 101, .*, lost$', since=mark)

@@ -292,7 +292,7 @@ def test_coroutines_that_have_ended_leave_nothing_behind(
         client.close()
         get(server, f"/books?{token}-{turn}")
         notes.append(server.note(f"{token}-{turn}"))
-    # Units of connections that were aborted may still be ending.
+    # Tasks of connections that were aborted may still be ending.
     assert notes[-1]["tasks"] < 10
     assert notes[-1]["objects"] - notes[1]["objects"] < 150, "less than an object for each connection in between"
 
@@ -375,7 +375,7 @@ def test_a_middleware_written_for_uwsgis_asyncio_mode_runs(callbacks: Server, up
         assert callbacks.note(f"{token}-{number}") == {"ended": True}
 
 
-def test_a_unit_that_a_callback_resumes_may_block(callbacks: Server, upgrade: Upgrade, token: str) -> None:
+def test_a_task_that_a_callback_resumes_may_block(callbacks: Server, upgrade: Upgrade, token: str) -> None:
     client = upgrade(callbacks, f"/callbacks?{token}")
     client.send_text("first")
     assert client.read_data() == Frame(TEXT, b"waits")

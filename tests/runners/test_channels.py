@@ -1,6 +1,6 @@
 """Channels: who gets what, in which order, and what a member is told that it missed.
 
-The engine delivers, so an application's wait or computation delays nobody; a unit that takes messages itself waits in
+The engine delivers, so an application's wait or computation delays nobody; a task that takes messages itself waits in
 its runner's way. The app (channel_pages.py) does what a test's clients tell it.
 """
 

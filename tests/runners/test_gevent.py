@@ -19,7 +19,7 @@ from support.runners import named
 from support.server import TIMEOUT_S, Server
 
 (GEVENT,) = named("gevent")
-APP = "gevent_units.py"
+APP = "gevent_tasks.py"
 
 
 @pytest.fixture(scope="module", params=[(), ("--gevent-monkey-patch",)], ids=["plain", "patched"])
@@ -29,7 +29,7 @@ def options(request: pytest.FixtureRequest) -> tuple[str, ...]:
 
 @pytest.fixture(scope="module")
 def server(options: tuple[str, ...]) -> Iterator[Server]:
-    # Some units wait in a call of gevent's when the server stops; nobody waits for them.
+    # Some tasks wait in a call of gevent's when the server stops; nobody waits for them.
     with Server.start(APP, *options, "--reload-mercy", "1") as server:
         yield server
 
@@ -62,7 +62,7 @@ def test_gevent_select_wakes_for_a_message_and_not_before(server: Server, upgrad
     assert [answer for answer in answers if not answer.startswith(b"quiet")] == answers == [b"one", b"two"]
 
 
-def test_units_that_sleep_let_the_others_run(server: Server, upgrade: Callable[..., RawClient]) -> None:
+def test_tasks_that_sleep_let_the_others_run(server: Server, upgrade: Callable[..., RawClient]) -> None:
     slow, quick = upgrade(server, "/sleeps"), upgrade(server, "/echo")
     slow.send_text("0.5")
     for number in range(100):
@@ -109,7 +109,7 @@ def test_one_greenlet_receives_while_another_sends(
     assert server.note(token) == {"over": True}
 
 
-def test_what_a_unit_spawns_belongs_to_its_request(server: Server, upgrade: Callable[..., RawClient]) -> None:
+def test_what_a_task_spawns_belongs_to_its_request(server: Server, upgrade: Callable[..., RawClient]) -> None:
     first, second = upgrade(server, "/children"), upgrade(server, "/children")
     for client in (first, second):
         said = {client.read_data().payload.decode() for _ in range(7)}
@@ -136,7 +136,7 @@ def test_a_message_after_a_timeout_around_a_receive_is_not_lost(
 
 
 @pytest.mark.parametrize("waits", ["recv", "sleep"])
-def test_a_unit_can_be_killed_by_another(
+def test_a_task_can_be_killed_by_another(
     server: Server, upgrade: Callable[..., RawClient], token: str, waits: str
 ) -> None:
     client = upgrade(server, f"/victim?{token}&{waits}")
@@ -147,7 +147,7 @@ def test_a_unit_can_be_killed_by_another(
     assert server.note(token) == {"linked": True}
 
 
-def test_each_unit_has_locals_of_its_own(server: Server) -> None:
+def test_each_task_has_locals_of_its_own(server: Server) -> None:
     assert [body(server, f"/own_locals?t{number}") for number in range(3)] == [
         f"unset unset t{number}" for number in range(3)
     ]
@@ -162,7 +162,7 @@ def test_a_callback_of_the_loop_may_send_but_not_wait(
     assert "the hub itself must not stop" in server.note(token)["recv"]
 
 
-def test_thread_pool_and_resolver_of_gevent_work_in_a_unit(server: Server) -> None:
+def test_thread_pool_and_resolver_of_gevent_work_in_a_task(server: Server) -> None:
     assert body(server, "/pooled") == "2 80"
 
 
@@ -180,7 +180,7 @@ def test_a_thousand_connections_talk_at_once(launched: Callable[..., Server], op
             client.close()
 
 
-def test_a_stop_ends_a_unit_that_waits_in_a_call_of_gevents(
+def test_a_stop_ends_a_task_that_waits_in_a_call_of_gevents(
     launched: Callable[..., Server], options: tuple[str, ...], upgrade: Callable[..., RawClient], token: str
 ) -> None:
     server = launched(*options, "--reload-mercy", "1")
@@ -215,7 +215,7 @@ class Slow(http.server.BaseHTTPRequestHandler):
         pass
 
 
-def test_a_patched_client_waits_while_other_units_go_on(
+def test_a_patched_client_waits_while_other_tasks_go_on(
     launched: Callable[..., Server], upgrade: Callable[..., RawClient], token: str
 ) -> None:
     server = launched(*GEVENT.options, "--gevent-monkey-patch")

@@ -1,7 +1,7 @@
 """What every runner owes an app, whatever its concurrency model: the contract suite that a new runner has to
 pass.
 
-Units run at the same time, know their own request, and fail alone; a stop ends those that wait, and does not
+Tasks run at the same time, know their own request, and fail alone; a stop ends those that wait, and does not
 wait for those that hang. A runner joins by its line in support/runners.py.
 """
 
@@ -23,11 +23,11 @@ pytestmark = every_runner
 
 @pytest.fixture(scope="session")
 def server(serve: Callable[..., Server]) -> Server:
-    return serve("units.py")
+    return serve("tasks.py")
 
 
 def test_all_slots_run_at_the_same_time(start: Callable[..., Server], upgrade: Callable[..., RawClient]) -> None:
-    server = start("units.py")
+    server = start("tasks.py")
     clients = [upgrade(server, "/together") for _ in range(200)]
     for client in clients:
         client.send_text("who is here?")
@@ -38,7 +38,7 @@ def test_all_slots_run_at_the_same_time(start: Callable[..., Server], upgrade: C
 def test_a_websocket_beyond_the_slots_waits_for_one(
     start: Callable[..., Server], upgrade: Callable[..., RawClient], runner: Runner
 ) -> None:
-    server = start("units.py", *runner.with_slots(2))
+    server = start("tasks.py", *runner.with_slots(2))
     first, _second = upgrade(server, "/together"), upgrade(server, "/together")
     with RawClient(server.connect()) as third:
         third.send_bytes(handshake_request(server.host_header, "/together"))
@@ -48,7 +48,7 @@ def test_a_websocket_beyond_the_slots_waits_for_one(
         assert third.read_data() == Frame(TEXT, b"2")
 
 
-def test_each_unit_knows_its_own_request_core_and_context(server: Server, upgrade: Callable[..., RawClient]) -> None:
+def test_each_task_knows_its_own_request_core_and_context(server: Server, upgrade: Callable[..., RawClient]) -> None:
     clients = [upgrade(server, f"/mine?u{number}") for number in range(50)]
     for _ in range(3):
         for client in clients:
@@ -58,10 +58,10 @@ def test_each_unit_knows_its_own_request_core_and_context(server: Server, upgrad
         assert len({one[3] for one in found}) == 50, "a core number was given twice"
 
 
-def test_a_unit_after_another_starts_with_a_clean_context(
+def test_a_task_after_another_starts_with_a_clean_context(
     start: Callable[..., Server], upgrade: Callable[..., RawClient], runner: Runner
 ) -> None:
-    server = start("units.py", *runner.with_slots(2))
+    server = start("tasks.py", *runner.with_slots(2))
     for number in range(6):
         client = upgrade(server, f"/mine?n{number}")
         client.send_text("?")
@@ -70,7 +70,7 @@ def test_a_unit_after_another_starts_with_a_clean_context(
 
 
 @pytest.mark.parametrize("kind", ["exception", "exit", "stop"])
-def test_a_unit_that_fails_takes_no_other_with_it(server: Server, upgrade: Callable[..., RawClient], kind: str) -> None:
+def test_a_task_that_fails_takes_no_other_with_it(server: Server, upgrade: Callable[..., RawClient], kind: str) -> None:
     neighbours = [upgrade(server, "/mine?n") for _ in range(5)]
     for _ in range(10):
         client = upgrade(server, f"/raises?t&{kind}")
@@ -81,7 +81,7 @@ def test_a_unit_that_fails_takes_no_other_with_it(server: Server, upgrade: Calla
         assert neighbour.read_data().opcode == TEXT
 
 
-def test_a_thread_that_a_unit_started_belongs_to_its_request_as_long_as_that_goes_on(
+def test_a_thread_that_a_task_started_belongs_to_its_request_as_long_as_that_goes_on(
     server: Server, token: str
 ) -> None:
     get(server, f"/outside?{token}")
@@ -93,7 +93,7 @@ def test_a_thread_that_a_unit_started_belongs_to_its_request_as_long_as_that_goe
 
 
 @pytest.mark.parametrize("page", ["thread_echoes", "greenlet_echoes"])
-def test_a_thread_or_greenlet_that_a_unit_started_can_talk_while_the_unit_waits_for_it(
+def test_a_thread_or_greenlet_that_a_task_started_can_talk_while_the_task_waits_for_it(
     server: Server, upgrade: Callable[..., RawClient], page: str
 ) -> None:
     client = upgrade(server, f"/{page}")
@@ -109,17 +109,17 @@ def test_a_pool_s_thread_belongs_to_no_request_whoever_used_it_first(
     start: Callable[..., Server], upgrade: Callable[..., RawClient], runner: Runner
 ) -> None:
     # Patched, a pool's threads are greenlets that the first request has spawned.
-    server = start("units.py", *(("--gevent-monkey-patch",) if runner.name == "gevent" else ()))
+    server = start("tasks.py", *(("--gevent-monkey-patch",) if runner.name == "gevent" else ()))
     clients = [upgrade(server, "/pool_talks") for _ in range(2)]
     for client, word in ((clients[0], "first"), (clients[1], "second"), (clients[0], "third")):
         client.send_text(word)
         assert client.read_data() == Frame(TEXT, f"{word}: SystemError".encode())
 
 
-def test_a_stop_runs_the_finally_blocks_of_waiting_units(
+def test_a_stop_runs_the_finally_blocks_of_waiting_tasks(
     start: Callable[..., Server], upgrade: Callable[..., RawClient]
 ) -> None:
-    server = start("units.py")
+    server = start("tasks.py")
     clients = [upgrade(server, f"/finally_runs?f{number}") for number in range(20)]
     server.signal(signal.SIGTERM)
     for number, client in enumerate(clients):
@@ -130,12 +130,12 @@ def test_a_stop_runs_the_finally_blocks_of_waiting_units(
     assert server.wait_for_end() == 0
 
 
-def test_a_stop_does_not_wait_for_a_unit_that_hangs(
+def test_a_stop_does_not_wait_for_a_task_that_hangs(
     start: Callable[..., Server], upgrade: Callable[..., RawClient], tmp_path: Path, token: str
 ) -> None:
     fifo = tmp_path / "never"
     os.mkfifo(fifo)
-    server = start("units.py", "--reload-mercy", "1")
+    server = start("tasks.py", "--reload-mercy", "1")
     client = upgrade(server, f"/hangs?{token}&{fifo}")
     server.note(token)
     server.signal(signal.SIGTERM)

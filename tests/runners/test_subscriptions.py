@@ -1,4 +1,4 @@
-"""An application as a member of channels, under every runner: a unit takes messages, and waits as its runner does."""
+"""An application as a member of channels, under every runner: a task takes messages, and waits as its runner does."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ def test_a_subscription_with_an_offset_begins_in_the_past(server: Server, connec
     client.ask("end", token)
 
 
-def test_close_wakes_a_unit_that_waits(server: Server, connect: Connect, token: str) -> None:
+def test_close_wakes_a_task_that_waits(server: Server, connect: Connect, token: str) -> None:
     client = connect(server)
     with RawClient(server.connect()) as waiting:
         head = f"GET /waits?{token}&{token} HTTP/1.1\r\nHost: {server.host_header}\r\nConnection: close\r\n\r\n"
@@ -131,7 +131,7 @@ def test_subscriptions_in_threads_that_are_greenlets_wait_in_gevents_way(
         publisher.client.close()
 
 
-def test_two_units_cannot_wait_for_one_subscription(server: Server, connect: Connect, token: str) -> None:
+def test_two_tasks_cannot_wait_for_one_subscription(server: Server, connect: Connect, token: str) -> None:
     members = [connect(server) for _ in range(2)]
     publisher = connect(server)
     publisher.ask("subscribe", token, token)
@@ -147,7 +147,7 @@ def test_two_units_cannot_wait_for_one_subscription(server: Server, connect: Con
     assert first.answer()[0] == [offset, "for the first"]
 
 
-def test_a_runner_is_told_of_a_stop_while_units_wait_for_messages(
+def test_a_runner_is_told_of_a_stop_while_tasks_wait_for_messages(
     start: Callable[..., Server], runner: Runner, upgrade: Callable[..., RawClient], token: str
 ) -> None:
     server = start("channel_pages.py", "--reload-mercy", "1")
@@ -157,4 +157,4 @@ def test_a_runner_is_told_of_a_stop_while_units_wait_for_messages(
         server.note(token)
         server.stop()
     cut = [line for line in server.lines if "did not end in time" in line]
-    assert bool(cut) == (runner.name == "threads"), "a thread cannot be ended from outside; other units can"
+    assert bool(cut) == (runner.name == "threads"), "a thread cannot be ended from outside; other tasks can"

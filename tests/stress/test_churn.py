@@ -93,7 +93,7 @@ def one_round(server: Server, dice: random.Random) -> None:
                 client.abort()
         elif dice.random() < 0.05:
             client.send_bytes(request)
-            client.abort()  # before the answer: the unit finds a dead socket
+            client.abort()  # before the answer: the task finds a dead socket
         else:
             client.send_bytes(request)
             crowd.append((path, client))
@@ -125,12 +125,12 @@ def test_ten_thousand_connections_leave_nothing_behind(runner, start):
     dice = random.Random(6455)
     for _ in range(WARM_UP):
         one_round(server, dice)
-    wait_until(lambda: books(server)["live"] == 0, "all units of the warm-up end")
+    wait_until(lambda: books(server)["live"] == 0, "all tasks of the warm-up end")
     files = open_files(pid)
     before, objects, count = private_mib(pid), books(server)["objects"], books(server)["greenlets"]
     for _ in range(ROUNDS - WARM_UP):
         one_round(server, dice)
-    wait_until(lambda: books(server)["live"] == 0, "all units end")
+    wait_until(lambda: books(server)["live"] == 0, "all tasks end")
     wait_until(lambda: open_files(pid) <= files, f"descriptors come back to {files}, are {open_files(pid)}")
     after = books(server)
     assert server.worker_pids() == [pid], "the worker died"

@@ -71,13 +71,13 @@ class Raw:
         self.socket.sendall(line(request) + payload)
 
     def read(self):
-        """The next unit; None at the end."""
-        while (unit := self.reader.next_nowait()) is None:
+        """The next frame; None at the end."""
+        while (frame := self.reader.next_nowait()) is None:
             data = self.socket.recv(65536)
             if not data:
                 return None
             self.reader.feed(data)
-        return unit
+        return frame
 
 
 @pytest.fixture
@@ -106,8 +106,8 @@ def test_a_subscriber_that_takes_nothing_is_given_up_with_the_reason_and_others_
         remote.publish("a", "still here")
         assert quick.receive(TIMEOUT_S).data == "still here" and quick.missed == 0
     found = []
-    while (unit := slow.read()) is not None:
-        found.append(unit[0])
+    while (frame := slow.read()) is not None:
+        found.append(frame[0])
     assert found[-1]["end"] == "slow" and "slow consumer" in found[-1]["message"]
     assert all("offset" in one for one in found[:-1])
 

@@ -32,8 +32,8 @@ class Client:
         while self.session.outbox.size:
             self.take(self.session.outbox.size)
             self.session.go_on()
-            while (unit := self.reader.next_nowait()) is not None:
-                found.append(unit)
+            while (frame := self.reader.next_nowait()) is not None:
+                found.append(frame)
         return found
 
     def take(self, size: int) -> None:
@@ -70,7 +70,7 @@ def test_a_message_is_published_exactly(channels):
 def test_requests_in_a_row_are_answered_in_order(channels):
     client = Client(channels)
     client.session.receive(line({"do": "members", "channel": "a"}) * 3 + line({"do": "nothing"}))
-    assert [unit[0].get("error") for unit in client.read()] == [None, None, None, "bad-request"]
+    assert [frame[0].get("error") for frame in client.read()] == [None, None, None, "bad-request"]
 
 
 @pytest.mark.parametrize(
@@ -280,7 +280,7 @@ def test_a_subscription_takes_no_further_request(channels):
     assert end["end"] == "bad-request" and client.session.is_over
 
 
-def test_a_slow_consumer_finds_whole_units_and_the_reason(channels):
+def test_a_slow_consumer_finds_whole_frames_and_the_reason(channels):
     client = Client(channels)
     client.ask(do="subscribe", channel="a")
     for _ in range(8):

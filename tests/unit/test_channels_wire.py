@@ -1,25 +1,25 @@
-"""The form of the line protocol: units in whatever pieces they come, and what is no unit."""
+"""The form of the line protocol: frames in whatever pieces they come, and what is no frame."""
 
 from __future__ import annotations
 
 import pytest
-from fairlead.channels.wire import LONGEST_LINE, BadLine, Reader, data_of, line, message_unit, payload_of
+from fairlead.channels.wire import LONGEST_LINE, BadLine, Reader, data_of, line, message_frame, payload_of
 
 
-def units(reader: Reader):
+def frames(reader: Reader):
     found = []
-    while (unit := reader.next_nowait()) is not None:
-        found.append(unit)
+    while (frame := reader.next_nowait()) is not None:
+        found.append(frame)
     return found
 
 
 @pytest.mark.parametrize("step", [1, 2, 3, 7, 1000])
-def test_units_are_the_same_in_pieces_of_any_size(step):
-    wire = line({"do": "list"}) + message_unit(7, "grün\n") + message_unit(8, b"\x00\n{") + message_unit(9, "")
+def test_frames_are_the_same_in_pieces_of_any_size(step):
+    wire = line({"do": "list"}) + message_frame(7, "grün\n") + message_frame(8, b"\x00\n{") + message_frame(9, "")
     reader, found = Reader(100), []
     for at in range(0, len(wire), step):
         reader.feed(wire[at : at + step])
-        found += units(reader)
+        found += frames(reader)
     assert found == [
         ({"do": "list"}, b""),
         ({"offset": 7, "kind": "text", "length": 6}, "grün\n".encode()),
@@ -30,12 +30,12 @@ def test_units_are_the_same_in_pieces_of_any_size(step):
 
 
 @pytest.mark.parametrize("step", [1, 5, 1000])
-def test_a_payload_that_is_too_long_is_skipped_and_the_next_unit_understood(step):
+def test_a_payload_that_is_too_long_is_skipped_and_the_next_frame_understood(step):
     wire = line({"length": 11}) + b"x" * 11 + line({"length": 10}) + b"y" * 10
     reader, found = Reader(10), []
     for at in range(0, len(wire), step):
         reader.feed(wire[at : at + step])
-        found += units(reader)
+        found += frames(reader)
     assert found == [({"length": 11}, None), ({"length": 10}, b"y" * 10)]
 
 
@@ -55,14 +55,14 @@ def test_a_payload_that_is_too_long_is_skipped_and_the_next_unit_understood(step
         b" " * (LONGEST_LINE + 1) + b"{}\n",
     ],
 )
-def test_what_is_no_unit_is_refused(wire):
+def test_what_is_no_frame_is_refused(wire):
     reader = Reader(10)
     reader.feed(wire)
     with pytest.raises(BadLine):
         reader.next_nowait()
 
 
-def test_a_unit_that_is_not_complete_counts_as_begun():
+def test_a_frame_that_is_not_complete_counts_as_begun():
     reader = Reader(10)
     assert not reader.is_partial
     for piece in (b'{"le', b'ngth": 3}\n', b"ab"):

@@ -19,7 +19,7 @@ class Request:
 
 
 @dataclass(eq=False)
-class Unit:
+class Task:
     started: float
     request: Request
     is_watched: bool = False
@@ -47,8 +47,8 @@ def make(clock: Clock, told: list[dict[str, Any]]):
     return lambda limit_s: Deadlines(limit_s, lambda **event: told.append(event), clock)
 
 
-def unit_at(clock: Clock, **about: Any) -> Unit:
-    return Unit(clock.now, Request(**about))
+def task_at(clock: Clock, **about: Any) -> Task:
+    return Task(clock.now, Request(**about))
 
 
 # -- the worker's end
@@ -62,20 +62,20 @@ def test_a_limit_for_all_watches_all(make):
 def test_many_requests_cost_one_message(make, clock, told):
     deadlines = make(5.0)
     for _ in range(1000):
-        unit = unit_at(clock)
-        deadlines.begin(unit)
-        assert unit.is_watched
-        deadlines.end(unit)
+        task = task_at(clock)
+        deadlines.begin(task)
+        assert task.is_watched
+        deadlines.end(task)
         clock.now += 0.001
     assert told == [{"event": "harakiri", "in_s": 5.0, "overdue": None}]
 
 
 def test_asked_too_early_it_names_the_next_moment(make, clock, told):
     deadlines = make(5.0)
-    first, second = unit_at(clock), None
+    first, second = task_at(clock), None
     deadlines.begin(first)
     clock.now += 3
-    second = unit_at(clock)
+    second = task_at(clock)
     deadlines.begin(second)
     deadlines.end(first)
     clock.now += 2
@@ -85,18 +85,18 @@ def test_asked_too_early_it_names_the_next_moment(make, clock, told):
 
 def test_with_nobody_left_there_is_no_next_moment_until_the_next_request(make, clock, told):
     deadlines = make(5.0)
-    unit = unit_at(clock)
-    deadlines.begin(unit)
-    deadlines.end(unit)
+    task = task_at(clock)
+    deadlines.begin(task)
+    deadlines.end(task)
     clock.now += 5
     deadlines.answer()
-    deadlines.begin(unit_at(clock))
+    deadlines.begin(task_at(clock))
     assert [event["in_s"] for event in told] == [5.0, None, 5.0]
 
 
 def test_an_overdue_request_is_named(make, clock, told):
     deadlines = make(5.0)
-    deadlines.begin(unit_at(clock, label="the slow one"))
+    deadlines.begin(task_at(clock, label="the slow one"))
     clock.now += 5
     deadlines.answer()
     assert told[-1] == {"event": "harakiri", "in_s": 0.0, "overdue": "the slow one"}
@@ -104,9 +104,9 @@ def test_an_overdue_request_is_named(make, clock, told):
 
 def test_an_open_websocket_is_not_a_slow_request(make, clock, told):
     deadlines = make(5.0)
-    unit = unit_at(clock)
-    deadlines.begin(unit)
-    unit.request.session = object()
+    task = task_at(clock)
+    deadlines.begin(task)
+    task.request.session = object()
     clock.now += 5
     deadlines.answer()
     assert told[-1] == {"event": "harakiri", "in_s": None, "overdue": None}
@@ -114,24 +114,24 @@ def test_an_open_websocket_is_not_a_slow_request(make, clock, told):
 
 def test_the_apps_own_limit_counts_for_a_websocket_too_and_can_be_taken_back(make, clock, told):
     deadlines = make(0.0)
-    unit = unit_at(clock, session=object())
-    deadlines.set(unit, 10)
-    assert unit.is_watched and told == [{"event": "harakiri", "in_s": 10.0, "overdue": None}]
-    deadlines.set(unit, 0)
+    task = task_at(clock, session=object())
+    deadlines.set(task, 10)
+    assert task.is_watched and told == [{"event": "harakiri", "in_s": 10.0, "overdue": None}]
+    deadlines.set(task, 0)
     clock.now += 10
     deadlines.answer()
     assert told[-1] == {"event": "harakiri", "in_s": None, "overdue": None}
-    deadlines.set(unit, 3)
+    deadlines.set(task, 3)
     clock.now += 3
     deadlines.answer()
-    assert told[-1]["overdue"] == unit.request.label
+    assert told[-1]["overdue"] == task.request.label
 
 
 def test_a_nearer_limit_is_told_at_once(make, clock, told):
     deadlines = make(60.0)
-    unit = unit_at(clock)
-    deadlines.begin(unit)
-    deadlines.set(unit, 2)
+    task = task_at(clock)
+    deadlines.begin(task)
+    deadlines.set(task, 2)
     assert [event["in_s"] for event in told] == [60.0, 2.0]
 
 

@@ -53,7 +53,7 @@ def said_held(process: subprocess.Popen[bytes]) -> bool:
 
 
 class Tries:
-    """How a unit that may not block waits: counted, and with something to do in between."""
+    """How a task that may not block waits: counted, and with something to do in between."""
 
     def __init__(self, meanwhile=lambda: None) -> None:
         self.waits: list[float] = []
@@ -88,7 +88,7 @@ def test_a_lock_whose_holder_is_killed_is_free(fd, hold):
     locks.release(0)
 
 
-def test_a_unit_that_may_not_block_asks_again_with_growing_pauses(fd, hold):
+def test_a_task_that_may_not_block_asks_again_with_growing_pauses(fd, hold):
     process = hold(0)
     assert said_held(process)
     tries = Tries(lambda: process.communicate())
@@ -96,7 +96,7 @@ def test_a_unit_that_may_not_block_asks_again_with_growing_pauses(fd, hold):
     assert tries.waits == [0.001, 0.002, 0.004, 0.008, 0.016, 0.016, 0.016, 0.016]
 
 
-def test_two_units_of_one_thread_wait_for_each_other(fd):
+def test_two_tasks_of_one_thread_wait_for_each_other(fd):
     locks = Locks(fd, 1, lambda seconds: None)
     locks.acquire(0)
     tries = Tries(lambda: locks.release(0))

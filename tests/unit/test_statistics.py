@@ -30,7 +30,7 @@ def test_a_worker_shows_its_own_statistics():
     }  # fmt: skip
 
 
-def test_a_worker_without_running_units_is_idle():
+def test_a_worker_without_running_tasks_is_idle():
     worker = Worker(1, 7, running=0)
     assert book(1).rows({1: worker}, [worker])[0]["status"] == "idle"
 

@@ -17,9 +17,9 @@ from support.server import Server
 
 pytestmark = every_runner
 
-#: The runners in which a unit can wait for any descriptor. The others' rows are in the tests without this mark.
+#: The runners in which a task can wait for any descriptor. The others' rows are in the tests without this mark.
 SUSPENDING = named("greenlets", "generators", "asyncio")
-where_units_suspend = pytest.mark.parametrize(
+where_tasks_suspend = pytest.mark.parametrize(
     "runner", SUSPENDING, indirect=True, scope="session", ids=lambda h: h.name
 )
 
@@ -56,7 +56,7 @@ def test_arguments_and_descriptors_that_cannot_be(server: Server, runner: Runner
     assert found["short_sleep"] == {"type": "bytes", "value": "b''"}
 
 
-def test_the_environ_has_the_calls_where_units_are_coroutines(server: Server, runner: Runner, token: str) -> None:
+def test_the_environ_has_the_calls_where_tasks_are_coroutines(server: Server, runner: Runner, token: str) -> None:
     get(server, f"/keys?{token}")
     found = server.note(token)
     if runner.name == "threads":
@@ -66,8 +66,8 @@ def test_the_environ_has_the_calls_where_units_are_coroutines(server: Server, ru
         assert found["timeout"] == "None" and found["ready_fd"] == "'absent'"
 
 
-@where_units_suspend
-def test_a_suspended_unit_goes_on_when_its_descriptor_is_ready(server: Server, token: str) -> None:
+@where_tasks_suspend
+def test_a_suspended_task_goes_on_when_its_descriptor_is_ready(server: Server, token: str) -> None:
     with ThreadPoolExecutor(10) as pool:
         waiting = [pool.submit(get, server, f"/waits?{token}.{n}&{token}.{n}") for n in range(10)]
         for n in range(10):
@@ -82,7 +82,7 @@ def test_what_was_refused_is_not_waited_for(server: Server, token: str) -> None:
     assert server.note(token) == {"went_on": True}
 
 
-@where_units_suspend
+@where_tasks_suspend
 def test_the_first_timeout_counts_and_ends_all_registrations(server: Server, token: str) -> None:
     get(server, f"/times_out?{token}")
     found = server.note(token)
@@ -91,13 +91,13 @@ def test_the_first_timeout_counts_and_ends_all_registrations(server: Server, tok
     assert 0.9 < found["slept"] < 1.8, "cut to whole seconds"
 
 
-@where_units_suspend
+@where_tasks_suspend
 def test_one_of_several_descriptors_ends_the_wait(server: Server, token: str) -> None:
     get(server, f"/several?{token}")
     assert server.note(token) == {"writable": True}
 
 
-@where_units_suspend
+@where_tasks_suspend
 def test_async_connect_reaches_a_server_without_blocking_the_worker(server: Server, token: str) -> None:
     get(server, f"/connects?{token}")
     found = server.note(token)
@@ -107,7 +107,7 @@ def test_async_connect_reaches_a_server_without_blocking_the_worker(server: Serv
 
 
 @pytest.mark.parametrize("page", ["echo", "generator_echo"])
-@where_units_suspend
+@where_tasks_suspend
 def test_a_websocket_and_another_descriptor_are_waited_for_at_once(
     server: Server, upgrade: Callable[..., RawClient], token: str, page: str
 ) -> None:
@@ -127,7 +127,7 @@ def test_a_websocket_and_another_descriptor_are_waited_for_at_once(
     assert clients["a"].read_data() == Frame(TEXT, b"still here")
 
 
-@where_units_suspend
+@where_tasks_suspend
 def test_a_generator_is_told_of_a_timeout(server: Server, upgrade: Callable[..., RawClient], token: str) -> None:
     client = upgrade(server, f"/generator_echo?{token}&{token}")
     assert client.read_data() == Frame(TEXT, b"nothing for a second, None")
@@ -135,7 +135,7 @@ def test_a_generator_is_told_of_a_timeout(server: Server, upgrade: Callable[...,
     assert client.read_data() == Frame(TEXT, b"now")
 
 
-@where_units_suspend
+@where_tasks_suspend
 def test_a_generator_that_waits_for_its_websocket_alone_is_told_how_each_wait_ended(
     server: Server, upgrade: Callable[..., RawClient], token: str
 ) -> None:
@@ -148,7 +148,7 @@ def test_a_generator_that_waits_for_its_websocket_alone_is_told_how_each_wait_en
     assert server.note(token) == {"over": True}
 
 
-@where_units_suspend
+@where_tasks_suspend
 def test_blocking_recv_in_a_generator_explains_itself(
     server: Server, runner: Runner, upgrade: Callable[..., RawClient], token: str
 ) -> None:
@@ -168,7 +168,7 @@ def test_blocking_recv_in_a_generator_explains_itself(
     assert client.read_close()[0] == 1000
 
 
-@where_units_suspend
+@where_tasks_suspend
 def test_a_generator_s_body_comes_in_pieces_with_others_in_between(server: Server, token: str) -> None:
     with ThreadPoolExecutor(1) as pool:
         body = pool.submit(get, server, f"/generator_body?{token}&{token}")
@@ -177,7 +177,7 @@ def test_a_generator_s_body_comes_in_pieces_with_others_in_between(server: Serve
         assert body.result().body == b"0 1 2 3 4 woken\n"
 
 
-@where_units_suspend
+@where_tasks_suspend
 def test_a_generator_that_raises_closes_with_1011(
     server: Server, upgrade: Callable[..., RawClient], token: str
 ) -> None:

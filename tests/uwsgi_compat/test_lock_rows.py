@@ -1,4 +1,4 @@
-"""`lock`, `unlock`, `is_locked` of the `uwsgi` module, over workers, units and threads: the compatibility spec §1.5."""
+"""`lock`, `unlock`, `is_locked` of the `uwsgi` module, over workers, tasks and threads: the compatibility spec §1.5."""
 
 from __future__ import annotations
 
@@ -80,7 +80,7 @@ def test_row_1_5_a_lock_keeps_other_workers_out_until_it_is_unlocked(
     assert first.order("is_locked 0") is True
 
 
-def test_row_1_5_a_lock_keeps_units_of_one_worker_apart_and_the_others_run_on(
+def test_row_1_5_a_lock_keeps_tasks_of_one_worker_apart_and_the_others_run_on(
     server: Server, obedient: Callable[[Server], Obedient]
 ) -> None:
     holder, other, third = obedient(server), obedient(server), obedient(server)
@@ -96,8 +96,8 @@ def test_row_1_5_a_lock_keeps_units_of_one_worker_apart_and_the_others_run_on(
     assert third.order("is_locked 1") is False
 
 
-def test_row_1_5_a_thread_of_the_app_waits_for_a_lock_while_the_unit_holds_it(ask: Callable[..., Any]) -> None:
-    assert ask("locks_in_a_thread") == {"taken": ["unit", "thread"], "after": False}
+def test_row_1_5_a_thread_of_the_app_waits_for_a_lock_while_the_task_holds_it(ask: Callable[..., Any]) -> None:
+    assert ask("locks_in_a_thread") == {"taken": ["task", "thread"], "after": False}
 
 
 def test_row_1_5_locks_are_free_again_when_their_holder_is_killed(

@@ -249,7 +249,7 @@ def test_row_1_5_listen_queue_counts_the_connections_that_wait(
     client = Obedient(upgrade(server, "/orders"))
     waiting: list[socket.socket] = []
     try:
-        # The front takes in a few while it has room for more than units run; what it leaves is the queue.
+        # The front takes in a few while it has room for more than tasks run; what it leaves is the queue.
         deadline = time.monotonic() + TIMEOUT_S
         while client.order("listen_queue 1") < 3:
             assert time.monotonic() < deadline

@@ -1,4 +1,4 @@
-"""One connection of another program to an instance's --channels-socket: units out, units in, and what can go wrong.
+"""One connection of another program to an instance's --channels-socket: frames out, frames in, and what can go wrong.
 
 Whether to connect again and what to repeat is client.py's business. The invariant: a call ends at its
 deadline, and its exception tells whether the connection can be used further: yes after Refused, and after TimedOut if
@@ -73,22 +73,22 @@ class Connection:
             pass
         return True  # nothing comes unasked but the end, and perhaps a last word about it
 
-    def send(self, unit: bytes, deadline: float | None) -> None:
+    def send(self, frame: bytes, deadline: float | None) -> None:
         """Raises Lost: the instance has not got all of it."""
         try:
             self._socket.settimeout(left_until(deadline))
-            self._socket.sendall(unit)
+            self._socket.sendall(frame)
         except TimeoutError:
             self._timed_out()
         except OSError:
             raise Lost from None
 
     def receive(self, deadline: float | None) -> tuple[dict[str, Any], bytes]:
-        """The next unit. Raises Lost, BadLine, and ChannelsError when it takes too long."""
+        """The next frame. Raises Lost, BadLine, and ChannelsError when it takes too long."""
         while True:
-            unit = self._reader.next_nowait()
-            if unit is not None:
-                header, payload = unit
+            frame = self._reader.next_nowait()
+            if frame is not None:
+                header, payload = frame
                 return header, payload or b""
             try:
                 self._socket.settimeout(left_until(deadline))
@@ -132,7 +132,7 @@ def answer_of(connection: Connection, do: str, deadline: float | None) -> tuple[
 
 
 def message_of(header: Mapping[str, Any], payload: bytes) -> Message:
-    """The message in a unit. Raises BadLine."""
+    """The message in a frame. Raises BadLine."""
     try:
         return Message(header["offset"], data_of(header.get("kind"), payload))
     except (KeyError, UnicodeDecodeError):

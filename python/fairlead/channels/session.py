@@ -13,7 +13,7 @@ from collections import deque
 from typing import Any
 
 from fairlead._native import Channels
-from fairlead.channels.wire import VERSION, BadLine, Reader, data_of, line, message_unit
+from fairlead.channels.wire import VERSION, BadLine, Reader, data_of, line, message_frame
 from fairlead.errors import ChannelsError
 
 #: Bytes that wait for a client before it is served no further, and bytes of history that are read at a time.
@@ -50,7 +50,7 @@ class Outbox:
             self._sent = 0
 
     def keep_first(self) -> None:
-        """Forget all but the piece that has left in part: a client must see whole units."""
+        """Forget all but the piece that has left in part: a client must see whole frames."""
         while len(self._pieces) > (1 if self._sent else 0):
             self.size -= len(self._pieces.pop())
 
@@ -103,10 +103,10 @@ class LineSession:
                         return
                     self.pump()
                     continue
-                unit = self._reader.next_nowait()
-                if unit is None:
+                frame = self._reader.next_nowait()
+                if frame is None:
                     return
-                self._answer(*unit)
+                self._answer(*frame)
         except BadLine as error:
             self._refuse("bad-request", str(error))
 
@@ -128,7 +128,7 @@ class LineSession:
         if missed != 0 and (messages or offset != self._cursor):
             self.outbox.put(line({"missed": missed}))
         for number, data in messages:
-            self.outbox.put(message_unit(number, data))
+            self.outbox.put(message_frame(number, data))
         self._cursor = messages[-1][0] if messages else offset
         return True
 
@@ -196,7 +196,7 @@ class LineSession:
         about = {"count": len(messages), "more": more, "offset": offset, "missed": missed}
         self.outbox.put(line({"ok": True, **about}))
         for number, data in messages:
-            self.outbox.put(message_unit(number, data))
+            self.outbox.put(message_frame(number, data))
 
     def _members(self, request: dict[str, Any], payload: bytes | None) -> None:
         self.outbox.put(line({"ok": True, "members": self._channels.members(_name(request))}))

@@ -1,8 +1,8 @@
 """The line protocol of --channels-socket, version 1: how headers and payloads lie on the wire, for both ends.
 
-Only the form is here, without sockets. Every unit is one line, a JSON object in UTF-8 that ends with a line feed; if
-it has the key "length", so many bytes of payload follow as they are. A reader keeps at most one unit beyond what it
-was fed, and what is no unit of this form raises BadLine: nothing behind it can be understood.
+Only the form is here, without sockets. A frame is one line, a JSON object in UTF-8 that ends with a line feed; if
+it has the key "length", so many bytes of payload follow as they are. A reader keeps at most one frame beyond what it
+was fed, and what has another form raises BadLine: nothing behind it can be understood.
 
 The server greets with `{"fairlead-channels": 1, "max_message": BYTES, "pid": PID}`. Each request is answered in order,
 by `{"ok": true, …}` or `{"error": CODE, "message": TEXT}`:
@@ -29,7 +29,7 @@ import json
 from collections.abc import Mapping
 from typing import Any, NamedTuple, Union
 
-__all__ = ["LONGEST_LINE", "VERSION", "BadLine", "Message", "Reader", "data_of", "line", "message_unit", "payload_of"]
+__all__ = ["LONGEST_LINE", "VERSION", "BadLine", "Message", "Reader", "data_of", "line", "message_frame", "payload_of"]
 
 VERSION = 1
 
@@ -47,11 +47,11 @@ class Message(NamedTuple):
 
 
 class BadLine(ValueError):
-    """What came is no unit of this protocol."""
+    """What came is no frame of this protocol."""
 
 
 def line(header: Mapping[str, Any]) -> bytes:
-    """A unit without payload."""
+    """A frame without payload."""
     return json.dumps(header, separators=(",", ":")).encode() + b"\n"
 
 
@@ -69,14 +69,14 @@ def data_of(kind: object, payload: bytes) -> Data:
     return payload.decode() if kind == "text" else payload
 
 
-def message_unit(offset: int, data: Data) -> bytes:
+def message_frame(offset: int, data: Data) -> bytes:
     """A message on its way to a client."""
     kind, payload = payload_of(data)
     return line({"offset": offset, "kind": kind, "length": len(payload)}) + payload
 
 
 class Reader:
-    """Takes bytes as they come and gives units."""
+    """Takes bytes as they come and gives frames."""
 
     def __init__(self, longest_payload: int) -> None:
         self._longest = longest_payload
@@ -88,7 +88,7 @@ class Reader:
 
     @property
     def is_partial(self) -> bool:
-        """A unit has begun and is not complete."""
+        """A frame has begun and is not complete."""
         return bool(self._buffer) or self._header is not None or self._skip > 0
 
     def feed(self, data: bytes) -> None:
@@ -99,7 +99,7 @@ class Reader:
         self._buffer += data
 
     def next_nowait(self) -> tuple[dict[str, Any], bytes | None] | None:
-        """The next unit if it is complete: header and payload, which is None if it is longer than allowed. Raises
+        """The next frame if it is complete: header and payload, which is None if it is longer than allowed. Raises
         BadLine."""
         if self._header is None:
             end = self._buffer.find(b"\n", self._searched)

@@ -45,7 +45,7 @@ from fairlead.master.worker_process import WorkerProcess, default_command, envir
 from fairlead.settings.options import VERSION, Settings
 
 #: Between the deadline a worker is told and its SIGKILL: time to cut its own sessions and exit in order. Our
-#: worker gives its killed units one second, so it must be more.
+#: worker gives its killed tasks one second, so it must be more.
 KILL_GRACE_S = 2.0
 
 #: Waits before a dead worker's successor: none, then these bounds, doubling; forgotten after a life this

@@ -99,7 +99,7 @@ class Services:
 
     # -- what applications call
 
-    def unit(self) -> Task | None:
+    def task(self) -> Task | None:
         request = find_request()
         return None if request is None else request.unit
 

@@ -301,7 +301,7 @@ class Worker:
         runner.kill()
         if not self._ended.wait(_LAST_WORDS_S):
             running, _ = engine.busy()
-            self._log.warning(f"{running} units did not end in time and are cut")
+            self._log.warning(f"{running} tasks did not end in time and are cut")
             os._exit(0)
 
     def _stop_when_quiet(self, engine: Engine, runner: Runner) -> None:

@@ -10,7 +10,7 @@ import time
 
 from fairlead import ConnectionClosed, websocket
 
-#: Units that run now, by path; a unit that is forgotten shows here.
+#: Tasks that run now, by path; a task that is forgotten shows here.
 live = {}
 #: Parked greenlets; without a reference greenlet would end them.
 parked = []
@@ -75,7 +75,7 @@ def pid(environ, start_response):
 
 
 def park(environ, start_response):
-    """Never receives: the unit waits for something that the engine does not know."""
+    """Never receives: the task waits for something that the engine does not know."""
     websocket(environ)
     if "greenlet" in sys.modules and threading.current_thread() is threading.main_thread():
         import greenlet

@@ -241,7 +241,7 @@ def note_again(environ, **values):
 
 @page
 def chat(environ, start_response):
-    """What one says, all hear: sends come from units of other connections."""
+    """What one says, all hear: sends come from tasks of other connections."""
     ws = websocket(environ)
     with LOCK:
         ROOM.append(ws)
@@ -283,7 +283,7 @@ def greenlets(environ, start_response):
     ws = websocket(environ)
     child = greenlet.greenlet(lambda text: ws.send(text))
     child.switch("from a child")
-    ws.send("from the unit")
+    ws.send("from the task")
     ws.receive()
 
 

@@ -134,7 +134,7 @@ def locks_in_a_thread(environ, start_response):
     thread.start()
     for _ in range(100_000):
         pass
-    taken.append("unit")
+    taken.append("task")
     uwsgi.unlock(2)
     thread.join()
     note(environ, taken=taken, after=uwsgi.is_locked(2))

@@ -1,7 +1,7 @@
 """What the calls of the module `uwsgi` have in common: their arguments, and which request they belong to (spec §1.2).
 
 uWSGI's functions are C and let CPython's argument parser check: types and kinds of errors here are that parser's. A
-request is the running unit's, or the one that a `RequestContext` names.
+request is the running task's, or the one that a `RequestContext` names.
 """
 
 from __future__ import annotations
@@ -10,10 +10,10 @@ import operator
 from typing import Any, Callable, NoReturn, Union
 
 from fairlead import Request, current_request
-from fairlead.compat.uwsgi.contract import Process, Unit
+from fairlead.compat.uwsgi.contract import Process, Task
 
 __all__ = ["MISSING", "NO_REQUEST", "RequestContext", "Text", "integer", "native", "octets", "public", "request_of",
-           "text", "unit_of"]  # fmt: skip
+           "task_of", "text"]  # fmt: skip
 
 Text = Union[str, bytes]
 
@@ -36,7 +36,7 @@ RequestContext.__module__ = "uwsgi"
 
 
 def request_of(context: Any = MISSING) -> Request:
-    """The request that `context` names, or else the running unit's. Raises SystemError outside a request."""
+    """The request that `context` names, or else the running task's. Raises SystemError outside a request."""
     if context is MISSING:
         try:
             return current_request()
@@ -47,12 +47,12 @@ def request_of(context: Any = MISSING) -> Request:
     return context._request
 
 
-def unit_of(process: Process) -> Unit:
-    """The running unit. Raises SystemError outside a request."""
-    unit = process.services.unit()
-    if unit is None:
+def task_of(process: Process) -> Task:
+    """The running task. Raises SystemError outside a request."""
+    task = process.services.task()
+    if task is None:
         raise SystemError(NO_REQUEST)
-    return unit
+    return task
 
 
 def text(value: Any) -> str:

@@ -1,7 +1,7 @@
 """The `uwsgi` module's calls of the async loop: wait for descriptors, suspend, sleep (compatibility spec §1.4).
 
 uWSGI separates what others do in one step: `wait_fd_*` and `async_sleep` only note what to wait for, and the next
-`suspend()`, or the next `yield` of a generator, waits for all of it. What is noted belongs to the running unit, so it
+`suspend()`, or the next `yield` of a generator, waits for all of it. What is noted belongs to the running task, so it
 lies in a context variable.
 """
 
@@ -31,7 +31,7 @@ class AsyncRunner(Protocol):
 
 
 class _Noted:
-    """What one unit will wait for next, and how its last wait ended."""
+    """What one task will wait for next, and how its last wait ended."""
 
     __slots__ = ("connection_fd", "for_session", "others", "ready_fd", "session", "timed_out", "timeout_s")
 
@@ -39,7 +39,7 @@ class _Noted:
         request = current_request()
         self.connection_fd = request.fileno()
         self.session = request.session
-        #: The unit's own WebSocket: waited for without a descriptor.
+        #: The task's own WebSocket: waited for without a descriptor.
         self.for_session = False
         #: Descriptors besides it, to read from and to write to.
         self.others: tuple[list[int], list[int]] | None = None
@@ -139,7 +139,7 @@ class AsyncCalls:
         return -1 if noted is None else noted.ready_fd
 
     def begin_items(self) -> None:
-        """The running unit is a generator from here on: it waits by `yield`."""
+        """The running task is a generator from here on: it waits by `yield`."""
         _in_generator.set(True)
 
     def is_in_generator(self) -> bool:
@@ -155,7 +155,7 @@ class AsyncCalls:
             environ["uwsgi.ready_fd"] = None if noted.ready_fd == -1 else noted.ready_fd
 
     def _suspend(self, noted: _Noted | None) -> None:
-        # The frequent case, a unit's own WebSocket alone, has a way of its own: generators come here for each message.
+        # The frequent case, a task's own WebSocket alone, has a way of its own: generators come here for each message.
         if noted is not None and noted.for_session and noted.session is not None and noted.others is None:
             timeout_s = noted.timeout_s
             noted.for_session, noted.timeout_s = False, 0
@@ -190,7 +190,7 @@ class AsyncCalls:
         }
 
     def _checked(self, fd: int, timeout: int) -> _Noted:
-        """What the running unit has noted so far; raises for what cannot be added to it."""
+        """What the running task has noted so far; raises for what cannot be added to it."""
         if not isinstance(fd, int):
             raise TypeError(f"an integer is required (got type {type(fd).__name__})")
         if not isinstance(timeout, int):

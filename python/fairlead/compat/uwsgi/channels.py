@@ -3,7 +3,7 @@
 The members of a channel are requests. One of type 1, by `channel_join`, is a subscription, from which `channel_recv`
 takes. One of type 2, by `websocket_channel_join`, is the client's own membership: the engine forwards whatever the
 application does; `channel_recv` of such a one has a subscription from its first call on. What a request has joined
-lies with its unit, and is closed at the unit's end. Names are those of `--channel`; `fairlead.channels` reaches the
+lies with its task, and is closed at the task's end. Names are those of `--channel`; `fairlead.channels` reaches the
 same channels.
 """
 
@@ -14,7 +14,7 @@ import threading
 from typing import Any
 
 from fairlead import ChannelsError, ConnectionClosed, Session, channels
-from fairlead.compat.uwsgi.arguments import NO_REQUEST, Text, integer, native, octets, public, request_of, unit_of
+from fairlead.compat.uwsgi.arguments import NO_REQUEST, Text, integer, native, octets, public, request_of, task_of
 from fairlead.compat.uwsgi.contract import Process
 
 __all__ = ["channel_calls"]
@@ -134,7 +134,7 @@ def channel_calls(process: Process) -> dict[str, Any]:
                 joined[name] = membership = _Membership(name, session, process.channel_queue)
             except ChannelsError as error:
                 raise OSError("unable to join channel") from error
-        # The request has ended while a thread of it joined: its unit closes nothing any more.
+        # The request has ended while a thread of it joined: its task closes nothing any more.
         if request.is_complete:
             membership.close()
             raise SystemError(NO_REQUEST)
@@ -142,10 +142,10 @@ def channel_calls(process: Process) -> dict[str, Any]:
     def _joined() -> dict[str, _Membership]:
         """What the running request has joined, under the lock. Raises SystemError outside a request."""
         request_of()
-        unit = unit_of(process)
-        if unit.memberships is None:
-            unit.memberships = {}
-        return unit.memberships
+        task = task_of(process)
+        if task.memberships is None:
+            task.memberships = {}
+        return task.memberships
 
     def _declared(function: str, name: Any) -> str:
         known = native(function, name)

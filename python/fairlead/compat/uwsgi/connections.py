@@ -16,7 +16,7 @@ import socket
 import time
 from typing import Any
 
-from fairlead.compat.uwsgi.arguments import MISSING, integer, native, public, request_of, unit_of
+from fairlead.compat.uwsgi.arguments import MISSING, integer, native, public, request_of, task_of
 from fairlead.compat.uwsgi.contract import Process
 
 __all__ = ["connection_calls"]
@@ -33,7 +33,7 @@ def connection_calls(process: Process) -> dict[str, Any]:
 
     def is_connected(fd: int, /) -> bool:
         if _is_the_clients(integer(fd)):
-            if unit_of(process).is_cut:
+            if task_of(process).is_cut:
                 return False
             session = request_of().session
             if session is None:
@@ -49,7 +49,7 @@ def connection_calls(process: Process) -> dict[str, Any]:
 
     def disconnect() -> None:
         request = request_of()
-        unit_of(process).is_cut = True
+        task_of(process).is_cut = True
         session = request.session
         if session is not None:
             session.disconnect()
@@ -107,7 +107,7 @@ def connection_calls(process: Process) -> dict[str, Any]:
 
 
 def _is_the_clients(fd: int) -> bool:
-    """Whether `fd` is what `connection_fd()` gives to the running unit."""
+    """Whether `fd` is what `connection_fd()` gives to the running task."""
     try:
         return request_of().fileno() == fd
     except (SystemError, OSError):

@@ -12,10 +12,10 @@ from typing import Any, Protocol
 
 from fairlead.compat.uwsgi.async_calls import AsyncCalls
 
-__all__ = ["Process", "Services", "Unit"]
+__all__ = ["Process", "Services", "Task"]
 
 
-class Unit(Protocol):
+class Task(Protocol):
     """One run of the application for one request, as far as the module looks into it."""
 
     environ: dict[str, Any]
@@ -31,7 +31,7 @@ class Unit(Protocol):
     log_variables: dict[bytes, bytes] | None
     #: What `add_var` keeps.
     variables: dict[bytes, bytes] | None
-    #: What the application has joined, by name; closed when the unit is over.
+    #: What the application has joined, by name; closed when the task is over.
     memberships: dict[str, Any] | None
     #: Of a WSGI application: it has `start_response`.
     response: Any
@@ -40,8 +40,8 @@ class Unit(Protocol):
 class Services(Protocol):
     """The verbs that the worker answers."""
 
-    def unit(self) -> Unit | None:
-        """The running unit; None outside a request."""
+    def task(self) -> Task | None:
+        """The running task; None outside a request."""
 
     def log(self, text: str) -> None: ...
 
@@ -64,8 +64,8 @@ class Services(Protocol):
 
     def rename_process(self, name: str) -> None: ...
 
-    def set_deadline(self, unit: Unit, seconds: int) -> None:
-        """Let the master kill this worker if `unit` still runs after `seconds`; 0 takes that back."""
+    def set_deadline(self, task: Task, seconds: int) -> None:
+        """Let the master kill this worker if `task` still runs after `seconds`; 0 takes that back."""
 
     def lock(self, number: int) -> None:
         """Wait for a lock that all workers share."""

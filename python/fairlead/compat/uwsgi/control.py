@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from fairlead.compat.uwsgi.arguments import Text, integer, native, octets, public, unit_of
+from fairlead.compat.uwsgi.arguments import Text, integer, native, octets, public, task_of
 from fairlead.compat.uwsgi.contract import Process
 
 __all__ = ["control_calls"]
@@ -23,26 +23,26 @@ def control_calls(process: Process) -> dict[str, Any]:
         return True
 
     def log_this_request() -> None:
-        unit_of(process).is_logged = True
+        task_of(process).is_logged = True
 
     def set_logvar(key: Text, value: Text, /) -> None:
-        unit = unit_of(process)
-        if unit.log_variables is None:
-            unit.log_variables = {}
-        unit.log_variables[octets(key)] = octets(value)
+        task = task_of(process)
+        if task.log_variables is None:
+            task.log_variables = {}
+        task.log_variables[octets(key)] = octets(value)
 
     def get_logvar(key: Text, /) -> bytes | None:
-        return (unit_of(process).log_variables or {}).get(octets(key))
+        return (task_of(process).log_variables or {}).get(octets(key))
 
     def add_var(key: Text, value: Text, /) -> bool:
-        unit = unit_of(process)
-        variables = unit.variables or {}
+        task = task_of(process)
+        variables = task.variables or {}
         name, content = octets(key), octets(value)
         # Each takes two lengths of two bytes in uWSGI's block, and a name is never empty (spec §6.1).
         size = sum(4 + len(one) + len(its) for one, its in {**variables, name: content}.items())
         if not name or size > process.buffer_size:
             raise ValueError("unable to add request var, check your buffer size")
-        unit.variables = {**variables, name: content}
+        task.variables = {**variables, name: content}
         return True
 
     def reload() -> bool | None:
@@ -69,7 +69,7 @@ def control_calls(process: Process) -> dict[str, Any]:
         services.rename_process(native("setprocname", name))
 
     def set_user_harakiri(seconds: int, /) -> None:
-        services.set_deadline(unit_of(process), integer(seconds))
+        services.set_deadline(task_of(process), integer(seconds))
 
     def set_warning_message(message: str, /) -> bool:
         services.warn(f"the application warns: {native('set_warning_message', message)}")

@@ -13,7 +13,7 @@ import time
 from typing import Any, Callable
 
 from fairlead import __version__
-from fairlead.compat.uwsgi.arguments import integer, public, request_of, unit_of
+from fairlead.compat.uwsgi.arguments import integer, public, request_of, task_of
 from fairlead.compat.uwsgi.contract import Process
 
 __all__ = ["VERSION", "attribute_of_a_request", "facts", "information_calls"]
@@ -63,9 +63,9 @@ def attribute_of_a_request(process: Process) -> Callable[[str], Any]:
 
     def __getattr__(name: str) -> Any:
         if name == "env" and not process.has_threads:
-            unit = process.services.unit()
-            if unit is not None:
-                return unit.environ
+            task = process.services.task()
+            if task is not None:
+                return task.environ
         raise AttributeError(f"module 'uwsgi' has no attribute {name!r}")
 
     return __getattr__
@@ -89,7 +89,7 @@ def information_calls(process: Process) -> dict[str, Any]:
         return sum(row["requests"] for row in process.services.workers())
 
     def request_id() -> int:
-        return unit_of(process).requests_before
+        return task_of(process).requests_before
 
     def workers() -> tuple[dict[str, Any], ...]:
         # The same objects each time, as in uWSGI. Keys never vanish, so whoever iterates meanwhile is not disturbed.
@@ -126,7 +126,7 @@ def information_calls(process: Process) -> dict[str, Any]:
         return True if process.services.is_ready() else None
 
     def start_response(*arguments: Any, **keywords: Any) -> Any:
-        return unit_of(process).response.start_response(*arguments, **keywords)
+        return task_of(process).response.start_response(*arguments, **keywords)
 
     return public(locals())
 

@@ -24,7 +24,7 @@ from notes import argument, note, outcome, token_of
 
 MAIL = defaultdict(gevent.queue.Queue)
 MARKED = gevent.local.local()
-UNITS = {}
+TASKS = {}
 
 
 def application(environ, start_response):
@@ -78,7 +78,7 @@ def computes(environ, start_response):
 
 
 def post(environ, start_response):
-    """A plain request that puts something into the queue of a WebSocket's unit."""
+    """A plain request that puts something into the queue of a WebSocket's task."""
     MAIL[token_of(environ)].put(argument(environ))
     return hello(environ, start_response)
 
@@ -91,7 +91,7 @@ def mailbox(environ, start_response):
 
 
 def both_ways(environ, start_response):
-    """One greenlet receives, another sends; the unit only waits for them."""
+    """One greenlet receives, another sends; the task only waits for them."""
     uwsgi.websocket_handshake()
     lines = gevent.queue.Queue()
     context = uwsgi.request_context() if argument(environ) == "context" else None
@@ -118,7 +118,7 @@ class Sender(gevent.Greenlet):
 
 
 def children(environ, start_response):
-    """Greenlets of all kinds talk on the connection of the unit that has spawned them, without naming it."""
+    """Greenlets of all kinds talk on the connection of the task that has spawned them, without naming it."""
     uwsgi.websocket_handshake()
 
     def say(text):
@@ -174,8 +174,8 @@ def gives_up(environ, start_response):
 
 
 def victim(environ, start_response):
-    unit = UNITS[token_of(environ)] = gevent.getcurrent()
-    unit.link(lambda done: note(environ, linked=done is unit))
+    task = TASKS[token_of(environ)] = gevent.getcurrent()
+    task.link(lambda done: note(environ, linked=done is task))
     uwsgi.websocket_handshake()
     uwsgi.websocket_send("alive")
     try:
@@ -188,11 +188,11 @@ def victim(environ, start_response):
 
 
 def kill(environ, start_response):
-    unit = UNITS.pop(token_of(environ))
-    is_greenlet = isinstance(unit, gevent.Greenlet)
-    unit.kill()
+    task = TASKS.pop(token_of(environ))
+    is_greenlet = isinstance(task, gevent.Greenlet)
+    task.kill()
     start_response("200 OK", [])
-    return [f"{is_greenlet} {unit.dead}".encode()]
+    return [f"{is_greenlet} {task.dead}".encode()]
 
 
 def own_locals(environ, start_response):
@@ -237,7 +237,7 @@ def pooled(environ, start_response):
 
 
 def fetches(environ, start_response):
-    """An ordinary client of the standard library, inside a unit."""
+    """An ordinary client of the standard library, inside a task."""
     with urllib.request.urlopen(argument(environ)) as answer:
         body = answer.read()
     start_response("200 OK", [])
@@ -245,7 +245,7 @@ def fetches(environ, start_response):
 
 
 def patched(environ, start_response):
-    """What the standard library is in here: True where gevent's is in its place and works in a unit."""
+    """What the standard library is in here: True where gevent's is in its place and works in a task."""
     import concurrent.futures
     import queue
     import select

@@ -1,4 +1,4 @@
-"""What a unit of work can tell about its runner: whose request it serves, its core, its context variables, its
+"""What a task can tell about its runner: whose request it serves, its core, its context variables, its
 neighbours.
 """
 
@@ -30,7 +30,7 @@ def mine(environ, start_response):
 
 
 def together(environ, start_response):
-    """How many units run at this moment."""
+    """How many tasks run at this moment."""
     RUNNING.append(None)
     try:
         with websocket(environ) as ws:
@@ -108,7 +108,7 @@ def outside_later(environ, start_response):
 
 
 def thread_echoes(environ, start_response):
-    """The unit's thread does all the talking, by calls that name no request; the unit only waits for it."""
+    """The task's thread does all the talking, by calls that name no request; the task only waits for it."""
     uwsgi.websocket_handshake()
 
     def work():
@@ -122,7 +122,7 @@ def thread_echoes(environ, start_response):
 
 
 def greenlet_echoes(environ, start_response):
-    """The same with greenlets that the unit makes by hand, one for each message."""
+    """The same with greenlets that the task makes by hand, one for each message."""
     uwsgi.websocket_handshake()
     for _ in range(3):
         greenlet(lambda: uwsgi.websocket_send(uwsgi.websocket_recv())).switch()
