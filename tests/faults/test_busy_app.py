@@ -1,4 +1,4 @@
-"""The driver's seat: an app that computes without a pause delays no pong and no ping, whatever the runner."""
+"""Who drives the loop: an app that computes without a pause delays no pong and no ping, whatever the runner."""
 
 from __future__ import annotations
 
