@@ -20,7 +20,7 @@ def start_thread(work: Callable[[], object], name: str) -> None:
     characters of it."""
 
     def run() -> None:
-        # The kernel's own door for names (proc(5)); Python before 3.14 has none.
+        # The kernel's own interface for names (proc(5)); Python before 3.14 has none.
         with contextlib.suppress(OSError), open(f"/proc/self/task/{get_native_id()}/comm", "w") as comm:
             comm.write(name)
         work()

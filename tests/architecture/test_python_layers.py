@@ -193,7 +193,7 @@ def test_a_foreign_scheduler_appears_in_one_file():
     )
 
 
-def test_only_the_native_door_touches_the_extension():
+def test_only_native_touches_the_extension():
     hold(
         "fairlead._engine is imported by fairlead/_native only",
         "another implementation of the engine's names (PyPy, over the C interface) joins there and nowhere else",

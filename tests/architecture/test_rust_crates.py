@@ -181,7 +181,7 @@ def test_unsafe_stands_in_few_files():
 def test_the_list_of_unsafe_files_is_not_longer_than_needed():
     hold(
         "each file in UNSAFE uses it",
-        "a permission that nobody needs is a door that nobody watches",
+        "a permission that nobody needs is one that nobody watches",
         (
             path
             for path in UNSAFE

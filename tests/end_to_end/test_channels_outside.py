@@ -46,7 +46,7 @@ def start() -> Iterator[Callable[..., Server]]:
 
 
 @pytest.fixture
-def door(tmp_path) -> str:
+def socket_path(tmp_path) -> str:
     return str(tmp_path / "channels")
 
 
@@ -88,10 +88,10 @@ def eventually(check: Callable[[], bool], timeout_s: float = TIMEOUT_S) -> None:
 # -- another program
 
 
-def test_another_program_reaches_the_clients_of_all_workers(start, door, join):
-    server = start("--processes", "2", "--channels-socket", door)
+def test_another_program_reaches_the_clients_of_all_workers(start, socket_path, join):
+    server = start("--processes", "2", "--channels-socket", socket_path)
     clients = [join(server, "r") for _ in range(6)]
-    with channels.connect(door) as remote:
+    with channels.connect(socket_path) as remote:
         assert remote.members("r") == 6
         first = remote.publish("r", "grün")
         assert remote.publish("r", b"\x00\xff") == first + 1
@@ -106,10 +106,10 @@ def test_another_program_reaches_the_clients_of_all_workers(start, door, join):
         assert {one["pid"] for one in facts["workers"]} <= set(server.worker_pids())
 
 
-def test_another_program_hears_what_clients_say(start, door, join):
-    server = start("--channels-socket", door)
+def test_another_program_hears_what_clients_say(start, socket_path, join):
+    server = start("--channels-socket", socket_path)
     client = join(server, "r")
-    with channels.connect(door) as remote, remote.subscribe("r") as subscription:
+    with channels.connect(socket_path) as remote, remote.subscribe("r") as subscription:
         client.send_text("hello")
         message = subscription.receive(TIMEOUT_S)
         assert message is not None and message.data == "hello"
@@ -118,22 +118,22 @@ def test_another_program_hears_what_clients_say(start, door, join):
             assert later.receive(TIMEOUT_S) == message and later.missed_before == 0
 
 
-def test_the_socket_is_the_operator_s_and_goes_with_the_instance(start, door):
-    server = start("--channels-socket", door)
-    assert stat.S_IMODE(os.stat(door).st_mode) == 0o600
+def test_the_socket_is_the_operator_s_and_goes_with_the_instance(start, socket_path):
+    server = start("--channels-socket", socket_path)
+    assert stat.S_IMODE(os.stat(socket_path).st_mode) == 0o600
     server.stop()
-    assert not os.path.exists(door)
-    start("--channels-socket", door, "--channels-socket-mode", "660")
-    assert stat.S_IMODE(os.stat(door).st_mode) == 0o660
+    assert not os.path.exists(socket_path)
+    start("--channels-socket", socket_path, "--channels-socket-mode", "660")
+    assert stat.S_IMODE(os.stat(socket_path).st_mode) == 0o660
 
 
-def test_a_stale_socket_is_replaced_and_a_living_one_is_not(start, door):
+def test_a_stale_socket_is_replaced_and_a_living_one_is_not(start, socket_path):
     stale = socket.socket(socket.AF_UNIX)
-    stale.bind(door)
+    stale.bind(socket_path)
     stale.close()
-    start("--channels-socket", door)
-    assert "another process already listens there" in refused("--channels-socket", door)
-    with channels.connect(door) as remote:
+    start("--channels-socket", socket_path)
+    assert "another process already listens there" in refused("--channels-socket", socket_path)
+    with channels.connect(socket_path) as remote:
         assert remote.publish("r", "still served") > 0
 
 
@@ -156,24 +156,24 @@ def test_an_option_that_cannot_be_is_one_sentence(options, part):
     assert part in refused(*options)
 
 
-def test_a_program_connects_again_when_the_instance_was_restarted(start, door):
-    first = start("--channels-socket", door)
-    with channels.connect(door) as remote, remote.subscribe("r") as subscription:
+def test_a_program_connects_again_when_the_instance_was_restarted(start, socket_path):
+    first = start("--channels-socket", socket_path)
+    with channels.connect(socket_path) as remote, remote.subscribe("r") as subscription:
         old = remote.publish("r", "before")
         assert subscription.receive(TIMEOUT_S).data == "before"
         first.stop()
         with pytest.raises(ChannelsError, match=r"no such socket|nobody listens|has ended"):
             remote.publish("r", "nobody is there")
-        start("--channels-socket", door)
+        start("--channels-socket", socket_path)
         assert remote.publish("r", "after") > old
         # The memory was new, so nobody can say whether something is missing; what there is comes.
         assert subscription.receive(TIMEOUT_S).data == "after" and subscription.missed is None
         assert [one.data for one in remote.history("r")] == ["after"]
 
 
-def test_a_message_or_a_name_that_cannot_be_is_a_value_error_and_the_next_call_works(start, door):
-    start("--channels-socket", door, "--channels-max-message", "2")
-    with channels.connect(door) as remote:
+def test_a_message_or_a_name_that_cannot_be_is_a_value_error_and_the_next_call_works(start, socket_path):
+    start("--channels-socket", socket_path, "--channels-max-message", "2")
+    with channels.connect(socket_path) as remote:
         with pytest.raises(ValueError, match="2049 bytes, and 2048 are allowed"):
             remote.publish("r", b"x" * 2049)
         for name in ("", "x" * 256, "a\nb", "\ud800"):
@@ -190,14 +190,14 @@ def test_a_socket_without_permission_is_told(start, tmp_path):
     for path in (tmp_path, *tmp_path.parents[:2]):
         os.chmod(path, 0o755)
     folder.mkdir(mode=0o755)
-    start("--channels-socket", str(folder / "door"))
+    start("--channels-socket", str(folder / "socket_path"))
     child = os.fork()
     if child == 0:
         code = 1
         with contextlib.suppress(BaseException):
             os.setuid(65534)
             try:
-                channels.connect(str(folder / "door"))
+                channels.connect(str(folder / "socket_path"))
             except ChannelsError as error:
                 code = 0 if "permission denied" in str(error) else 2
         os._exit(code)
@@ -216,9 +216,9 @@ def test_a_program_needs_neither_a_scheduler_nor_a_server():
     assert found.stdout.startswith(b"/no/such/socket: there is no such socket")
 
 
-def test_a_reload_leaves_other_programs_alone(start, door, join):
-    server = start("--channels-socket", door)
-    with channels.connect(door) as remote, remote.subscribe("r") as subscription:
+def test_a_reload_leaves_other_programs_alone(start, socket_path, join):
+    server = start("--channels-socket", socket_path)
+    with channels.connect(socket_path) as remote, remote.subscribe("r") as subscription:
         old = set(server.worker_pids())
         server.signal(signal.SIGHUP)
         # The log is quicker than an old worker, which could take the client and close it with 1012.
@@ -232,15 +232,15 @@ def test_a_reload_leaves_other_programs_alone(start, door, join):
 # -- the commands
 
 
-def test_publish_prints_the_offset(start, door):
-    start("--channels-socket", door)
-    found = command("publish", "--to", door, "r", "grün")
+def test_publish_prints_the_offset(start, socket_path):
+    start("--channels-socket", socket_path)
+    found = command("publish", "--to", socket_path, "r", "grün")
     assert found.returncode == 0, found.stderr
     first = int(found.stdout)
-    assert int(command("publish", "--to", door, "r", "-", stdin=b"from\nstdin\n").stdout) == first + 1
-    assert command("publish", "--to", door, "--binary", "r", "-", stdin=b"\x00\xff").returncode == 0
-    assert command("publish", "--to", door, "r", "--", "--binary").returncode == 0
-    with channels.connect(door) as remote:
+    assert int(command("publish", "--to", socket_path, "r", "-", stdin=b"from\nstdin\n").stdout) == first + 1
+    assert command("publish", "--to", socket_path, "--binary", "r", "-", stdin=b"\x00\xff").returncode == 0
+    assert command("publish", "--to", socket_path, "r", "--", "--binary").returncode == 0
+    with channels.connect(socket_path) as remote:
         assert [one.data for one in remote.history("r")] == ["grün", "from\nstdin\n", b"\x00\xff", "--binary"]
 
 
@@ -249,19 +249,19 @@ def test_publish_prints_the_offset(start, door):
     [
         (("publish",), "the following arguments are required: --to, CHANNEL, MESSAGE"),
         (("publish", "--to", "no/such", "r", "x"), "no/such: there is no such socket"),
-        (("publish", "--to", "DOOR", "", "x"), "1 to 255 bytes"),
-        (("publish", "--to", "DOOR", "r", "x", "y"), "unrecognized arguments: y"),
-        (("publish", "--to", "DOOR", "r", "-"), "is no UTF-8; add --binary"),
+        (("publish", "--to", "SOCKET", "", "x"), "1 to 255 bytes"),
+        (("publish", "--to", "SOCKET", "r", "x", "y"), "unrecognized arguments: y"),
+        (("publish", "--to", "SOCKET", "r", "-"), "is no UTF-8; add --binary"),
         (("publish", "--to", "/" + "x" * 200, "r", "x"), "x"),
         (("channels",), "the following arguments are required: --to"),
         (("channels", "--to", "no/such"), "no/such: there is no such socket"),
         (("channels", "--to", "/dev/null"), "/dev/null: "),
     ],
 )
-def test_a_command_that_cannot_be_is_one_sentence_and_status_2(start, door, arguments, part):
-    if "DOOR" in arguments:
-        start("--channels-socket", door)
-    found = command(*(door if one == "DOOR" else one for one in arguments), stdin=b"\xff")
+def test_a_command_that_cannot_be_is_one_sentence_and_status_2(start, socket_path, arguments, part):
+    if "SOCKET" in arguments:
+        start("--channels-socket", socket_path)
+    found = command(*(socket_path if one == "SOCKET" else one for one in arguments), stdin=b"\xff")
     error = found.stderr.decode()
     assert found.returncode == 2 and not found.stdout, found
     assert error.startswith("fairlead: ") and part in error and error.count("\n") == 1, error
@@ -273,7 +273,7 @@ def test_the_commands_have_a_help():
         assert found.returncode == 0 and found.stdout.startswith(f"usage: fairlead {name} ".encode())
 
 
-def test_a_file_of_a_command_s_name_is_served_when_it_is_named_as_an_option(tmp_path, door):
+def test_a_file_of_a_command_s_name_is_served_when_it_is_named_as_an_option(tmp_path, socket_path):
     app = tmp_path / "publish"
     app.write_text((APPS / "rooms.py").read_text())
     server = Server.launch("--wsgi-file", str(app), *DEFAULT.options, "--http", "127.0.0.1:0")
@@ -281,13 +281,13 @@ def test_a_file_of_a_command_s_name_is_served_when_it_is_named_as_an_option(tmp_
         server.wait_until_ready()
 
 
-def test_channels_prints_channels_with_rates_and_workers(start, door, join):
-    server = start("--processes", "2", "--channels-socket", door)
+def test_channels_prints_channels_with_rates_and_workers(start, socket_path, join):
+    server = start("--processes", "2", "--channels-socket", socket_path)
     client = join(server, "room:7")
     stop = threading.Event()
 
     def talk() -> None:
-        with channels.connect(door) as remote:
+        with channels.connect(socket_path) as remote:
             while not stop.wait(0.02):
                 remote.publish("room:7", "x" * 10)
 
@@ -295,7 +295,7 @@ def test_channels_prints_channels_with_rates_and_workers(start, door, join):
     thread.start()
     try:
         client.read_data()
-        found = command("channels", "--to", door)
+        found = command("channels", "--to", socket_path)
     finally:
         stop.set()
         thread.join(TIMEOUT_S)
@@ -308,10 +308,10 @@ def test_channels_prints_channels_with_rates_and_workers(start, door, join):
     assert {int(pid) for pid in re.findall(r"^(\d+) +\d+ +\d+ +0 +0$", text, re.MULTILINE)} <= set(server.worker_pids())
 
 
-def test_watch_goes_on_until_ctrl_c(start, door):
-    start("--channels-socket", door)
+def test_watch_goes_on_until_ctrl_c(start, socket_path):
+    start("--channels-socket", socket_path)
     process = subprocess.Popen(
-        [sys.executable, "-m", "fairlead", "channels", "--to", door, "--watch"],
+        [sys.executable, "-m", "fairlead", "channels", "--to", socket_path, "--watch"],
         stdout=subprocess.PIPE,
         # As a terminal starts it: who runs the tests in the background has SIGINT ignored, and that is inherited.
         preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
@@ -376,10 +376,10 @@ def kill_instance(server: Server) -> None:
 
 
 def test_instances_that_share_a_file_share_their_channels_whatever_becomes_of_one(start, tmp_path, join):
-    file, doors = str(tmp_path / "shared"), [str(tmp_path / name) for name in "ab"]
-    first, second = (start("--channels-file", file, "--channels-socket", door) for door in doors)
+    file, paths = str(tmp_path / "shared"), [str(tmp_path / name) for name in "ab"]
+    first, second = (start("--channels-file", file, "--channels-socket", socket_path) for socket_path in paths)
     here, there = join(first, "r"), join(second, "r")
-    with channels.connect(doors[0]) as one, channels.connect(doors[1]) as two:
+    with channels.connect(paths[0]) as one, channels.connect(paths[1]) as two:
         offsets = [one.publish("r", "from one"), two.publish("r", "from two")]
         assert offsets[1] == offsets[0] + 1
         for client in (here, there):
@@ -396,7 +396,7 @@ def test_instances_that_share_a_file_share_their_channels_whatever_becomes_of_on
         eventually(lambda: two.members("r") == 1)  # the survivor's master notices
         assert {row["pid"] for row in two.list()["workers"]} <= set(second.worker_pids())
 
-        again = start("--channels-file", file, "--channels-socket", doors[0])
+        again = start("--channels-file", file, "--channels-socket", paths[0])
         back = join(again, "r")
         assert one.publish("r", "back") == offsets[1] + 3
         assert back.read_data().payload == there.read_data().payload == b"back"
@@ -423,13 +423,13 @@ def test_the_members_of_a_dead_instance_are_forgotten_without_a_socket_as_well(s
 
 
 def test_an_instance_killed_while_it_publishes_stops_nobody(start, tmp_path, join):
-    file, doors = str(tmp_path / "shared"), [str(tmp_path / name) for name in "ab"]
-    first, second = (start("--channels-file", file, "--channels-socket", door) for door in doors)
+    file, paths = str(tmp_path / "shared"), [str(tmp_path / name) for name in "ab"]
+    first, second = (start("--channels-file", file, "--channels-socket", socket_path) for socket_path in paths)
     there = join(second, "r")
     published = threading.Event()
 
     def talk() -> None:
-        with channels.connect(doors[0]) as remote, contextlib.suppress(ChannelsError):
+        with channels.connect(paths[0]) as remote, contextlib.suppress(ChannelsError):
             while True:
                 remote.publish("r", b"x" * 1000)
                 published.set()
@@ -439,7 +439,7 @@ def test_an_instance_killed_while_it_publishes_stops_nobody(start, tmp_path, joi
     assert published.wait(TIMEOUT_S)
     kill_instance(first)
     thread.join(TIMEOUT_S)
-    with channels.connect(doors[1]) as remote:
+    with channels.connect(paths[1]) as remote:
         last = remote.publish("r", "last")
         found = remote.history("r")
         assert [message.offset for message in found] == list(range(found[0].offset, last + 1))

@@ -1,6 +1,6 @@
 """One app file, every way to it: over each kind of listener, inside TLS and HTTP/2, by the uwsgi protocol, behind each
 proxy and through routes. The application, examples/through.py, is the same everywhere, and so is what comes of it; what
-a way changes of the facts that it sees stands in the `facts` of its door.
+a way changes of the facts that it sees stands in the `facts` of its access.
 
 What one way alone does stands in its own tests: test_behind_proxies.py, test_routes_everywhere.py and others.
 """
@@ -40,7 +40,7 @@ PATH, PATH_INFO, QUERY = "/a%20b/%C3%BC%2Fc", "/a b/ü/c", "q=%20&z=%C3%BC&room"
 pytestmark = every_read_path
 
 
-class Door:
+class Access:
     """One way to the application. `facts` are the variables that depend on it."""
 
     def __init__(self, dial: Callable[[], socket.socket], **facts: str | None) -> None:
@@ -63,7 +63,7 @@ class Door:
         return shaken(RawClient(self._dial()), lambda key: handshake_request(HOST, target, key=key))
 
 
-class Http2Door(Door):
+class Http2Access(Access):
     """WebSockets inside HTTP/2 (RFC 8441); each has a connection, which it keeps."""
 
     def __init__(self, dial: Callable[[], socket.socket], **facts: str | None) -> None:
@@ -84,7 +84,7 @@ class Http2Door(Door):
         return self._connect().websocket(target)
 
 
-class UwsgiDoor(Door):
+class UwsgiAccess(Access):
     """The uwsgi protocol, as a server in front speaks it."""
 
     def fetch(self, target: str, method: str = "GET", body: bytes = b"") -> Any:
@@ -145,7 +145,9 @@ def server(serve: Callable[..., Server], runner: Runner, socket_folder: str, pai
 
 
 @pytest.fixture(scope="session", params=NAMES)
-def door(request: pytest.FixtureRequest, serve: Callable[..., Server], server: Server, pair: Pair) -> Iterator[Door]:
+def access(
+    request: pytest.FixtureRequest, serve: Callable[..., Server], server: Server, pair: Pair
+) -> Iterator[Access]:
     name: str = request.param
     plain, http2 = context(pair), context(pair)
     http2.set_alpn_protocols(["h2"])
@@ -171,30 +173,30 @@ def door(request: pytest.FixtureRequest, serve: Callable[..., Server], server: S
         front = serve(
             "rooms.py", "--route-run", rule, listen=("--http", "127.0.0.1:0", "--https", f"127.0.0.1:0,{pair.https}")
         )
-        yield Door(at(1, front, plain), **secure) if name.startswith("https") else Door(at(0, front))
+        yield Access(at(1, front, plain), **secure) if name.startswith("https") else Access(at(0, front))
         return
     yield {
-        "http": lambda: Door(at(TCP)),
-        "http_socket": lambda: Door(at(0, serve(APP, listen=("--http-socket", "127.0.0.1:0")))),
-        "unix": lambda: Door(at(UNIX), REMOTE_ADDR=""),
-        "https": lambda: Door(at(TLS, tls=plain), **secure),
-        "http2": lambda: Http2Door(at(TCP)),
-        "https_http2": lambda: Http2Door(at(TLS, tls=http2), **secure),
-        "uwsgi": lambda: UwsgiDoor(at(UWSGI)),
+        "http": lambda: Access(at(TCP)),
+        "http_socket": lambda: Access(at(0, serve(APP, listen=("--http-socket", "127.0.0.1:0")))),
+        "unix": lambda: Access(at(UNIX), REMOTE_ADDR=""),
+        "https": lambda: Access(at(TLS, tls=plain), **secure),
+        "http2": lambda: Http2Access(at(TCP)),
+        "https_http2": lambda: Http2Access(at(TLS, tls=http2), **secure),
+        "uwsgi": lambda: UwsgiAccess(at(UWSGI)),
     }[name]()
 
 
-def behind(proxy: Proxy, way: ProxyWay) -> Door:
-    return Door(proxy.connect, REMOTE_ADDR=CLIENT if way.tells else "127.0.0.1")
+def behind(proxy: Proxy, way: ProxyWay) -> Access:
+    return Access(proxy.connect, REMOTE_ADDR=CLIENT if way.tells else "127.0.0.1")
 
 
 @pytest.fixture
-def enter(door: Door) -> Iterator[Callable[..., RawClient]]:
+def enter(access: Access) -> Iterator[Callable[..., RawClient]]:
     """`enter(room)`: an open WebSocket that has heard its greeting."""
     clients = []
 
     def made(room: str, target: str = "/?") -> RawClient:
-        clients.append(door.upgrade(f"{target}{room}"))
+        clients.append(access.upgrade(f"{target}{room}"))
         clients[-1].greeting = json.loads(clients[-1].read_data().payload)
         return clients[-1]
 
@@ -203,26 +205,26 @@ def enter(door: Door) -> Iterator[Callable[..., RawClient]]:
         client.close()
 
 
-def assert_facts(door: Door, seen: dict[str, str]) -> None:
+def assert_facts(access: Access, seen: dict[str, str]) -> None:
     assert seen["PATH_INFO"].encode("latin-1").decode() == PATH_INFO
     # PEP 3333: what is empty may be left out. A packet of the uwsgi protocol names only what is in it.
     assert (seen["QUERY_STRING"], seen.get("SCRIPT_NAME", ""), seen["HTTP_HOST"]) == (QUERY, "", HOST)
-    assert {name: seen.get(name) for name in door.facts} == door.facts
+    assert {name: seen.get(name) for name in access.facts} == access.facts
 
 
-def test_a_page_sees_the_facts_and_its_body(door: Door) -> None:
-    seen = door.fetch(f"{PATH}?{QUERY}")
+def test_a_page_sees_the_facts_and_its_body(access: Access) -> None:
+    seen = access.fetch(f"{PATH}?{QUERY}")
     assert (seen["REQUEST_METHOD"], seen["body"]) == ("GET", "")
-    assert_facts(door, seen)
+    assert_facts(access, seen)
     for body in (b"a=b", os.urandom(100_000)):
-        seen = door.fetch(f"{PATH}?{QUERY}", "POST", body)
+        seen = access.fetch(f"{PATH}?{QUERY}", "POST", body)
         assert (seen["REQUEST_METHOD"], seen["body"].encode("latin-1")) == ("POST", body)
-        assert_facts(door, seen)
+        assert_facts(access, seen)
 
 
-def test_a_websocket_sees_the_same_facts_and_is_greeted_first(door: Door, enter: Callable[..., RawClient]) -> None:
+def test_a_websocket_sees_the_same_facts_and_is_greeted_first(access: Access, enter: Callable[..., RawClient]) -> None:
     client = enter("", f"{PATH}?{QUERY}")
-    assert_facts(door, client.greeting)
+    assert_facts(access, client.greeting)
     assert client.greeting["REQUEST_METHOD"] == "GET"
 
 
@@ -265,8 +267,8 @@ def test_a_client_that_vanishes_is_missed(enter: Callable[..., RawClient], token
     assert watcher.read_data().payload.startswith(b"left 1006")
 
 
-def test_the_same_goes_for_uwsgi_s_api(door: Door) -> None:
-    with door.upgrade("/uwsgi") as client:
+def test_the_same_goes_for_uwsgi_s_api(access: Access) -> None:
+    with access.upgrade("/uwsgi") as client:
         for payload in (b"text", MEGABYTE.hex().encode()[: 2**20]):
             client.send_text(payload)
             assert client.read_data() == Frame(TEXT, payload)

@@ -53,7 +53,7 @@ def load(path: Path) -> tuple[bytes, Any]:
 
 
 def send(client: RawClient, data: bytes, is_chopped: bool) -> None:
-    # A refusal may come before the last byte; then the rest meets a closed door.
+    # A refusal may come before the last byte; then the rest meets a closed connection.
     with contextlib.suppress(BrokenPipeError, ConnectionResetError, ssl.SSLEOFError):
         if is_chopped and len(data) < 4000:
             client.send_octets(data)

@@ -41,7 +41,7 @@ def play(tmp_path) -> Iterator[Callable[..., str]]:
     """`play(*scenes)`: one scene for each connection, in order. Returns the path of the socket."""
     server = socket.socket(socket.AF_UNIX)
     server.settimeout(TIMEOUT_S)
-    path = str(tmp_path / "door")
+    path = str(tmp_path / "channels")
     threads, failures = [], []
 
     def run(scenes: tuple[Scene, ...]) -> None:

@@ -26,7 +26,7 @@ _PAUSE = threading.Event()
 
 @pytest.fixture
 def open_server(tmp_path):
-    doors = []
+    servers = []
 
     def start(http: bool = False, **bounds):
         channels = Channels.in_memory(4 * 2**20, 2**20)
@@ -37,11 +37,11 @@ def open_server(tmp_path):
         server = ChannelsServer(channels, Log(), listeners, b"token", **bounds)
         address = listeners[-1].socket.getsockname()
         server.start()
-        doors.append(server)
+        servers.append(server)
         return channels, path, address, server
 
     yield start
-    for server in doors:
+    for server in servers:
         server.close()
 
 

@@ -1,4 +1,4 @@
-"""The one door to the native engine: the names that every implementation of it supplies.
+"""The only way to the native engine: the names that every implementation of it supplies.
 
 CPython gets them from the extension module; another implementation (PyPy, over the C ABI) will supply the same names
 here. Nothing else in the package imports the extension.

@@ -5,7 +5,7 @@
 
 Every request needs `Authorization: Bearer TOKEN` (RFC 6750 §2.1), whatever it asks for: without it nothing is told.
 This is a small server for programs of the operator, not the front (crates/front): no chunked bodies, no ranges,
-nothing that a browser needs. Limits: `LONGEST_HEAD`, one message as the body, and the door's times.
+nothing that a browser needs. Limits: `LONGEST_HEAD`, one message as the body, and the server's time-outs.
 """
 
 from __future__ import annotations

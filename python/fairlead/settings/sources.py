@@ -1,6 +1,6 @@
 """Where settings come from: command line, INI, YAML and JSON files, and the environment (spec §4.1).
 
-A source yields (name, value, place) and nothing more; `Reader.apply`, the one door for all of them, expands
+A source yields (name, value, place) and nothing more; `Reader.apply`, where all of them enter, expands
 the value, acts on directives (`--ini`, `--set`, …) and answers unknown and foreign names. What a value means
 is options.py's business. The invariant: options act in the order in which they stand, so the last one wins;
 the environment comes first and is thus the weakest, a file counts as if its lines stood where `--ini` stands.
@@ -120,7 +120,7 @@ class Reader:
                 self._warn(f"{entry.name} ({entry.where}) is taken as a placeholder{nearest(entry.name)}.")
         return self._reading
 
-    # -- the one door
+    # -- where all sources enter
 
     def _dispatch(self, name: str, value: str | None, where: str) -> None:
         about = BY_NAME.get(name)
