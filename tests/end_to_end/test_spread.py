@@ -249,7 +249,7 @@ def test_a_worker_whose_app_blocks_gets_no_connection_that_another_could_serve(
     two.assert_even(2)
 
 
-def tallies(pid: int) -> list[int]:
+def scoreboards(pid: int) -> list[int]:
     """The flags with which a process has the scoreboard open."""
     found = []
     for descriptor in Path(f"/proc/{pid}/fd").iterdir():
@@ -262,14 +262,14 @@ def tallies(pid: int) -> list[int]:
 
 
 @one_runner
-def test_workers_share_a_tally_that_the_app_s_own_children_do_not_inherit(start: Start) -> None:
+def test_workers_share_a_scoreboard_that_the_app_s_own_children_do_not_inherit(start: Start) -> None:
     server = start("sockets.py", "--processes", "2")
     for pid in server.worker_pids():
-        (flags,) = tallies(pid)
+        (flags,) = scoreboards(pid)
         assert flags & os.O_CLOEXEC
 
 
 @one_runner
 def test_a_worker_alone_has_no_scoreboard(start: Start) -> None:
     server = start("sockets.py")
-    assert [tallies(pid) for pid in server.worker_pids()] == [[]]
+    assert [scoreboards(pid) for pid in server.worker_pids()] == [[]]

@@ -278,7 +278,7 @@ def test_the_cell_of_a_dead_worker_is_cleared_and_given_to_the_next(start):
     master.wait_for("is ready")
 
 
-def test_a_worker_without_siblings_gets_no_tally(start):
+def test_a_worker_without_siblings_gets_no_scoreboard(start):
     master = start().wait_until_ready()
     assert not any("finds its cell" in line for line in master.log)
 
