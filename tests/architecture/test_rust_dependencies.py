@@ -1,4 +1,4 @@
-"""What other people's Rust crates may come in: deny.toml's rules, read from Cargo's own account of the tree.
+"""What other people's Rust crates may come in: deny.toml's rules, read from Cargo's own listing of the tree.
 
 `make deny` checks the same file with cargo-deny, which takes minutes to build. These tests need cargo alone and no
 network, so the rules hold with every `make test`. They cover licences, homes (`wrappers`) and sources.

@@ -127,7 +127,7 @@ def test_requests_that_are_reset_one_after_the_other_are_a_flood_too(server: Ser
                 break
             stream.cancel()
         assert client.wait_for_goaway() == ENHANCE_YOUR_CALM
-    # The account is one: the frame that overdraws it may be a PING of this test.
+    # The budget is one: the frame that exceeds it may be a PING of this test.
     server.wait_for_line("ended with ENHANCE_YOUR_CALM: too many (RST_STREAM|PING) frames", since)
     is_well(server)
 

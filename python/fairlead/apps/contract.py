@@ -218,7 +218,7 @@ class Caller(Generic[R]):
             session = task.request.session
             self.totals.add(task, response.sent_bytes if session is None else session.counters[3], took_s)
             if self._has_routes:
-                _conclude(task, response)
+                _add_outcome(task, response)
             if self._after_request is not None:
                 try:
                     self._after_request()
@@ -307,7 +307,7 @@ def _take_notes(task: Task, environ: dict[str, Any]) -> None:
         task.log_variables[name.encode("latin-1")] = environ.pop(key).encode("latin-1")
 
 
-def _conclude(task: Task, response: Response) -> None:
+def _add_outcome(task: Task, response: Response) -> None:
     """Rules for the end see the request; what they and those for answers want of the line in the log."""
     variables, is_unlogged, instead = task.request.conclude()
     if instead is not None:
