@@ -74,7 +74,7 @@ def _contestants(workload: Workload, options: argparse.Namespace) -> list[Recipe
     server = peers.fairlead(workload, options.venv_python)
     if options.server_command:
         command = tuple(shlex.split(options.server_command))
-        # It is asked in the same way, and relays to the same backend.
+        # It is asked in the same way, and passes requests to the same backend.
         server = replace(server, label=options.server_label, command=command)
     limit = [peers.limit()] if workload.has_limit else []
     own = peers.own_websocket(workload, options.venv_python)
@@ -90,7 +90,7 @@ def _facts(options: argparse.Namespace, server_cpu: int, load_cpu: int) -> dict[
         facts["server command"] = f"`{options.server_command}`"
     else:
         facts["server python"] = machine.python_version(options.venv_python)
-    facts["CPUs"] = f"server on {server_cpu}, load (and what is behind a relay) on {load_cpu}"
+    facts["CPUs"] = f"server on {server_cpu}, load (and what is behind a proxy) on {load_cpu}"
     facts["rounds"] = f"{options.pairs} of {options.seconds:g} s after {options.warmup:g} s of warm-up"
     if options.before:
         facts["before"] = machine.commit(peers.checkout_of(options.before))

@@ -110,7 +110,7 @@ class Rivals(unittest.TestCase):
             ["", "rate ≥ 0.70: **miss**", "rate ≥ 1.30: pass"],
         )
 
-    def test_a_relay_is_judged_by_its_cpu_whatever_its_rate(self) -> None:
+    def test_a_proxy_is_judged_by_its_cpu_whatever_its_rate(self) -> None:
         bars = Bars(best_peer_cpu_at_most=1.0)
         self.assertEqual(self.verdicts(bars, own=sample(1), peer=sample(500, 1.0))[2], "CPU ≤ 1.00: pass")
         self.assertEqual(self.verdicts(bars, own=sample(1), peer=sample(50, 0.9))[2], "CPU ≤ 1.00: **miss**")
@@ -151,14 +151,14 @@ class Servers(unittest.TestCase):
         self.assertEqual(len(tree), 2)
         self.assertFalse([pid for pid, started in tree.items() if servers._is_alive(pid, started)])
 
-    def test_what_is_behind_a_relay_is_started_told_and_stopped_but_not_measured(self) -> None:
+    def test_what_is_behind_a_proxy_is_started_told_and_stopped_but_not_measured(self) -> None:
         say = "import sys; print(*sys.argv[2:], open(sys.argv[3]).read(), flush=True)\n"
         recipe = Recipe(
-            "relay",
-            "relay",
-            (sys.executable, "-c", say + LISTEN, "{port}", "{backend}", "{folder}/relay.conf"),
+            "proxy",
+            "proxy",
+            (sys.executable, "-c", say + LISTEN, "{port}", "{backend}", "{folder}/proxy.conf"),
             backend=(sys.executable, "-c", LISTEN, "{port}"),
-            files={"relay.conf": "{port} to {backend}"},
+            files={"proxy.conf": "{port} to {backend}"},
         )
         with servers.running(recipe, CPU) as server:
             backend = server.backend

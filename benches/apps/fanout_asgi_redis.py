@@ -12,7 +12,7 @@ subscribers = set()
 client = redis.asyncio.Redis(unix_socket_path=os.environ["REDIS_SOCKET"])
 
 
-async def relay():
+async def forward():
     messages = client.pubsub(ignore_subscribe_messages=True)
     await messages.subscribe(CHANNEL)
     async for message in messages.listen():
@@ -25,7 +25,7 @@ async def relay():
 async def application(scope, receive, send):
     if scope["type"] == "lifespan":
         await receive()
-        task = asyncio.create_task(relay())
+        task = asyncio.create_task(forward())
         await send({"type": "lifespan.startup.complete"})
         await receive()
         task.cancel()

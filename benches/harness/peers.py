@@ -152,7 +152,7 @@ def _fairlead(interpreter: str, *options: str) -> tuple[str, ...]:
 
 
 def _backend(front: str, interpreter: str) -> tuple[str, ...]:
-    """The Fairlead that answers behind each relay."""
+    """The Fairlead that answers behind each proxy."""
     if not front.startswith("route-"):
         return ()
     listen = "--socket" if front == "route-uwsgi" else "--http-socket"
@@ -177,7 +177,7 @@ def make_certificate() -> None:
 
 
 def installed_peers(workload: Workload, interpreter: str) -> list[Recipe]:
-    """The recipes of those peers that can run; a relay stands before the same backend as Fairlead's, except that
+    """The recipes of those peers that can run; a proxy stands before the same backend as Fairlead's, except that
     HAProxy speaks HTTP to it in either row."""
     fronts = {name: "route-http" if name == "haproxy" else workload.front for name in workload.peers}
     recipes = (replace(_peer(name), backend=_backend(front, interpreter)) for name, front in fronts.items())
@@ -240,7 +240,7 @@ def _said(*command: str) -> str:
 
 def _peer(name: str) -> Recipe:
     if name.startswith(("nginx", "haproxy")):
-        return _relay(name)
+        return _proxy(name)
     if name.startswith("uwsgi"):
         return _uwsgi(name)
     python, granian, uvicorn, hypercorn = (
@@ -319,7 +319,7 @@ def _uwsgi(name: str) -> Recipe:
     return Recipe(name, f"uWSGI {' '.join(options) or '--http-socket'}", uwsgi)
 
 
-def _relay(name: str) -> Recipe:
+def _proxy(name: str) -> Recipe:
     """Debian's proxies with one process, or thread, and no log line per connection; else as
     docs/howto/behind-a-proxy.md configures them."""
     nginx, haproxy = (shutil.which(program, path=SYSTEM_PATH) or program for program in ("nginx", "haproxy"))

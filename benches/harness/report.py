@@ -36,7 +36,7 @@ def markdown(facts: dict[str, str], server_label: str, outcomes: list[Outcome]) 
         _websocket_table(server_label, outcomes),
         _rivals_table("Plain WSGI", [outcome for outcome in outcomes if not outcome.workload.is_websocket]),
         _rivals_table(
-            "The front: TLS, HTTP/2, the uwsgi protocol, relays",
+            "The front: TLS, HTTP/2, the uwsgi protocol, proxies",
             [outcome for outcome in outcomes if outcome.workload.is_websocket and not outcome.workload.has_limit],
         ),
         _before_table(outcomes),

@@ -41,7 +41,7 @@ class Recipe:
     environment: dict[str, str] = field(default_factory=dict)
     #: What `load` has to know to speak to it.
     client: tuple[str, ...] = ()
-    #: Who answers, when the server itself only relays; started first, on the load's CPU.
+    #: Who answers, when the server is only a proxy; started first, on the load's CPU.
     backend: tuple[str, ...] = ()
     #: Configuration files by their names.
     files: dict[str, str] = field(default_factory=dict)
@@ -55,7 +55,7 @@ class Running:
     process: subprocess.Popen[bytes]
     log: Path
     recipe: Recipe
-    #: The process behind a relay.
+    #: The process behind a proxy.
     backend: Running | None = None
 
     def pids(self) -> list[int]:

@@ -107,13 +107,13 @@ FRONTS = (
     ),
     (
         "route-uwsgi",
-        "relayed by the uwsgi protocol",
+        "proxied by the uwsgi protocol",
         (Bars(best_peer_cpu_at_most=1.0), Bars(best_peer_cpu_at_most=1.0)),
         ("nginx-uwsgi", "haproxy"),
     ),
     (
         "route-http",
-        "relayed by HTTP/1.1",
+        "proxied by HTTP/1.1",
         (Bars(best_peer_cpu_at_most=1.0), Bars(best_peer_cpu_at_most=1.0)),
         ("nginx-http", "haproxy"),
     ),

@@ -1,5 +1,5 @@
 """The tables that look at answers and at the end of a request (`--error-route`, `--final-route`, spec §5.1), the line
-in the log of a request that never reaches the application, and the idle limit of what is relayed."""
+in the log of a request that never reaches the application, and the idle limit of proxied WebSockets."""
 
 from __future__ import annotations
 
@@ -178,7 +178,7 @@ def test_requests_that_never_reach_the_application_have_their_line(server, tmp_p
 
     def serve(connection: socket.socket) -> None:
         read_head(connection)
-        connection.sendall(b"HTTP/1.1 201 Made\r\nContent-Length: 7\r\n\r\nrelayed")
+        connection.sendall(b"HTTP/1.1 201 Made\r\nContent-Length: 7\r\n\r\nproxied")
 
     with backend(serve) as other:
         here = server(
@@ -208,7 +208,7 @@ def test_requests_that_never_reach_the_application_have_their_line(server, tmp_p
     assert len([line for line in here.lines if "request:" in line]) == 6
 
 
-def test_a_relayed_websocket_has_its_line_when_it_has_ended(server):
+def test_a_proxied_websocket_has_its_line_when_it_has_ended(server):
     behind = server()
     here = server(f"route=^/there http:{behind.host_header}")
     client = RawClient.upgrade(here, "/there")

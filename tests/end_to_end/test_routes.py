@@ -157,7 +157,7 @@ def test_what_a_rule_has_set_goes_to_the_other_server(server):
 
 
 @pytest.mark.parametrize("kind", ["http", "httpdumb"])
-def test_websockets_are_relayed_both_ways(server, kind):
+def test_websockets_are_proxied_both_ways(server, kind):
     behind = server()
     here = server(f"route=^/websocket {kind}:{behind.host_header}", more=("--websockets-origin", "*"))
     with connect(here.url("/websocket"), subprotocols=["chat.v1"], max_size=None) as client:
@@ -178,11 +178,11 @@ def test_a_routed_websocket_takes_no_slot_of_the_app(server):
     # Two slots, both taken by WebSockets of the app itself.
     here = server(f"route=^/there http:{behind.host_header}", more=("--async", "2"))
     own = [RawClient.upgrade(here) for _ in range(2)]
-    relayed = [RawClient.upgrade(here, "/there") for _ in range(20)]
-    for number, client in enumerate([*own, *relayed]):
+    proxied = [RawClient.upgrade(here, "/there") for _ in range(20)]
+    for number, client in enumerate([*own, *proxied]):
         client.send_text(str(number))
         assert client.read_data().payload == b"%d" % number
-    for client in [*own, *relayed]:
+    for client in [*own, *proxied]:
         client.close()
 
 
@@ -267,7 +267,7 @@ def test_the_uwsgi_protocol_gets_a_packet_and_answers_with_http(server):
 
 
 @pytest.mark.parametrize("modifiers", ["", ",0,0"])
-def test_the_seed_s_route_relays_a_websocket_by_the_uwsgi_protocol(server, modifiers):
+def test_the_seed_s_route_proxies_a_websocket_by_the_uwsgi_protocol(server, modifiers):
     def serve(connection: socket.socket) -> None:
         told = dict(read_packet(connection)[2])
         accept = accept_value(told["HTTP_SEC_WEBSOCKET_KEY"]).encode()

@@ -23,12 +23,12 @@ def server(serve: Callable[..., Server]) -> Server:
 def test_an_iteration_takes_what_comes_and_ends_with_the_subscription(
     server: Server, connect: Connect, upgrade: Callable[..., RawClient], token: str
 ) -> None:
-    relay, publisher = upgrade(server, f"/relays?{token}&{token}"), connect(server)
-    assert relay.read_data() == Frame(TEXT, b"subscribed")
+    forwarder, publisher = upgrade(server, f"/forwards?{token}&{token}"), connect(server)
+    assert forwarder.read_data() == Frame(TEXT, b"subscribed")
     for data in ("one", {"hex": "00ff"}, "stop"):
         publisher.ask("publish", token, data)
     first = publisher.ask("history", token)[0][0]
-    assert [relay.read_data().payload.decode() for _ in range(4)] == [
+    assert [forwarder.read_data().payload.decode() for _ in range(4)] == [
         f"{first} 'one'", f"{first + 1} b'\\x00\\xff'", f"{first + 2} 'stop'", "over",
     ]  # fmt: skip
     assert publisher.ask("members", token) == 0

@@ -326,7 +326,7 @@ class Settings:
     )
     route_idle_timeout_s: float = setting(
         "route-idle-timeout", Seconds(), 0.0,
-        "close a relayed WebSocket that is silent in both directions for this long; 0 never",
+        "close a proxied WebSocket that is silent in both directions for this long; 0 never",
     )  # fmt: skip
     http_to: tuple[Address, ...] = settings(
         "http-to", ServerAddress(),

@@ -55,7 +55,7 @@ _IGNORED: tuple[tuple[str, str, str], ...] = (
      "http-processes http-workers http-socket-modifier1 http-socket-modifier2 "
      "https-socket-modifier1 https-socket-modifier2 "
      "http-events http-buffer-size http-uid http-gid"),
-    (VALUE, "the engine relays in the background by itself", "offload-threads offload-thread"),
+    (VALUE, "the engine passes data on in the background by itself", "offload-threads offload-thread"),
     (VALUE, "each worker remembers its own TLS sessions", "https-session-context"),
     (VALUE, "nothing has to be loaded", "plugin plugins need-plugin need-plugins plugin-dir plugins-dir"),
     (VALUE, "greenlets have no stack of their own to size",

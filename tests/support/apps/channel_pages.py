@@ -113,7 +113,7 @@ COMMANDS = {
 }
 
 
-def relays(environ, start_response):
+def forwards(environ, start_response):
     """Iterates over a subscription, and sends what comes, until a message says stop."""
     with websocket(environ) as ws, channels.subscribe(argument(environ)) as subscription:
         ws.send("subscribed")
@@ -181,4 +181,4 @@ def outside(environ, start_response):
     return [b"."]
 
 
-PAGES = {function.__name__: function for function in (talks, relays, waits, threads_take, joins_late, outside)}
+PAGES = {function.__name__: function for function in (talks, forwards, waits, threads_take, joins_late, outside)}
