@@ -39,8 +39,8 @@ SWEEP_EVERY_S = 3.0
 #: How long a client may take nothing while something waits for it, and leave a request incomplete.
 STALL_S = 10.0
 REQUEST_S = 30.0
-#: How long a connection that has ended waits for the client to read the last words.
-LINGER_S = 2.0
+#: Lingering close: how long a connection that has ended waits for the client to read what was sent last.
+LINGERING_CLOSE_S = 2.0
 #: How often times are looked at while there is a time to look at, and how long to wait when no descriptor is left.
 _TICK_S = 1.0
 
@@ -73,7 +73,7 @@ class _Client:
         self.heard_at = self.taken_at = now
         self.partial_at: float | None = None
         self.waits = False
-        #: When it is cut, once the last words have left.
+        #: When it is cut, once what was sent last has left.
         self.cut_at: float | None = None
 
 
@@ -271,7 +271,7 @@ class ChannelsServer:
         client.waits = outbox.size > 0
         if session.is_over and not client.waits and client.cut_at is None:
             # Closing with unread data would take back what was said last: tell the end, read on for a while.
-            client.cut_at = now + LINGER_S
+            client.cut_at = now + LINGERING_CLOSE_S
             with contextlib.suppress(OSError):
                 client.socket.shutdown(socket.SHUT_WR)
         client.partial_at = (client.partial_at or now) if session.is_partial else None
