@@ -1,7 +1,7 @@
 """What is told of one worker: requests, bytes, times, memory, as a row with uWSGI's names.
 
 A worker says its own statistics in a "stats" event, at most once a second and only when they have changed; the master
-keeps the book of all (master/statistics.py). What a worker says is not trusted further than to be numbers and short
+keeps those of all (master/statistics.py). What a worker says is not trusted further than to be numbers and short
 texts: it may be another program, and it must not bring the master down. Times are microseconds, sizes bytes, moments
 seconds since 1970.
 """

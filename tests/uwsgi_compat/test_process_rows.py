@@ -1,7 +1,7 @@
 """The process, its siblings and the running request in the `uwsgi` module: the compatibility spec §1.5.
 
 A WebSocket that does what its client says stays in its worker, so a test knows who holds what. Nothing sleeps; where
-figures of another process are a second old, a test asks until they are there.
+statistics of another process are a second old, a test asks until they are there.
 """
 
 from __future__ import annotations
@@ -134,13 +134,13 @@ def test_row_1_5_workers_knows_the_others(start: Callable[..., Server], obedient
     first, second = one_in_each_worker(server, obedient)
     pids = [first.order("pid"), second.order("pid")]
     deadline = time.monotonic() + TIMEOUT_S
-    while any(row[4] != b"busy" for row in first.order("figures")):  # the other's figures are up to a second old
+    while any(row[4] != b"busy" for row in first.order("statistics")):  # the other's statistics are up to a second old
         assert time.monotonic() < deadline
     for client in (first, second):
-        rows = client.order("figures")
+        rows = client.order("statistics")
         assert [row[:4] for row in rows] == [[1, pids[0], 0, 0], [2, pids[1], 0, 0]]
     second.client.close_in_order()
-    while first.order("figures")[1][2:4] != [1, 1]:
+    while first.order("statistics")[1][2:4] != [1, 1]:
         assert time.monotonic() < deadline
     assert first.order("total_requests") == 1
 
@@ -153,11 +153,11 @@ def test_row_1_5_a_worker_that_is_started_again_goes_on_counting(
         get(server, "/quiet")
     since = server.mark()
     client = obedient(server)
-    [before] = client.order("figures")
+    [before] = client.order("statistics")
     assert before[2:4] == [3, 3]
     os.kill(client.order("pid"), signal.SIGKILL)
     server.wait_for_line("worker 1 .* is ready", since)
-    [after] = obedient(server).order("figures")
+    [after] = obedient(server).order("statistics")
     assert after[1] != before[1]
     assert (after[2:4], after[5]) == ([3, 0], 2)
 

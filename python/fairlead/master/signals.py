@@ -21,7 +21,7 @@ from typing import Any
 RELOAD = frozenset({signal.SIGHUP})
 STOP = frozenset({signal.SIGTERM, signal.SIGINT, signal.SIGQUIT})
 CHILD = frozenset({signal.SIGCHLD})
-#: uWSGI prints figures when these come. Here they mean nothing, but their default action would end the master.
+#: uWSGI prints statistics when these come. Here they mean nothing, but their default action would end the master.
 MEANINGLESS = frozenset({signal.SIGUSR1, signal.SIGUSR2})
 
 

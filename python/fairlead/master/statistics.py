@@ -1,4 +1,4 @@
-"""The master's book of its workers' statistics (what a row holds is statistics.py).
+"""The statistics of all workers, which the master keeps (what a row holds is statistics.py).
 
 The master adds to what a worker says what earlier processes of the same worker id had reached, because a worker that
 was replaced goes on counting (spec §1.5, `workers()`).
@@ -21,7 +21,7 @@ _MOST_WITH_APPS = 256
 
 
 class WorkerStatistics:
-    """The master's book, by worker id."""
+    """The statistics of all workers, by worker id."""
 
     def __init__(self, worker_ids: Iterable[int], clock: Callable[[], float] = time.time) -> None:
         self._clock = clock

@@ -70,7 +70,7 @@ class Services:
             self._caller.is_killing = True
 
     def statistics(self) -> dict[str, Any]:
-        """This worker's own, for the master's book (statistics.py)."""
+        """This worker's own, for the master's sums (master/statistics.py)."""
         rss, vsz = memory()
         statistics: dict[str, Any] = {"running": self._running(), "rss": rss, "vsz": vsz}
         by_mount: dict[str, list[int]] = {}

@@ -67,7 +67,7 @@ def _order(words):
     if name == "held":  # waits for the lock, says so, and keeps it until the next order
         uwsgi.lock(*map(int, rest))
         return "locked"
-    if name == "figures":
+    if name == "statistics":
         return [[row[key] for key in ("id", "pid", "requests", "delta_requests", "status", "respawn_count")]
                 for row in uwsgi.workers()]  # fmt: skip
     return getattr(uwsgi, name)(*map(int, rest))
