@@ -57,7 +57,7 @@ def test_a_page_comes_through_with_its_facts(proxy: Proxy, way: Way) -> None:
     assert environ["wsgi.url_scheme"] == "http"
 
 
-# A proxy in TCP mode adds no header, so whoever trusts it believes its clients: it must not be named.
+# A proxy in TCP mode adds no header, so whoever trusts it trusts its clients: it must not be named.
 @pytest.mark.parametrize("way", [way for way in WAYS if way.tells], ids=lambda way: way.name, indirect=True)
 def test_what_a_client_forges_does_not_count(proxy: Proxy) -> None:
     forged = "X-Forwarded-For: 6.6.6.6\r\nX-Forwarded-Proto: https\r\nX-Forwarded-Host: evil\r\n"

@@ -49,7 +49,7 @@ def environ(server: Server, source: str, headers: Headers, listener: int = 0) ->
         return json.loads(client.read_rest())["environ"]
 
 
-def test_a_trusted_proxy_is_believed(server: Server) -> None:
+def test_what_a_trusted_proxy_says_counts(server: Server) -> None:
     mark = server.mark()
     found = environ(server, TRUSTED, SAYS)
     assert found["REMOTE_ADDR"] == "203.0.113.7"
@@ -60,7 +60,7 @@ def test_a_trusted_proxy_is_believed(server: Server) -> None:
     server.wait_for_line(r'request: 203\.0\.113\.7 "GET /page HTTP/1\.1" 200', since=mark)
 
 
-def test_a_stranger_is_not_believed_and_the_application_sees_what_it_said(server: Server) -> None:
+def test_a_stranger_is_not_trusted_and_the_application_sees_what_it_said(server: Server) -> None:
     mark = server.mark()
     found = environ(server, STRANGER, [*SAYS, ("Forwarded", "for=6.6.6.6")])
     assert found["REMOTE_ADDR"] == STRANGER

@@ -136,9 +136,9 @@ def test_the_proxy_protocol_is_for_the_listeners_of_one_option():
     )
 
 
-def test_nobody_believes_the_clients_that_a_proxy_announces():
+def test_nobody_trusts_the_clients_that_a_proxy_announces():
     router = ("http-enable-proxy-protocol", None)
-    assert "would believe the clients that the proxy announces" in refusal(router, ("trusted-proxy", "*"))
+    assert "would trust the clients that the proxy announces" in refusal(router, ("trusted-proxy", "*"))
     assert made(router, ("trusted-proxy", "10.0.0.1")).trusted_proxy == ("10.0.0.1",)
 
 

@@ -164,7 +164,7 @@ class Settings:
     socket: tuple[Address, ...] = settings(
         "socket",
         AddressKind(),
-        "serve the uwsgi protocol here (nginx: uwsgi_pass); what the peer says of its clients is believed",
+        "serve the uwsgi protocol here (nginx: uwsgi_pass); what the peer says of its clients is trusted",
         short="s",
     )
     uwsgi_socket: tuple[Address, ...] = settings("uwsgi-socket", AddressKind(), "the same, whatever --protocol says")
@@ -308,7 +308,7 @@ class Settings:
     add_header: tuple[tuple[str, str], ...] = settings("add-header", Header(), "add a header to each response")
     trusted_proxy: tuple[str, ...] = settings(
         "trusted-proxy", TrustedPeer(),
-        "believe Forwarded and X-Forwarded-* of peers with this address, of this network, of UNIX sockets, or of all",
+        "trust Forwarded and X-Forwarded-* of peers with this address, of this network, of UNIX sockets, or of all",
         default_text="none",
     )  # fmt: skip
 
@@ -655,7 +655,7 @@ def _check_combination(it: Settings) -> None:
             raise SettingsError(f"--{option} is for {listener}, and there is none; did you mean --{other}?")
         if wanted and "*" in it.trusted_proxy:
             raise SettingsError(
-                f"--trusted-proxy * with --{option} would believe the clients that the proxy announces; name the "
+                f"--trusted-proxy * with --{option} would trust the clients that the proxy announces; name the "
                 "proxies in front of it, or leave it out."
             )
     if it.channels_http and not it.channels_http_token_file:
