@@ -170,7 +170,7 @@ class Servers(unittest.TestCase):
             self.assertFalse(set(behind) & set(server.pids()))
         self.assertFalse([pid for pid, started in behind.items() if servers._is_alive(pid, started)])
 
-    def test_a_server_that_ends_at_once_fails_with_its_last_words(self) -> None:
+    def test_a_server_that_ends_at_once_fails_with_its_last_output(self) -> None:
         recipe = Recipe("fake", "fake", (sys.executable, "-c", "raise SystemExit('no such app')"))
         with self.assertRaisesRegex(ServerFailed, "no such app"), servers.running(recipe, CPU):
             self.fail("it cannot run")

@@ -15,7 +15,7 @@ from typing import Any, NamedTuple, Protocol, Union
 
 from fairlead.current import current_request
 
-__all__ = ["Sender", "Stretch", "send_file", "stretch_of"]
+__all__ = ["FileRange", "Sender", "range_of", "send_file"]
 
 _PLAIN = (io.FileIO, io.BufferedReader, io.BufferedRandom)
 
@@ -30,10 +30,10 @@ class Sender(Protocol):
     """The response of a running request, as far as files go."""
 
     def file(self, descriptor: int, offset: int, length: int) -> None:
-        """Send the head if that has not left, then a stretch of a regular file. Raises OSError."""
+        """Send the head if that has not left, then a range of a regular file. Raises OSError."""
 
 
-class Stretch(NamedTuple):
+class FileRange(NamedTuple):
     """So many bytes of an open regular file, from an offset."""
 
     descriptor: int
@@ -71,7 +71,7 @@ def _send(sender: Sender, descriptor: int, position: int, size: int | None) -> i
     return length
 
 
-def stretch_of(file: Any) -> Stretch | None:
+def range_of(file: Any) -> FileRange | None:
     """What `file.read()` would still give, if those are the bytes of a regular file; None if it must be read."""
     if type(file) is not io.BufferedReader:
         if isinstance(file, _TemporaryFileWrapper):
@@ -92,4 +92,4 @@ def stretch_of(file: Any) -> Stretch | None:
     except (OSError, ValueError):
         return None  # reading it will raise what there is to say
     # Files of the kernel's own (/proc) have no length before they are read.
-    return Stretch(file.fileno(), offset, status.st_size - offset) if status.st_size > offset else None
+    return FileRange(file.fileno(), offset, status.st_size - offset) if status.st_size > offset else None

@@ -31,7 +31,7 @@ def server(serve: Callable[..., Server]) -> Server:
 
 @pytest.fixture(scope="session")
 def content() -> bytes:
-    """Of which no two stretches are the same."""
+    """Of which no two ranges are the same."""
     return random.Random(1).randbytes(SIZE)
 
 
@@ -249,7 +249,7 @@ def test_the_file_wrapper_can_be_left_out(serve: Callable[..., Server]) -> None:
 
 
 @pytest.mark.parametrize("numbers", [(), (0, 0, 0), (4096, 1, 0), (0, 0, 1_000_000), (32768, 4_999_999, 100)])
-def test_sendfile_sends_a_stretch_of_a_path(
+def test_sendfile_sends_a_range_of_a_path(
     server: Server, page: Callable[..., Answer], token: str, large: Path, content: bytes, numbers: tuple[int, ...]
 ) -> None:
     _, position, size = (*numbers, 0, 0, 0)[:3]

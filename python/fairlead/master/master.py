@@ -115,7 +115,7 @@ class Master:
         self._modules: Watch | None = None
 
     def run(self) -> int:
-        """Serve until stopped; returns 0. Raises MasterError or SettingsError when the ground cannot be
+        """Serve until stopped; returns 0. Raises MasterError or SettingsError when listeners or memory cannot be
         prepared, and LoadError when the first workers do not become ready; no process is left then."""
         with SignalPipe() as signals:
             self._selector.register(signals, selectors.EVENT_READ)
@@ -427,7 +427,7 @@ class Master:
         for worker in self._workers():
             how = worker.ended_nowait()
             if how:
-                # Its last words, a "failed" above all, are still in the socket.
+                # What it said last, a "failed" above all, are still in the socket.
                 self._on_readable(worker)
                 self._on_ended(worker, how)
 

@@ -41,7 +41,7 @@ from fairlead.worker.watchdog import StallLog
 __all__ = ["main"]
 
 #: Seconds that killed tasks have to end before the process leaves without them.
-_LAST_WORDS_S = 1.0
+_KILL_GRACE_S = 1.0
 
 
 class Worker:
@@ -299,7 +299,7 @@ class Worker:
             return
         self._services.is_killing()
         runner.kill()
-        if not self._ended.wait(_LAST_WORDS_S):
+        if not self._ended.wait(_KILL_GRACE_S):
             running, _ = engine.busy()
             self._log.warning(f"{running} tasks did not end in time and are cut")
             os._exit(0)

@@ -16,7 +16,7 @@ from fairlead.apps.contract import Application, Caller, Find, Setup
 from fairlead.apps.task import Task
 from fairlead.apps.wsgi.input import Input
 from fairlead.apps.wsgi.response import WsgiResponse
-from fairlead.files import stretch_of
+from fairlead.files import range_of
 from fairlead.settings.options import Settings
 from fairlead.websocket import REQUEST_KEY
 
@@ -118,8 +118,8 @@ class WsgiCaller(Caller[WsgiResponse]):
             response.whole(result[0])  # by far the most frequent result; the next line would do, more slowly
         elif isinstance(result, (list, tuple)) and all(isinstance(item, bytes) for item in result):
             response.whole(b"".join(result))
-        elif type(result) is FileWrapper and (stretch := stretch_of(result.file)) is not None:
-            response.whole_file(result.file, stretch)
+        elif type(result) is FileWrapper and (part := range_of(result.file)) is not None:
+            response.whole_file(result.file, part)
         elif isinstance(result, Iterable):
             return result
         else:

@@ -14,7 +14,7 @@ from typing import Any, Callable, Union
 
 from fairlead._native import Head
 from fairlead.apps.response import Response
-from fairlead.files import Stretch
+from fairlead.files import FileRange
 
 __all__ = ["WsgiResponse"]
 
@@ -74,9 +74,9 @@ class WsgiResponse(Response):
             self.began = True
             self.sent_bytes = len(body)
 
-    def whole_file(self, file: Any, stretch: Stretch) -> None:
-        """The result is what is left of a regular file: this stretch of it, which `file.read` would give."""
-        descriptor, offset, length = stretch
+    def whole_file(self, file: Any, part: FileRange) -> None:
+        """The result is what is left of a regular file: this range of it, which `file.read` would give."""
+        descriptor, offset, length = part
         body: bytes | None = None
         if length <= _SMALL:
             body = file.read(length)
@@ -94,7 +94,7 @@ class WsgiResponse(Response):
             self._request.finish()
 
     def file(self, descriptor: int, offset: int, length: int) -> None:
-        """Send a stretch of a regular file, and return when it was handed on. Raises OSError('write error')."""
+        """Send a range of a regular file, and return when it was handed on. Raises OSError('write error')."""
         if self._request.session is not None:
             raise OSError("write error")
         try:
