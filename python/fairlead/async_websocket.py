@@ -1,9 +1,9 @@
 """The application's WebSocket in a coroutine: `async_websocket(environ)` completes the handshake, the object it returns
 is awaited.
 
-The awaitable face of a session, with the names, types and errors of websocket.py, for the asyncio runner; what needs no
-`await` is that of session_face.py. Its waits are native: a message that is there already, and a send with room, do not
-suspend. The handshake waits for nothing, so making one is no `await`.
+The awaitable API of a session, with the names, types and errors of websocket.py, for the asyncio runner; what needs no
+`await` is that of base_websocket.py. Its waits are native: a message that is there already, and a send with room, do
+not suspend. The handshake waits for nothing, so making one is no `await`.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from collections.abc import AsyncIterator, Awaitable, Coroutine, Sequence
 from types import TracebackType
 from typing import Any
 
-from fairlead.session_face import Data, SessionFace, close_code_after, with_native_methods
+from fairlead.base_websocket import BaseWebSocket, Data, close_code_after, with_native_methods
 from fairlead.websocket import REQUEST_KEY, accept
 
 __all__ = ["AsyncWebSocket", "async_websocket"]
@@ -28,7 +28,7 @@ def async_websocket(environ: dict[str, Any], subprotocols: Sequence[str] = ()) -
     return _NativeAsyncWebSocket(accept(environ, subprotocols))
 
 
-class AsyncWebSocket(SessionFace):
+class AsyncWebSocket(BaseWebSocket):
     """One open WebSocket for coroutines. Any task of the worker may send; one at a time may receive.
 
     `async for` yields its messages. As an async context manager it closes on leaving: 1000 normally, 1011 when an

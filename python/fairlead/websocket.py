@@ -1,8 +1,8 @@
 """The application's WebSocket: `websocket(environ)` completes the handshake, the object it returns talks.
 
-The face is thin on purpose: waiting, framing, pings and limits are the engine's, and each verb is one call of the
+The class is thin on purpose: waiting, framing, pings and limits are the engine's, and each verb is one call of the
 native session, in whatever concurrency model the worker runs. What lives here is what an application sees: types
-(`str` is text, `bytes` is binary), iteration and the `with` block; session_face.py has what the awaitable face has too.
+(`str` is text, `bytes` is binary), iteration and the `with` block; base_websocket.py has what AsyncWebSocket has too.
 """
 
 from __future__ import annotations
@@ -12,8 +12,8 @@ from types import TracebackType
 from typing import Any
 
 from fairlead._native import Session
+from fairlead.base_websocket import BaseWebSocket, Data, Joined, close_code_after, with_native_methods
 from fairlead.errors import ConnectionClosed
-from fairlead.session_face import Data, Joined, SessionFace, close_code_after, with_native_methods
 
 __all__ = ["REQUEST_KEY", "Data", "Joined", "WebSocket", "accept", "configure", "websocket"]
 
@@ -41,7 +41,7 @@ def websocket(environ: dict[str, Any], subprotocols: Sequence[str] = ()) -> WebS
 
 
 def accept(environ: dict[str, Any], subprotocols: Sequence[str]) -> Session:
-    """The handshake of both faces, this one and the awaitable one."""
+    """The handshake of both classes, this one and the awaitable one."""
     request = environ[REQUEST_KEY]
     offered = request.offered_subprotocols if subprotocols else ()
     chosen = next((name for name in subprotocols if name in offered), None)
@@ -49,7 +49,7 @@ def accept(environ: dict[str, Any], subprotocols: Sequence[str]) -> Session:
     return session
 
 
-class WebSocket(SessionFace):
+class WebSocket(BaseWebSocket):
     """One open WebSocket. Any task of the worker may send; one at a time may receive.
 
     Iterating yields its messages. As a context manager it closes on leaving: 1000 normally, 1011 when an exception

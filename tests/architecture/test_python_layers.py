@@ -1,7 +1,7 @@
 """Who may import whom in the Python package: only downwards, never round in a circle, and some never at all.
 
 The folder says in which process a file runs, and what it may import: from its own folder, and from the floors below.
-A module that lies in no folder stands on a floor by its name: the application's face, or what every process needs. A
+A module that lies in no folder stands on a floor by its name: the application's API, or what every process needs. A
 new folder, or a new file beside the folders, needs a place in `FLOORS` before it passes.
 """
 
@@ -19,7 +19,7 @@ FLOORS = (
     ("worker",),
     ("runners", "apps", "compat"),
     ("",),
-    ("websocket", "async_websocket", "session_face", "channels", "files", "current"),
+    ("websocket", "async_websocket", "base_websocket", "channels", "files", "current"),
     ("_native",),
     ("settings",),
     ("statistics", "control_protocol", "locks", "logs", "os_threads", "errors"),

@@ -1,4 +1,4 @@
-"""Channels in coroutines: the awaitable face of memberships and subscriptions, on asyncio's own loop and uvloop's."""
+"""Channels in coroutines: the awaitable API of memberships and subscriptions, on asyncio's own loop and uvloop's."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the asyncio runner owes on top of the contract: applications that are async def, the awaitable face of a
+"""What the asyncio runner owes on top of the contract: applications that are async def, the awaitable API of a
 WebSocket, and the loop as asyncio's users expect it. Each test runs on asyncio's own loop and on uvloop's.
 """
 

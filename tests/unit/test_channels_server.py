@@ -11,7 +11,7 @@ import time
 from collections.abc import Callable
 
 import pytest
-from fairlead import channels as faces
+from fairlead import channels as channels_api
 from fairlead._native import Channels
 from fairlead.channels.server import LOOK_EVERY_S, ChannelsServer
 from fairlead.channels.wire import Reader, line
@@ -54,7 +54,7 @@ def eventually(check: Callable[[], bool]) -> None:
 
 def is_reached(path: str) -> bool:
     try:
-        faces.connect(path).close()
+        channels_api.connect(path).close()
     except ChannelsError:
         return False
     return True
@@ -98,7 +98,7 @@ def test_a_subscriber_that_takes_nothing_is_given_up_with_the_reason_and_others_
     slow = raw(path)
     slow.send(do="subscribe", channel="a")
     assert slow.read()[0]["ok"]
-    with faces.connect(path) as remote, remote.subscribe("a") as quick:
+    with channels_api.connect(path) as remote, remote.subscribe("a") as quick:
         for number in range(12):
             remote.publish("a", b"%d" % number + b"x" * 500_000)
             assert quick.receive(TIMEOUT_S).data.startswith(b"%d" % number)
@@ -126,7 +126,7 @@ def test_clients_are_counted_and_the_place_of_one_that_leaves_is_free(open_serve
     _, path, _, _ = open_server(most_clients=2)
     first, _second = raw(path), raw(path)
     with pytest.raises(ChannelsError, match="2 clients are connected already"):
-        faces.connect(path)
+        channels_api.connect(path)
     first.socket.close()
     eventually(lambda: is_reached(path))
 
@@ -136,7 +136,7 @@ def test_strangers_at_the_http_address_take_no_place_of_the_socket_s_clients(ope
     with socket.create_connection(address, TIMEOUT_S) as stranger:
         with socket.create_connection(address, TIMEOUT_S) as another:
             assert another.recv(1000).startswith(b"HTTP/1.1 503 ")
-        with faces.connect(path) as remote:
+        with channels_api.connect(path) as remote:
             assert remote.members("a") == 0
         stranger.sendall(b"GET / HTTP/1.1\r\n\r\n")
         assert stranger.recv(1000).startswith(b"HTTP/1.1 401 ")
@@ -144,7 +144,7 @@ def test_strangers_at_the_http_address_take_no_place_of_the_socket_s_clients(ope
 
 def test_a_slow_http_client_holds_up_nobody(open_server):
     _, path, address, _ = open_server(http=True, request_s=0.5)
-    with socket.create_connection(address, TIMEOUT_S) as slow, faces.connect(path) as remote:
+    with socket.create_connection(address, TIMEOUT_S) as slow, channels_api.connect(path) as remote:
         slow.sendall(b"POST /channels/a HTTP/1.1\r\nAuthorization: Bearer token\r\nContent-Length: 5\r\n\r\nab")
         assert remote.publish("a", "x") > 0
         answer = slow.recv(65536)
@@ -154,7 +154,7 @@ def test_a_slow_http_client_holds_up_nobody(open_server):
 
 def test_many_threads_publish_over_one_object(open_server):
     channels, path, _, _ = open_server()
-    with faces.connect(path) as remote:
+    with channels_api.connect(path) as remote:
         offsets: list[int] = []
 
         def publish() -> None:
@@ -171,7 +171,7 @@ def test_many_threads_publish_over_one_object(open_server):
 
 def test_a_forked_child_has_a_connection_of_its_own(open_server):
     _, path, _, _ = open_server()
-    with faces.connect(path) as remote:
+    with channels_api.connect(path) as remote:
         first = remote.publish("a", "parent")
         child = os.fork()
         if child == 0:
@@ -187,7 +187,7 @@ def test_a_forked_child_has_a_connection_of_its_own(open_server):
 def test_a_long_history_and_limits_come_through(open_server):
     channels, path, _, _ = open_server()
     offsets = [channels.publish("a", b"x" * 100_000) for _ in range(30)]
-    with faces.connect(path) as remote:
+    with channels_api.connect(path) as remote:
         assert [one.offset for one in remote.history("a")] == offsets
         assert [one.offset for one in remote.history("a", limit=25)] == offsets[-25:]
         assert [one.offset for one in remote.history("a", since=offsets[1], limit=25)] == offsets[2:27]
@@ -198,7 +198,7 @@ def test_a_long_history_and_limits_come_through(open_server):
 
 def test_a_closed_subscription_ends_its_iteration(open_server):
     _, path, _, _ = open_server()
-    with faces.connect(path) as remote:
+    with channels_api.connect(path) as remote:
         subscription = remote.subscribe("a")
         found = []
         thread = threading.Thread(target=lambda: found.extend(subscription))
@@ -215,7 +215,7 @@ def test_a_closed_subscription_ends_its_iteration(open_server):
 def test_the_thread_wakes_by_itself_only_while_somebody_is_subscribed(open_server):
     _, path, _, server = open_server()
     assert server._wait_s() is None
-    with faces.connect(path) as remote:
+    with channels_api.connect(path) as remote:
         assert remote.members("a") == 0
         assert server._wait_s() == 1.0  # its bounds are times
         with remote.subscribe("a"):
@@ -236,16 +236,16 @@ def test_what_is_no_door_is_told(tmp_path):
     thread = threading.Thread(target=serve)
     thread.start()
     with pytest.raises(ChannelsError, match="no socket of Fairlead's channels"):
-        faces.connect(str(tmp_path / "other"))
+        channels_api.connect(str(tmp_path / "other"))
     thread.join()
     server.close()
     with pytest.raises(ChannelsError, match="nobody listens at this socket"):
-        faces.connect(str(tmp_path / "other"))
+        channels_api.connect(str(tmp_path / "other"))
     with pytest.raises(ChannelsError, match="there is no such socket"):
-        faces.connect(str(tmp_path / "none"))
+        channels_api.connect(str(tmp_path / "none"))
     (tmp_path / "file").write_text("x")
     with pytest.raises(ChannelsError):
-        faces.connect(str(tmp_path / "file"))
+        channels_api.connect(str(tmp_path / "file"))
 
 
 def test_another_version_is_told(tmp_path):
@@ -257,4 +257,4 @@ def test_another_version_is_told(tmp_path):
             target=lambda: server.accept()[0].sendall(json.dumps({"fairlead-channels": 2}).encode() + b"\n")
         )
         thread.start()
-        faces.connect(str(tmp_path / "other"), timeout=TIMEOUT_S)
+        channels_api.connect(str(tmp_path / "other"), timeout=TIMEOUT_S)

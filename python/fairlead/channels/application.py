@@ -6,7 +6,7 @@
 
 A channel is made when it is first named. Each of its messages has an *offset*, one more than the one before, so that a
 member which comes back can say where it stopped (`since=`), and a gap is never silent. Delivery is the engine's
-business, in shared memory; this file is its face for applications, and works in a worker only. A client becomes a
+business, in shared memory; this file is its API for applications, and works in a worker only. A client becomes a
 member by `WebSocket.join`. Programs that are no worker use `connect` (client.py).
 """
 

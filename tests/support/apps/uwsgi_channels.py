@@ -209,7 +209,7 @@ def after_the_end(environ, start_response):
 
 @page
 def mixed(environ, start_response):
-    """One client: Fairlead's face and uWSGI's calls."""
+    """One client: Fairlead's API and uWSGI's calls."""
     channel = argument(environ)
     with websocket(environ) as ws:
         uwsgi.websocket_channel_join(channel)

@@ -1,4 +1,4 @@
-"""What both faces of a WebSocket have in common: memberships, how it ended, and verbs that wait for nothing.
+"""What WebSocket and AsyncWebSocket have in common: memberships, how it ended, and verbs that wait for nothing.
 
 `WebSocket` and `AsyncWebSocket` are these and their own verbs. All are methods that say what they take, answer and
 raise, each one call of the native session. Whatever runs once per message must cost no Python frame, though (a tenth of
@@ -14,7 +14,7 @@ from typing import Any, NamedTuple, TypeVar, Union, cast
 from fairlead._native import Session
 from fairlead.errors import ConnectionClosed
 
-__all__ = ["Data", "Joined", "SessionFace", "close_code_after", "with_native_methods"]
+__all__ = ["BaseWebSocket", "Data", "Joined", "close_code_after", "with_native_methods"]
 
 #: A message: `str` is text, `bytes` is binary (RFC 6455 §5.6).
 Data = Union[str, bytes]
@@ -31,8 +31,8 @@ class Joined(NamedTuple):
     missed: int | None
 
 
-class SessionFace:
-    """One open WebSocket, as far as neither face waits."""
+class BaseWebSocket:
+    """One open WebSocket, as far as neither class waits."""
 
     __slots__ = ("_session",)
 
@@ -108,14 +108,14 @@ def close_code_after(error: BaseException | None) -> int | None:
     return 1011 if isinstance(error, Exception) and not isinstance(error, ConnectionClosed) else None
 
 
-F = TypeVar("F", bound=SessionFace)
+F = TypeVar("F", bound=BaseWebSocket)
 
 
-def with_native_methods(face: type[F], names: Mapping[str, str]) -> type[F]:
-    """A subclass of `face` whose objects hold methods of their session: `names` says under which name which.
+def with_native_methods(cls: type[F], names: Mapping[str, str]) -> type[F]:
+    """A subclass of `cls` whose objects hold methods of their session: `names` says under which name which.
 
-    A slot of the subclass goes before the method of the same name in `face`, so a call through it costs what a call of
-    the session's method costs. Name and text are those of `face`: for everyone else it is the same class.
+    A slot of the subclass goes before the method of the same name in `cls`, so a call through it costs what a call of
+    the session's method costs. Name and text are those of `cls`: for everyone else it is the same class.
     """
     held = tuple(names.items())
 
@@ -125,10 +125,10 @@ def with_native_methods(face: type[F], names: Mapping[str, str]) -> type[F]:
             setattr(self, name, getattr(session, of_session))
 
     namespace: dict[str, Any] = {
-        "__slots__": {name: getattr(face, name).__doc__ for name in names},
+        "__slots__": {name: getattr(cls, name).__doc__ for name in names},
         "__init__": __init__,
-        "__doc__": face.__doc__,
-        "__module__": face.__module__,
-        "__qualname__": face.__qualname__,
+        "__doc__": cls.__doc__,
+        "__module__": cls.__module__,
+        "__qualname__": cls.__qualname__,
     }
-    return cast("type[F]", type(face.__name__, (face,), namespace))
+    return cast("type[F]", type(cls.__name__, (cls,), namespace))
