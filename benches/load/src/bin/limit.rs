@@ -61,7 +61,7 @@ struct Server {
     epoll: Epoll,
     listener: Listener,
     /// By descriptor, which the kernel keeps small and dense.
-    connections: Vec<Option<Box<Connection>>>,
+    connections: Vec<Option<Box<AcceptedConnection>>>,
     /// Descriptors of the connections that opened `/sub`.
     subscribers: Vec<usize>,
     /// Read buffers that no connection holds; each comes back empty.
@@ -69,7 +69,7 @@ struct Server {
     output: Output,
 }
 
-struct Connection {
+struct AcceptedConnection {
     socket: Socket,
     role: Role,
     /// The start of a request head or frame that has not arrived whole.
@@ -128,7 +128,7 @@ impl Server {
             if descriptor >= self.connections.len() {
                 self.connections.resize_with(descriptor + 1, || None);
             }
-            self.connections[descriptor] = Some(Box::new(Connection {
+            self.connections[descriptor] = Some(Box::new(AcceptedConnection {
                 socket,
                 role: Role::Http,
                 unread: Vec::new(),
@@ -157,7 +157,7 @@ impl Server {
         }
     }
 
-    fn read(&mut self, connection: &mut Connection) -> Result<(), Ended> {
+    fn read(&mut self, connection: &mut AcceptedConnection) -> Result<(), Ended> {
         let mut input = if connection.unread.is_empty() {
             self.spare_buffers.pop().unwrap_or_default()
         } else {
@@ -185,7 +185,7 @@ impl Server {
     }
 
     /// Answers all that has arrived whole; returns how many bytes that was.
-    fn consume(&mut self, connection: &mut Connection, input: &[u8]) -> Result<usize, Ended> {
+    fn consume(&mut self, connection: &mut AcceptedConnection, input: &[u8]) -> Result<usize, Ended> {
         let mut used = 0;
         while connection.role == Role::Http && used < input.len() {
             let Some(head_len) = head_length(&input[used..])? else {
@@ -200,7 +200,7 @@ impl Server {
         Ok(used)
     }
 
-    fn answer_request(&mut self, connection: &mut Connection, head: &[u8]) -> Result<(), Ended> {
+    fn answer_request(&mut self, connection: &mut AcceptedConnection, head: &[u8]) -> Result<(), Ended> {
         let Some(key) = websocket_key(head) else {
             return connection.send(&self.epoll, HELLO);
         };
@@ -221,7 +221,7 @@ impl Server {
     }
 
     /// Echoes frame by frame, so a fragmented message comes back in the same fragments (RFC 6455 §5.4).
-    fn echo_frames(&mut self, connection: &mut Connection, input: &[u8]) -> Result<usize, Ended> {
+    fn echo_frames(&mut self, connection: &mut AcceptedConnection, input: &[u8]) -> Result<usize, Ended> {
         let mut used = 0;
         let mut closed = false;
         self.output.clear();
@@ -270,7 +270,7 @@ impl Server {
     }
 }
 
-impl Connection {
+impl AcceptedConnection {
     fn send(&mut self, epoll: &Epoll, bytes: &[u8]) -> Result<(), Ended> {
         if !self.unsent.is_empty() {
             self.unsent.extend_from_slice(bytes);
