@@ -7,7 +7,7 @@ import subprocess
 from pathlib import Path
 
 import pytest
-from conftest import TIMEOUT_S
+from c_binding.conftest import TIMEOUT_S
 
 CONTRACT = Path(__file__).with_name("contract.c")
 

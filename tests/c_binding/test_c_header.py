@@ -11,7 +11,7 @@ import shutil
 import subprocess
 
 import pytest
-from conftest import BINDING, STRICT
+from c_binding.conftest import BINDING, STRICT
 
 HEADER = (BINDING / "include" / "fairlead.h").read_text()
 DECLARED = re.sub(r"/\*.*?\*/", " ", HEADER, flags=re.DOTALL)
