@@ -113,12 +113,14 @@ test-rust: $(STAMPS)/run-packages ## all Rust tests, STRESS_SECONDS of them a st
 	cd benches/load && CARGO_TARGET_DIR="$(CURDIR)/.build/bench" cargo test --locked --no-fail-fast
 
 # Two runs of pytest: what mostly waits in several processes at once, and then, one after the other, what measures (the
-# mark `alone`). PYTEST_ARGS may choose tests of one of them only, and then the other finds none.
+# mark `alone`). PYTEST_ARGS may choose tests of one of them only, and then the other finds none. The library that
+# tests/c_binding links against is built before, because a test that builds for minutes would count as one that hangs.
 #
 # A test that talks to real servers on a busy machine can fail for reasons of the machine's. It is run once more; if it
 # passes then, the closing line counts it as "rerun" and its traceback stays in the log, because it may be a race of ours.
 # Tests without a server are never repeated, and more than RERUNS failures in one run are no accident.
 test-python: setup build ## all Python tests (PYTEST_ARGS='-k reload'), WORKERS of them at a time
+	cargo build --locked --quiet --package fairlead-c
 	@ran="" failed=""; \
 	run() { \
 	    local status=0; \
