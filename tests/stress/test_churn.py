@@ -10,10 +10,10 @@ import random
 import pytest
 from faults.machine import BEHAVIOURS, books, echo, get, open_files, private_mib, wait_until
 from support.raw_client import BINARY, TEXT, RawClient, frame, handshake_request
-from support.runners import every_runner
+from support.runners import every_read_path
 from support.server import Server
 
-pytestmark = [every_runner, pytest.mark.alone]
+pytestmark = [every_read_path, pytest.mark.alone]
 
 #: Connections at a time, and no more threads than that: each thread's stack and buffers have to reach their size in the
 #: warm-up, or their growth would look like a leak.
