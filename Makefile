@@ -40,7 +40,7 @@ RUST_SOURCES := Cargo.toml Cargo.lock pyproject.toml \
 # The extension lies in the source tree; someone may have cleaned it away behind the stamp.
 MODULE := $(wildcard python/fairlead/_engine*.so)
 
-.PHONY: help setup build run test test-all check lint lint-format lint-rust lint-python format deny test-rust test-python conformance fuzz bench docs lock clean FORCE
+.PHONY: help setup build run test test-all check lint lint-format lint-rust lint-python format deny test-rust test-python coverage conformance fuzz bench docs lock clean FORCE
 
 help: ## this list
 	@echo "usage: make TARGET [NAME=value]"
@@ -132,6 +132,12 @@ test-python: setup build ## all Python tests (PYTEST_ARGS='-k reload'), WORKERS 
 	run -m "not alone" -n $(WORKERS); run -m alone; \
 	[ -n "$$ran" ] || echo "no test was chosen"; [ -n "$$ran" ] && [ -z "$$failed" ]
 
+# It builds and runs in .build/coverage, beside the ordinary build and environment. BEFORE is the lines.json of an earlier
+# run, kept elsewhere: each line that was run then and is not now is printed. COVERAGE_KEEP=yes adds to the data of the
+# last run, for tests that a busy machine has failed (PYTEST_ARGS names them).
+coverage: setup ## which lines of code the tests run: .build/coverage/table.txt, lines.json (BEFORE=old.json compares)
+	@STRESS_SECONDS=$(STRESS_SECONDS) tools/coverage/measure.sh
+
 conformance: setup build ## RFC 6455: the codec's own tests, and the wire's
 	cargo test --locked --quiet -p fairlead-http -p fairlead-websocket
 	$(BIN)/python -m pytest -q tests/conformance $(PYTEST_ARGS)
@@ -168,7 +174,7 @@ docs: $(STAMPS)/extension ## write the pages' tables of options from the setting
 lock: ## choose new versions for requirements/*.txt (Cargo: cargo update)
 	$(PYTHON) -m venv .build/lock
 	.build/lock/bin/pip install --quiet pip-tools
-	cd requirements && for name in run test; do \
+	cd requirements && for name in run test coverage; do \
 	    CUSTOM_COMPILE_COMMAND="make lock" ../.build/lock/bin/pip-compile --quiet --upgrade --generate-hashes \
 	        --strip-extras --unsafe-package uwsgi --no-emit-index-url --no-emit-trusted-host --no-emit-find-links \
 	        --output-file $$name.txt $$name.in; \
