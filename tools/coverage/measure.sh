@@ -87,7 +87,8 @@ LLVM_PROFILE_FILE=$data/rust/%m%c.profraw FAIRLEAD_STRESS_SECONDS=${STRESS_SECON
     --pytest-object "$packages"/fairlead/_engine*.so --pytest-object "$here/target/debug/libfairlead.so" \
     --cargo-messages "$here/tests.json" --list "$here/lines.json" --table "$here/table.txt"
 if [ -n "${BEFORE:-}" ]; then
-    "$bin/python" tools/coverage/compare.py "$BEFORE" "$here/lines.json" || failed="$failed comparison"
+    "$bin/python" tools/coverage/compare.py "$BEFORE" "$here/lines.json" | tee "$here/comparison.txt" ||
+        failed="$failed comparison"
 fi
 if [ -n "$failed" ]; then
     echo "failed:$failed"
