@@ -4,7 +4,7 @@ use std::os::fd::OwnedFd;
 use std::sync::Arc;
 
 use fairlead_front::UpgradeReceiver;
-use fairlead_websocket::{Lost, SecureLayer};
+use fairlead_websocket::{Lost, TlsRecordLayer};
 use fairlead_worker::Connection;
 
 use crate::engine_shared::EngineShared;
@@ -16,10 +16,15 @@ pub(crate) struct Arriving<R> {
 }
 
 impl<R: Send + 'static> UpgradeReceiver for Arriving<R> {
-    fn upgraded(self: Box<Self>, socket: OwnedFd, read_ahead: Vec<u8>, layer: Option<Box<dyn SecureLayer>>) {
+    fn upgraded(
+        self: Box<Self>,
+        socket: OwnedFd,
+        read_ahead: Vec<u8>,
+        layer: Option<Box<dyn TlsRecordLayer>>,
+    ) {
         self.shared
             .worker
-            .join_secure(&self.connection, socket, read_ahead, layer);
+            .join_tls(&self.connection, socket, read_ahead, layer);
     }
 
     fn lost(self: Box<Self>, _why: String) {

@@ -13,7 +13,7 @@ use fairlead_front::{
     EventSink, Exchange, Front, FrontSettings, Handoff, Listener, LogLevel, UpgradeReceiver,
 };
 use fairlead_http::{Request, ResponseHead};
-use fairlead_websocket::{Handshake, SecureLayer};
+use fairlead_websocket::{Handshake, TlsRecordLayer};
 
 type Call = (Request, Arc<Exchange>);
 
@@ -74,7 +74,7 @@ impl EventSink for Queue {
 struct Closing;
 
 impl UpgradeReceiver for Closing {
-    fn upgraded(self: Box<Self>, socket: OwnedFd, _: Vec<u8>, _: Option<Box<dyn SecureLayer>>) {
+    fn upgraded(self: Box<Self>, socket: OwnedFd, _: Vec<u8>, _: Option<Box<dyn TlsRecordLayer>>) {
         drop(socket);
     }
 

@@ -135,7 +135,7 @@ mod tests {
 
     #[test]
     fn a_drain_gives_each_step_of_a_tls_handshake_a_second_within_the_time_for_a_head() {
-        let secured = |handshake_ms| Situation {
+        let established = |handshake_ms| Situation {
             is_first: true,
             draining_since_ms: Some(5000),
             waiting_since_ms: 4000,
@@ -143,9 +143,12 @@ mod tests {
             ..IDLE
         };
         let settings = FrontSettings::default();
-        assert_eq!(deadline(&secured(5900), &settings), Some((6900, Overdue::Silent)));
         assert_eq!(
-            deadline(&secured(13_900), &settings),
+            deadline(&established(5900), &settings),
+            Some((6900, Overdue::Silent))
+        );
+        assert_eq!(
+            deadline(&established(13_900), &settings),
             Some((14_000, Overdue::Silent))
         );
     }

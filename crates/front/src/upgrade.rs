@@ -9,7 +9,7 @@ use std::os::fd::OwnedFd;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use fairlead_websocket::SecureLayer;
+use fairlead_websocket::TlsRecordLayer;
 use tokio::net::UnixStream;
 use tokio::sync::oneshot;
 
@@ -24,7 +24,12 @@ pub trait UpgradeReceiver: Send + 'static {
     /// a WebSocket inside HTTP/2 it is one end of a pair, whose other end stays in the front. `read_ahead` is what the
     /// client sent behind its handshake; it precedes everything that will be read from the socket. With a `layer` the socket
     /// carries TLS: `read_ahead` is plaintext, and the layer may have records that the socket has not taken yet.
-    fn upgraded(self: Box<Self>, socket: OwnedFd, read_ahead: Vec<u8>, layer: Option<Box<dyn SecureLayer>>);
+    fn upgraded(
+        self: Box<Self>,
+        socket: OwnedFd,
+        read_ahead: Vec<u8>,
+        layer: Option<Box<dyn TlsRecordLayer>>,
+    );
 
     /// The socket was lost before the 101 response had left.
     fn lost(self: Box<Self>, why: String);

@@ -11,7 +11,7 @@ use std::time::Duration;
 use fairlead_front::{
     BoundListener, ClientCa, FrontSettings, KeyPair, Listener, ListenerConfig, PemFile, Tls, TlsSettings,
 };
-use fairlead_websocket::SecureLayer;
+use fairlead_websocket::TlsRecordLayer;
 
 #[test]
 fn a_request_over_tls_is_answered_and_the_connection_kept() {
@@ -358,7 +358,7 @@ fn settings_that_cannot_work_are_errors_that_name_the_file() {
 }
 
 /// What a client and a layer say to each other, as a worker would carry it.
-fn pump(layer: &mut dyn SecureLayer, client: &mut TcpStream) -> Vec<u8> {
+fn pump(layer: &mut dyn TlsRecordLayer, client: &mut TcpStream) -> Vec<u8> {
     let mut received = [0; 4096];
     let count = client.read(&mut received).expect("bytes");
     let mut plain = Vec::new();

@@ -112,7 +112,7 @@ pub use limits::{Limits, SessionSettings, Timing};
 pub use message::MessageKind;
 pub use negotiated::Negotiated;
 pub use origin::OriginPolicy;
-pub use record_layer::{SecureLayer, MOST_SEALED};
+pub use record_layer::{TlsRecordLayer, MAX_SEALED};
 pub use session::{Counters, Session};
 pub use time::Time;
 pub use utf8::is_utf8;

@@ -1,14 +1,14 @@
 //! TLS as the loop and the front see it: records in, plaintext out, and back, RFC 8446 §5.
 //!
-//! The front makes a [`SecureLayer`] for a connection and completes its handshake; after an upgrade it moves to the worker
+//! The front makes a [`TlsRecordLayer`] for a connection and completes its handshake; after an upgrade it moves to the worker
 //! with the socket. It keeps what it has not given away: an incomplete record of the peer's, and records of ours that no
 //! socket has taken yet. It does no IO, and nobody but its maker knows which library is behind it.
 
 /// Our end of one TLS connection.
-pub trait SecureLayer: Send {
+pub trait TlsRecordLayer: Send {
     /// Takes in bytes from the socket, all of them, and gives `take` the plaintext of each record that is complete, in
     /// order. Afterwards no plaintext is left inside, so whoever waits for the socket misses nothing. It may have something
-    /// to say then (an alert, the answer to a KeyUpdate, RFC 8446 §4.6.3): see [`pending`](SecureLayer::pending).
+    /// to say then (an alert, the answer to a KeyUpdate, RFC 8446 §4.6.3): see [`pending`](TlsRecordLayer::pending).
     ///
     /// # Errors
     /// What is wrong with the records; the connection is over, and the alert that says so is pending.
@@ -35,18 +35,18 @@ pub trait SecureLayer: Send {
 
 /// The most plaintext that is sealed while records wait for the socket: four records of the largest size (RFC 8446 §5.1). What
 /// is sealed no longer counts in an outbox, so it has to be little.
-pub const MOST_SEALED: usize = 64 * 1024;
+pub const MAX_SEALED: usize = 64 * 1024;
 
-impl dyn SecureLayer + '_ {
-    /// Seals at most [`MOST_SEALED`] bytes of what lies in several places; answers how many.
+impl dyn TlsRecordLayer + '_ {
+    /// Seals at most [`MAX_SEALED`] bytes of what lies in several places; answers how many.
     pub fn seal_some(&mut self, parts: &[&[u8]]) -> usize {
-        let mut room = MOST_SEALED;
+        let mut room = MAX_SEALED;
         let mut some: [&[u8]; MOST_PARTS] = [&[]; MOST_PARTS];
         for (place, part) in some.iter_mut().zip(parts) {
             *place = &part[..part.len().min(room)];
             room -= place.len();
         }
-        let size = MOST_SEALED - room;
+        let size = MAX_SEALED - room;
         if size > 0 {
             self.seal(&some[..parts.len().min(MOST_PARTS)]);
         }
@@ -54,7 +54,7 @@ impl dyn SecureLayer + '_ {
     }
 }
 
-/// Further parts wait for the next call of [`seal_some`](trait.SecureLayer.html#method.seal_some).
+/// Further parts wait for the next call of [`seal_some`](trait.TlsRecordLayer.html#method.seal_some).
 const MOST_PARTS: usize = 16;
 
 #[cfg(test)]
@@ -64,7 +64,7 @@ mod tests {
     #[derive(Default)]
     struct Plain(Vec<u8>);
 
-    impl SecureLayer for Plain {
+    impl TlsRecordLayer for Plain {
         fn open(&mut self, _: &[u8], _: &mut dyn FnMut(&[u8])) -> Result<(), String> {
             Ok(())
         }
@@ -83,10 +83,10 @@ mod tests {
 
     #[test]
     fn what_is_sealed_at_once_is_bounded_over_all_parts() {
-        let layer: &mut dyn SecureLayer = &mut Plain::default();
-        let large = vec![7; MOST_SEALED - 1];
-        assert_eq!(layer.seal_some(&[b"a", &large, b"bc"]), MOST_SEALED);
-        assert_eq!((layer.pending()[0], layer.pending().len()), (b'a', MOST_SEALED));
+        let layer: &mut dyn TlsRecordLayer = &mut Plain::default();
+        let large = vec![7; MAX_SEALED - 1];
+        assert_eq!(layer.seal_some(&[b"a", &large, b"bc"]), MAX_SEALED);
+        assert_eq!((layer.pending()[0], layer.pending().len()), (b'a', MAX_SEALED));
         let few: Vec<&[u8]> = vec![b"x"; MOST_PARTS + 5];
         assert_eq!(layer.seal_some(&few), MOST_PARTS);
         assert_eq!(layer.seal_some(&[]), 0);

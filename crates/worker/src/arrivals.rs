@@ -6,7 +6,7 @@ use std::os::fd::OwnedFd;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 
-use fairlead_websocket::{CloseCode, SecureLayer, Time};
+use fairlead_websocket::{CloseCode, Time, TlsRecordLayer};
 
 use crate::connection::Connection;
 use crate::event::Token;
@@ -19,7 +19,7 @@ pub(crate) enum Arrival {
         connection: Arc<Connection>,
         socket: OwnedFd,
         read_ahead: Vec<u8>,
-        layer: Option<Box<dyn SecureLayer>>,
+        layer: Option<Box<dyn TlsRecordLayer>>,
     },
     /// A unit that wants to be woken at a time.
     Timer { at: Time, token: Token },

@@ -6,8 +6,8 @@
 //! purpose, for hosts whose threads read their own sockets, stands in `direct`.
 
 mod memberships;
-mod sealed;
 mod state;
+mod tls;
 
 use std::os::fd::RawFd;
 use std::sync::atomic::{AtomicU64, Ordering};

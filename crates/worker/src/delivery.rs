@@ -147,9 +147,9 @@ impl State {
     fn write_now(&mut self, bytes: &[u8], now: Time) -> bool {
         let mut gone = 0;
         if self.outbox.is_empty() && !self.is_blocked() {
-            if self.is_sealed() {
+            if self.is_tls() {
                 let is_gone;
-                (gone, is_gone) = self.write_sealed(bytes);
+                (gone, is_gone) = self.write_tls(bytes);
                 if is_gone {
                     return true;
                 }

@@ -56,7 +56,7 @@ use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use fairlead_websocket::{CloseCode, Negotiated, SecureLayer, Time};
+use fairlead_websocket::{CloseCode, Negotiated, Time, TlsRecordLayer};
 
 pub use absence::Absence;
 pub use backlog::SlowConsumer;
@@ -177,16 +177,16 @@ impl Worker {
 
     /// The socket has arrived, with the bytes that were read behind the handshake.
     pub fn join(&self, connection: &Arc<Connection>, socket: OwnedFd, read_ahead: Vec<u8>) {
-        self.join_secure(connection, socket, read_ahead, None);
+        self.join_tls(connection, socket, read_ahead, None);
     }
 
     /// The same for a socket that carries TLS: `read_ahead` is plaintext, what follows goes through the layer.
-    pub fn join_secure(
+    pub fn join_tls(
         &self,
         connection: &Arc<Connection>,
         socket: OwnedFd,
         read_ahead: Vec<u8>,
-        layer: Option<Box<dyn SecureLayer>>,
+        layer: Option<Box<dyn TlsRecordLayer>>,
     ) {
         let connection = Arc::clone(connection);
         // Counted from here on: on its way to the loop it must not be missed.

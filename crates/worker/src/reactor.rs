@@ -11,7 +11,7 @@ use std::sync::atomic::Ordering;
 use std::sync::Arc;
 use std::time::Duration;
 
-use fairlead_websocket::{CloseCode, ClosedBy, SecureLayer, Time};
+use fairlead_websocket::{CloseCode, ClosedBy, Time, TlsRecordLayer};
 
 use crate::arrivals::{Arrival, Arrivals};
 use crate::connection::{Connection, Fate, Reader, Socket, State};
@@ -204,7 +204,7 @@ impl Reactor {
         connection: Arc<Connection>,
         socket: OwnedFd,
         read_ahead: &[u8],
-        layer: Option<Box<dyn SecureLayer>>,
+        layer: Option<Box<dyn TlsRecordLayer>>,
         now: Time,
     ) {
         let key = self.connections.insert(Arc::clone(&connection));

@@ -31,17 +31,17 @@ async fn serve(server: Arc<Server>, config: Arc<ListenerConfig>, seat: Seat, soc
             (state, transport)
         }
         Some(tls) => {
-            let Some(secured) = tls::handshake(&connection, tls, socket).await else {
+            let Some(established) = tls::handshake(&connection, tls, socket).await else {
                 return drop(seat);
             };
-            if secured.records.is_for_http2() {
-                let stream = tls::into_stream(secured.socket, Some(secured.records), &connection);
+            if established.records.is_for_http2() {
+                let stream = tls::into_stream(established.socket, Some(established.records), &connection);
                 let pipeline = Arc::clone(&server.pipeline);
                 // In a box: this task would else be as large as that one, for every connection.
                 return Box::pin(http2::serve(seat, pipeline, stream, Bytes::new())).await;
             }
-            let state = Arc::new(Http1State::new(connection, secured.last_ms));
-            let transport = Transport::with_tls(secured.socket, secured.records, Arc::clone(&state));
+            let state = Arc::new(Http1State::new(connection, established.last_ms));
+            let transport = Transport::with_tls(established.socket, established.records, Arc::clone(&state));
             (state, transport)
         }
     };

@@ -5,7 +5,7 @@
 use std::future::poll_fn;
 use std::task::{ready, Context, Poll};
 
-use fairlead_websocket::SecureLayer;
+use fairlead_websocket::TlsRecordLayer;
 
 use crate::connection::Connection;
 use crate::events::LogLevel;
@@ -26,7 +26,7 @@ enum Trouble {
 }
 
 /// A connection whose handshake is complete.
-pub(crate) struct Secured {
+pub(crate) struct Established {
     pub(crate) socket: Socket,
     pub(crate) records: RecordLayer,
     /// When the client last went on with it, in milliseconds since the front's start.
@@ -34,7 +34,7 @@ pub(crate) struct Secured {
 }
 
 /// Completes the handshake on a connection that was just accepted. `None` if that did not succeed: it is over then.
-pub(crate) async fn handshake(connection: &Connection, tls: &Tls, mut socket: Socket) -> Option<Secured> {
+pub(crate) async fn handshake(connection: &Connection, tls: &Tls, mut socket: Socket) -> Option<Established> {
     let mut records = match tls.session() {
         Ok(session) => RecordLayer::new(session),
         Err(error) => {
@@ -62,7 +62,7 @@ pub(crate) async fn handshake(connection: &Connection, tls: &Tls, mut socket: So
             if let Some(client) = tls.client(&records.session) {
                 connection.know_client(client);
             }
-            return Some(Secured {
+            return Some(Established {
                 socket,
                 records,
                 last_ms,

@@ -2,14 +2,14 @@
 //!
 //! Plaintext that a read has brought too much of waits here, and goes along when the socket leaves; records wait in the
 //! session. Nothing is taken of either while the other side of it stands still, so both are bounded by one read and by
-//! [`MOST_SEALED`](fairlead_websocket::MOST_SEALED).
+//! [`MAX_SEALED`](fairlead_websocket::MAX_SEALED).
 
 use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{ready, Context, Poll};
 
-use fairlead_websocket::SecureLayer;
+use fairlead_websocket::TlsRecordLayer;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use crate::connection::Connection;
@@ -121,7 +121,7 @@ impl RecordLayer {
         for (slice, part) in slices.iter_mut().zip(parts) {
             *slice = part;
         }
-        let layer: &mut dyn SecureLayer = &mut *self.session;
+        let layer: &mut dyn TlsRecordLayer = &mut *self.session;
         let count = layer.seal_some(&slices[..parts.len().min(slices.len())]);
         match self.poll_flush(socket, context) {
             Poll::Ready(Err(error)) => Poll::Ready(Err(error)),
@@ -178,7 +178,7 @@ impl RecordLayer {
     }
 
     /// For whoever takes the connection over: the session, and plaintext that nobody has read, appended to `read_ahead`.
-    pub(crate) fn leave(self, read_ahead: &mut Vec<u8>) -> Box<dyn SecureLayer> {
+    pub(crate) fn leave(self, read_ahead: &mut Vec<u8>) -> Box<dyn TlsRecordLayer> {
         read_ahead.extend_from_slice(&self.plain[self.taken..]);
         self.session
     }

@@ -1,4 +1,4 @@
-//! One connection's TLS session: rustls as a [`SecureLayer`], without IO.
+//! One connection's TLS session: rustls as a [`TlsRecordLayer`], without IO.
 //!
 //! rustls' buffered interface is used, and all that it holds is taken out after each call, so that its own limits stay out of
 //! play.
@@ -7,7 +7,7 @@ use std::io::{BufRead, IoSlice, Write};
 use std::sync::Arc;
 
 use fairlead_http::ClientCertificate;
-use fairlead_websocket::SecureLayer;
+use fairlead_websocket::TlsRecordLayer;
 use rustls::{ServerConfig, ServerConnection};
 
 use crate::tls::certificate::Facts;
@@ -73,7 +73,7 @@ impl TlsSession {
     }
 }
 
-impl SecureLayer for TlsSession {
+impl TlsRecordLayer for TlsSession {
     fn open(&mut self, mut received: &[u8], take: &mut dyn FnMut(&[u8])) -> Result<(), String> {
         let mut outcome = Ok(());
         while !received.is_empty() {

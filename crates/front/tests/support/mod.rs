@@ -21,7 +21,7 @@ use fairlead_front::{
     UpgradeReceiver,
 };
 use fairlead_http::{Address, Request, ResponseHead};
-use fairlead_websocket::SecureLayer;
+use fairlead_websocket::TlsRecordLayer;
 
 /// How long a test waits for something that must happen.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
@@ -30,7 +30,7 @@ pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
 pub(crate) struct Departed {
     pub(crate) exchange: Arc<Exchange>,
     pub(crate) socket: Result<(OwnedFd, Vec<u8>), String>,
-    pub(crate) layer: Option<Box<dyn SecureLayer>>,
+    pub(crate) layer: Option<Box<dyn TlsRecordLayer>>,
 }
 
 struct Queues {
@@ -75,7 +75,12 @@ struct Departing {
 }
 
 impl UpgradeReceiver for Departing {
-    fn upgraded(self: Box<Self>, socket: OwnedFd, read_ahead: Vec<u8>, layer: Option<Box<dyn SecureLayer>>) {
+    fn upgraded(
+        self: Box<Self>,
+        socket: OwnedFd,
+        read_ahead: Vec<u8>,
+        layer: Option<Box<dyn TlsRecordLayer>>,
+    ) {
         let _ = self.departed.send(Departed {
             exchange: self.exchange,
             socket: Ok((socket, read_ahead)),

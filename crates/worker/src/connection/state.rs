@@ -8,7 +8,7 @@ use std::io::IoSlice;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::Arc;
 
-use fairlead_websocket::{Lost, SecureLayer, Session, Time, Transport};
+use fairlead_websocket::{Lost, Session, Time, TlsRecordLayer, Transport};
 use rustix::io::Errno;
 use rustix::net::{RecvFlags, SendAncillaryBuffer, SendFlags, Shutdown};
 
@@ -58,8 +58,8 @@ pub(crate) struct State {
     pub(crate) key: u64,
     pub(crate) session: Session,
     pub(crate) outbox: Outbox,
-    /// Between the socket and all others, if the socket carries TLS; see `sealed`.
-    pub(super) layer: Option<Box<dyn SecureLayer>>,
+    /// Between the socket and all others, if the socket carries TLS; see `tls`.
+    pub(super) layer: Option<Box<dyn TlsRecordLayer>>,
     /// What the poller has; `None` if it does not know the socket.
     pub(crate) registered: Option<Interest>,
     pub(crate) reader: Reader,
@@ -147,7 +147,7 @@ impl State {
     /// Writes what waits, as far as the socket takes it.
     pub(crate) fn flush(&mut self, now: Time) {
         if self.layer.is_some() {
-            return self.flush_sealed(now);
+            return self.flush_tls(now);
         }
         let Some(socket) = &self.socket else { return };
         while !self.outbox.is_empty() {
@@ -190,7 +190,7 @@ impl State {
     /// Writes the waiting bytes, the header and the payload in one call; what the socket does not take waits.
     pub(super) fn write_through(&mut self, header: &[u8], payload: &[u8]) {
         if self.layer.is_some() {
-            return self.write_through_sealed(header, payload);
+            return self.write_through_tls(header, payload);
         }
         let Some(socket) = &self.socket else { return };
         let pending = self.outbox.pending();

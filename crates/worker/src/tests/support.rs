@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::Arc;
 use std::time::Duration;
 
-use fairlead_websocket::{Limits, Negotiated, SecureLayer, SessionSettings, Time, Timing};
+use fairlead_websocket::{Limits, Negotiated, SessionSettings, Time, Timing, TlsRecordLayer};
 
 use crate::poller::{EpollPoller, Interest, Poller, Readiness};
 use crate::settings::WorkerSettings;
@@ -117,15 +117,14 @@ impl Bench {
     pub(super) fn join_through(
         &self,
         read_ahead: Vec<u8>,
-        layer: Option<Box<dyn SecureLayer>>,
+        layer: Option<Box<dyn TlsRecordLayer>>,
     ) -> (Arc<Connection>, UnixStream) {
         let (ours, client) = UnixStream::pair().unwrap();
         ours.set_nonblocking(true).unwrap();
         let connection = self
             .worker
             .connection(Negotiated::default(), "peer /path".into(), None);
-        self.worker
-            .join_secure(&connection, ours.into(), read_ahead, layer);
+        self.worker.join_tls(&connection, ours.into(), read_ahead, layer);
         self.turn();
         client.set_nonblocking(true).unwrap();
         (connection, client)

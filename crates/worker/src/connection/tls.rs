@@ -2,10 +2,10 @@
 //!
 //! Plaintext reaches the session as soon as its record is complete, so nothing ever waits inside the layer while the socket
 //! is quiet, and a poller's word about the socket is the whole truth. The other way, records wait in the layer only while
-//! the socket takes none, and at most [`MOST_SEALED`](fairlead_websocket::MOST_SEALED) bytes of plaintext are in them: what
+//! the socket takes none, and at most [`MAX_SEALED`](fairlead_websocket::MAX_SEALED) bytes of plaintext are in them: what
 //! waits behind them lies in the outbox, whose marks mean what they mean without TLS.
 
-use fairlead_websocket::{Lost, SecureLayer, Time, Transport};
+use fairlead_websocket::{Lost, Time, TlsRecordLayer, Transport};
 use rustix::io::Errno;
 use rustix::net::SendFlags;
 
@@ -21,7 +21,7 @@ enum Progress {
 
 impl State {
     /// The socket has come, with what was read behind the handshake. What its layer holds already was said before.
-    pub(crate) fn begin(&mut self, read_ahead: &[u8], layer: Option<Box<dyn SecureLayer>>, now: Time) {
+    pub(crate) fn begin(&mut self, read_ahead: &[u8], layer: Option<Box<dyn TlsRecordLayer>>, now: Time) {
         if !read_ahead.is_empty() {
             self.session.receive(read_ahead, now, self.outbox.buffer());
         }
@@ -67,12 +67,12 @@ impl State {
                 .is_some_and(|layer| !layer.pending().is_empty())
     }
 
-    pub(crate) fn is_sealed(&self) -> bool {
+    pub(crate) fn is_tls(&self) -> bool {
         self.layer.is_some()
     }
 
     /// Seals and writes what waits, as far as the socket takes it.
-    pub(super) fn flush_sealed(&mut self, now: Time) {
+    pub(super) fn flush_tls(&mut self, now: Time) {
         let Self {
             socket: Some(socket),
             layer: Some(layer),
@@ -107,7 +107,7 @@ impl State {
     }
 
     /// The same for the header and the payload of a large message, behind what waits.
-    pub(super) fn write_through_sealed(&mut self, header: &[u8], payload: &[u8]) {
+    pub(super) fn write_through_tls(&mut self, header: &[u8], payload: &[u8]) {
         let Self {
             socket: Some(socket),
             layer: Some(layer),
@@ -124,7 +124,7 @@ impl State {
     }
 
     /// Seals and writes bytes while nothing waits. Answers how many were sealed, and whether the socket took all.
-    pub(crate) fn write_sealed(&mut self, bytes: &[u8]) -> (usize, bool) {
+    pub(crate) fn write_tls(&mut self, bytes: &[u8]) -> (usize, bool) {
         match (&self.socket, &mut self.layer) {
             (Some(socket), Some(layer)) => seal_and_write(socket, &mut **layer, [bytes, b"", b""]),
             _ => (0, false),
@@ -133,7 +133,7 @@ impl State {
 }
 
 /// An error is met again, and dealt with, by the driver's flush.
-fn seal_and_write(socket: &Socket, layer: &mut dyn SecureLayer, parts: [&[u8]; 3]) -> (usize, bool) {
+fn seal_and_write(socket: &Socket, layer: &mut dyn TlsRecordLayer, parts: [&[u8]; 3]) -> (usize, bool) {
     let total = parts.iter().map(|part| part.len()).sum::<usize>();
     let mut sealed = 0;
     while matches!(write(socket, layer), Progress::All) {
@@ -152,7 +152,7 @@ fn seal_and_write(socket: &Socket, layer: &mut dyn SecureLayer, parts: [&[u8]; 3
 }
 
 /// Writes the records that wait.
-fn write(socket: &Socket, layer: &mut dyn SecureLayer) -> Progress {
+fn write(socket: &Socket, layer: &mut dyn TlsRecordLayer) -> Progress {
     let mut progress = Progress::Nothing;
     while !layer.pending().is_empty() {
         match rustix::net::send(socket, layer.pending(), SendFlags::DONTWAIT | SendFlags::NOSIGNAL) {

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use fairlead_websocket::{
-    CloseCode, ClosedBy, Encoding, Lost, MessageKind, Negotiated, SecureLayer, MOST_SEALED,
+    CloseCode, ClosedBy, Encoding, Lost, MessageKind, Negotiated, TlsRecordLayer, MAX_SEALED,
 };
 
 use super::channels;
@@ -52,7 +52,7 @@ fn records(content: &[u8]) -> Vec<u8> {
         .collect()
 }
 
-impl SecureLayer for Layer {
+impl TlsRecordLayer for Layer {
     fn open(&mut self, received: &[u8], take: &mut dyn FnMut(&[u8])) -> Result<(), String> {
         self.incomplete.extend_from_slice(received);
         while let [kind, high, low, rest @ ..] = &self.incomplete[..] {
@@ -226,7 +226,7 @@ fn a_sender_that_is_stopped_loses_and_reorders_nothing_and_little_is_sealed() {
     }
     assert!(was_full, "the outbox's mark was never reached");
     assert!(wire.plain == expected, "the stream differs");
-    assert!(most.load(Ordering::SeqCst) <= MOST_SEALED);
+    assert!(most.load(Ordering::SeqCst) <= MAX_SEALED);
 }
 
 #[test]
@@ -447,7 +447,7 @@ fn a_thread_that_reads_its_own_socket_reads_through_the_layer() {
     ours.set_nonblocking(true).unwrap();
     client.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
     let connection = worker.connection(Negotiated::default(), "peer".into(), None);
-    worker.join_secure(
+    worker.join_tls(
         &connection,
         ours.into(),
         Vec::new(),
