@@ -164,7 +164,10 @@ fuzz: ## fuzz each target for FUZZ_SECONDS (nightly Rust), or replay its seeds (
 bench: $(STAMPS)/extension ## measure against the limit of this machine (BENCH_ARGS='--quick')
 	$(BIN)/python benches/run.py $(BENCH_ARGS)
 
-docs: $(STAMPS)/extension ## write the pages' tables of options from the settings themselves
+generate: $(STAMPS)/run-packages ## write what is made from the engine's table of settings: Python's copy, types, C header
+	$(BIN)/python tools/engine_settings.py
+
+docs: generate $(STAMPS)/extension ## write the pages' tables of options from the settings themselves
 	$(BIN)/python tools/settings_page.py
 	$(BIN)/python tools/uwsgi_options.py
 

@@ -1,8 +1,8 @@
 """Writes docs/reference/settings.md from the settings' own objects (`make docs`).
 
 `page` makes the text and is all that the architecture tests need: they compare it with the committed page, so a
-setting cannot change without its documentation. What an option means is said once, in fairlead/settings/options.py;
-nothing is added here but the frame around it.
+setting cannot change without its documentation. What an option means is said once, in fairlead/settings/options.py, and
+what a setting of the engine means, in the engine's table; nothing is added here but the frame around it.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
+from fairlead.settings.engine_table import ENGINE_SETTINGS, EngineSetting
 from fairlead.settings.options import DIRECTIVES, GROUPS, SETTINGS, Setting
 
 PAGE = Path(__file__).parent.parent / "docs" / "reference" / "settings.md"
@@ -29,6 +30,27 @@ or `0` in a file clears it.
 """
 
 
+ENGINE_HEAD = """\
+## The engine's settings
+
+The engine has these settings under names of its own; programs in C set them by these names (`fl_settings_set_number`
+and its kin, where times are milliseconds). The options above feed them; one without an option is at its default under
+`fairlead`, or follows from how it runs.
+
+| Setting | Value | Default | Option | Meaning | Reason of the default |
+|---|---|---|---|---|---|"""
+
+UNITS = {
+    "flag": "on or off",
+    "count": "a number",
+    "bytes": "bytes",
+    "duration": "seconds",
+    "text": "a text",
+    "texts": "texts",
+    "pairs": "names with values",
+}
+
+
 def page() -> str:
     """The page, with its last line end."""
     groups: list[tuple[str, list[Setting]]] = []
@@ -43,7 +65,32 @@ def page() -> str:
         lines += [f"## {title}", "", "| Option | Value | Default | |", "|---|---|---|---|"]
         lines += [_row(about) for about in members]
         lines.append("")
+    lines += [ENGINE_HEAD, *(_engine_row(name, about) for name, about in ENGINE_SETTINGS.items()), ""]
     return "\n".join(lines)
+
+
+def _engine_row(name: str, about: EngineSetting) -> str:
+    fed_by = ", ".join(f"`--{one.name}`" for one in SETTINGS if one.engine == name)
+    value = ", ".join(f"`{word}`" for word in about.words) or UNITS[about.kind]
+    if about.most and about.most < 2**53:
+        value += f", {_short(about.least)} to {_short(about.most)}"
+    cells = (f"`{name}`", value, _engine_default(about), fed_by, about.meaning, about.reason)
+    return "| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |"
+
+
+def _engine_default(about: EngineSetting) -> str:
+    if about.default is None:
+        return "unset"
+    if isinstance(about.default, bool):
+        return "on" if about.default else "off"
+    if isinstance(about.default, list):
+        return "none"
+    return about.default if isinstance(about.default, str) else _short(about.default)
+
+
+def _short(number: float) -> str:
+    """All digits, and none that say nothing."""
+    return f"{number:.3f}".rstrip("0").rstrip(".")
 
 
 def _row(about: Setting) -> str:

@@ -24,7 +24,7 @@ END = "<!-- Until here. -->"
 SAME = {
     *("listen", "chmod-socket", "chown-socket", "wsgi-file", "module", "callable", "manage-script-name", "import"),
     *("pythonpath", "env", "chdir", "chdir2", "wsgi-strict", "wsgi-disable-file-wrapper", "processes", "threads"),
-    *("async", "greenlet", "gevent", "http-headers-timeout", "socket-timeout", "chunked-input-timeout", "add-header"),
+    *("async", "greenlet", "gevent", "socket-timeout", "chunked-input-timeout", "add-header"),
     *(
         "socket",
         "uwsgi-socket",
@@ -76,6 +76,10 @@ DIFFERENT = {
         "runs without it too; serves `async def`; on uvloop's loop where it is installed",
     ),
     "buffer-size": ("4096; longer heads are cut off", "32768; longer heads get 431"),
+    "http-headers-timeout": (
+        "`--http-timeout` unless it is given",
+        "20 s for all of them, or `--http-timeout` where that is shorter",
+    ),
     "http-timeout": ("ends silent WebSockets behind the router too", "HTTP only"),
     "route": (
         "regular expressions of PCRE; a WebSocket needs `--offload-threads`; `uwsgi:` needs both modifiers",
@@ -92,7 +96,7 @@ DIFFERENT = {
     ),
     "http-var": ("the value may be missing", "`KEY=VALUE`"),
     "http-connect-timeout": ("of the router, to the workers", "of routes and `--http-to`, to other servers"),
-    "http-keepalive": ("off", "on, 60 s; 0 turns it off"),
+    "http-keepalive": ("off", "on; 0 turns it off"),
     "chunked-input-limit": ("a larger chunk is an error", "a larger chunk comes in pieces"),
     "websockets-ping-freq": (
         "pings go out inside `websocket_recv` and `websocket_recv_nb`",

@@ -8,7 +8,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use fairlead_websocket::{
-    CloseCode, Closure, Counters, Limits, MessageKind, Negotiated, Session, SessionSettings, Time, Transport,
+    CloseCode, Closure, Counters, Limits, MessageKind, Negotiated, Session, SessionSettings, Time, Timing,
+    Transport,
 };
 
 /// What is not in the stream.
@@ -35,8 +36,19 @@ fn limits() -> Limits {
         max_message: 2048,
         max_fragments: 12,
         max_control_frames_without_progress: 12,
+        control_window: Duration::from_secs(10),
         inbox_mark: 1024,
-        ..Limits::default()
+    }
+}
+
+/// The clock stands still, so none of them passes by itself.
+fn timing() -> Timing {
+    Timing {
+        ping_every: Duration::from_secs(30),
+        pong_tolerance: Duration::from_secs(3),
+        pong_every: None,
+        idle_timeout: Duration::ZERO,
+        close_timeout: Duration::from_secs(5),
     }
 }
 
@@ -82,7 +94,7 @@ pub(crate) fn check(setting: Setting, stream: &[u8], sizes: &[usize]) {
 fn transcript<'a>(setting: Setting, pieces: impl Iterator<Item = &'a [u8]>, largest: usize) -> Transcript {
     let settings = Arc::new(SessionSettings {
         limits: limits(),
-        ..SessionSettings::default()
+        timing: timing(),
     });
     let now = Time::from_millis(1);
     let mut session = Session::new(settings, Negotiated::default(), now);

@@ -71,7 +71,8 @@ class BaseWebSocket:
         Returns where the membership begins. Raises `ValueError` for a bad name, offset or `slow_consumer`,
         `ConnectionClosed` when the connection is over, and `ChannelsError` when there is no room for another channel.
         """
-        return Joined(*self._session.join(channel, since, offsets, slow_consumer))
+        answer = self._session.join(channel, since, offsets, slow_consumer)
+        return Joined(answer.offset, answer.replayed, answer.missed)
 
     def leave(self, channel: str) -> bool:
         """End the membership of a channel; messages of it that have not left yet are dropped.
@@ -97,7 +98,7 @@ class BaseWebSocket:
         Messages may still wait to be received. Raises nothing.
         """
         end = self._session.closed
-        return None if end is None else ConnectionClosed(*end)
+        return None if end is None else ConnectionClosed(end.code, end.reason, end.by)
 
 
 def close_code_after(error: BaseException | None) -> int | None:

@@ -21,7 +21,7 @@ __all__ = ["REQUEST_KEY", "Data", "Joined", "WebSocket", "accept", "configure", 
 REQUEST_KEY = "fairlead.request"
 
 #: The seconds a send may wait for a slow peer; `configure` sets what the operator chose.
-_send_timeout_s = 4.0
+_send_timeout_s = 0.0
 
 
 def configure(send_timeout_s: float) -> None:

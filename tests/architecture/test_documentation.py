@@ -173,6 +173,8 @@ def public_names() -> set[str]:
     names = {f"python fairlead.{one}" for one in of_the_package()}
     header = ROOT / "bindings" / "c" / "include" / "fairlead.h"
     if header.exists():
-        code = re.sub(r"/\*.*?\*/|//[^\n]*", "", text(header), flags=re.DOTALL)
+        # The names of the settings are those of the engine's table, which makes that part of the header.
+        by_hand = re.sub(r"Made by `make generate`.*?/\* Until here", "", text(header), flags=re.DOTALL)
+        code = re.sub(r"/\*.*?\*/|//[^\n]*", "", by_hand, flags=re.DOTALL)
         names |= {f"c {one}" for one in re.findall(r"\b((?:fl|FL)_\w+)\b", code)}
     return names

@@ -51,7 +51,7 @@ UNSAFE = {
     "crates/channel/src/region.rs": "maps the channels' memory, which is words to all others",
     "bindings/python/src/current.rs": "reads a context variable through CPython's C API",
     "bindings/python/src/descriptors.rs": "borrows and duplicates the application's descriptors, which come as numbers",
-    "bindings/python/src/engine.rs": "takes over the listeners that were inherited as numbers",
+    "bindings/python/src/settings.rs": "takes over the listeners that were inherited as numbers",
     "bindings/python/src/greenlet.rs": "greenlet's C API",
     "benches/load/src/process.rs": "system calls of the load generator, which depends on libc only",
     "benches/load/src/sys.rs": "system calls of the load generator, which depends on libc only",

@@ -18,7 +18,7 @@ from contextvars import ContextVar
 import greenlet
 import pytest
 from fairlead import ConnectionClosed
-from fairlead._native import Engine, Head, Hub, Request, Session
+from fairlead._native import Engine, EngineSettings, Head, Hub, Listener, Request, Session
 from support.raw_client import RawClient, handshake_request
 
 GREENLETS = 10_000
@@ -28,23 +28,8 @@ GREENLETS = 10_000
 def hub_on_a_port() -> Iterator[tuple[Engine, Hub, int]]:
     with socket.create_server(("127.0.0.1", 0)) as listener:
         port = listener.getsockname()[1]
-        engine = Engine(
-            [(listener.detach(), "http")],
-            slots=100,
-            threads=False,
-            header_bytes=32768,
-            header_timeout=10.0,
-            keep_alive_timeout=10.0,
-            stall_timeout=10.0,
-            max_message=2**20,
-            ping_every=30.0,
-            pong_tolerance=3.0,
-            pong_every=None,
-            idle_timeout=0.0,
-            close_timeout=5.0,
-            origins=[],
-            extra_headers=[],
-        )
+        settings = EngineSettings({"slots": 100}, [Listener(listener.detach(), "http")])
+        engine = Engine(settings)
     try:
         yield engine, Hub(engine), port
     finally:
@@ -205,7 +190,7 @@ def serve_websocket(work: Callable[[Hub, Session], None]) -> list[BaseException]
                 client.send_text(text)
             client.send_close()
 
-    return serve(lambda hub, request: work(hub, request.accept()), ask=echo)
+    return serve(lambda hub, request: work(hub, request.accept(None, None, 4.0)), ask=echo)
 
 
 def test_a_wait_for_a_websocket_takes_nothing_and_says_how_it_ended() -> None:

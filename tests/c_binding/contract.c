@@ -24,20 +24,18 @@
     } while (0)
 #define REFUSED(call) CHECK((call) == FL_ERR_USAGE && fl_last_error()[0] != '\0')
 
-static fl_engine *start(int delivery, size_t outbox_high) {
-    const char *address = "127.0.0.1:0";
+static fl_engine *start(const char *delivery, size_t outbox_bytes) {
     const fl_header extra[] = {{"X-Server", "contract"}};
-    fl_settings settings;
+    fl_settings *settings;
     fl_engine *engine;
-    CHECK(fl_settings_init(&settings, sizeof settings) == FL_OK);
-    settings.listen = &address;
-    settings.listen_count = 1;
-    settings.delivery = delivery;
-    settings.log_fd = -1;
-    settings.extra_headers = extra;
-    settings.extra_header_count = 1;
-    if (outbox_high != 0) settings.outbox_high = outbox_high;
-    CHECK(fl_engine_start(&settings, &engine) == FL_OK);
+    CHECK(fl_settings_new(&settings) == FL_OK && fl_settings_listen(settings, "127.0.0.1:0") == FL_OK);
+    CHECK(fl_settings_log(settings, -1, FL_LOG_INFO) == FL_OK);
+    CHECK(fl_settings_set_text(settings, FL_SETTING_DELIVERY, delivery) == FL_OK);
+    CHECK(fl_settings_set_pairs(settings, FL_SETTING_RESPONSE_HEADERS, extra, 1) == FL_OK);
+    if (outbox_bytes != 0) {
+        CHECK(fl_settings_set_number(settings, FL_SETTING_WEBSOCKET_OUTBOX_BYTES, outbox_bytes) == FL_OK);
+    }
+    CHECK(fl_engine_start(settings, &engine) == FL_OK && fl_settings_free(settings) == FL_OK);
     return engine;
 }
 
@@ -123,8 +121,7 @@ static void foreign_loops_are_told(fl_engine *engine, const int descriptors[2]) 
 }
 
 static void misuse_is_answered_and_changes_nothing(void) {
-    struct { fl_settings known; unsigned char later[64]; } large;
-    fl_settings settings;
+    fl_settings *settings = NULL;
     fl_engine *engine = (fl_engine *)&settings;
     fl_engine *running;
     int descriptors[2];
@@ -137,45 +134,49 @@ static void misuse_is_answered_and_changes_nothing(void) {
     fl_bytes bytes;
     size_t size;
     char byte;
-    const char *address = "127.0.0.1:0", *nowhere = "256.0.0.1:0";
+    const char *nowhere = "256.0.0.1:0", *origins[] = {"https://a.org", NULL};
+    const fl_header crooked[] = {{"X-Server", "a\nb"}};
     int no_socket = 0, closed = 9999;
 
     CHECK(fl_abi_version() == FL_ABI_VERSION);
     CHECK(fl_last_error() != NULL && fl_last_error()[0] == '\0');
 
-    REFUSED(fl_settings_init(NULL, sizeof settings));
-    REFUSED(fl_settings_init(&settings, 8));
-    memset(&large, 0xff, sizeof large);
-    CHECK(fl_settings_init(&large.known, sizeof large) == FL_OK);
-    CHECK(large.known.size == sizeof large.known && large.later[0] == 0 && large.later[63] == 0);
-    CHECK(large.known.log_fd == 2 && large.known.max_message == 1024 * 1024);
-
+    REFUSED(fl_settings_new(NULL));
+    REFUSED(fl_settings_listen(NULL, nowhere));
+    REFUSED(fl_settings_free(NULL));
     REFUSED(fl_engine_start(NULL, &engine));
     CHECK(engine == NULL);
-    memset(&settings, 0, sizeof settings);
-    REFUSED(fl_engine_start(&settings, &engine));
-    CHECK(strstr(fl_last_error(), "fl_settings_init") != NULL);
-    CHECK(fl_settings_init(&settings, sizeof settings) == FL_OK);
-    REFUSED(fl_engine_start(&settings, NULL));
-    REFUSED(fl_engine_start(&settings, &engine)); /* nothing to listen on */
-    settings.listen_count = 1;
-    REFUSED(fl_engine_start(&settings, &engine)); /* one is announced, none is there */
-    settings.listen = &nowhere;
-    CHECK(fl_engine_start(&settings, &engine) == FL_ERR_SYSTEM && strstr(fl_last_error(), nowhere) != NULL);
-    settings.listen = &address;
-    settings.slots = 0;
-    REFUSED(fl_engine_start(&settings, &engine));
-    settings.slots = 1;
-    settings.delivery = 7;
-    REFUSED(fl_engine_start(&settings, &engine));
-    settings.delivery = FL_DELIVERY_LOOP;
-    settings.log_fd = closed;
-    CHECK(fl_engine_start(&settings, &engine) == FL_ERR_SYSTEM);
-    settings.log_fd = -1;
-    settings.inherited = &no_socket;
-    settings.inherited_count = 1;
-    CHECK(fl_engine_start(&settings, &engine) == FL_ERR_SYSTEM); /* standard input is no listener */
-    CHECK(engine == NULL);
+
+    CHECK(fl_settings_new(&settings) == FL_OK);
+    REFUSED(fl_engine_start(settings, NULL));
+    REFUSED(fl_engine_start(settings, &engine)); /* nothing to listen on */
+    CHECK(strstr(fl_last_error(), "fl_settings_listen") != NULL);
+    REFUSED(fl_settings_listen(settings, NULL));
+    REFUSED(fl_settings_set_number(settings, NULL, 1));
+    REFUSED(fl_settings_set_number(settings, "slot", 1));
+    CHECK(strstr(fl_last_error(), "\"slot\"") != NULL);
+    REFUSED(fl_settings_set_number(settings, FL_SETTING_SLOTS, 0));
+    CHECK(strcmp(fl_last_error(), "slots is 0, and it must be from 1 to 1000000") == 0);
+    REFUSED(fl_settings_set_number(settings, FL_SETTING_HTTP_HEAD_TIMEOUT, UINT64_MAX));
+    REFUSED(fl_settings_set_number(settings, FL_SETTING_HTTP2, 2));
+    REFUSED(fl_settings_set_number(settings, FL_SETTING_DELIVERY, 1)); /* it is a word */
+    REFUSED(fl_settings_set_text(settings, FL_SETTING_DELIVERY, "both"));
+    REFUSED(fl_settings_set_text(settings, FL_SETTING_DELIVERY, NULL));
+    REFUSED(fl_settings_set_texts(settings, FL_SETTING_WEBSOCKET_ORIGINS, NULL, 1)); /* announced, and not there */
+    REFUSED(fl_settings_set_texts(settings, FL_SETTING_WEBSOCKET_ORIGINS, origins, 2));
+    REFUSED(fl_settings_set_pairs(settings, FL_SETTING_RESPONSE_HEADERS, crooked, 1));
+    CHECK(fl_settings_set_number(settings, FL_SETTING_HTTP2, 0) == FL_OK);
+    CHECK(fl_settings_set_texts(settings, FL_SETTING_WEBSOCKET_ORIGINS, origins, 1) == FL_OK);
+    REFUSED(fl_settings_log(settings, 2, 9));
+    CHECK(fl_settings_log(settings, closed, FL_LOG_INFO) == FL_ERR_SYSTEM);
+    CHECK(fl_settings_log(settings, -1, FL_LOG_INFO) == FL_OK);
+    CHECK(fl_settings_inherit(settings, -1) == FL_ERR_SYSTEM);
+    CHECK(fl_settings_listen(settings, nowhere) == FL_OK);
+    CHECK(fl_engine_start(settings, &engine) == FL_ERR_SYSTEM && strstr(fl_last_error(), nowhere) != NULL);
+    CHECK(fl_settings_free(settings) == FL_OK && fl_settings_new(&settings) == FL_OK);
+    CHECK(fl_settings_inherit(settings, no_socket) == FL_OK);
+    CHECK(fl_engine_start(settings, &engine) == FL_ERR_SYSTEM); /* standard input is no listener */
+    CHECK(engine == NULL && fl_settings_free(settings) == FL_OK);
 
     REFUSED(fl_engine_poll(NULL, &event, 1, 0));
     REFUSED(fl_engine_wait_request(NULL, 0, &request));

@@ -5,6 +5,7 @@ The requests are no engine's: what a caller asks of one is noted, so that a test
 
 from __future__ import annotations
 
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -49,8 +50,8 @@ class Request:
 
 
 class Session:
-    closed: tuple[int, str, str] | None = None
-    counters = (1, 2, 30, 40)
+    closed: SimpleNamespace | None = None
+    counters = SimpleNamespace(messages_in=1, messages_out=2, bytes_in=30, bytes_out=40)
 
 
 class Notes:
@@ -162,7 +163,7 @@ def test_a_failure_of_a_session_closes_it_with_1011():
 
 def test_an_application_that_ends_with_its_session_has_not_failed():
     request = Request(session=Session())
-    request.session.closed = (1001, "", "peer")
+    request.session.closed = SimpleNamespace(code=1001, reason="", by="peer")
     caller = caller_of(raises(ConnectionClosed(1001, "", "peer")), Notes())
     caller.run(request)
     assert request.said == ["release 1000"]

@@ -166,7 +166,7 @@ def test_many_threads_publish_over_one_object(open_server):
             thread.start()
         for thread in threads:
             thread.join(TIMEOUT_S)
-        assert len(set(offsets)) == 800 == channels.list()[0][2]
+        assert len(set(offsets)) == 800 == channels.list()[0].messages
 
 
 def test_a_forked_child_has_a_connection_of_its_own(open_server):

@@ -28,18 +28,10 @@ def test_defaults_are_those_of_the_spec():
     settings = made()
     assert settings.http == (Address(":8080", "tcp", "", 8080),)
     assert (settings.processes, settings.threads, settings.listen) == (1, 1, 100)
-    assert settings.websocket_limits() == {
-        "ping_interval_s": 30.0,
-        "pong_tolerance_s": 3.0,
-        "pong_interval_s": None,
-        "max_message_bytes": 1024 * 1024,
-        "idle_timeout_s": 0.0,
-        "close_timeout_s": 5.0,
-        "send_timeout_s": 4.0,
-        "allowed_origins": [],
-        "text_lenient": False,
-    }
-    assert settings.http_limits()["headers_timeout_s"] == 60.0
+    assert (settings.websockets_ping_freq_s, settings.websockets_pong_tolerance_s) == (30.0, 3.0)
+    assert (settings.websockets_max_bytes, settings.websockets_close_timeout_s) == (1024 * 1024, 5.0)
+    assert (settings.websockets_pong_freq_s, settings.websockets_idle_timeout_s) == (None, 0.0)
+    assert (settings.send_timeout_s, settings.http_timeout_s) == (4.0, 60.0)
 
 
 def test_the_last_value_wins_and_lists_accumulate():
@@ -144,7 +136,7 @@ def test_nobody_trusts_the_clients_that_a_proxy_announces():
 
 @pytest.mark.parametrize(
     "text, seconds",
-    [(None, 60.0), ("", 60.0), ("1", 60.0), ("true", 60.0), ("0", 0.0), ("off", 0.0), ("15", 15.0)],
+    [(None, 75.0), ("", 75.0), ("1", 75.0), ("true", 75.0), ("0", 0.0), ("off", 0.0), ("15", 15.0)],
 )
 def test_http_keepalive_is_a_flag_or_a_number_of_seconds(text, seconds):
     assert made(("http-keepalive", text)).http_keepalive_s == seconds
@@ -171,7 +163,7 @@ def test_an_address_of_the_uwsgi_protocol_is_enough_to_serve() -> None:
 
 def test_websocket_and_websockets_name_the_same_option():
     assert made(("websocket-max-size", "2")).websockets_max_bytes == 2048
-    assert made(("websockets-pong-freq", "0")).websocket_limits()["pong_interval_s"] == 0.0
+    assert made(("websockets-pong-freq", "0")).engine_values()["websocket_pong_interval"] == 0.0
 
 
 @pytest.mark.parametrize(

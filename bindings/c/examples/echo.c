@@ -105,7 +105,7 @@ static void *wait_signal(void *set) {
 
 int main(int argc, char **argv) {
     const char *address = argc > 1 ? argv[1] : "127.0.0.1:8080";
-    fl_settings settings;
+    fl_settings *settings;
     sigset_t ends;
     pthread_t thread;
     size_t requests = 1, sessions = 1;
@@ -115,14 +115,14 @@ int main(int argc, char **argv) {
     sigaddset(&ends, SIGINT);
     pthread_sigmask(SIG_BLOCK, &ends, NULL);
 
-    fl_settings_init(&settings, sizeof settings);
-    settings.listen = &address;
-    settings.listen_count = 1;
-    settings.slots = SLOTS;
-    if (fl_abi_version() != FL_ABI_VERSION || fl_engine_start(&settings, &engine) != FL_OK) {
+    if (fl_abi_version() != FL_ABI_VERSION || fl_settings_new(&settings) != FL_OK ||
+        fl_settings_listen(settings, address) != FL_OK ||
+        fl_settings_set_number(settings, FL_SETTING_SLOTS, SLOTS) != FL_OK ||
+        fl_engine_start(settings, &engine) != FL_OK) {
         complain("start");
         return 1;
     }
+    fl_settings_free(settings);
     if (pthread_create(&thread, NULL, wait_signal, &ends) != 0) return 1;
     printf("listening on %s\n", fl_engine_address(engine, 0));
     fflush(stdout);

@@ -51,7 +51,7 @@ static void *serve(void *unused) {
 
 int main(int argc, char **argv) {
     const char *address = argc > 1 ? argv[1] : "127.0.0.1:8080";
-    fl_settings settings;
+    fl_settings *settings;
     pthread_t threads[THREADS];
     sigset_t ends;
     size_t requests, sessions;
@@ -62,15 +62,14 @@ int main(int argc, char **argv) {
     sigaddset(&ends, SIGINT);
     pthread_sigmask(SIG_BLOCK, &ends, NULL); /* inherited by the threads below */
 
-    fl_settings_init(&settings, sizeof settings);
-    settings.listen = &address;
-    settings.listen_count = 1;
-    settings.delivery = FL_DELIVERY_THREADS;
-    settings.slots = THREADS;
-    if (fl_engine_start(&settings, &engine) != FL_OK) {
+    if (fl_settings_new(&settings) != FL_OK || fl_settings_listen(settings, address) != FL_OK ||
+        fl_settings_set_text(settings, FL_SETTING_DELIVERY, FL_DELIVERY_THREADS) != FL_OK ||
+        fl_settings_set_number(settings, FL_SETTING_SLOTS, THREADS) != FL_OK ||
+        fl_engine_start(settings, &engine) != FL_OK) {
         complain("start");
         return 1;
     }
+    fl_settings_free(settings);
     for (i = 0; i < THREADS; i++) {
         if (pthread_create(&threads[i], NULL, serve, NULL) != 0) return 1;
     }

@@ -1,12 +1,12 @@
 /*
  * fairlead.h - the C interface of Fairlead's engine: an HTTP and WebSocket server that a program polls.
  *
- * Written by hand, to be read. Tests compare it with the library, declaration by declaration. README.md has the whole
- * picture with an example; here stands what each call does.
+ * Written by hand, to be read, but for the list of settings, which is made from the engine's table. Tests compare it with
+ * the library, declaration by declaration. README.md has the whole picture with an example; here stands what each call does.
  *
  * Rules that hold everywhere
- *   Handles   fl_engine, fl_request and fl_session belong to the program from the call that gives them, until it calls
- *             their _free. Not after that.
+ *   Handles   fl_settings, fl_engine, fl_request and fl_session belong to the program from the call that gives them, until
+ *             it calls their _free. Not after that.
  *   Results   Most functions answer an enum fl_status as int: 0 done, positive an everyday outcome, negative an
  *             error, for which fl_last_error() has a sentence. Some answer a count or a descriptor instead of 0.
  *   Misuse    NULL, a handle of another kind, a number out of range: FL_ERR_USAGE, and nothing has changed.
@@ -28,10 +28,7 @@ extern "C" {
 #endif
 
 /* Changes when something that worked before does not any more. */
-#define FL_ABI_VERSION 1
-
-/* "The engine's own rule" in fields that say so. */
-#define FL_DEFAULT UINT64_MAX
+#define FL_ABI_VERSION 2
 
 enum fl_status {
     FL_OK = 0,
@@ -48,11 +45,6 @@ enum fl_status {
     FL_ERR_HANDSHAKE = -6,  /* the client's WebSocket handshake breaks RFC 6455 */
     FL_ERR_ORIGIN = -7,     /* a browser page of a foreign origin asked for a WebSocket */
     FL_ERR_BODY = -8        /* the request's body broke off */
-};
-
-enum fl_delivery {
-    FL_DELIVERY_LOOP = 0,    /* one thread polls and runs all units: fl_engine_poll */
-    FL_DELIVERY_THREADS = 1  /* a thread for each unit: fl_engine_wait_request */
 };
 
 enum fl_log_level {
@@ -79,6 +71,7 @@ enum fl_closed_by {
     FL_BY_LOST = 3    /* the connection was lost without a close handshake */
 };
 
+typedef struct fl_settings fl_settings;
 typedef struct fl_engine fl_engine;
 typedef struct fl_request fl_request;
 typedef struct fl_session fl_session;
@@ -89,41 +82,12 @@ typedef struct fl_bytes {
     size_t size;
 } fl_bytes;
 
-/* A header of a response: NUL-terminated; the value may have any bytes but control characters. */
+/* A header of a response: NUL-terminated; the value may have any bytes but control characters. Also a name with its value
+ * in the settings, where both are UTF-8. */
 typedef struct fl_header {
     const char *name;
     const char *value;
 } fl_header;
-
-/* Fill it with fl_settings_init, then change what you like. All that it points to is the program's, and needed only
- * until fl_engine_start returns. Grows at its end. */
-typedef struct fl_settings {
-    size_t size;                    /* set by fl_settings_init */
-    const char *const *listen;      /* ":8080", "127.0.0.1:0", "[::1]:80", "/path" or "@abstract" */
-    size_t listen_count;
-    const int *inherited;           /* listening sockets; duplicated: close your own, or a drain leaves them open */
-    size_t inherited_count;
-    int delivery;                   /* enum fl_delivery; FL_DELIVERY_LOOP */
-    uint32_t slots;                 /* requests at once (a WebSocket is one); 1024. Without a free one nothing is accepted */
-    int log_fd;                     /* where lines are written; 2. Duplicated. -1: nowhere. Must not block for long */
-    int log_level;                  /* the least that is logged, enum fl_log_level; FL_LOG_INFO */
-    const char *const *origins;     /* pages that may open a WebSocket besides our own: "https://a.org", "*.a.org", "*" */
-    size_t origin_count;
-    const fl_header *extra_headers; /* added to every response and to the 101; UTF-8 */
-    size_t extra_header_count;
-    size_t max_message;             /* bytes, all fragments together; 1 MiB. More closes with 1009 */
-    size_t outbox_high;             /* unsent bytes at which a send answers FL_FULL; 256 KiB */
-    uint64_t ping_every_ms;         /* silence after which a ping goes out; 30 s. 0: never */
-    uint64_t pong_tolerance_ms;     /* what a peer may take for a sign of life after it; 3 s */
-    uint64_t pong_every_ms;         /* unasked pongs; FL_DEFAULT: midway between two pings. 0: never */
-    uint64_t idle_timeout_ms;       /* without a message for so long: 1001; 0: never */
-    uint64_t close_timeout_ms;      /* for the peer's half of the close handshake; 5 s */
-    uint64_t header_timeout_ms;     /* for a request head; 10 s */
-    uint64_t keep_alive_timeout_ms; /* silence between two requests of a connection; 75 s */
-    uint64_t stall_timeout_ms;      /* a transfer that stands still; 60 s */
-    size_t max_header_bytes;        /* of a request head; 32 KiB. More is answered with 431 */
-    uint64_t max_body;              /* of a request; FL_DEFAULT: any. More is answered with 413 */
-} fl_settings;
 
 typedef struct fl_event {
     int kind;            /* enum fl_event_kind */
@@ -162,12 +126,195 @@ int fl_abi_version(void);
 /* What the calling thread's last negative status meant; "" before the first, never NULL. Good until the thread's next. */
 const char *fl_last_error(void);
 
+/* ---- The settings ----------------------------------------------------------------------------------------------- */
+
+/* All settings at their defaults, and nothing to listen on. */
+int fl_settings_new(fl_settings **settings);
+
+/* One more address: ":8080", "127.0.0.1:0", "[::1]:80", "/path" or "@abstract". It is bound by fl_engine_start. */
+int fl_settings_listen(fl_settings *settings, const char *address);
+
+/* One more listening socket. It is duplicated: close your own, and free the settings, or a drain leaves it open. */
+int fl_settings_inherit(fl_settings *settings, int descriptor);
+
+/* Where lines of the log are written, standard error unless told otherwise, and the least that is logged (enum fl_log_level,
+ * FL_LOG_INFO). The descriptor is duplicated and must not block for long; -1: nowhere. */
+int fl_settings_log(fl_settings *settings, int descriptor, int least_level);
+
+/* A setting by its name, one of FL_SETTING_*: a count, bytes, milliseconds or a flag (0 or 1); a text; texts; names with
+ * values. All is copied. FL_ERR_USAGE for a name that is no setting, and a value that it cannot have. */
+int fl_settings_set_number(fl_settings *settings, const char *name, uint64_t value);
+int fl_settings_set_text(fl_settings *settings, const char *name, const char *value);
+int fl_settings_set_texts(fl_settings *settings, const char *name, const char *const *values, size_t count);
+int fl_settings_set_pairs(fl_settings *settings, const char *name, const fl_header *pairs, size_t count);
+
+/* Engines that were started with them go on. */
+int fl_settings_free(fl_settings *settings);
+
+/* The names of the settings, each with its kind, its default and its range.
+ * Made by `make generate` from crates/engine/src/settings/table.rs. Change the text there. */
+
+/* Text, "loop" by default. How requests reach the program: one thread polls a loop and runs all tasks, or each task
+ * is a thread that asks for its next request and reads its own socket. The loop: it needs no thread for a client
+ * that waits. */
+#define FL_SETTING_DELIVERY "delivery"
+#define FL_DELIVERY_LOOP "loop"
+#define FL_DELIVERY_THREADS "threads"
+/* Number, from 1 to 1000000, 1024 by default. Requests that run at once; a WebSocket is one. Without a free slot
+ * nothing is accepted, and requests on connections that are open already wait. 1024: a task that waits costs a
+ * program a few kilobytes, so this is a bound against running away, and no tuning. */
+#define FL_SETTING_SLOTS "slots"
+/* Texts. Pages whose origin is listed may open a WebSocket, besides those of the same origin: https://example.org,
+ * *.example.org, or * for all. None: browsers send cookies with a handshake to any host, so a foreign page would
+ * act as its visitor. */
+#define FL_SETTING_WEBSOCKET_ORIGINS "websocket_origins"
+/* Pairs. Headers that are added to every response, and to the 101 of a handshake. None: they are the operator's. */
+#define FL_SETTING_RESPONSE_HEADERS "response_headers"
+/* Number, from 1 to 4294967295. Frames that one message may have; more closes with 1008. Unset: 1024, and one more
+ * for every 32 bytes of websocket_max_message. Fragments of at least 32 bytes always fit, while an endless message
+ * of empty fragments, which no limit of bytes would catch, ends. */
+#define FL_SETTING_WEBSOCKET_MAX_FRAGMENTS "websocket_max_fragments"
+/* Milliseconds, from 1 to 999999999000, 20000 by default. The time that a client has for one request head in all,
+ * from its first byte; the first head of a connection from the accept, the handshake of TLS included. After it:
+ * 408, or a plain close when not a single byte came. 20 s: a head fits one packet, so that even a phone in a tunnel
+ * needs a second, and a client that sends a byte a second (slow loris) holds its connection no longer than this. */
+#define FL_SETTING_HTTP_HEAD_TIMEOUT "http_head_timeout"
+/* Milliseconds, from 0 to 999999999000, 75000 by default. The time for which a connection may stay silent between
+ * two requests; 0 closes it after each response. 75 s: longer than the 60 s for which proxies keep their side open,
+ * so that the proxy closes first and no request is lost on a connection that just closed. */
+#define FL_SETTING_HTTP_KEEP_ALIVE_TIMEOUT "http_keep_alive_timeout"
+/* Milliseconds, from 1 to 999999999000, 60000 by default. The time for which a transfer may stand still: the client
+ * takes no byte of a response that waits for it, or sends none of a body that the application has asked for. Time
+ * in the application does not count. 60 s, uWSGI's --http-timeout. */
+#define FL_SETTING_HTTP_STALL_TIMEOUT "http_stall_timeout"
+/* Bytes, from 1 to 16777216, 32768 by default. Bytes of a request head: request line and headers. More is answered
+ * with 431. 32 KiB: room for large cookies and tokens; nginx allows the same (4 buffers of 8 KiB). */
+#define FL_SETTING_HTTP_HEAD_BYTES "http_head_bytes"
+/* Number, from 1 to 10000, 100 by default. Header lines of a request. More is answered with 431. 100, the number
+ * that hyper keeps without allocating; browsers send under 30. */
+#define FL_SETTING_HTTP_HEADER_LINES "http_header_lines"
+/* Bytes, from 0 to 18446744073709551616. Bytes of a request body. A longer Content-Length is answered with 413
+ * before the application sees the request; a chunked body that grows beyond it fails while it is read. Unset, which
+ * is no limit: applications differ too much. */
+#define FL_SETTING_HTTP_MAX_BODY "http_max_body"
+/* Bytes, from 1 to 2147483647, 262144 by default. Bytes of a request body that are kept for the application before
+ * its client is read no further. 256 KiB: enough to cover a round trip of 20 ms at 100 Mbit/s. */
+#define FL_SETTING_HTTP_BODY_BUFFER "http_body_buffer"
+/* Bytes, from 1 to 2147483647, 262144 by default. Bytes of a response that wait for the client before its
+ * application has to wait. HTTP's own buffers and the kernel's come on top. 256 KiB, as http_body_buffer. */
+#define FL_SETTING_HTTP_RESPONSE_BUFFER "http_response_buffer"
+/* Text. The Server header of responses that have none. Unset: no need to tell a stranger what runs here. */
+#define FL_SETTING_HTTP_SERVER_HEADER "http_server_header"
+/* Flag (0 or 1), 1 by default. Serve a connection that begins with HTTP/2's preface as HTTP/2 (RFC 9113 §3.3). On:
+ * no client of HTTP/1.1 can mean anything else by those bytes. */
+#define FL_SETTING_HTTP2 "http2"
+/* Number, from 1 to 2147483647, 128 by default. Streams that an HTTP/2 connection may have open. A request that was
+ * reset counts until the application has ended it, up to as many again. 128, nginx's number; RFC 9113 §6.5.2
+ * recommends at least 100. */
+#define FL_SETTING_HTTP2_MAX_STREAMS "http2_max_streams"
+/* Bytes, from 1 to 2147483647, 65535 by default. Bytes that a client may send on one HTTP/2 stream before the
+ * application, or its session, has taken any. The window of the connection is this for every stream, so that one
+ * that is not read holds up no other; 8 MiB at most lie here for one connection. RFC 9113's 64 KiB, as nginx and
+ * Node have it. */
+#define FL_SETTING_HTTP2_WINDOW "http2_window"
+/* Number, from 1 to 16383, 256 by default. Variables that a packet of the uwsgi protocol may have. More closes the
+ * connection. Its size counts as that of a head. 256: the 100 header lines that HTTP may have, each of which nginx
+ * passes on, the 16 of its uwsgi_params, and as many again of the operator's own; uWSGI's 64 are exceeded by
+ * browsers with many client hints. */
+#define FL_SETTING_UWSGI_MAX_VARIABLES "uwsgi_max_variables"
+/* Texts. Whose Forwarded and X-Forwarded-* headers are trusted: an address, a network such as 10.0.0.0/8, unix for
+ * whoever connects to a UNIX socket, * for everybody. Nobody's: whoever connects can write them. */
+#define FL_SETTING_TRUSTED_PROXIES "trusted_proxies"
+/* Milliseconds, from 1 to 999999999000, 60000 by default. The time that another server, to which a route or
+ * proxy_servers leads, has to accept a connection. 60 s, as http_stall_timeout. */
+#define FL_SETTING_PROXY_CONNECT_TIMEOUT "proxy_connect_timeout"
+/* Milliseconds, from 0 to 999999999000, 0 by default. The time for which a proxied WebSocket may be silent in both
+ * directions; 0: for ever. 0: its ends have pings for that. */
+#define FL_SETTING_PROXY_IDLE_TIMEOUT "proxy_idle_timeout"
+/* Flag (0 or 1), 0 by default. Tell the program of each request that is answered without it, for its log. Off: not
+ * every program keeps a log of requests. */
+#define FL_SETTING_LOG_ANSWERED "log_answered"
+/* Milliseconds, from 0 to 999999999000, 5000 by default. The time for which an engine that is dropped lets requests
+ * in flight finish; a stop has a deadline of its own. 5 s: who drops an engine waits for this. */
+#define FL_SETTING_SHUTDOWN_GRACE "shutdown_grace"
+/* Texts. Servers that get what comes to the listeners of the router instead of the application, in turn, by the
+ * uwsgi protocol: host:port, [ipv6]:port, a path, or @name. None: the application is here. */
+#define FL_SETTING_PROXY_SERVERS "proxy_servers"
+/* Number, from 0 to 255, 0 by default. The modifier1 of the packets for proxy_servers. 0: WSGI. */
+#define FL_SETTING_PROXY_MODIFIER1 "proxy_modifier1"
+/* Number, from 0 to 255, 0 by default. The modifier2 of the packets for proxy_servers. 0: none. */
+#define FL_SETTING_PROXY_MODIFIER2 "proxy_modifier2"
+/* Milliseconds, from 0 to 999999999000, 30000 by default. The time for which a server of proxy_servers that does
+ * not accept is left out. 30 s, uWSGI's --http-gracetime: a restart takes less, and one request in thirty seconds
+ * waits for a dead server. */
+#define FL_SETTING_PROXY_RETRY_AFTER "proxy_retry_after"
+/* Pairs. Variables that are added to each request that comes to the listeners of the router. None: they are the
+ * operator's. */
+#define FL_SETTING_ROUTER_VARIABLES "router_variables"
+/* Bytes, from 1 to 2147483647, 1048576 by default. Bytes in one message of a WebSocket, all fragments together;
+ * more closes with 1009. 1 MiB, uWSGI's default for a frame. It bounds what one peer can make this process hold. */
+#define FL_SETTING_WEBSOCKET_MAX_MESSAGE "websocket_max_message"
+/* Number, from 1 to 4294967295, 500 by default. Pings and pongs that a peer may send within
+ * websocket_control_window while no data message is completed; more closes with 1008. 500 in ten seconds is far
+ * above any keep-alive, and bounds the pongs that a peer can make us write. */
+#define FL_SETTING_WEBSOCKET_MAX_CONTROL_FRAMES "websocket_max_control_frames"
+/* Milliseconds, from 1 to 999999999000, 10000 by default. The window of websocket_max_control_frames. 10 s; see
+ * there. */
+#define FL_SETTING_WEBSOCKET_CONTROL_WINDOW "websocket_control_window"
+/* Bytes, from 1 to 2147483647, 262144 by default. Bytes of complete, unread messages at which a session is read no
+ * further. Every message counts eight bytes beside its payload, so that empty messages are not free. 256 KiB:
+ * enough that a fast peer never waits for a working application, small enough that a thousand stuck ones fit into
+ * memory. The peer then feels TCP's back-pressure. */
+#define FL_SETTING_WEBSOCKET_INBOX_BYTES "websocket_inbox_bytes"
+/* Milliseconds, from 0 to 999999999000, 30000 by default. The silence after which a ping goes out; 0: never. 30 s,
+ * uWSGI's --websockets-ping-freq, and below the 60 s after which common proxies drop a silent connection. */
+#define FL_SETTING_WEBSOCKET_PING_INTERVAL "websocket_ping_interval"
+/* Milliseconds, from 0 to 999999999000, 3000 by default. The time that a peer has for any sign of life after a
+ * ping, before it counts as gone. 3 s, uWSGI's --websockets-pong-tolerance. */
+#define FL_SETTING_WEBSOCKET_PONG_TOLERANCE "websocket_pong_tolerance"
+/* Milliseconds, from 0 to 999999999000. The time after the last sign of life, or our last ping or pong, after which
+ * an unasked pong goes out, if that is before the next ping; 0: never. Unset: midway between two pings. It keeps
+ * middleboxes awake without asking for an answer. */
+#define FL_SETTING_WEBSOCKET_PONG_INTERVAL "websocket_pong_interval"
+/* Milliseconds, from 0 to 999999999000, 0 by default. The time without a data message after which a session closes
+ * with 1001; 0: never. 0: many applications only send. */
+#define FL_SETTING_WEBSOCKET_IDLE_TIMEOUT "websocket_idle_timeout"
+/* Milliseconds, from 0 to 999999999000, 5000 by default. The time for which a closing connection may linger for the
+ * peer's Close and its end of TCP. 5 s: many round trips on a bad network, yet soon enough that a dead peer does
+ * not hold a slot. */
+#define FL_SETTING_WEBSOCKET_CLOSE_TIMEOUT "websocket_close_timeout"
+/* Bytes, from 1 to 2147483647, 262144 by default. Bytes that wait for a peer at which a send has to wait, and the
+ * peer is no longer read. The send goes on at half of them, so that a slow peer wakes the application seldom. 256
+ * KiB: four times a usual socket buffer, so that a healthy peer never meets it. */
+#define FL_SETTING_WEBSOCKET_OUTBOX_BYTES "websocket_outbox_bytes"
+/* Milliseconds, from 1 to 999999999000, 60000 by default. The time after which a peer that takes nothing of what
+ * waits for it is dropped. 60 s, as http_stall_timeout: without it, a reader that stopped would hold its memory for
+ * ever. */
+#define FL_SETTING_WEBSOCKET_STALL_TIMEOUT "websocket_stall_timeout"
+/* Milliseconds, from 1 to 999999999000, 2 by default. The time without a turn after which the loop thread takes
+ * over, and after which it reads for a thread that is away. 2 ms: twice that stays below the promised 5 ms; 500
+ * checks a second cost 0.2 % of a core. */
+#define FL_SETTING_LOOP_TAKEOVER_AFTER "loop_takeover_after"
+/* Milliseconds, from 1 to 999999999000, 1000 by default. The time for which the application's thread may stay away
+ * from the loop before the program is told. 1 s: long beyond a slow request of a busy worker, and soon enough for
+ * somebody who wonders why nothing answers. */
+#define FL_SETTING_LOOP_STALL_AFTER "loop_stall_after"
+/* Bytes, from 1 to 2147483647, 1048576 by default. Bytes that wait for a member of a channel at which it is a slow
+ * consumer. 1 MiB: some seconds of a busy channel on a usual line. */
+#define FL_SETTING_CHANNEL_BACKLOG "channel_backlog"
+/* Text, "close" by default. What becomes of a slow consumer that did not say: closed with 1013, or messages are
+ * dropped for it. Closed: its client sees that something is missing, and can come again for it. */
+#define FL_SETTING_CHANNEL_SLOW_CONSUMER "channel_slow_consumer"
+#define FL_CHANNEL_SLOW_CONSUMER_CLOSE "close"
+#define FL_CHANNEL_SLOW_CONSUMER_DROP_NEWEST "drop-newest"
+#define FL_CHANNEL_SLOW_CONSUMER_DROP_OLDEST "drop-oldest"
+
+/* Until here. */
+
 /* ---- The engine ------------------------------------------------------------------------------------------------- */
 
-/* Fills in the defaults; size is sizeof(fl_settings). */
-int fl_settings_init(fl_settings *settings, size_t size);
-
-/* Accepts connections from now on. *engine is NULL after an error. The engine's two threads take no signals. */
+/* Accepts connections from now on. *engine is NULL after an error. The engine's two threads take no signals. The settings
+ * are not needed afterwards, and may serve for another engine. */
 int fl_engine_start(const fl_settings *settings, fl_engine **engine);
 
 /* LOOP. One turn: waits at most timeout_ms (negative: no limit) until something happens, answers the number of events

@@ -12,7 +12,7 @@ use fl::{Address, Batch, Delivery, Event, Listener};
 use crate::arguments::{close_code, only_thread};
 use crate::handle::{check_place, give, limit, live, millis, optional_text, put, take, Handle, Tag};
 use crate::request::fl_request;
-use crate::settings::{check, fl_settings, Checked};
+use crate::settings::{fl_settings, prepare};
 use crate::signals::Blocked;
 use crate::status::{guarded, guarded_value, Failure, FL_END, FL_OK, FL_TIMEOUT};
 
@@ -106,21 +106,20 @@ impl fl_engine {
 }
 
 /// Starts an engine and accepts connections from now on. `*engine` is the caller's, to be freed with `fl_engine_free`;
-/// it is NULL after an error. Nothing that `settings` points to is needed afterwards, and all its descriptors stay the
-/// caller's. From any thread.
+/// it is NULL after an error. `settings` stays the caller's and is not needed afterwards. From any thread.
 ///
 /// # Safety
-/// `settings` was filled by `fl_settings_init`, its pointers and counts are right; `engine` is NULL or writable.
+/// `settings` is NULL or live; `engine` is NULL or writable.
 #[no_mangle]
 pub unsafe extern "C" fn fl_engine_start(settings: *const fl_settings, engine: *mut *mut fl_engine) -> c_int {
     guarded(|| {
         // SAFETY: the caller's promise.
-        let Checked { settings, listeners } = unsafe {
+        let (settings, listeners) = unsafe {
             put(engine, std::ptr::null_mut())?;
-            check(settings)?
+            prepare(settings)?
         };
         let addresses = listeners.iter().map(address).collect();
-        let delivery = settings.delivery;
+        let delivery = settings.delivery();
         let blocked = Blocked::all().map_err(|error| Failure::system(&error))?;
         let started = fl::Engine::start(settings, listeners).map_err(|error| Failure::system(&error))?;
         drop(blocked);

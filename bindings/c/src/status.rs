@@ -83,7 +83,7 @@ pub extern "C" fn fl_abi_version() -> c_int {
 }
 
 /// See [`fl_abi_version`].
-pub const FL_ABI_VERSION: c_int = 1;
+pub const FL_ABI_VERSION: c_int = 2;
 
 /// Runs the body of an exported function that answers a status.
 pub(crate) fn guarded(body: impl FnOnce() -> Result<c_int, Failure>) -> c_int {

@@ -12,13 +12,7 @@ use pyo3::sync::PyOnceLock;
 use pyo3::types::{PyString, PyType};
 
 use crate::payload::{typed, Payload};
-
-/// Name, members, messages, bytes, offset.
-type ChannelRow = (String, u64, u64, u64, u64);
-/// Process, lag in bytes, times overtaken, delivered, dropped.
-type WorkerRow = (u64, u64, u64, u64, u64);
-/// Newest offset, missed, whether that is all; offsets with `str` or `bytes`.
-type Page<'py> = (u64, Option<u64>, bool, Vec<(u64, Bound<'py, PyAny>)>);
+use crate::rows::{ChannelFacts, LogSize, Page, WorkerFacts};
 
 /// The channels of one instance, in this process.
 #[pyclass(frozen, module = "fairlead._engine")]
@@ -92,32 +86,39 @@ impl Channels {
         published.map_err(|error| channel_error(py, &error))
     }
 
-    /// `(offset, missed, is_all, [(offset, str or bytes)])`: the messages after `since`, at most `limit` and about `bytes` of
-    /// payload; the newest offset of the channel; what is lost before the first (`None`: nobody knows); whether that is all.
-    /// A channel that does not exist has the offset 0.
+    /// The messages after `since`, at most `limit` and about `bytes` of payload. A channel that does not exist has the
+    /// offset 0.
     #[pyo3(signature = (name, since, limit, bytes))]
-    fn page<'py>(
+    fn page(
         &self,
-        py: Python<'py>,
+        py: Python<'_>,
         name: &str,
         since: Option<u64>,
         limit: usize,
         bytes: usize,
-    ) -> PyResult<Page<'py>> {
+    ) -> PyResult<Page> {
         let found = py.detach(|| self.channels.page(name, since, limit, bytes));
         let Some(page) = found.map_err(|error| channel_error(py, &error))? else {
-            return Ok((
-                0,
-                if since.unwrap_or(0) == 0 { Some(0) } else { None },
-                true,
-                Vec::new(),
-            ));
+            return Ok(Page {
+                offset: 0,
+                missed: if since.unwrap_or(0) == 0 { Some(0) } else { None },
+                is_all: true,
+                messages: Vec::new(),
+            });
         };
         let typed = |(record, payload): &(fl::Record, Vec<u8>)| {
-            Ok((record.offset, typed(py, message_kind(record.kind), payload)?))
+            Ok((
+                record.offset,
+                typed(py, message_kind(record.kind), payload)?.unbind(),
+            ))
         };
         let messages = page.messages.iter().map(typed).collect::<PyResult<_>>()?;
-        Ok((page.offset, count(page.missed), page.is_all, messages))
+        Ok(Page {
+            offset: page.offset,
+            missed: count(page.missed),
+            is_all: page.is_all,
+            messages,
+        })
     }
 
     /// `[(offset, str or bytes)]`, oldest first: the first `limit` after `since`, or without `since` the newest `limit`.
@@ -143,22 +144,31 @@ impl Channels {
             .map_err(|error| channel_error(py, &error))
     }
 
-    /// `[(name, members, messages, bytes, offset)]`: all channels.
-    fn list(&self, py: Python<'_>) -> PyResult<Vec<ChannelRow>> {
+    /// All channels.
+    fn list(&self, py: Python<'_>) -> PyResult<Vec<ChannelFacts>> {
         let all = py
             .detach(|| self.channels.list())
             .map_err(|error| channel_error(py, &error))?;
-        let facts = all.into_iter();
-        Ok(facts
-            .map(|one| (one.name, one.members, one.messages, one.bytes, one.offset))
-            .collect())
+        let facts = all.into_iter().map(|one| ChannelFacts {
+            name: one.name,
+            members: one.members,
+            messages: one.messages,
+            bytes: one.bytes,
+            offset: one.offset,
+        });
+        Ok(facts.collect())
     }
 
-    /// `[(pid, lag in bytes, times overtaken, delivered, dropped)]`: all processes that can have members.
-    fn workers(&self) -> Vec<WorkerRow> {
-        let all = self.channels.workers().into_iter();
-        all.map(|one| (one.process, one.lag, one.overtaken, one.delivered, one.dropped))
-            .collect()
+    /// All processes that can have members.
+    fn workers(&self) -> Vec<WorkerFacts> {
+        let all = self.channels.workers().into_iter().map(|one| WorkerFacts {
+            pid: one.process,
+            lag: one.lag,
+            overtaken: one.overtaken,
+            delivered: one.delivered,
+            dropped: one.dropped,
+        });
+        all.collect()
     }
 
     /// Lets go of the members of processes that have ended; answers how many processes there were.
@@ -168,10 +178,11 @@ impl Channels {
             .map_err(|error| channel_error(py, &error))
     }
 
-    /// `(bytes of the log, bytes in use)`.
+    /// How large the log is.
     #[getter]
-    fn log_size(&self) -> (u64, u64) {
-        self.channels.log_size()
+    fn log_size(&self) -> LogSize {
+        let (size, used) = self.channels.log_size();
+        LogSize { size, used }
     }
 
     /// The most bytes that a message may have.

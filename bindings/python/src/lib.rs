@@ -21,7 +21,9 @@ mod parker;
 mod payload;
 mod pending;
 mod request;
+mod rows;
 mod session;
+mod settings;
 mod subscription;
 mod tls;
 mod waiting;
@@ -38,8 +40,11 @@ fn _engine(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_class::<subscription::Subscription>()?;
     module.add_class::<log_queue::Answered>()?;
     module.add_class::<engine::Engine>()?;
-    module.add_class::<engine::Routes>()?;
-    module.add_class::<engine::StaticFiles>()?;
+    rows::add_to(module)?;
+    module.add_class::<settings::EngineSettings>()?;
+    module.add_class::<settings::Listener>()?;
+    module.add_class::<settings::Routes>()?;
+    module.add_class::<settings::StaticFiles>()?;
     module.add_class::<current::CurrentSession>()?;
     module.add_class::<head::Head>()?;
     module.add_class::<hub::Hub>()?;
@@ -47,5 +52,6 @@ fn _engine(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_class::<session::Session>()?;
     module.add_class::<tls::Tls>()?;
     module.add_function(wrap_pyfunction!(greenlet::ancestors, module)?)?;
+    module.add_function(wrap_pyfunction!(settings::settings_table, module)?)?;
     Ok(())
 }

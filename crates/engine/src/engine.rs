@@ -18,7 +18,7 @@ use crate::engine_shared::EngineShared;
 use crate::handoff::EngineHandoff;
 use crate::parking::Parking;
 use crate::request::{Request, Shared};
-use crate::settings::{Delivery, LogSink, Settings};
+use crate::settings::{Delivery, LogSink, Parts, Settings};
 
 /// What one poll has brought, to be taken out by the host; used again it keeps its memory.
 #[derive(Default)]
@@ -58,42 +58,53 @@ impl Engine {
     /// Starts the loop and the front; connections are accepted from now on.
     ///
     /// # Errors
-    /// The system's, when a thread or a descriptor cannot be had.
+    /// The system's, when a thread or a descriptor cannot be had; `InvalidInput` for settings that do not go together.
     pub fn start(settings: Settings, listeners: Vec<impl Into<BoundListener>>) -> std::io::Result<Self> {
-        let log = Arc::clone(&settings.log);
+        let Parts {
+            app,
+            session,
+            front: front_settings,
+            event_loop,
+            channels,
+            parallel,
+            log,
+            answered,
+            absence,
+        } = settings
+            .into_parts()
+            .map_err(|why| std::io::Error::new(std::io::ErrorKind::InvalidInput, why))?;
+        let line_log = Arc::clone(&log);
         let front: Arc<OnceLock<Weak<Front>>> = Arc::default();
         let held = Arc::clone(&front);
         let parking = Arc::<Parking>::default();
         let parked = Arc::clone(&parking);
         let worker = Worker::start(WorkerSettings {
-            session: Arc::new(settings.session),
-            outbox_high: settings.outbox_high,
-            outbox_low: settings.outbox_high / 2,
-            threads_read: settings.delivery == Delivery::Threads,
+            session: Arc::new(session),
+            limits: event_loop,
+            threads_read: app.delivery == Delivery::Threads,
             // The app computes: the answers of its batch so far must not wait for the rest.
             on_takeover: Arc::new(move || {
                 if let Some(front) = held.get().and_then(Weak::upgrade) {
                     front.uncork();
                 }
             }),
-            on_absence: settings.absence,
+            on_absence: absence,
             wake_thread: Arc::new(move |token| parked.wake(token)),
-            channels: settings.channels,
-            journal: Arc::new(move |label, closure| journal(&log, label, closure)),
-            ..WorkerSettings::default()
+            channels,
+            journal: Arc::new(move |label, closure| journal(&line_log, label, closure)),
         })?;
         let shared = Arc::new(EngineShared {
             worker,
-            origin: settings.origin,
-            extra_headers: settings.extra_headers,
-            log: settings.log,
-            delivery: settings.delivery,
+            origin: app.origin,
+            extra_headers: app.extra_headers.0,
+            log,
+            delivery: app.delivery,
             parking,
-            queue: AdmissionQueue::new(settings.slots, settings.runners),
+            queue: AdmissionQueue::new(app.slots, parallel),
             front,
         });
-        let handoff = Arc::new(EngineHandoff::new(Arc::clone(&shared), settings.answered));
-        let front = Arc::new(Front::start(listeners, settings.front, handoff)?);
+        let handoff = Arc::new(EngineHandoff::new(Arc::clone(&shared), answered));
+        let front = Arc::new(Front::start(listeners, front_settings, handoff)?);
         let _ = shared.front.set(Arc::downgrade(&front));
         Ok(Self {
             shared,

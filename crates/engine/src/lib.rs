@@ -40,4 +40,7 @@ pub use fairlead_worker::{
     WorkerSettings,
 };
 pub use request::{AcceptError, Gone, Request};
-pub use settings::{AbsenceSink, AnsweredSink, Delivery, LogSink, Settings};
+pub use settings::{
+    find as find_setting, settings, AbsenceSink, AnsweredSink, Delivery, Kind as SettingKind, LogSink,
+    Setting, SettingError, Settings, Value as SettingValue,
+};

@@ -1,75 +1,244 @@
-//! Plain values, already checked: what an engine is started with. Parsing is the business of whoever starts it.
+//! What an engine is started with: one object.
+//!
+//! Its plain values stand in one table ([`settings`]) and are set by name ([`Settings::set`]), so that a binding knows none of
+//! them; the check of kind and range is here and nowhere else. What is no plain value (the log, the channels' memory,
+//! compiled rules) is a field. Parsing is the business of whoever starts the engine.
+
+mod convert;
+mod model;
+mod setting;
+mod table;
 
 use std::sync::Arc;
 
-use fairlead_front::{Answered, FrontSettings, LogLevel};
-use fairlead_websocket::{OriginPolicy, SessionSettings};
-use fairlead_worker::{Absence, ChannelSettings};
+use fairlead_front::{FrontSettings, Router};
+use fairlead_websocket::{Limits, SessionSettings};
+use fairlead_worker::{ChannelSettings, LoopLimits};
 
-/// Where log lines go. Called from any thread, possibly with a connection locked: it writes the line and returns.
-pub type LogSink = Arc<dyn Fn(LogLevel, &str) + Send + Sync>;
+pub use model::{AbsenceSink, AnsweredSink, Delivery, LogSink, Settings};
+pub use setting::{Kind, Setting, SettingError, Value};
 
-/// Where requests are told that were answered without the application. Called from any thread: it notes that and returns.
-pub type AnsweredSink = Arc<dyn Fn(Answered) + Send + Sync>;
+use model::{AppSettings, ProxySettings, Servers};
 
-/// Where it is told that all units wait for one. Called by the loop thread: it notes that and returns.
-pub type AbsenceSink = Arc<dyn Fn(Absence) + Send + Sync>;
-
-/// How the host takes its requests.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Delivery {
-    /// One thread polls the loop and runs all units ([`crate::Engine::poll`]).
-    Loop,
-    /// Each unit is a thread that asks for its next request ([`crate::Engine::wait_request`]) and reads its own socket.
-    Threads,
+/// The table: every setting, with its kind, default, range and reason.
+pub fn settings() -> &'static [Setting] {
+    table::TABLE
 }
 
-/// Everything an engine needs to know.
-#[derive(Clone)]
-pub struct Settings {
-    /// Limits and time-outs of each WebSocket session.
-    pub session: SessionSettings,
-    /// Limits and time-outs of HTTP.
-    pub front: FrontSettings,
-    /// Which browser pages may open a WebSocket.
-    pub origin: OriginPolicy,
-    /// How the host polls.
-    pub delivery: Delivery,
-    /// Units that run at once. While all are taken no connection is accepted; requests on connections that are
-    /// open already wait.
-    pub slots: usize,
-    /// Threads that run at once before further ones are left asleep: 1 for a language with a global lock. Only with
-    /// [`Delivery::Threads`].
-    pub runners: usize,
-    /// Bytes from which on a WebSocket `send` waits for the peer; see the worker's `outbox_high`.
-    pub outbox_high: usize,
-    /// Headers that are added to every response and to the 101 (`--add-header`).
-    pub extra_headers: Vec<(String, String)>,
-    /// What sessions and units can be members of, if anything.
-    pub channels: Option<ChannelSettings>,
-    /// The log.
-    pub log: LogSink,
-    /// Lines for requests that never reached a unit, with [`FrontSettings::request_lines`].
-    pub answered: AnsweredSink,
-    /// With [`Delivery::Loop`]: told when the host's thread has stayed away from [`crate::Engine::poll`] for a second.
-    pub absence: AbsenceSink,
+/// The settings as the parts of the engine take them.
+pub(crate) struct Parts {
+    pub(crate) app: AppSettings,
+    pub(crate) session: SessionSettings,
+    pub(crate) front: FrontSettings,
+    pub(crate) event_loop: LoopLimits,
+    pub(crate) channels: Option<ChannelSettings>,
+    pub(crate) parallel: usize,
+    pub(crate) log: LogSink,
+    pub(crate) answered: AnsweredSink,
+    pub(crate) absence: AbsenceSink,
 }
 
 impl Default for Settings {
     fn default() -> Self {
         Self {
-            session: SessionSettings::default(),
-            front: FrontSettings::default(),
-            origin: OriginPolicy::SameOrigin,
-            delivery: Delivery::Loop,
-            slots: 1,
-            runners: usize::MAX,
-            outbox_high: 256 * 1024,
-            extra_headers: Vec::new(),
             channels: None,
+            routes: Arc::default(),
+            static_files: Arc::default(),
+            scoreboard: None,
+            parallel: usize::MAX,
             log: Arc::new(|_, _| {}),
             answered: Arc::new(drop),
             absence: Arc::new(|_| {}),
+            app: table::app(),
+            session: SessionSettings {
+                limits: table::limits(),
+                timing: table::timing(),
+            },
+            front: table::http(),
+            event_loop: table::event_loop(),
+            proxy: table::proxy(),
+            channel_limits: table::channels(),
         }
+    }
+}
+
+impl Settings {
+    /// Sets the value of one row of the table.
+    ///
+    /// # Errors
+    /// There is no setting of this name, or it cannot have this value; nothing was changed then.
+    pub fn set(&mut self, name: &str, value: Value) -> Result<(), SettingError> {
+        let setting = find(name)?;
+        setting.check(&value)?;
+        (setting.put)(self, value.clone()).map_err(|why| setting.refuse(&value, &why))
+    }
+
+    /// How requests reach the program.
+    pub fn delivery(&self) -> Delivery {
+        self.app.delivery
+    }
+
+    /// The parts, with what follows from several settings.
+    pub(crate) fn into_parts(self) -> Result<Parts, SettingError> {
+        let ProxySettings {
+            servers: Servers(servers),
+            modifier1,
+            modifier2,
+            retry_after,
+            variables,
+        } = self.proxy;
+        let router = Router::new(servers, (modifier1, modifier2), retry_after, variables);
+        let mut session = self.session;
+        session.limits.max_fragments = self
+            .app
+            .max_fragments
+            .unwrap_or_else(|| Limits::fragments_of(session.limits.max_message));
+        Ok(Parts {
+            app: self.app,
+            session,
+            front: FrontSettings {
+                routes: self.routes,
+                router: Arc::new(router.map_err(SettingError)?),
+                static_files: self.static_files,
+                scoreboard: self.scoreboard,
+                ..self.front
+            },
+            event_loop: self.event_loop,
+            channels: self.channels.map(|channels| ChannelSettings {
+                channels,
+                backlog: self.channel_limits.backlog,
+                slow_consumer: self.channel_limits.slow_consumer,
+            }),
+            parallel: self.parallel,
+            log: self.log,
+            answered: self.answered,
+            absence: self.absence,
+        })
+    }
+}
+
+/// The row of this name.
+///
+/// # Errors
+/// There is none.
+pub fn find(name: &str) -> Result<&'static Setting, SettingError> {
+    table::TABLE
+        .iter()
+        .find(|setting| setting.name == name)
+        .ok_or_else(|| SettingError(format!("there is no setting {name:?}")))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashSet;
+    use std::time::Duration;
+
+    use fairlead_websocket::OriginPolicy;
+
+    use super::*;
+
+    #[test]
+    fn every_default_passes_the_check_of_its_own_row() {
+        let mut fresh = Settings::default();
+        for setting in settings() {
+            setting.check(&setting.default).unwrap();
+            fresh.set(setting.name, setting.default.clone()).unwrap();
+        }
+    }
+
+    #[test]
+    fn no_two_rows_share_a_name_and_each_gives_meaning_and_reason() {
+        let mut names = HashSet::new();
+        for setting in settings() {
+            assert!(names.insert(setting.name), "{} stands twice", setting.name);
+            let (meaning, reason) = (setting.meaning(), setting.reason());
+            assert!(
+                meaning.ends_with('.') && reason.ends_with('.') && !reason.contains('\n'),
+                "{} lacks its meaning or its reason",
+                setting.name
+            );
+        }
+    }
+
+    #[test]
+    fn a_value_reaches_the_part_that_uses_it() {
+        let mut all = Settings::default();
+        all.set("http_head_timeout", Value::millis(1500)).unwrap();
+        all.set("websocket_max_message", Value::Number(3200)).unwrap();
+        all.set("websocket_outbox_bytes", Value::Number(7)).unwrap();
+        all.set("delivery", Value::word("threads")).unwrap();
+        all.set("websocket_origins", Value::Texts(vec!["*".into()]))
+            .unwrap();
+        let parts = all.into_parts().unwrap();
+        assert_eq!(parts.front.header_timeout, Duration::from_millis(1500));
+        assert_eq!(parts.session.limits.max_message, 3200);
+        assert_eq!(parts.session.limits.max_fragments, 1124, "it follows the message");
+        assert_eq!(parts.event_loop.outbox_high, 7);
+        assert_eq!(parts.app.delivery, Delivery::Threads);
+        assert_eq!(parts.app.origin, OriginPolicy::Any);
+    }
+
+    #[test]
+    fn a_number_of_fragments_that_was_chosen_stays() {
+        let mut all = Settings::default();
+        all.set("websocket_max_fragments", Value::Number(3)).unwrap();
+        all.set("websocket_max_message", Value::Number(1 << 20)).unwrap();
+        assert_eq!(all.into_parts().unwrap().session.limits.max_fragments, 3);
+    }
+
+    #[test]
+    fn what_was_optional_can_be_unset_again_and_nothing_else() {
+        let mut all = Settings::default();
+        all.set("http_max_body", Value::Number(10)).unwrap();
+        all.set("http_max_body", Value::Unset).unwrap();
+        let why = all.set("slots", Value::Unset).unwrap_err().to_string();
+        assert_eq!(why, "slots is unset, and it must be a whole number");
+        assert_eq!(all.into_parts().unwrap().front.max_body, None);
+    }
+
+    #[test]
+    fn what_cannot_be_is_refused_in_one_sentence_and_changes_nothing() {
+        let mut all = Settings::default();
+        for (name, value, why) in [
+            ("slot", Value::Number(1), "there is no setting \"slot\""),
+            ("slots", Value::Number(0), "slots is 0, and it must be from 1 to 1000000"),
+            (
+                "http_head_timeout",
+                Value::Duration(Duration::ZERO),
+                "http_head_timeout is 0 s, and it must be from 0.001 s to 999999999 s",
+            ),
+            (
+                "http2",
+                Value::Number(1),
+                "http2 is 1, and it must be true or false",
+            ),
+            (
+                "channel_slow_consumer",
+                Value::word("drop"),
+                "channel_slow_consumer is \"drop\", and it must be one of close, drop-newest, drop-oldest",
+            ),
+            (
+                "response_headers",
+                Value::Pairs(vec![("X".into(), "a\nb".into())]),
+                "response_headers is [(\"X\", \"a\\nb\")], and the value of the header \"X\" has a control character",
+            ),
+            (
+                "trusted_proxies",
+                Value::Texts(vec!["proxy".into()]),
+                "trusted_proxies is [\"proxy\"], and \"proxy\" is no trusted proxy: it is no IP address",
+            ),
+            (
+                "proxy_servers",
+                Value::Texts(vec!["there".into()]),
+                "proxy_servers is [\"there\"], and \"there\" is no address of a server; write host:port, a path, or @name \
+                 of an abstract socket",
+            ),
+        ] {
+            assert_eq!(all.set(name, value).unwrap_err().to_string(), why);
+        }
+        let parts = all.into_parts().unwrap();
+        assert_eq!(parts.app.slots, 1024);
+        assert_eq!(parts.front.header_timeout, Duration::from_secs(20));
+        assert!(parts.front.trusted_proxies.is_empty());
     }
 }

@@ -7,6 +7,7 @@
 
 use std::os::fd::OwnedFd;
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
+use std::time::Duration;
 
 use bytes::Bytes;
 use fairlead_front::{
@@ -93,7 +94,16 @@ fn main() -> std::io::Result<()> {
         is_inline,
         ..Queue::default()
     });
-    let _front = Front::start(vec![listener], FrontSettings::default(), queue.clone())?;
+    let settings = FrontSettings {
+        header_timeout: Duration::from_secs(20),
+        keep_alive_timeout: Duration::from_secs(75),
+        stall_timeout: Duration::from_secs(60),
+        max_header_bytes: 32 * 1024,
+        max_headers: 100,
+        response_high_water: 256 * 1024,
+        ..FrontSettings::default()
+    };
+    let _front = Front::start(vec![listener], settings, queue.clone())?;
     let mut batch = Vec::new();
     loop {
         queue.wait_batch(&mut batch);

@@ -73,6 +73,15 @@ fn millis(length: Duration) -> u64 {
 mod tests {
     use super::*;
 
+    fn seconds() -> FrontSettings {
+        FrontSettings {
+            header_timeout: Duration::from_secs(10),
+            keep_alive_timeout: Duration::from_secs(75),
+            stall_timeout: Duration::from_secs(60),
+            ..FrontSettings::default()
+        }
+    }
+
     fn at(now: Situation) -> Option<(u64, Overdue)> {
         let settings = FrontSettings {
             header_timeout: Duration::from_millis(10),
@@ -115,7 +124,7 @@ mod tests {
 
     #[test]
     fn a_drain_waits_a_second_for_a_request_that_may_be_on_its_way() {
-        let settings = FrontSettings::default();
+        let settings = seconds();
         for (is_first, inside_head, overdue) in [
             (true, false, Overdue::Silent),
             (false, false, Overdue::Silent),
@@ -142,7 +151,7 @@ mod tests {
             handshake_ms,
             ..IDLE
         };
-        let settings = FrontSettings::default();
+        let settings = seconds();
         assert_eq!(
             deadline(&established(5900), &settings),
             Some((6900, Overdue::Silent))

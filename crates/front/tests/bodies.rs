@@ -77,7 +77,7 @@ fn chunks_of_one_segment_come_apart_and_a_chunk_of_many_segments_comes_whole() {
 fn a_chunk_beyond_the_high_water_still_comes_whole_up_to_the_limit() {
     let stage = Stage::with(FrontSettings {
         body_high_water: 4096,
-        ..FrontSettings::default()
+        ..support::front_settings()
     });
     let (mut client, exchange) = begin(&stage);
     let data: Vec<u8> = (0..700_000u32).map(|at| at as u8).collect();
@@ -181,7 +181,7 @@ fn whoever_waits_for_chunks_says_how_long_and_not_the_front() {
     let stage = Stage::with(FrontSettings {
         stall_timeout: short,
         header_timeout: short,
-        ..FrontSettings::default()
+        ..support::front_settings()
     });
     let (mut client, exchange) = begin(&stage);
     assert!(!exchange.wait_more(3, 0));

@@ -29,7 +29,7 @@ fn assert_refuses(stage: &Stage) {
 fn without_room_nothing_is_accepted() {
     let stage = Stage::on(
         Listener::bind("127.0.0.1:0").expect("a free port"),
-        FrontSettings::default(),
+        support::front_settings(),
         false,
     );
     let mut client = stage.client_sending(GET);
@@ -98,7 +98,7 @@ fn an_inherited_listener_is_recognised() {
     let tcp = std::net::TcpListener::bind("[::1]:0").or_else(|_| std::net::TcpListener::bind("127.0.0.1:0"));
     let listener = Listener::from_fd(OwnedFd::from(tcp.expect("a free port"))).expect("a listener");
     assert!(matches!(listener, Listener::Tcp(_)));
-    let stage = Stage::on(listener, FrontSettings::default(), true);
+    let stage = Stage::on(listener, support::front_settings(), true);
     let mut client = stage.client_sending(GET);
     stage
         .exchange()
@@ -125,8 +125,8 @@ fn an_inherited_listener_is_recognised() {
 fn two_fronts_share_one_listener() {
     let first = std::net::TcpListener::bind("127.0.0.1:0").expect("a free port");
     let second = Listener::Tcp(first.try_clone().expect("a copy"));
-    let one = Stage::on(Listener::Tcp(first), FrontSettings::default(), true);
-    let other = Stage::on(second, FrontSettings::default(), true);
+    let one = Stage::on(Listener::Tcp(first), support::front_settings(), true);
+    let other = Stage::on(second, support::front_settings(), true);
     let mut clients: Vec<_> = (0..50).map(|_| one.client_sending(GET)).collect();
     let mut served = 0;
     while served < 50 {
@@ -300,7 +300,7 @@ fn a_drain_is_not_over_while_a_connection_is_just_being_accepted() {
         asked: Mutex::new(asked),
         answer: Mutex::new(answer),
     };
-    let front = Front::start(vec![listener], FrontSettings::default(), Arc::new(slow)).expect("a front");
+    let front = Front::start(vec![listener], support::front_settings(), Arc::new(slow)).expect("a front");
     questions.recv_timeout(PATIENCE).expect("the first look");
     let mut client = TcpStream::connect(address).expect("it listens");
     front.stop_accepting();
@@ -371,7 +371,7 @@ fn stop_cuts_what_is_left_at_the_deadline() {
 fn a_dropped_front_stops() {
     let stage = Stage::with(FrontSettings {
         shutdown_grace: Duration::ZERO,
-        ..FrontSettings::default()
+        ..support::front_settings()
     });
     let address = stage.tcp_address();
     let mut client = stage.client_sending(GET);
@@ -386,7 +386,7 @@ fn a_dropped_front_stops() {
 fn a_header_that_cannot_be_sent_stops_the_start() {
     let settings = FrontSettings {
         server_header: Some("a\nb".into()),
-        ..FrontSettings::default()
+        ..support::front_settings()
     };
     struct Nobody;
     impl fairlead_front::Handoff for Nobody {

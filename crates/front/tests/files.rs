@@ -123,7 +123,7 @@ fn a_unix_socket_takes_files_too() {
     let path = std::env::temp_dir().join(format!("fairlead-files-{}.sock", std::process::id()));
     let stage = Stage::on(
         Listener::bind(path.to_str().expect("a path")).expect("a listener"),
-        FrontSettings::default(),
+        support::front_settings(),
         true,
     );
     let all = content(1_000_000, 4);
@@ -268,7 +268,7 @@ fn a_response_to_head_has_no_file_in_it() {
 fn a_client_that_leaves_or_stops_reading_wakes_whoever_sends_it_a_file() {
     let stage = Stage::with(FrontSettings {
         stall_timeout: Duration::from_millis(50),
-        ..FrontSettings::default()
+        ..support::front_settings()
     });
     let all = content(32 << 20, 10);
     for leaves in [true, false] {

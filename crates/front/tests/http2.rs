@@ -114,7 +114,7 @@ fn join<R>(client: JoinHandle<R>) -> R {
 }
 
 fn short(change: impl FnOnce(&mut FrontSettings)) -> Stage {
-    let mut settings = FrontSettings::default();
+    let mut settings = support::front_settings();
     change(&mut settings);
     Stage::with(settings)
 }

@@ -16,7 +16,7 @@ const SHORT: Duration = Duration::from_millis(50);
 fn a_slow_head_gets_408() {
     let stage = Stage::with(FrontSettings {
         header_timeout: SHORT,
-        ..FrontSettings::default()
+        ..support::front_settings()
     });
     let mut client = stage.client_sending("GET / HTTP/1.1\r\nHo");
     assert_eq!(client.reply().status(), 408);
@@ -39,7 +39,7 @@ fn a_slow_head_gets_408() {
 fn a_client_that_never_speaks_is_closed_without_a_word() {
     let stage = Stage::with(FrontSettings {
         header_timeout: SHORT,
-        ..FrontSettings::default()
+        ..support::front_settings()
     });
     stage.client().assert_closed();
 }
@@ -48,7 +48,7 @@ fn a_client_that_never_speaks_is_closed_without_a_word() {
 fn a_silent_connection_is_closed_after_the_keep_alive_time() {
     let stage = Stage::with(FrontSettings {
         keep_alive_timeout: SHORT,
-        ..FrontSettings::default()
+        ..support::front_settings()
     });
     let mut client = stage.client_sending(GET);
     stage.exchange().respond(head(200, &[]), "").expect("a client");
@@ -63,7 +63,7 @@ fn an_application_may_take_longer_than_every_time_out() {
         header_timeout: SHORT,
         keep_alive_timeout: SHORT,
         stall_timeout: SHORT,
-        ..FrontSettings::default()
+        ..support::front_settings()
     };
     let stage = Stage::with(settings);
     let mut patient = stage.client_sending(GET);
@@ -80,7 +80,7 @@ fn an_application_may_take_longer_than_every_time_out() {
 fn a_body_that_stops_coming_is_given_up() {
     let stage = Stage::with(FrontSettings {
         stall_timeout: SHORT,
-        ..FrontSettings::default()
+        ..support::front_settings()
     });
     let mut client = stage.client_sending("POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\n\r\nhe");
     let exchange = stage.exchange();
@@ -93,7 +93,7 @@ fn a_body_that_stops_coming_is_given_up() {
 fn a_body_that_stops_after_a_part_was_read_is_given_up() {
     let stage = Stage::with(FrontSettings {
         stall_timeout: SHORT,
-        ..FrontSettings::default()
+        ..support::front_settings()
     });
     let mut client = stage.client_sending("POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\n\r\nhe");
     let exchange = stage.exchange();
@@ -162,7 +162,7 @@ fn a_client_that_does_not_read_stops_the_writer_and_a_reading_one_wakes_it() {
 fn a_client_that_takes_nothing_for_too_long_is_cut_and_the_writer_told() {
     let stage = Stage::with(FrontSettings {
         stall_timeout: SHORT,
-        ..FrontSettings::default()
+        ..support::front_settings()
     });
     let _client = stage.client_sending(GET);
     let exchange = stage.exchange();
@@ -187,7 +187,7 @@ fn a_client_that_takes_nothing_for_too_long_is_cut_and_the_writer_told() {
 fn the_front_stops_reading_a_body_that_nobody_takes() {
     let stage = Stage::with(FrontSettings {
         body_high_water: 10_000,
-        ..FrontSettings::default()
+        ..support::front_settings()
     });
     let size: usize = 30_000_000;
     let client = stage.client_sending(format!(

@@ -40,7 +40,7 @@ fn stage_at(address: &str, settings: FrontSettings) -> Stage {
 }
 
 fn stage() -> Stage {
-    stage_at("127.0.0.1:0", FrontSettings::default())
+    stage_at("127.0.0.1:0", support::front_settings())
 }
 
 fn variable(request: &Request, wanted: &str) -> Option<String> {
@@ -127,7 +127,7 @@ fn frames_behind_header_and_handshake_leave_with_the_socket() {
 #[test]
 fn unix_sockets_are_announced_too() {
     let name = format!("fairlead-front-{}-proxied", std::process::id());
-    let stage = stage_at(&format!("@{name}"), FrontSettings::default());
+    let stage = stage_at(&format!("@{name}"), support::front_settings());
     for (header, is_announced) in [(LINE, true), (b"PROXY UNKNOWN\r\n", false)] {
         let address = std::os::unix::net::SocketAddr::from_abstract_name(&name).expect("a name");
         let mut client = Client {
@@ -195,7 +195,7 @@ fn a_proxy_that_only_looks_leaves_no_line() {
 fn a_slow_header_is_timed_out_and_closed_without_a_word() {
     let short = FrontSettings {
         header_timeout: Duration::from_millis(50),
-        ..FrontSettings::default()
+        ..support::front_settings()
     };
     let stage = stage_at("127.0.0.1:0", short);
     stage.client().assert_closed();
@@ -230,7 +230,7 @@ fn headers_count_by_whom_the_proxy_announces_and_not_by_the_proxy() {
     trusted_proxies.add("127.0.0.1").expect("an address");
     let settings = FrontSettings {
         trusted_proxies,
-        ..FrontSettings::default()
+        ..support::front_settings()
     };
     let stage = stage_at("127.0.0.1:0", settings);
     let forged = "GET / HTTP/1.1\r\nhost: a\r\nx-forwarded-for: 10.0.0.1\r\nx-forwarded-proto: https\r\n\r\n";

@@ -348,7 +348,7 @@ fn behind_a_broken_body_that_nobody_read_no_request_is_served() {
 fn an_http_2_preface_where_http_2_is_off_is_closed_with_one_line() {
     let stage = Stage::with(FrontSettings {
         http2: false,
-        ..FrontSettings::default()
+        ..support::front_settings()
     });
     let mut client = stage.client_sending("PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n");
     client.assert_closed();
@@ -360,7 +360,7 @@ fn a_head_that_is_too_large_gets_431() {
     let settings = FrontSettings {
         max_header_bytes: 8192,
         max_headers: 20,
-        ..FrontSettings::default()
+        ..support::front_settings()
     };
     for (lines, status) in [
         ("X: a\r\n".repeat(19), 200),
@@ -392,7 +392,7 @@ fn a_head_that_is_too_large_gets_431() {
 fn a_body_beyond_the_limit_gets_413_or_fails() {
     let stage = Stage::with(FrontSettings {
         max_body: Some(4),
-        ..FrontSettings::default()
+        ..support::front_settings()
     });
     let mut client = stage.client_sending(post("Content-Length: 5\r\n", "hello"));
     assert_eq!(client.reply().status(), 413);

@@ -76,7 +76,7 @@ fn a_whole_response_gets_its_length_and_a_date() {
 fn the_server_header_and_a_reason_phrase_are_sent_when_given() {
     let stage = Stage::with(FrontSettings {
         server_header: Some("fairlead".into()),
-        ..FrontSettings::default()
+        ..support::front_settings()
     });
     let mut client = stage.client_sending(GET.repeat(2));
     let mut own_reason = head(200, &[]);
@@ -498,7 +498,7 @@ fn a_unix_socket_speaks_the_same() {
         // The second turn at the same path replaces the file that the first one left behind.
         let stage = Stage::on(
             Listener::bind(name).expect("a UNIX listener"),
-            FrontSettings::default(),
+            support::front_settings(),
             true,
         );
         assert_eq!(stage.address, Address::Unix(name.to_owned()));

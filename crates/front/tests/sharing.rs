@@ -54,7 +54,7 @@ impl Shared {
                 cell,
             )),
             shutdown_grace: Duration::ZERO,
-            ..FrontSettings::default()
+            ..support::front_settings()
         };
         let listener = Listener::Tcp(self.listener.try_clone().expect("a descriptor"));
         let stage = Stage::on(listener, settings, true);

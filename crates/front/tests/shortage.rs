@@ -8,7 +8,7 @@ use std::fs::File;
 use std::process::Command;
 use std::sync::atomic::Ordering;
 
-use fairlead_front::{FrontSettings, Listener};
+use fairlead_front::Listener;
 use support::{head, Stage, GET};
 
 #[test]
@@ -20,7 +20,7 @@ fn a_shortage_of_descriptors_does_not_lose_the_listener() {
         .expect("prlimit of util-linux");
     assert!(limited.success());
     let listener = Listener::bind("127.0.0.1:0").expect("a free port");
-    let stage = Stage::on(listener, FrontSettings::default(), false);
+    let stage = Stage::on(listener, support::front_settings(), false);
     // The client's own descriptors come first; the front does not accept yet.
     let mut client = stage.client_sending(GET);
     let mut hoard = Vec::new();

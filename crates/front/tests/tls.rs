@@ -119,7 +119,7 @@ fn a_client_that_never_finishes_its_handshake_is_dropped_in_time() {
     let pair = folder.make("localhost", "2");
     let front = FrontSettings {
         header_timeout: Duration::from_millis(100),
-        ..FrontSettings::default()
+        ..support::front_settings()
     };
     let (stage, _) = stage(&settings(vec![pair]), front);
     for begun in [&b""[..], b"\x16\x03\x01\x02\x00\x01"] {
@@ -139,7 +139,7 @@ fn a_slow_head_and_a_silent_connection_end_in_order() {
     let front = FrontSettings {
         header_timeout: Duration::from_millis(300),
         keep_alive_timeout: Duration::from_millis(300),
-        ..FrontSettings::default()
+        ..support::front_settings()
     };
     let (stage, _) = stage(&settings(vec![pair.clone()]), front);
     let mut slow = connect(&stage, config(&[&pair], None), "localhost");
@@ -174,7 +174,7 @@ fn a_client_that_reads_nothing_is_given_up() {
     let pair = folder.make("localhost", "2");
     let front = FrontSettings {
         stall_timeout: Duration::from_millis(300),
-        ..FrontSettings::default()
+        ..support::front_settings()
     };
     let (stage, _) = stage(&settings(vec![pair.clone()]), front);
     let mut client = connect(&stage, config(&[&pair], None), "localhost");
@@ -194,7 +194,11 @@ fn requests_are_sent_to_https() {
         to_https: Some(443),
         ..ListenerConfig::default()
     };
-    let stage = Stage::on(BoundListener { listener, config }, FrontSettings::default(), true);
+    let stage = Stage::on(
+        BoundListener { listener, config },
+        support::front_settings(),
+        true,
+    );
     for (request, location) in [
         (
             "GET /a?b HTTP/1.1\r\nHost: one.test:80\r\n\r\n",
@@ -226,7 +230,7 @@ fn the_certificate_is_chosen_by_the_name_that_is_asked_for() {
     let (first, second) = (folder.make("one.test", "2"), folder.make("two.test", "2"));
     let (stage, _) = stage(
         &settings(vec![first.clone(), second.clone()]),
-        FrontSettings::default(),
+        support::front_settings(),
     );
     for (asked, expected) in [("one.test", &first), ("two.test", &second)] {
         let mut client = connect(&stage, config(&[&first, &second], None), asked);
@@ -269,7 +273,7 @@ fn a_client_s_certificate_may_be_demanded_or_only_looked_at() {
         (false, None, true),
         (false, Some(&stranger), false),
     ] {
-        let (stage, _) = stage(&with_ca(is_required), FrontSettings::default());
+        let (stage, _) = stage(&with_ca(is_required), support::front_settings());
         let mut client = connect(&stage, config(&[&server], shown), "localhost");
         // With TLS 1.3 a client has sent its request before it learns that it is refused.
         let sent = client.stream.get_mut().write_all(GET.as_bytes());
@@ -288,7 +292,7 @@ fn a_client_s_certificate_may_be_demanded_or_only_looked_at() {
 fn a_new_certificate_is_shown_from_the_next_handshake_on() {
     let folder = Certificates::new("renew");
     let old = folder.make("localhost", "2");
-    let (stage, tls) = stage(&settings(vec![old.clone()]), FrontSettings::default());
+    let (stage, tls) = stage(&settings(vec![old.clone()]), support::front_settings());
     let mut before = connect(&stage, config(&[&old], None), "localhost");
     before.send(GET);
     answer(&stage);

@@ -14,7 +14,7 @@ use std::os::linux::net::SocketAddrExt;
 use std::os::unix::net::UnixStream;
 use std::sync::Arc;
 
-use fairlead_front::{FrontSettings, Gone, Listener};
+use fairlead_front::{Gone, Listener};
 use fairlead_http::Address;
 use fairlead_websocket::Handshake;
 use support::{head, switching, Client, Departed, Stage, GET, HANDSHAKE, PATIENCE};
@@ -44,7 +44,7 @@ fn connect(stage: &Stage) -> Box<dyn Stream> {
 fn both(test: &str) -> [Stage; 2] {
     let name = format!("@fairlead-front-{}-{test}", std::process::id());
     let unix = Listener::bind(&name).expect("a UNIX listener");
-    [Stage::new(), Stage::on(unix, FrontSettings::default(), true)]
+    [Stage::new(), Stage::on(unix, support::front_settings(), true)]
 }
 
 fn depart(stage: &Stage) -> Departed {

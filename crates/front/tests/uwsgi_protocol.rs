@@ -12,7 +12,7 @@ use fairlead_websocket::Handshake;
 use support::{head, switching, Client, Stage, PATIENCE};
 
 fn stage() -> Stage {
-    stage_with(FrontSettings::default())
+    stage_with(support::front_settings())
 }
 
 fn stage_with(settings: FrontSettings) -> Stage {
@@ -243,7 +243,7 @@ fn an_upgrade_leaves_with_what_was_sent_behind_the_packet() {
             Listener::bind("127.0.0.1:0").expect("a free port"),
             FrontSettings {
                 max_header_bytes: 500,
-                ..FrontSettings::default()
+                ..support::front_settings()
             },
         ),
     ] {
@@ -420,7 +420,7 @@ fn a_packet_that_breaks_off_is_noted_and_a_mere_connection_is_not() {
 fn a_packet_that_is_not_complete_in_time_is_given_up() {
     let stage = stage_with(FrontSettings {
         header_timeout: Duration::from_millis(100),
-        ..FrontSettings::default()
+        ..support::front_settings()
     });
     let mut silent = stage.client();
     silent.assert_closed();
@@ -454,7 +454,7 @@ fn a_drain_serves_what_has_come_and_waits_for_no_packet() {
 fn a_body_beyond_the_limit_is_answered_with_413() {
     let stage = stage_with(FrontSettings {
         max_body: Some(10),
-        ..FrontSettings::default()
+        ..support::front_settings()
     });
     let mut client = stage.client_sending(packet("POST", "HTTP/1.1", &[("CONTENT_LENGTH", "11")]));
     assert_eq!(client.reply().status_line, "HTTP/1.1 413 Payload Too Large");
@@ -466,7 +466,7 @@ fn a_unix_socket_serves_packets_too() {
     let name = format!("@fairlead-uwsgi-{}", std::process::id());
     let stage = on(
         Listener::bind(&name).expect("a UNIX listener"),
-        FrontSettings::default(),
+        support::front_settings(),
     );
     let address = std::os::unix::net::SocketAddr::from_abstract_name(&name[1..]).expect("a name");
     let stream = std::os::unix::net::UnixStream::connect_addr(&address).expect("the front accepts");

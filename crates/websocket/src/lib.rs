@@ -7,11 +7,13 @@
 //!
 //! ```
 //! use std::sync::Arc;
-//! use fairlead_websocket::{MessageKind, Negotiated, Session, SessionSettings, Time};
+//! use fairlead_websocket::{Limits, MessageKind, Negotiated, Session, SessionSettings, Time};
 //!
 //! let now = Time::from_millis(0);
 //! let mut out = Vec::new();
-//! let mut session = Session::new(Arc::new(SessionSettings::default()), Negotiated::default(), now);
+//! let limits = Limits { max_message: 1000, max_fragments: 10, inbox_mark: 4000, ..Limits::default() };
+//! let settings = SessionSettings { limits, ..SessionSettings::default() };
+//! let mut session = Session::new(Arc::new(settings), Negotiated::default(), now);
 //! // RFC 6455 §5.7: a masked text message with "Hello"
 //! session.receive(b"\x81\x85\x37\xfa\x21\x3d\x7f\x9f\x4d\x51\x58", now, &mut out);
 //! assert_eq!(session.message(), Some((MessageKind::Text, &b"Hello"[..])));

@@ -88,6 +88,7 @@ mod tests {
     fn timing(ping: u64, pong: Option<u64>) -> Timing {
         Timing {
             ping_every: Duration::from_secs(ping),
+            pong_tolerance: Duration::from_secs(3),
             pong_every: pong.map(Duration::from_secs),
             ..Timing::default()
         }
@@ -165,6 +166,7 @@ mod tests {
     fn an_odd_ping_period_still_brings_one_pong() {
         let timing = Timing {
             ping_every: Duration::from_millis(5),
+            pong_tolerance: Duration::from_secs(3),
             ..Timing::default()
         };
         let mut schedule = Schedule::new(Time::from_millis(0));

@@ -159,7 +159,7 @@ impl Connection {
     /// Sends one unfragmented message. Text must be valid UTF-8 already.
     pub fn send(&self, kind: MessageKind, payload: &[u8]) -> Sent {
         let mut state = self.lock();
-        if state.outbox.len() >= self.shared.settings.outbox_high {
+        if state.outbox.len() >= self.shared.settings.limits.outbox_high {
             return if state.session.closed().is_some() {
                 Sent::Closed
             } else {
@@ -193,7 +193,7 @@ impl Connection {
     /// Asks to be woken when `send` has room again. True if it has already.
     pub fn wait_room(&self, token: Token) -> bool {
         let mut state = self.lock();
-        if state.outbox.len() < self.shared.settings.outbox_high || state.session.closed().is_some() {
+        if state.outbox.len() < self.shared.settings.limits.outbox_high || state.session.closed().is_some() {
             return true;
         }
         if !state.senders.contains(&token) {

@@ -71,7 +71,10 @@ impl Connection {
                 state.take_in(got, buffer, self.shared.poller.now());
                 state
             });
-            if state.late_timer(self.shared.settings.stall_timeout).is_some() {
+            if state
+                .late_timer(self.shared.settings.limits.stall_timeout)
+                .is_some()
+            {
                 // What was read moved a deadline forward; the timers are the driver's.
                 self.make_dirty(&mut state);
             }
@@ -94,7 +97,9 @@ impl Connection {
             let socket = {
                 let mut state = self.lock();
                 state.flush(self.shared.poller.now());
-                if state.outbox.len() <= self.shared.settings.outbox_low || state.session.closed().is_some() {
+                if state.outbox.len() <= self.shared.settings.limits.outbox_low()
+                    || state.session.closed().is_some()
+                {
                     return true;
                 }
                 match state.shared_socket() {

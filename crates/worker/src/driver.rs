@@ -155,7 +155,7 @@ impl DriverLock {
                 self.drive_as_loop(shared, None);
                 continue;
             }
-            std::thread::park_timeout(shared.settings.takeover_after);
+            std::thread::park_timeout(shared.settings.limits.takeover_after);
             let turns = self.app_turns.load(Ordering::Relaxed);
             if self.app_is_outside.load(Ordering::SeqCst) && turns == seen && !shared.poller.is_ready() {
                 // Nothing is ready, so nobody is late. When something is, the app has its time to come for it.
@@ -217,7 +217,7 @@ impl DriverLock {
     /// Drives until the app comes back, and tells if that takes long.
     fn stand_in(&self, shared: &Shared) {
         let settings = &shared.settings;
-        let mut absence = absence::Watch::since(shared.poller.now(), settings.absence_after);
+        let mut absence = absence::Watch::since(shared.poller.now(), settings.limits.absence_after);
         self.drive_as_loop(shared, Some(&mut absence));
         if let Some(ended) = absence.end(shared.poller.now()) {
             (settings.on_absence)(ended);

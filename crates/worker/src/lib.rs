@@ -65,7 +65,7 @@ pub use event::{Event, Token, Waiting, THREAD_TOKEN};
 pub use frames::Style;
 pub use poller::{EpollPoller, Interest, Poller, Readiness};
 pub use readiness_descriptor::ReadinessDescriptor;
-pub use settings::{ChannelSettings, Journal, WorkerSettings};
+pub use settings::{ChannelSettings, Journal, LoopLimits, WorkerSettings};
 pub use slab::Slab;
 pub use subscriber::Subscriber;
 pub use subscription::{Drops, Message, Taken};

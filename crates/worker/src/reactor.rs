@@ -214,7 +214,8 @@ impl Reactor {
             let _ = rustix::io::ioctl_fionbio(&socket, false);
             // Its thread is away until it receives for the first time, which it may never do.
             shared.scan_parked.store(false, Ordering::SeqCst);
-            self.scan_at.get_or_insert(now + shared.settings.takeover_after);
+            self.scan_at
+                .get_or_insert(now + shared.settings.limits.takeover_after);
         }
         state.socket = Some(Socket::Own(socket));
         state.key = key;
@@ -249,7 +250,7 @@ impl Reactor {
             return; // an entry that an earlier one has replaced
         }
         state.timer_at = None;
-        state.tick(now, shared.settings.stall_timeout);
+        state.tick(now, shared.settings.limits.stall_timeout);
         state.flush(now);
         if settle(&mut self.timers, shared, connection, &mut state) == Fate::Retire {
             drop(state);
@@ -326,7 +327,7 @@ impl Reactor {
 
     /// Takes over the sockets whose threads have been away for a while; see `direct`.
     fn scan_away(&mut self, shared: &Shared, now: Time) {
-        let patience = shared.settings.takeover_after;
+        let patience = shared.settings.limits.takeover_after;
         let mut someone_is_away = self.take_over(now, patience);
         if !someone_is_away {
             // Say that nobody looks any more, then look once more: a thread that leaves now either is seen here
@@ -376,7 +377,7 @@ fn settle(timers: &mut Timers, shared: &Shared, connection: &Connection, state: 
         }
     }
     if fate == Fate::Keep {
-        if let Some(at) = state.late_timer(shared.settings.stall_timeout) {
+        if let Some(at) = state.late_timer(shared.settings.limits.stall_timeout) {
             state.timer_at = Some(at);
             timers.add(at, Due::Session(state.key));
         }

@@ -4,13 +4,17 @@ CPython gets them from the extension module; another implementation (PyPy, over 
 here. Nothing else in the package imports the extension.
 """
 
+from typing import TYPE_CHECKING
+
 from fairlead._engine import (
     Answered,
     Channels,
     CurrentSession,
     Engine,
+    EngineSettings,
     Head,
     Hub,
+    Listener,
     Request,
     Routes,
     Session,
@@ -19,15 +23,21 @@ from fairlead._engine import (
     Tls,
     __version__,
     ancestors,
+    settings_table,
 )
+
+if TYPE_CHECKING:  # a name of types alone
+    from fairlead._engine import EngineValues as EngineValues
 
 __all__ = [
     "Answered",
     "Channels",
     "CurrentSession",
     "Engine",
+    "EngineSettings",
     "Head",
     "Hub",
+    "Listener",
     "Request",
     "Routes",
     "Session",
@@ -36,4 +46,5 @@ __all__ = [
     "Tls",
     "__version__",
     "ancestors",
+    "settings_table",
 ]

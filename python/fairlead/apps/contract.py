@@ -216,7 +216,7 @@ class Caller(Generic[R]):
             if task.is_watched:
                 self._watch.end(task)
             session = task.request.session
-            self.totals.add(task, response.sent_bytes if session is None else session.counters[3], took_s)
+            self.totals.add(task, response.sent_bytes if session is None else session.counters.bytes_out, took_s)
             if self._has_routes:
                 _add_outcome(task, response)
             if self._after_request is not None:
@@ -292,9 +292,10 @@ class Caller(Generic[R]):
                 task.is_logged,
             )
             return
-        messages_in, messages_out, bytes_in, bytes_out = session.counters
-        code, _, by = session.closed or (1006, "", "lost")
-        received, sent = (messages_in, bytes_in), (messages_out, bytes_out)
+        counters, closed = session.counters, session.closed
+        code, by = (1006, "lost") if closed is None else (closed.code, closed.by)
+        received = (counters.messages_in, counters.bytes_in)
+        sent = (counters.messages_out, counters.bytes_out)
         self._access.session(peer, path, duration_s, received, sent, code, by, variables, task.is_logged)
 
 
@@ -309,12 +310,14 @@ def _take_notes(task: Task, environ: dict[str, Any]) -> None:
 
 def _add_outcome(task: Task, response: Response) -> None:
     """Rules for the end see the request; what they and those for answers want of the line in the log."""
-    variables, is_unlogged, instead = task.request.conclude()
-    if instead is not None:
-        response.status, response.sent_bytes = instead
-    task.is_unlogged = task.is_unlogged or is_unlogged
-    if variables:
-        task.log_variables = {**(task.log_variables or {}), **dict(variables)}
+    outcome = task.request.conclude()
+    if outcome is None:
+        return
+    if outcome.status is not None:
+        response.status, response.sent_bytes = outcome.status, outcome.sent_bytes or 0
+    task.is_unlogged = task.is_unlogged or outcome.is_unlogged
+    if outcome.variables:
+        task.log_variables = {**(task.log_variables or {}), **dict(outcome.variables)}
 
 
 def _ended_from_outside(request: Request, response: Response) -> None:

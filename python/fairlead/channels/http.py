@@ -206,9 +206,9 @@ class HttpSession:
                 raise _Refused(400, "the query can have since=OFFSET and limit=NUMBER")
             asked[key] = int(value)
         limit = min(asked.get("limit", USUAL_LIMIT), LARGEST_LIMIT)
-        offset, missed, is_all, messages = self._channels.page(name, asked.get("since"), limit, PAGE)
-        shown = [{"offset": number, **_shown(data)} for number, data in messages]
-        return {"messages": shown, "offset": offset, "missed": missed, "more": not is_all}
+        page = self._channels.page(name, asked.get("since"), limit, PAGE)
+        shown = [{"offset": number, **_shown(data)} for number, data in page.messages]
+        return {"messages": shown, "offset": page.offset, "missed": page.missed, "more": not page.is_all}
 
     def _put(self, status: int, answer: dict[str, Any], is_last: bool, headers: dict[str, str]) -> None:
         body = json.dumps(answer).encode() + b"\n"

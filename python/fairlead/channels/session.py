@@ -118,18 +118,18 @@ class LineSession:
             self._is_behind = True  # to go on as soon as there is room
             return True
         try:
-            offset, missed, is_all, messages = self._channels.page(self._subscribed, self._cursor, _MOST, HIGH)
+            page = self._channels.page(self._subscribed, self._cursor, _MOST, HIGH)
         except ChannelsError:
             self._is_behind = False  # the next round tries again
             return False
-        self._is_behind = not is_all
-        if offset == 0:  # not made yet, or forgotten while nobody was a member: the next message makes it
+        self._is_behind = not page.is_all
+        if page.offset == 0:  # not made yet, or forgotten while nobody was a member: the next message makes it
             return True
-        if missed != 0 and (messages or offset != self._cursor):
-            self.outbox.put(line({"missed": missed}))
-        for number, data in messages:
+        if page.missed != 0 and (page.messages or page.offset != self._cursor):
+            self.outbox.put(line({"missed": page.missed}))
+        for number, data in page.messages:
             self.outbox.put(message_frame(number, data))
-        self._cursor = messages[-1][0] if messages else offset
+        self._cursor = page.messages[-1][0] if page.messages else page.offset
         return True
 
     def end_slow(self, waited_s: float) -> None:
@@ -191,9 +191,10 @@ class LineSession:
         if since is None and limit is None:
             since = 0
         limit = _MOST if limit is None else limit
-        offset, missed, is_all, messages = self._channels.page(_name(request), since, limit, PAGE)
-        more = not is_all and len(messages) < limit
-        about = {"count": len(messages), "more": more, "offset": offset, "missed": missed}
+        page = self._channels.page(_name(request), since, limit, PAGE)
+        messages = page.messages
+        more = not page.is_all and len(messages) < limit
+        about = {"count": len(messages), "more": more, "offset": page.offset, "missed": page.missed}
         self.outbox.put(line({"ok": True, **about}))
         for number, data in messages:
             self.outbox.put(message_frame(number, data))
@@ -202,26 +203,27 @@ class LineSession:
         self.outbox.put(line({"ok": True, "members": self._channels.members(_name(request))}))
 
     def _list(self, request: dict[str, Any], payload: bytes | None) -> None:
-        size, used = self._channels.log_size
+        log = self._channels.log_size
         facts = {
-            "channels": [dict(zip(CHANNEL_FACTS, one)) for one in self._channels.list()],
-            "workers": [dict(zip(WORKER_FACTS, one)) for one in self._channels.workers()],
-            "log": {"bytes": size, "used": used},
+            "channels": [{name: getattr(one, name) for name in CHANNEL_FACTS} for one in self._channels.list()],
+            "workers": [{name: getattr(one, name) for name in WORKER_FACTS} for one in self._channels.workers()],
+            "log": {"bytes": log.size, "used": log.used},
         }
         text = json.dumps(facts, separators=(",", ":")).encode()
         self.outbox.put(line({"ok": True, "length": len(text)}) + text)
 
     def _subscribe(self, request: dict[str, Any], payload: bytes | None) -> None:
         name, since = _name(request), _number(request, "since")
-        offset, missed, _, first = self._channels.page(name, since, 1, 0)
+        page = self._channels.page(name, since, 1, 0)
+        first = page.messages
         # The answer tells what is lost up to here, the stream what is lost from here on.
-        self._cursor = first[0][0] - 1 if first and since is not None else offset
-        self.outbox.put(line({"ok": True, "offset": self._cursor, "missed": missed}))
-        self._is_behind = self._cursor < offset
+        self._cursor = first[0][0] - 1 if first and since is not None else page.offset
+        self.outbox.put(line({"ok": True, "offset": self._cursor, "missed": page.missed}))
+        self._is_behind = self._cursor < page.offset
         self._subscribed = name
 
 
-#: The columns of `list`.
+#: What `list` tells of each.
 CHANNEL_FACTS = ("name", "members", "messages", "bytes", "offset")
 WORKER_FACTS = ("pid", "lag", "overtaken", "delivered", "dropped")
 

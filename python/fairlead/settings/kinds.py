@@ -140,26 +140,33 @@ class Whole(Kind[int]):
 
 
 class Seconds(Kind[float]):
-    """A duration in seconds; decimals are allowed, which uWSGI does not."""
+    """A duration in seconds, `least` or more; decimals are allowed, which uWSGI does not."""
 
     metavar = "SECONDS"
-    needs = "a number of seconds, 0 or more"
+
+    def __init__(self, least: float = 0.0) -> None:
+        self._least = least
+        self.needs = f"a number of seconds, {least:g} or more"
 
     def parse(self, text: str) -> float:
-        if not re.fullmatch(r"[0-9]{1,9}(\.[0-9]{1,6})?", text.strip()):
+        if not re.fullmatch(r"[0-9]{1,9}(\.[0-9]{1,6})?", text.strip()) or float(text) < self._least:
             raise ValueError
         return float(text)
 
 
 class Keepalive(Seconds):
-    """A duration, or a flag: uWSGI's `http-keepalive` means "on" by any flag text and by 1 (spec §4.2)."""
+    """A duration, or a flag: uWSGI's `http-keepalive` means "on", here `usual_s`, by any flag text and by 1 (spec
+    §4.2)."""
 
-    needs = "a number of seconds, on or off"
+    def __init__(self, usual_s: float) -> None:
+        super().__init__()
+        self._usual_s = usual_s
+        self.needs = "a number of seconds, on or off"
 
     def parse(self, text: str) -> float:
         if text.strip().lower() in CLEARING:
             return 0.0
-        return 60.0 if text.strip().lower() in {"", "1", "on", "yes", "true"} else super().parse(text)
+        return self._usual_s if text.strip().lower() in {"", "1", "on", "yes", "true"} else super().parse(text)
 
 
 class Mode(Kind[int]):

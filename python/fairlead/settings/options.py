@@ -1,11 +1,12 @@
 """One object per setting, and `Settings`, the checked and frozen result that the rest of Fairlead takes.
 
-A setting is declared once, beside its typed field: option name, kind, default and help text. The parser
-(sources.py), `--help` (cli/serve.py) and the reference page are generated from these declarations, so they
-cannot disagree. The invariant: a `Settings` made by `Settings.of` holds parsed values and a combination that
-can run; nothing behind this border validates again. Where values come from is sources.py, uWSGI
-options without a meaning here are uwsgi.py, and what needs a look at the machine (files, ports) is
-cli/serve.py. The file stays whole: one table, read from top to bottom by whoever looks for an option.
+A setting is declared once, beside its typed field: option name, kind, default and help text. One that feeds a
+setting of the engine names that, and takes default and range from the engine's table (engine_table.py), where they
+stand once. The parser (sources.py), `--help` (cli/serve.py) and the reference page are generated from these
+declarations, so they cannot disagree. The invariant: a `Settings` made by `Settings.of` holds parsed values and a
+combination that can run; nothing behind this border validates again. Where values come from is sources.py, uWSGI
+options without a meaning here are uwsgi.py, and what needs a look at the machine (files, ports) is cli/serve.py. The
+file stays whole: one table, read from top to bottom by whoever looks for an option.
 
 Names, aliases and defaults follow spec §2.2 and §4.2; a field whose unit its type does not show carries it
 (`_s`).
@@ -19,6 +20,7 @@ from importlib import metadata
 from typing import Any, NamedTuple, TypeVar, cast
 
 from fairlead.errors import SettingsError
+from fairlead.settings.engine_table import ENGINE_SETTINGS
 from fairlead.settings.kinds import (
     GROUP,
     USER,
@@ -66,8 +68,8 @@ class Given(NamedTuple):
 @dataclass(frozen=True)
 class Setting:
     """What is known about one option besides its value. `bare` is what the option means when given without a
-    value (uWSGI's "optional argument"); None means that it needs one. `field` is "" for a directive to the
-    parser."""
+    value (uWSGI's "optional argument"); None means that it needs one. `engine` is the engine's setting that it feeds,
+    or "". `field` is "" for a directive to the parser."""
 
     name: str
     kind: Kind[Any]
@@ -79,6 +81,7 @@ class Setting:
     many: bool = False
     bare: str | None = None
     since: str = "0.1"
+    engine: str = ""
     field: str = ""
 
     @property
@@ -122,15 +125,60 @@ def settings(
     kind: Kind[T],
     help: str,
     *,
+    engine: str = "",
     aliases: tuple[str, ...] = (),
     short: str = "",
     default_text: str = "",
 ) -> tuple[T, ...]:
-    """Declare a setting that may be repeated; its values accumulate in the order given (spec §4.1)."""
+    """Declare a setting that may be repeated; its values accumulate in the order given (spec §4.1). With `engine`
+    they feed the engine's setting of that name."""
     if name.startswith("websockets-"):
         aliases = (*aliases, name.replace("websockets-", "websocket-", 1))
-    about = Setting(name, kind, help, (), default_text, aliases, short, many=True)
+    about = Setting(name, kind, help, (), default_text, aliases, short, many=True, engine=engine)
     return cast("tuple[T, ...]", field(default=(), metadata={"setting": about}))
+
+
+def feeds(
+    engine: str,
+    name: str,
+    help: str,
+    *,
+    kind: Kind[Any] | None = None,
+    unit: int = 1,
+    follows: str = "",
+    aliases: tuple[str, ...] = (),
+    short: str = "",
+    bare: str | None = None,
+    default_text: str = "",
+) -> Any:
+    """Declare an option that feeds the engine's setting `engine`, with the default, the range and the kind that the
+    engine's table gives it. `unit`: what the operator counts in, 1024 for KiB. `follows`: the option that it follows
+    if it is not given; `Settings.engine_values` says how. An option for a flag turns it into what it is not by
+    default."""
+    about = ENGINE_SETTINGS[engine]
+    default: Any = None if follows else about.default
+    if about.kind == "flag":
+        default = False
+    if kind is None:
+        kind = _kind_of(engine, unit)
+    if not default_text:
+        default_text = follows or (str(default // unit) if unit > 1 else "")
+    if name.startswith("websockets-"):
+        aliases = (*aliases, name.replace("websockets-", "websocket-", 1))
+    made = Setting(name, kind, help, default, default_text, aliases, short, bare=bare, engine=engine)
+    return field(default=default, metadata={"setting": made})
+
+
+def _kind_of(engine: str, unit: int) -> Kind[Any]:
+    about = ENGINE_SETTINGS[engine]
+    if about.kind == "duration":
+        return Seconds(about.least)
+    if about.kind == "choice":
+        return Choice(*about.words)
+    if about.kind == "flag":
+        return Flag()
+    metavar = {1: "N", 1024: "KIB"}[unit]
+    return Whole(-(-int(about.least) // unit), int(about.most) // unit, unit=unit, metavar=metavar)
 
 
 #: The options beside `route` whose rules stand in one table with it, in the order given, and those of the tables of
@@ -277,23 +325,24 @@ class Settings:
     )  # fmt: skip
 
     # HTTP
-    buffer_size: int = setting(
-        "buffer-size", Whole(1, 2**24), 32768, "bytes a request's line and headers may have in all", short="b"
+    buffer_size: int = feeds(
+        "http_head_bytes", "buffer-size", "bytes a request's line and headers may have in all", short="b"
     )
-    max_vars: int = setting("max-vars", Whole(1, 16383), 256, "variables that a packet of the uwsgi protocol may have")
-    http_timeout_s: float = setting("http-timeout", Seconds(), 60.0, "give up on a silent HTTP client after this long")
-    http_headers_timeout_s: float | None = setting(
-        "http-headers-timeout",
-        Seconds(),
-        None,
-        "time a client has for its request headers",
-        default_text="http-timeout",
+    max_vars: int = feeds("uwsgi_max_variables", "max-vars", "variables that a packet of the uwsgi protocol may have")
+    http_timeout_s: float = feeds(
+        "http_stall_timeout", "http-timeout", "give up on a silent HTTP client after this long"
     )
-    http_keepalive_s: float = setting(
-        "http-keepalive", Keepalive(), 60.0,
-        "keep idle HTTP connections this long; 0 closes after each response", bare="on",
+    http_headers_timeout_s: float | None = feeds(
+        "http_head_timeout", "http-headers-timeout", "time a client has for all of its request headers",
+        follows="http-timeout",
+        default_text=f"{ENGINE_SETTINGS['http_head_timeout'].default:g}, or http-timeout where that is shorter",
     )  # fmt: skip
-    disable_http2: bool = setting("disable-http2", Flag(), False, "speak HTTP/1.1 only")
+    http_keepalive_s: float = feeds(
+        "http_keep_alive_timeout", "http-keepalive",
+        "keep idle HTTP connections this long; 0 closes after each response",
+        kind=Keepalive(ENGINE_SETTINGS["http_keep_alive_timeout"].default), bare="on",
+    )  # fmt: skip
+    disable_http2: bool = feeds("http2", "disable-http2", "speak HTTP/1.1 only")
     socket_timeout_s: float = setting(
         "socket-timeout", Seconds(), 4.0, "how long `send` waits for a client that does not read", short="z"
     )
@@ -305,11 +354,13 @@ class Settings:
         "chunked-input-limit", Whole(1, 2**30), 2**20,
         "bytes that `uwsgi.chunked_read` returns at most; a larger chunk comes in pieces",
     )  # fmt: skip
-    add_header: tuple[tuple[str, str], ...] = settings("add-header", Header(), "add a header to each response")
+    add_header: tuple[tuple[str, str], ...] = settings(
+        "add-header", Header(), "add a header to each response", engine="response_headers"
+    )
     trusted_proxy: tuple[str, ...] = settings(
         "trusted-proxy", TrustedPeer(),
         "trust Forwarded and X-Forwarded-* of peers with this address, of this network, of UNIX sockets, or of all",
-        default_text="none",
+        engine="trusted_proxies", default_text="none",
     )  # fmt: skip
 
     # Routing
@@ -324,57 +375,55 @@ class Settings:
     static_index: tuple[str, ...] = settings(
         "static-index", Text("NAME", "the name of a file"), "the file that stands for a folder, such as index.html"
     )
-    route_idle_timeout_s: float = setting(
-        "route-idle-timeout", Seconds(), 0.0,
+    route_idle_timeout_s: float = feeds(
+        "proxy_idle_timeout", "route-idle-timeout",
         "close a proxied WebSocket that is silent in both directions for this long; 0 never",
     )  # fmt: skip
     http_to: tuple[Address, ...] = settings(
         "http-to", ServerAddress(),
         "send what comes to --http and --https to these servers in turn, by the uwsgi protocol; no app is needed then",
+        engine="proxy_servers",
     )  # fmt: skip
-    http_gracetime_s: float = setting(
-        "http-gracetime", Seconds(), 30.0, "how long a server of --http-to that does not accept is left out"
+    http_gracetime_s: float = feeds(
+        "proxy_retry_after", "http-gracetime", "how long a server of --http-to that does not accept is left out"
     )
     http_var: tuple[tuple[str, str], ...] = settings(
-        "http-var", Pair("=", "KEY=VALUE"), "add a variable to each request that comes to --http or --https"
-    )
-    http_modifier1: int = setting("http-modifier1", Whole(0, 255), 0, "modifier1 of the packets for --http-to")
-    http_modifier2: int = setting("http-modifier2", Whole(0, 255), 0, "modifier2 of them")
-    http_connect_timeout_s: float | None = setting(
-        "http-connect-timeout",
-        Seconds(),
-        None,
-        "how long a server that a route or --http-to leads to may take to accept",
-        default_text="http-timeout",
-    )
+        "http-var", Pair("=", "KEY=VALUE"), "add a variable to each request that comes to --http or --https",
+        engine="router_variables",
+    )  # fmt: skip
+    http_modifier1: int = feeds("proxy_modifier1", "http-modifier1", "modifier1 of the packets for --http-to")
+    http_modifier2: int = feeds("proxy_modifier2", "http-modifier2", "modifier2 of them")
+    http_connect_timeout_s: float | None = feeds(
+        "proxy_connect_timeout", "http-connect-timeout",
+        "how long a server that a route or --http-to leads to may take to accept", follows="http-timeout",
+    )  # fmt: skip
 
     # WebSocket
-    websockets_ping_freq_s: float = setting(
-        "websockets-ping-freq", Seconds(), 30.0, "ping a silent client this often; 0 never"
+    websockets_ping_freq_s: float = feeds(
+        "websocket_ping_interval", "websockets-ping-freq", "ping a silent client this often; 0 never"
     )
-    websockets_pong_tolerance_s: float = setting(
-        "websockets-pong-tolerance",
-        Seconds(),
-        3.0,
+    websockets_pong_tolerance_s: float = feeds(
+        "websocket_pong_tolerance", "websockets-pong-tolerance",
         "how long a pinged client may stay silent before it counts as gone",
-    )
-    websockets_pong_freq_s: float | None = setting(
-        "websockets-pong-freq", Seconds(), None, "send unasked pongs this often; 0 never",
+    )  # fmt: skip
+    websockets_pong_freq_s: float | None = feeds(
+        "websocket_pong_interval", "websockets-pong-freq", "send unasked pongs this often; 0 never",
         default_text="midway between two pings",
     )  # fmt: skip
-    websockets_max_bytes: int = setting(
-        "websockets-max-size", Whole(1, 2**21 - 1, unit=1024, metavar="KIB"), 2**20,
-        "largest message, in KiB; a larger one closes with 1009", default_text="1024",
+    websockets_max_bytes: int = feeds(
+        "websocket_max_message", "websockets-max-size", "largest message, in KiB; a larger one closes with 1009",
+        unit=1024,
     )  # fmt: skip
     websockets_origin: tuple[str, ...] = settings(
         "websockets-origin", Text("ORIGIN", "an origin such as https://example.org, or *"),
-        "let browsers of this origin connect too; * for all", default_text="the same origin",
+        "let browsers of this origin connect too; * for all", engine="websocket_origins",
+        default_text="the same origin",
     )  # fmt: skip
-    websockets_idle_timeout_s: float = setting(
-        "websockets-idle-timeout", Seconds(), 0.0, "close sessions without a message for this long; 0 never"
+    websockets_idle_timeout_s: float = feeds(
+        "websocket_idle_timeout", "websockets-idle-timeout", "close sessions without a message for this long; 0 never"
     )
-    websockets_close_timeout_s: float = setting(
-        "websockets-close-timeout", Seconds(), 5.0, "how long to wait for the answer to a Close"
+    websockets_close_timeout_s: float = feeds(
+        "websocket_close_timeout", "websockets-close-timeout", "how long to wait for the answer to a Close"
     )
     websocket_text_lenient: bool = setting(
         "websocket-text-lenient", Flag(), False, "send bytes that are no UTF-8 as binary instead of raising"
@@ -398,14 +447,12 @@ class Settings:
         "channels-max-message", Whole(1, 2**21 - 1, unit=1024, metavar="KIB"), 2**20,
         "largest message of a channel, in KiB", default_text="1024",
     )  # fmt: skip
-    channels_backlog: int = setting(
-        "channels-backlog", Whole(1, 2**21 - 1, unit=1024, metavar="KIB"), 2**20,
-        "a client for which so much waits is a slow consumer, in KiB", default_text="1024",
-    )  # fmt: skip
-    channels_slow_consumer: str = setting(
-        "channels-slow-consumer", Choice("close", "drop-newest", "drop-oldest"), "close",
-        "close a slow consumer with 1013, or drop messages for it",
-    )  # fmt: skip
+    channels_backlog: int = feeds(
+        "channel_backlog", "channels-backlog", "a client for which so much waits is a slow consumer, in KiB", unit=1024
+    )
+    channels_slow_consumer: str = feeds(
+        "channel_slow_consumer", "channels-slow-consumer", "close a slow consumer with 1013, or drop messages for it"
+    )
     channels_socket: Address | None = setting(  # noqa: RUF009
         "channels-socket", SocketPath(), None,
         "let other programs publish and listen over this UNIX socket", default_text="none",
@@ -572,32 +619,25 @@ class Settings:
         of_router = ["http", "https", "https2"] if self.http_enable_proxy_protocol else []
         return of_router + (["http-socket", "https-socket"] if self.enable_proxy_protocol else [])
 
-    def websocket_limits(self) -> dict[str, Any]:
-        """The slice the engine's sessions take. `pong_interval_s` None means midway between two pings, 0 off;
-        `allowed_origins` empty means the same origin only."""
-        return {
-            "ping_interval_s": self.websockets_ping_freq_s,
-            "pong_tolerance_s": self.websockets_pong_tolerance_s,
-            "pong_interval_s": self.websockets_pong_freq_s,
-            "max_message_bytes": self.websockets_max_bytes,
-            "idle_timeout_s": self.websockets_idle_timeout_s,
-            "close_timeout_s": self.websockets_close_timeout_s,
-            "send_timeout_s": self.send_timeout_s,
-            "allowed_origins": list(self.websockets_origin),
-            "text_lenient": self.websocket_text_lenient,
-        }
-
-    def http_limits(self) -> dict[str, Any]:
-        """The slice the engine's front takes."""
-        headers_timeout_s = self.http_headers_timeout_s
-        return {
-            "header_bytes": self.buffer_size,
-            "max_variables": self.max_vars,
-            "headers_timeout_s": self.http_timeout_s if headers_timeout_s is None else headers_timeout_s,
-            "idle_timeout_s": self.http_timeout_s,
-            "keepalive_s": self.http_keepalive_s,
-            "send_timeout_s": self.send_timeout_s,
-        }
+    def engine_values(self) -> dict[str, Any]:
+        """What the engine is started with, by the names of its table; what nobody chose is left to that. How requests
+        are delivered is the runner's to say."""
+        values: dict[str, Any] = {}
+        for about in SETTINGS:
+            value = getattr(self, about.field)
+            if not about.engine or value is None:
+                continue
+            if about.many:
+                value = [about.kind.to_plain(one) for one in value]
+            elif about.is_flag:
+                value = value != ENGINE_SETTINGS[about.engine].default
+            values[about.engine] = value
+        head_timeout_s = ENGINE_SETTINGS["http_head_timeout"].default
+        values.setdefault("http_head_timeout", min(head_timeout_s, self.http_timeout_s))
+        values.setdefault("proxy_connect_timeout", self.http_timeout_s)
+        values["slots"] = self.slots
+        values["log_answered"] = not self.disable_logging
+        return values
 
 
 def _check_combination(it: Settings) -> None:

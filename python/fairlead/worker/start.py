@@ -15,10 +15,10 @@ import platform
 import signal
 import sys
 import time
-from typing import Any
+from typing import TYPE_CHECKING, Any, cast
 
 from fairlead import apps, channels, runners
-from fairlead._native import Answered, Channels, Engine, Routes, StaticFiles
+from fairlead._native import Answered, Channels, Engine, EngineSettings, Listener, Routes, StaticFiles
 from fairlead.apps.contract import Setup
 from fairlead.compat import uwsgi as uwsgi_compat
 from fairlead.compat.uwsgi import bodies
@@ -37,6 +37,9 @@ from fairlead.worker.loading import Loaded, load_application
 from fairlead.worker.services import Services
 from fairlead.worker.tls import WorkerTls
 from fairlead.worker.watchdog import StallLog
+
+if TYPE_CHECKING:
+    from fairlead._native import EngineValues
 
 __all__ = ["main"]
 
@@ -118,7 +121,7 @@ class Worker:
         channels.serve(runner.subscribe)
         if about := getattr(runner, "about", ""):
             self._log.info(about)
-        self._services.runner_is_made(caller, runner, lambda: engine.busy()[0])
+        self._services.runner_is_made(caller, runner, lambda: engine.busy().running)
         self._control.hand_over()
         stalls = StallLog(self._log, get_ident(), engine.host_is_away)
         for name, work in (
@@ -139,8 +142,6 @@ class Worker:
 
     def _start_engine(self, native: Channels, factory: RunnerFactory) -> Engine:
         settings = self._settings
-        headers_s = settings.http_headers_timeout_s
-        connect_s = settings.http_connect_timeout_s
         try:
             routes = Routes(list(settings.route), self._start["worker_id"]) if settings.route else None
             files = None
@@ -149,42 +150,30 @@ class Worker:
         except ValueError as error:
             raise SettingsError(str(error)) from None
         scoreboard = self._start.get("scoreboard")
+        values = {**settings.engine_values(), "delivery": "threads" if factory.blocks_threads else "loop"}
         return Engine(
-            [(listener["fd"], listener["kind"]) for listener in self._start["listeners"]],
-            tls=self._tls.by_listener,
-            https_ports=[listener.get("https_port", 0) for listener in self._start["listeners"]],
-            slots=settings.slots,
-            threads=factory.blocks_threads,
-            header_bytes=settings.buffer_size,
-            max_variables=settings.max_vars,
-            header_timeout=settings.http_timeout_s if headers_s is None else headers_s,
-            keep_alive_timeout=settings.http_keepalive_s,
-            http2=not settings.disable_http2,
-            stall_timeout=settings.http_timeout_s,
-            max_message=settings.websockets_max_bytes,
-            ping_every=settings.websockets_ping_freq_s,
-            pong_tolerance=settings.websockets_pong_tolerance_s,
-            pong_every=settings.websockets_pong_freq_s,
-            idle_timeout=settings.websockets_idle_timeout_s,
-            close_timeout=settings.websockets_close_timeout_s,
-            origins=list(settings.websockets_origin),
-            extra_headers=list(settings.add_header),
-            tally=(scoreboard["fd"], scoreboard["cell"]) if scoreboard else None,
-            trusted_proxies=list(settings.trusted_proxy),
-            proxy_protocol=settings.proxy_protocol,
-            channels=native,
-            channels_backlog=settings.channels_backlog,
-            slow_consumer=settings.channels_slow_consumer,
-            routes=routes,
-            static_files=files,
-            connect_timeout=settings.http_timeout_s if connect_s is None else connect_s,
-            http_to=[address.text for address in settings.http_to],
-            http_modifiers=(settings.http_modifier1, settings.http_modifier2),
-            http_gracetime=settings.http_gracetime_s,
-            http_vars=list(settings.http_var),
-            request_lines=not settings.disable_logging,
-            route_idle_timeout=settings.route_idle_timeout_s,
+            EngineSettings(
+                cast("EngineValues", values),
+                self._listeners(),
+                scoreboard=(scoreboard["fd"], scoreboard["cell"]) if scoreboard else None,
+                channels=native,
+                routes=routes,
+                static_files=files,
+            )
         )
+
+    def _listeners(self) -> list[Listener]:
+        with_proxy_header = self._settings.proxy_protocol
+        return [
+            Listener(
+                one["fd"],
+                one["kind"],
+                proxy_protocol=one["kind"] in with_proxy_header,
+                tls=tls,
+                https_port=one.get("https_port", 0),
+            )
+            for one, tls in zip(self._start["listeners"], self._tls.by_listener, strict=True)
+        ]
 
     def _variables(self, factory: RunnerFactory) -> dict[str, Any]:
         """The variables that are the same for every request, whatever the interface."""
@@ -300,8 +289,7 @@ class Worker:
         self._services.is_killing()
         runner.kill()
         if not self._ended.wait(_KILL_GRACE_S):
-            running, _ = engine.busy()
-            self._log.warning(f"{running} tasks did not end in time and are cut")
+            self._log.warning(f"{engine.busy().running} tasks did not end in time and are cut")
             os._exit(0)
 
     def _stop_when_quiet(self, engine: Engine, runner: Runner) -> None:

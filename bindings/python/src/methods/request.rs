@@ -16,6 +16,7 @@ use crate::environ;
 use crate::head::Head;
 use crate::limit::{seconds, Limit};
 use crate::request::Request;
+use crate::rows::Outcome;
 use crate::session::{close_code, Session};
 use crate::waiting::Waiter;
 
@@ -252,7 +253,7 @@ impl Request {
     /// Completes the WebSocket handshake. `send_timeout`: seconds that a send may wait for a slow peer.
     ///
     /// Raises `fairlead.HandshakeRefused`.
-    #[pyo3(signature = (key=None, subprotocol=None, send_timeout=4.0))]
+    #[pyo3(signature = (key, subprotocol, send_timeout))]
     fn accept<'py>(
         &self,
         py: Python<'py>,
@@ -294,24 +295,29 @@ impl Request {
         self.request.answer_refusal()
     }
 
-    /// The response, or the session, is over: rules for the end see it. What rules add to its line in the log, as pairs of
-    /// bytes, whether there shall be none, and status and size of the answer that a rule has put in the place of another.
-    #[allow(clippy::type_complexity)] // a list of pairs, a flag, a pair
-    fn conclude<'py>(
-        &self,
-        py: Python<'py>,
-    ) -> (
-        Vec<(Bound<'py, PyBytes>, Bound<'py, PyBytes>)>,
-        bool,
-        Option<(u16, u64)>,
-    ) {
+    /// The response, or the session, is over: rules for the end see it. What they change of its line in the log; `None`:
+    /// nothing.
+    fn conclude(&self, py: Python<'_>) -> Option<Outcome> {
         let conclusion = self.request.conclude();
+        if conclusion.variables.is_empty() && !conclusion.no_line && conclusion.instead.is_none() {
+            return None;
+        }
         let variables = conclusion
             .variables
             .iter()
-            .map(|(name, value)| (PyBytes::new(py, name.as_bytes()), PyBytes::new(py, value)))
+            .map(|(name, value)| {
+                (
+                    PyBytes::new(py, name.as_bytes()).unbind(),
+                    PyBytes::new(py, value).unbind(),
+                )
+            })
             .collect();
-        (variables, conclusion.no_line, conclusion.instead)
+        Some(Outcome {
+            variables,
+            is_unlogged: conclusion.no_line,
+            status: conclusion.instead.map(|(status, _)| status),
+            sent_bytes: conclusion.instead.map(|(_, size)| size),
+        })
     }
 
     /// Gives the slot back. Nothing can be sent any more.

@@ -10,6 +10,7 @@ use crate::awaiting::{Awaiting, Messages, Work};
 use crate::channels;
 use crate::limit::Limit;
 use crate::payload::{typed, Payload};
+use crate::rows::{JoinAnswer, SessionCounters, SessionEnd};
 use crate::session::{by, close_code, connection_closed, Session};
 use crate::waiting::Waiter;
 
@@ -190,9 +191,7 @@ impl Session {
             .map_err(|error| PyValueError::new_err(error.to_string()))
     }
 
-    /// Makes the client a member of a channel: what is published there goes to it. Answers `(offset, replayed, missed)`:
-    /// its first message has a larger offset, so many of the past it gets first, and so many behind `since` are lost (`None`:
-    /// nobody knows). `numbered`: it sees the offsets.
+    /// Makes the client a member of a channel: what is published there goes to it. `numbered`: it sees the offsets.
     ///
     /// Raises `ValueError` for a bad name, `fairlead.ConnectionClosed`, `fairlead.ChannelsError`.
     #[pyo3(signature = (name, since=None, numbered=false, slow_consumer=None))]
@@ -203,7 +202,7 @@ impl Session {
         #[pyo3(from_py_with = channels::offset)] since: Option<u64>,
         numbered: bool,
         slow_consumer: Option<&str>,
-    ) -> PyResult<(u64, usize, Option<u64>)> {
+    ) -> PyResult<JoinAnswer> {
         let options = fl::JoinOptions {
             since,
             style: if numbered {
@@ -214,7 +213,11 @@ impl Session {
             slow_consumer: slow_consumer.map(channels::slow_consumer).transpose()?,
         };
         match py.detach(|| self.connection.join(name, options)) {
-            Ok(answer) => Ok((answer.offset, answer.replayed, channels::count(answer.missed))),
+            Ok(answer) => Ok(JoinAnswer {
+                offset: answer.offset,
+                replayed: answer.replayed,
+                missed: channels::count(answer.missed),
+            }),
             Err(fl::JoinError::Closed) => Err(self.closed_error(py)),
             Err(error) => Err(channels::join_error(py, &error)),
         }
@@ -281,23 +284,25 @@ impl Session {
         Ok(self.connection.notify_descriptor()?)
     }
 
-    /// `(code, reason, by)` once the connection is closed, else `None`; `by` is "peer", "local" or "lost".
+    /// How the connection was closed, else `None`.
     #[getter]
-    fn closed(&self) -> Option<(u16, String, &'static str)> {
-        self.connection
-            .closure()
-            .map(|closure| (closure.code, closure.reason.clone(), by(&closure)))
+    fn closed(&self) -> Option<SessionEnd> {
+        self.connection.closure().map(|closure| SessionEnd {
+            code: closure.code,
+            reason: closure.reason.clone(),
+            by: by(&closure),
+        })
     }
 
-    /// `(messages in, messages out, bytes in, bytes out)` so far.
+    /// What went over the connection so far.
     #[getter]
-    fn counters(&self) -> (u64, u64, u64, u64) {
+    fn counters(&self) -> SessionCounters {
         let counters = self.connection.counters();
-        (
-            counters.messages_in,
-            counters.messages_out,
-            counters.bytes_in,
-            counters.bytes_out,
-        )
+        SessionCounters {
+            messages_in: counters.messages_in,
+            messages_out: counters.messages_out,
+            bytes_in: counters.bytes_in,
+            bytes_out: counters.bytes_out,
+        }
     }
 }

@@ -189,7 +189,7 @@ async fn exchange_with(
             };
             let _counted = connection.shared().tunnels.one_more();
             let (backend, from_backend) = (parts.io.into_stream(), parts.read_buf);
-            let limit = connection.settings().tunnel_timeout;
+            let limit = Some(connection.settings().tunnel_timeout).filter(|limit| !limit.is_zero());
             let ended = tunnel::join(client, read_ahead, backend, from_backend, limit).await;
             if let (true, Some(limit)) = (ended.by_silence, limit) {
                 let limit = limit.as_secs_f32();

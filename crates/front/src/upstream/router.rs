@@ -53,7 +53,7 @@ impl Router {
         let members = addresses
             .into_iter()
             .map(|address| {
-                Backend::check(&address).map_err(|why| format!("--http-to {address}: {why}."))?;
+                Router::check(&address)?;
                 Ok(Member {
                     address,
                     out_since: Mutex::default(),
@@ -67,6 +67,14 @@ impl Router {
             variables,
             turn: AtomicUsize::new(0),
         })
+    }
+
+    /// Whether a server can be asked at this address.
+    ///
+    /// # Errors
+    /// A sentence that says why not.
+    pub fn check(address: &str) -> Result<(), String> {
+        Backend::check(address)
     }
 
     /// There are servers behind, and the application gets nothing of the router's listeners.
@@ -174,7 +182,7 @@ mod tests {
     fn an_address_that_is_none_is_refused() {
         let why = Router::new(vec!["somewhere".into()], (0, 0), Duration::ZERO, Vec::new())
             .expect_err("no address");
-        assert!(why.contains("--http-to somewhere"), "{why}");
+        assert!(why.contains("\"somewhere\" is no address"), "{why}");
     }
 
     #[test]

@@ -111,9 +111,29 @@ pub(crate) struct Stage {
     pub(crate) held_up: Arc<AtomicBool>,
 }
 
+/// Limits and times that no test meets by accident; each test changes those that it is about.
+pub(crate) fn front_settings() -> FrontSettings {
+    FrontSettings {
+        header_timeout: Duration::from_secs(10),
+        keep_alive_timeout: Duration::from_secs(75),
+        stall_timeout: Duration::from_secs(60),
+        connect_timeout: Duration::from_secs(60),
+        max_header_bytes: 32 * 1024,
+        max_headers: 100,
+        max_variables: 256,
+        body_high_water: 256 * 1024,
+        response_high_water: 256 * 1024,
+        http2: true,
+        http2_max_streams: 128,
+        http2_window: 65_535,
+        shutdown_grace: Duration::from_secs(5),
+        ..FrontSettings::default()
+    }
+}
+
 impl Stage {
     pub(crate) fn new() -> Stage {
-        Stage::with(FrontSettings::default())
+        Stage::with(front_settings())
     }
 
     pub(crate) fn with(settings: FrontSettings) -> Stage {

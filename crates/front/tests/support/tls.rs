@@ -109,7 +109,7 @@ pub(crate) fn stage(settings: &TlsSettings, front: FrontSettings) -> (Stage, Arc
 pub(crate) fn one(test: &str) -> (Certificates, KeyPair, Stage) {
     let folder = Certificates::new(test);
     let pair = folder.make("localhost", "2");
-    let (stage, _) = stage(&settings(vec![pair.clone()]), FrontSettings::default());
+    let (stage, _) = stage(&settings(vec![pair.clone()]), super::front_settings());
     (folder, pair, stage)
 }
 

@@ -80,7 +80,7 @@ fn a_new_message_inside_a_fragmented_one_is_refused() {
 
 #[test]
 fn a_message_over_the_limit_is_refused_before_its_bytes_arrive() {
-    let mut limits = Limits::for_messages_up_to(200);
+    let mut limits = limits_of(200);
     assert_eq!(
         refused_at(
             &mut Peer::with_limits(limits.clone()),
@@ -121,7 +121,7 @@ fn a_message_over_the_limit_is_refused_before_its_bytes_arrive() {
 
 #[test]
 fn the_largest_claim_of_a_length_allocates_nothing() {
-    let mut peer = Peer::with_limits(Limits::for_messages_up_to(usize::MAX));
+    let mut peer = Peer::with_limits(limits_of(usize::MAX));
     peer.sends(long_header(FIN | BINARY, i64::MAX as u64))
         .sends([0; 10_000]);
     assert_eq!(peer.transport(), Transport::Open);
@@ -136,7 +136,7 @@ fn the_largest_claim_of_a_length_allocates_nothing() {
 fn a_message_of_too_many_fragments_is_refused() {
     let mut peer = Peer::with_limits(Limits {
         max_fragments: 3,
-        ..Limits::default()
+        ..limits()
     });
     let fragments = [
         frame(TEXT, b""),
@@ -158,7 +158,7 @@ fn a_message_of_too_many_fragments_is_refused() {
 fn control_frames_without_data_are_limited_within_their_window() {
     let limits = Limits {
         max_control_frames_without_progress: 5,
-        ..Limits::default()
+        ..limits()
     };
     let ping = frame(FIN | PING, b"");
     let mut peer = Peer::with_limits(limits.clone());

@@ -3,12 +3,12 @@
 use std::time::Duration;
 
 use crate::support::*;
-use fairlead_websocket::{ClosedBy, Limits, Lost, SessionSettings, Time, Timing, Transport};
+use fairlead_websocket::{ClosedBy, Lost, SessionSettings, Time, Timing, Transport};
 
 fn pings_only() -> Timing {
     Timing {
         pong_every: Some(Duration::ZERO),
-        ..Timing::default()
+        ..timing()
     }
 }
 
@@ -87,7 +87,7 @@ fn a_lively_session_needs_no_new_timer() {
 fn without_pings_there_is_no_deadline() {
     let mut peer = Peer::with_timing(Timing {
         ping_every: Duration::ZERO,
-        ..Timing::default()
+        ..timing()
     });
     assert_eq!(due_in(&peer), None);
     assert_eq!(
@@ -119,7 +119,7 @@ fn a_peer_whose_messages_wait_for_us_is_not_idle() {
     let timing = Timing {
         idle_timeout: Duration::from_secs(10),
         ping_every: Duration::ZERO,
-        ..Timing::default()
+        ..timing()
     };
     let mut peer = Peer::with_timing(timing);
     peer.sends(text("unread"));
@@ -133,11 +133,11 @@ fn a_peer_whose_messages_wait_for_us_is_not_idle() {
 fn no_ping_follows_a_close() {
     let timing = Timing {
         close_timeout: Duration::from_secs(1_000),
-        ..Timing::default()
+        ..timing()
     };
     let mut peer = Peer::with(SessionSettings {
         timing,
-        limits: Limits::default(),
+        limits: limits(),
     });
     peer.closes(1000, "").hears();
     assert_eq!(

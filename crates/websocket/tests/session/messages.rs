@@ -153,7 +153,7 @@ fn binary_messages_may_hold_anything() {
 fn reading_stops_at_the_mark_and_goes_on_below_it() {
     let mut peer = Peer::with_limits(Limits {
         inbox_mark: 300,
-        ..Limits::default()
+        ..limits()
     });
     peer.sends(binary(&[1; 280]));
     assert!(peer.session.wants_input());
@@ -171,7 +171,7 @@ fn reading_stops_at_the_mark_and_goes_on_below_it() {
 fn empty_messages_count_towards_the_mark() {
     let mut peer = Peer::with_limits(Limits {
         inbox_mark: 80,
-        ..Limits::default()
+        ..limits()
     });
     peer.sends(binary(b"").repeat(9));
     assert!(peer.session.wants_input());
@@ -183,7 +183,7 @@ fn empty_messages_count_towards_the_mark() {
 fn an_unfinished_message_does_not_stop_reading() {
     let mut peer = Peer::with_limits(Limits {
         inbox_mark: 100,
-        ..Limits::default()
+        ..limits()
     });
     peer.sends(frame(BINARY, &[0; 5000]));
     assert!(peer.session.wants_input());

@@ -83,6 +83,40 @@ pub(crate) fn server_frames(mut bytes: &[u8]) -> Vec<(u8, Vec<u8>)> {
     frames
 }
 
+/// Limits that no test meets by accident.
+pub(crate) fn limits() -> Limits {
+    limits_of(1 << 20)
+}
+
+/// The same for messages of up to `max_message` bytes.
+pub(crate) fn limits_of(max_message: usize) -> Limits {
+    Limits {
+        max_message,
+        max_fragments: Limits::fragments_of(max_message),
+        max_control_frames_without_progress: 500,
+        control_window: Duration::from_secs(10),
+        inbox_mark: 256 * 1024,
+    }
+}
+
+/// Times that the tests' comments reckon with.
+pub(crate) fn timing() -> Timing {
+    Timing {
+        ping_every: Duration::from_secs(30),
+        pong_tolerance: Duration::from_secs(3),
+        pong_every: None,
+        idle_timeout: Duration::ZERO,
+        close_timeout: Duration::from_secs(5),
+    }
+}
+
+pub(crate) fn settings() -> SessionSettings {
+    SessionSettings {
+        limits: limits(),
+        timing: timing(),
+    }
+}
+
 /// A session, its output and its clock.
 pub(crate) struct Peer {
     pub(crate) session: Session,
@@ -92,21 +126,15 @@ pub(crate) struct Peer {
 
 impl Peer {
     pub(crate) fn new() -> Peer {
-        Peer::with(SessionSettings::default())
+        Peer::with(settings())
     }
 
     pub(crate) fn with_limits(limits: Limits) -> Peer {
-        Peer::with(SessionSettings {
-            limits,
-            ..SessionSettings::default()
-        })
+        Peer::with(SessionSettings { limits, ..settings() })
     }
 
     pub(crate) fn with_timing(timing: Timing) -> Peer {
-        Peer::with(SessionSettings {
-            timing,
-            ..SessionSettings::default()
-        })
+        Peer::with(SessionSettings { timing, ..settings() })
     }
 
     pub(crate) fn with(settings: SessionSettings) -> Peer {

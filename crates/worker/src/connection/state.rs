@@ -258,7 +258,7 @@ impl State {
                 self.readiness_is_late = self.readiness.is_some();
             }
         }
-        if !self.senders.is_empty() && (over || self.outbox.len() <= shared.settings.outbox_low) {
+        if !self.senders.is_empty() && (over || self.outbox.len() <= shared.settings.limits.outbox_low()) {
             for token in self.senders.drain(..) {
                 shared.report(Event::Wake(token));
             }
@@ -283,7 +283,7 @@ impl State {
     fn interest(&self, shared: &Shared) -> Interest {
         let read = self.reader == Reader::Loop
             && self.session.wants_input()
-            && self.outbox.len() < shared.settings.outbox_high;
+            && self.outbox.len() < shared.settings.limits.outbox_high;
         Interest {
             read,
             // Whoever empties the outbox, the loop comes for what waits behind it.

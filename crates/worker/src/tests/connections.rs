@@ -9,7 +9,7 @@ use fairlead_websocket::{CloseCode, ClosedBy, Lost, MessageKind, Negotiated};
 use rustix::event::{poll, PollFd, PollFlags, Timespec};
 
 use super::support::*;
-use crate::settings::WorkerSettings;
+use crate::settings::{LoopLimits, WorkerSettings};
 use crate::{Event, Received, Sent, Waiting};
 
 #[test]
@@ -200,7 +200,10 @@ fn abandoning_wakes_the_waiting_unit_and_sends_no_close() {
 fn a_reader_that_stopped_is_dropped_when_patience_ends() {
     let patience = Duration::from_secs(20);
     let bench = Bench::new(WorkerSettings {
-        stall_timeout: patience,
+        limits: LoopLimits {
+            stall_timeout: patience,
+            ..loop_limits()
+        },
         ..settings()
     });
     let (connection, client) = bench.join();

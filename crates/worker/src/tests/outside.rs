@@ -12,7 +12,7 @@ use rustix::event::{poll, PollFd, PollFlags, Timespec};
 
 use super::support::*;
 use crate::poller::Interest;
-use crate::{Absence, Connection, Event, Received, Sent, Worker, WorkerSettings};
+use crate::{Absence, Connection, Event, LoopLimits, Received, Sent, Worker, WorkerSettings};
 
 const LONG: Duration = Duration::from_secs(20);
 const READ: Interest = Interest {
@@ -193,7 +193,10 @@ fn an_app_that_computes_in_a_turn_loses_no_peer_and_keeps_no_answer() {
 fn an_app_that_stays_away_for_long_is_told_of_and_so_is_its_return() {
     let (tell, told) = std::sync::mpsc::channel();
     let worker = Worker::start(WorkerSettings {
-        absence_after: Duration::from_millis(50),
+        limits: LoopLimits {
+            absence_after: Duration::from_millis(50),
+            ..loop_limits()
+        },
         on_absence: Arc::new(move |absence| tell.send(absence).unwrap()),
         ..settings()
     })

@@ -10,7 +10,7 @@ use std::time::Duration;
 use fairlead_websocket::{Limits, Negotiated, SessionSettings, Time, Timing, TlsRecordLayer};
 
 use crate::poller::{EpollPoller, Interest, Poller, Readiness};
-use crate::settings::WorkerSettings;
+use crate::settings::{LoopLimits, WorkerSettings};
 use crate::{Connection, Event, Worker};
 
 /// Readiness is the kernel's, time is the test's, and a wait never blocks.
@@ -83,13 +83,38 @@ pub(super) struct Bench {
 }
 
 pub(super) fn settings() -> WorkerSettings {
-    let session = SessionSettings {
-        limits: Limits::default(),
-        timing: Timing::default(),
+    let limits = Limits {
+        max_message: 1 << 20,
+        max_fragments: Limits::fragments_of(1 << 20),
+        max_control_frames_without_progress: 500,
+        control_window: Duration::from_secs(10),
+        inbox_mark: 256 * 1024,
+    };
+    let timing = Timing {
+        ping_every: Duration::from_secs(30),
+        pong_tolerance: Duration::from_secs(3),
+        pong_every: None,
+        idle_timeout: Duration::ZERO,
+        close_timeout: Duration::from_secs(5),
     };
     WorkerSettings {
-        session: Arc::new(session),
-        ..WorkerSettings::default()
+        session: Arc::new(SessionSettings { limits, timing }),
+        limits: loop_limits(),
+        threads_read: false,
+        on_takeover: Arc::new(|| {}),
+        on_absence: Arc::new(|_| {}),
+        wake_thread: Arc::new(|_| {}),
+        channels: None,
+        journal: Arc::new(|_, _| {}),
+    }
+}
+
+pub(super) fn loop_limits() -> LoopLimits {
+    LoopLimits {
+        outbox_high: 256 * 1024,
+        stall_timeout: Duration::from_secs(60),
+        takeover_after: Duration::from_millis(2),
+        absence_after: Duration::from_secs(1),
     }
 }
 

@@ -160,11 +160,7 @@ fn an_app_counts_as_away_from_the_takeover_until_it_drives_again() {
 
 #[test]
 fn a_connection_on_its_way_to_the_loop_is_counted() {
-    let worker = Worker::without_thread(
-        Box::new(crate::EpollPoller::new().unwrap()),
-        WorkerSettings::default(),
-    )
-    .unwrap();
+    let worker = Worker::without_thread(Box::new(crate::EpollPoller::new().unwrap()), settings()).unwrap();
     let (_connection, client) = join(&worker);
     assert_eq!(worker.connections(), 1, "no turn has been taken yet");
     drop(client);

@@ -13,7 +13,7 @@ use fairlead_websocket::{
 
 use super::channels;
 use super::support::*;
-use crate::settings::WorkerSettings;
+use crate::settings::{LoopLimits, WorkerSettings};
 use crate::{Connection, Event, Received, Sent, Worker};
 
 const DATA: u8 = 1;
@@ -252,7 +252,10 @@ fn a_sender_that_waits_for_room_is_woken_when_the_peer_reads() {
 #[test]
 fn a_peer_that_takes_nothing_is_dropped_even_if_all_is_sealed() {
     let bench = Bench::new(WorkerSettings {
-        stall_timeout: Duration::from_secs(1),
+        limits: LoopLimits {
+            stall_timeout: Duration::from_secs(1),
+            ..loop_limits()
+        },
         ..settings()
     });
     let (connection, client) = join(&bench);

@@ -40,7 +40,7 @@ def connection_calls(process: Process) -> dict[str, Any]:
                 return not request_of().is_gone()
             # uWSGI does not notice an orderly close, and what came before it can still be received.
             closed = session.closed
-            return closed is None or closed[2] != "lost"
+            return closed is None or closed.by != "lost"
         try:
             with socket.socket(fileno=os.dup(fd)) as copy:
                 return copy.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR) == 0
