@@ -66,6 +66,20 @@ impl Connection {
         }
     }
 
+    /// The same connection, now that a PROXY header has told whose it is. Its time for the first head goes on.
+    pub(crate) fn announced(&self, peer: Address, local: Address) -> Connection {
+        let ends = Ends {
+            peer,
+            local,
+            is_announced: true,
+            ..self.ends.clone()
+        };
+        Connection {
+            accepted_ms: self.accepted_ms,
+            ..Connection::new(Arc::clone(&self.shared), ends)
+        }
+    }
+
     pub(crate) fn shared(&self) -> &Arc<FrontShared> {
         &self.shared
     }
@@ -158,5 +172,42 @@ impl Connection {
             ..Situation::default()
         };
         self.keep_deadline(&situation).is_some()
+    }
+}
+
+#[cfg(test)]
+pub(crate) mod tests {
+    use super::*;
+    use crate::events::EventSink;
+
+    /// Hears nothing.
+    struct Deaf;
+
+    impl EventSink for Deaf {
+        fn wake(&self, _: u64) {}
+        fn log(&self, _: LogLevel, _: &str) {}
+    }
+
+    /// A connection that was accepted then.
+    pub(crate) fn accepted_at(accepted_ms: u64) -> Connection {
+        let shared = FrontShared::new(FrontSettings::default(), Arc::new(Deaf)).expect("a front");
+        let ends = Ends {
+            peer: Address::Unknown,
+            local: Address::Unknown,
+            is_announced: false,
+            scheme: Scheme::Http,
+            is_routed: false,
+        };
+        Connection {
+            accepted_ms,
+            ..Connection::new(Arc::new(shared), ends)
+        }
+    }
+
+    #[test]
+    fn a_proxy_header_and_the_first_head_share_one_time() {
+        let announced = accepted_at(7_000).announced(Address::Unknown, Address::Unknown);
+        assert!(announced.ends.is_announced);
+        assert_eq!(announced.accepted_ms(), 7_000);
     }
 }

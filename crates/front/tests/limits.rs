@@ -36,6 +36,37 @@ fn a_slow_head_gets_408() {
 }
 
 #[test]
+fn a_head_that_comes_byte_by_byte_has_no_more_time_than_another() {
+    let stage = Stage::with(FrontSettings {
+        header_timeout: SHORT,
+        ..support::front_settings()
+    });
+    let mut first = stage.client_sending("GET / HTTP/1.1\r\nX: ");
+    assert!(first.trickle(b"x").starts_with(b"HTTP/1.1 408 "));
+
+    let mut later = stage.client_sending(GET);
+    stage.exchange().respond(head(200, &[]), "").expect("a client");
+    assert_eq!(later.reply().status(), 200);
+    later.send("GET / HTTP/1.1\r\nX: ");
+    assert!(later.trickle(b"x").starts_with(b"HTTP/1.1 408 "));
+    assert_eq!(stage.front.statistics().timed_out, 2);
+}
+
+#[test]
+fn empty_lines_between_two_requests_keep_no_connection_alive() {
+    let stage = Stage::with(FrontSettings {
+        // Far above the pace of the lines, so that none of them can be late by accident.
+        keep_alive_timeout: SHORT * 10,
+        ..support::front_settings()
+    });
+    let mut client = stage.client_sending(GET);
+    stage.exchange().respond(head(200, &[]), "").expect("a client");
+    assert_eq!(client.reply().status(), 200);
+    assert_eq!(client.trickle(b"\r\n"), b"");
+    assert_eq!(stage.front.statistics().timed_out, 1);
+}
+
+#[test]
 fn a_client_that_never_speaks_is_closed_without_a_word() {
     let stage = Stage::with(FrontSettings {
         header_timeout: SHORT,

@@ -3,7 +3,7 @@
 //! Only the header's bytes are taken from the socket: they are looked at before they are read, so whatever is spoken next
 //! begins on a socket that looks untouched. A connection that begins otherwise is closed without an answer, because nobody
 //! knows what it speaks, and because a client that could leave the header out could come as if it were the proxy. The
-//! header has the time of a request head.
+//! header and the first request head have the time of one head together.
 
 use std::future::Future;
 use std::io;
@@ -15,7 +15,6 @@ use rustix::net::{recv, RecvFlags};
 use tokio::io::Interest;
 use tokio::time::{timeout, Instant};
 
-use crate::connection::{Connection, Ends};
 use crate::drain::{Drain, Seat};
 use crate::events::LogLevel;
 use crate::front_shared::FrontShared;
@@ -48,13 +47,7 @@ pub(super) async fn read(drain: &Arc<Drain>, seat: Seat, socket: &Socket) -> Opt
     match outcome {
         Ok(ProxyHeader::Own) => return Some(seat),
         Ok(ProxyHeader::Announced { client, server }) => {
-            let ends = Ends {
-                peer: inet(client),
-                local: inet(server),
-                is_announced: true,
-                ..connection.ends.clone()
-            };
-            let announced = Arc::new(Connection::new(Arc::clone(shared), ends));
+            let announced = Arc::new(connection.announced(inet(client), inet(server)));
             // The new seat before the old one is left, or a drain could take the room for empty.
             return Some(Seat::take(drain, announced));
         }

@@ -46,9 +46,11 @@ struct Head {
 }
 
 impl Framing {
-    /// The client has sent a part of a head, and not yet its end.
+    /// The client has sent a part of a head, and not yet its end. A CR may be half of an empty line, which begins none: a
+    /// client that sends such lines byte by byte must not begin its time anew with each.
     pub(crate) fn inside_head(&self) -> bool {
-        matches!(self.at, At::Head) && (self.head.has_request_line || !self.partial.is_empty())
+        matches!(self.at, At::Head)
+            && (self.head.has_request_line || !matches!(&self.partial[..], [] | [b'\r']))
     }
 
     /// The body of head number `ordinal` is broken: nobody can tell where it ends, whatever hyper makes of it.
@@ -242,6 +244,7 @@ mod tests {
     #[test]
     fn empty_lines_before_a_request_line_begin_no_head() {
         assert_eq!(follow(b"\r\n\r\n"), (0, false, None));
+        assert_eq!(follow(b"\r\n\r"), (0, false, None));
         assert_eq!(follow(b"\r\nGET / HT"), (0, true, None));
     }
 

@@ -66,7 +66,8 @@ impl Http2State {
             guard: FloodGuard::new(now),
             flood: None,
             inside_head: false,
-            waiting_since_ms: now,
+            // The first head has its time from the accept, whatever came before HTTP/2 began.
+            waiting_since_ms: connection.accepted_ms(),
             heads: 0,
             open: 0,
             is_lingering: false,
@@ -273,5 +274,18 @@ fn refused(frame: &Frame<'_>) -> Option<String> {
             Some(format!("a request was refused: stream {stream} was reset with {reason:?}"))
         }
         _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::connection::tests::accepted_at;
+
+    #[test]
+    fn the_time_for_the_first_head_goes_on_from_the_accept() {
+        let activity = Http2State::new(Arc::new(accepted_at(7_000))).activity();
+        assert!(activity.is_first);
+        assert_eq!(activity.waiting_since_ms, 7_000);
     }
 }

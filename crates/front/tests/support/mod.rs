@@ -14,7 +14,7 @@ use std::os::fd::OwnedFd;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{channel, Receiver, Sender};
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use fairlead_front::{
     BodyError, BoundListener, EventSink, Exchange, Front, FrontSettings, Gone, Handoff, Listener, LogLevel,
@@ -277,6 +277,31 @@ impl Reply {
 }
 
 impl Client<TcpStream> {
+    /// Sends `bytes` one at a time, over and over, until the front closes; answers what it wrote before.
+    pub(crate) fn trickle(&mut self, bytes: &[u8]) -> Vec<u8> {
+        // Each byte waits this long for an answer, which is what paces the next.
+        let pace = Duration::from_millis(2);
+        self.stream
+            .get_ref()
+            .set_read_timeout(Some(pace))
+            .expect("a socket");
+        let began = Instant::now();
+        let mut heard = Vec::new();
+        for byte in bytes.iter().cycle() {
+            assert!(began.elapsed() < PATIENCE, "bytes are taken without an end");
+            // A front that has closed takes none, which the read below finds out.
+            let _ = self.stream.get_mut().write(&[*byte]);
+            let mut piece = [0; 1024];
+            match self.stream.get_mut().read(&mut piece) {
+                Ok(0) => break,
+                Ok(count) => heard.extend_from_slice(&piece[..count]),
+                Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => {}
+                Err(_) => break,
+            }
+        }
+        heard
+    }
+
     pub(crate) fn end_sending(&mut self) {
         match self.stream.get_ref().shutdown(Shutdown::Write) {
             Ok(()) => {}
