@@ -16,9 +16,6 @@ use crate::log::{Kind, Record};
 use crate::region::{this_process, Region};
 use crate::{sleep, wake};
 
-/// The longest message if nobody says otherwise: as much as a client may send at once.
-pub const USUAL_LONGEST_MESSAGE: usize = 1 << 20;
-
 /// What a message counts for in a page besides its payload, in bytes, so that empty ones are bounded too.
 const PAGE_EACH: usize = 64;
 

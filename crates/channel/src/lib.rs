@@ -57,7 +57,7 @@ pub use log::{Kind, Record};
 
 #[cfg(not(loom))]
 pub use self::{
-    channels::{check_name, ChannelFacts, Channels, Page, WorkerFacts, USUAL_LONGEST_MESSAGE},
+    channels::{check_name, ChannelFacts, Channels, Page, WorkerFacts},
     error::{ChannelError, RegionError},
     history::{History, Joined, Missed},
     reader::{Cursor, Next, Place},
