@@ -49,7 +49,7 @@ def send_file(file: Path | HasDescriptor | int, position: int = 0, size: int | N
     the client's connection, and answers how many bytes that were. Raises LookupError outside a request, OSError when
     the file cannot be opened, is not a regular one, or cannot be sent.
     """
-    task = current_request().unit
+    task = current_request().task
     if task is None:
         raise LookupError("the request is over; call this from the application while it runs")
     sender: Sender = task.response

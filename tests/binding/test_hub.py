@@ -230,7 +230,7 @@ def test_one_task_or_thread_at_a_time_waits_for_a_websocket() -> None:
 
     def work(hub: Hub, session: Session) -> None:
         def other() -> None:
-            with pytest.raises(RuntimeError, match="another unit is waiting"):
+            with pytest.raises(RuntimeError, match="another task is waiting"):
                 session.wait(30)
             session.send("one")
 

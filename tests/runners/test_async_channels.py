@@ -56,7 +56,7 @@ def test_a_wait_gives_up_and_the_next_one_gets_what_comes(server: Server, token:
     found = server.note(token)
     assert found["timeout"] == found["nowait"] == "None" and 0.09 < found["took"] < 10
     assert found["wait_for"]["raised"] == "TimeoutError"
-    assert found["second"]["raised"] == "RuntimeError" and "another unit is waiting" in found["second"]["text"]
+    assert found["second"]["raised"] == "RuntimeError" and "another task is waiting" in found["second"]["text"]
     assert "await" in found["blocking"]
     assert "'after all'" in found["first"]
 

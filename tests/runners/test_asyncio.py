@@ -128,7 +128,7 @@ def test_one_task_at_a_time_may_receive(server: Server, upgrade: Upgrade, token:
     client.send_text("for the third")
     note = server.note(token)
     assert note["second"]["raised"] == "RuntimeError"
-    assert "another unit is waiting" in note["second"]["text"]
+    assert "another task is waiting" in note["second"]["text"]
     assert (note["first"]["value"], note["third"]["value"]) == ("'for the first'", "'for the third'")
 
 

@@ -141,7 +141,7 @@ def test_two_tasks_cannot_wait_for_one_subscription(server: Server, connect: Con
     readable, _, _ = select.select([member.client.socket for member in members], [], [], TIMEOUT_S)
     (refused,) = (member for member in members if member.client.socket in readable)
     found = refused.answer()
-    assert found["raised"] == "RuntimeError" and "another unit is waiting" in found["text"]
+    assert found["raised"] == "RuntimeError" and "another task is waiting" in found["text"]
     offset = publisher.ask("publish", token, "for the first")
     (first,) = (member for member in members if member is not refused)
     assert first.answer()[0] == [offset, "for the first"]

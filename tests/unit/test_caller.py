@@ -23,7 +23,7 @@ class Request:
     def __init__(self, path: str = "/", session: Any = None, refusal: int | None = None) -> None:
         self.path, self.session, self.refusal = path, session, refusal
         self.said: list[Any] = []
-        self.unit: Task | None = None
+        self.task: Task | None = None
         self.is_complete = False
 
     def respond(self, head: Any, body: bytes) -> None:
@@ -205,8 +205,8 @@ def test_the_slot_and_the_memberships_end_whatever_the_hook_behind_a_request_doe
             closed.append(request.is_complete)
 
     def application(path: str) -> str:
-        assert request.unit is not None
-        request.unit.memberships = {"room": Membership()}
+        assert request.task is not None
+        request.task.memberships = {"room": Membership()}
         return ""
 
     def hook() -> None:
@@ -223,7 +223,7 @@ def test_cores_in_use_are_never_given_twice_and_come_back():
     inner = Request("/inner")
 
     def application(path: str) -> str:
-        cores.append((path, current[-1].unit.core))
+        cores.append((path, current[-1].task.core))
         if path == "/outer":
             current.append(inner)
             caller.run(inner)

@@ -108,8 +108,8 @@ impl Engine {
     }
 
     /// Blocks until there is a log line: `(level, text)`, level being "debug", "info", "warning" or "error"; `None`
-    /// after `timeout` seconds; an `Answered` where a request's line is to be written. Level "away" or "back": the
-    /// host's thread has stayed away from the loop for `text` seconds, and is away still, or has come back.
+    /// after `timeout` seconds; an `Answered` where a request's line is to be written. Level "stalled" or "recovered":
+    /// the runner's thread has not come to the loop for `text` seconds, and has not yet, or has now.
     fn wait_log<'py>(&self, py: Python<'py>, timeout: f64) -> PyResult<Option<Bound<'py, PyAny>>> {
         self.log.wait(py, seconds(timeout)?)
     }
@@ -142,8 +142,8 @@ impl Engine {
         Ok(())
     }
 
-    /// True while the host's thread is away from the loop.
-    fn host_is_away(&self) -> bool {
+    /// True while the runner's thread does not come to the loop.
+    fn is_stalled(&self) -> bool {
         self.engine.host_is_away()
     }
 

@@ -328,7 +328,7 @@ impl Hub {
         let parker = &*self.parker;
         if parker.is_elsewhere() {
             return Err(PyRuntimeError::new_err(
-                "units wait like this on the hub's thread only; a thread of its own can use select or poll",
+                "tasks wait like this on the hub's thread only; a thread of its own can use select or poll",
             ));
         }
         let connection = session.map(|session| session.get().connection());
@@ -373,7 +373,7 @@ impl Hub {
     fn rest<'py>(&self, py: Python<'py>) -> PyResult<Option<Bound<'py, PyAny>>> {
         let unit = greenlet::current(py)?;
         let Some(hub) = self.parker.hub(py).filter(|hub| !hub.is(&unit)) else {
-            return Err(PyRuntimeError::new_err("only a unit of this hub can rest"));
+            return Err(PyRuntimeError::new_err("only a task of this hub can rest"));
         };
         if greenlet::is_kept_by_others(&unit) {
             return Ok(None);

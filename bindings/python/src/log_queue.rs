@@ -78,8 +78,8 @@ impl LogQueue {
     pub(crate) fn wait<'py>(&self, py: Python<'py>, limit: Duration) -> PyResult<Option<Bound<'py, PyAny>>> {
         let line = match py.detach(|| self.next(limit)) {
             Ok(Entry::Line(level, text)) => (level_name(level), text),
-            Ok(Entry::Absence(Absence::Lasts(so_far))) => ("away", so_far.as_secs_f64().to_string()),
-            Ok(Entry::Absence(Absence::Ended(after))) => ("back", after.as_secs_f64().to_string()),
+            Ok(Entry::Absence(Absence::Lasts(so_far))) => ("stalled", so_far.as_secs_f64().to_string()),
+            Ok(Entry::Absence(Absence::Ended(after))) => ("recovered", after.as_secs_f64().to_string()),
             Ok(Entry::Answered(about)) => {
                 return Ok(Some(Bound::new(py, Answered { about: *about })?.into_any()));
             }

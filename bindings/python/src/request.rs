@@ -15,7 +15,7 @@ pub(crate) struct Request {
     pub(crate) request: Box<fl::Request>,
     pub(crate) waiter: Waiter,
     pub(crate) session: PyOnceLock<Py<Session>>,
-    pub(crate) unit: Mutex<Option<Py<PyAny>>>,
+    pub(crate) task: Mutex<Option<Py<PyAny>>>,
 }
 
 impl Request {
@@ -30,7 +30,7 @@ impl Request {
                 request,
                 waiter,
                 session: PyOnceLock::new(),
-                unit: Mutex::default(),
+                task: Mutex::default(),
             },
         )
     }

@@ -33,7 +33,7 @@ impl Session {
     }
 
     pub(crate) fn taken() -> PyErr {
-        PyRuntimeError::new_err("another unit is waiting for this connection's next message already")
+        PyRuntimeError::new_err("another task is waiting for this connection's next message already")
     }
 
     pub(crate) fn waiter(&self) -> &Waiter {

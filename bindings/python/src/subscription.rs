@@ -55,7 +55,7 @@ impl Subscription {
     }
 
     pub(crate) fn taken() -> PyErr {
-        PyRuntimeError::new_err("another unit is waiting for this subscription's next message already")
+        PyRuntimeError::new_err("another task is waiting for this subscription's next message already")
     }
 
     pub(crate) fn waiter(&self) -> &Waiter {

@@ -162,7 +162,7 @@ class Caller(Generic[R]):
         response = self._response(request, self._timeout_s, self._log.error)
         core = self._cores.popleft() if self._cores else None
         place = core or 0
-        request.unit = task = Task(request, response, place, self.totals.by_core[place], time.monotonic())
+        request.task = task = Task(request, response, place, self.totals.by_core[place], time.monotonic())
         if self._watch.watches_all:
             self._watch.begin(task)
         rest = None

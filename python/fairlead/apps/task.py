@@ -1,7 +1,7 @@
 """What one task knows of itself, and what all tasks of a worker add up to.
 
 A task is one run of an application for one request, whatever interface the application has. A `Task` lives as long as
-its request, which knows it as its `unit`. Servers' own modules for applications read it and leave marks on it (a log
+its request, which knows it as its `task`. Servers' own modules for applications read it and leave marks on it (a log
 line wanted, variables for that line). Nothing here calls or sends anything.
 """
 

@@ -101,7 +101,7 @@ class Services:
 
     def task(self) -> Task | None:
         request = find_request()
-        return None if request is None else request.unit
+        return None if request is None else request.task
 
     def log(self, text: str) -> None:
         self._log.info(text)

@@ -123,7 +123,7 @@ class Worker:
             self._log.info(about)
         self._services.runner_is_made(caller, runner, lambda: engine.busy().running)
         self._control.hand_over()
-        stalls = StallLog(self._log, get_ident(), engine.host_is_away)
+        stalls = StallLog(self._log, get_ident(), engine.is_stalled)
         for name, work in (
             ("fairlead-log", lambda: self._write_engine_log(engine, stalls)),
             ("fairlead-control", lambda: self._obey(engine, runner)),
@@ -246,9 +246,9 @@ class Worker:
                 )
                 continue
             level, text = line
-            if level == "away":
+            if level == "stalled":
                 stalls.stalled(float(text))
-            elif level == "back":
+            elif level == "recovered":
                 stalls.recovered(float(text))
             elif level:
                 self._log.write(level, text)

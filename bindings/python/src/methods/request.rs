@@ -63,8 +63,8 @@ impl Request {
         }
     }
 
-    fn held_unit(&self) -> std::sync::MutexGuard<'_, Option<Py<PyAny>>> {
-        self.unit.lock().unwrap_or_else(PoisonError::into_inner)
+    fn held_task(&self) -> std::sync::MutexGuard<'_, Option<Py<PyAny>>> {
+        self.task.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -86,13 +86,13 @@ impl Request {
 
     /// What runs for this request, as whoever runs it has said; `None` from `complete()` on.
     #[getter]
-    fn unit(&self, py: Python<'_>) -> Option<Py<PyAny>> {
-        self.held_unit().as_ref().map(|unit| unit.clone_ref(py))
+    fn task(&self, py: Python<'_>) -> Option<Py<PyAny>> {
+        self.held_task().as_ref().map(|task| task.clone_ref(py))
     }
 
     #[setter]
-    fn set_unit(&self, unit: Py<PyAny>) {
-        let before = self.held_unit().replace(unit);
+    fn set_task(&self, task: Py<PyAny>) {
+        let before = self.held_task().replace(task);
         // Its end may run Python code, so not under the lock.
         drop(before);
     }
@@ -324,8 +324,8 @@ impl Request {
     fn complete(&self) {
         self.request.complete();
         // The two hold each other, and this class is not the garbage collector's to look through.
-        let unit = self.held_unit().take();
-        drop(unit);
+        let task = self.held_task().take();
+        drop(task);
     }
 
     /// The first header of this name (any case), or `None`.
@@ -346,7 +346,7 @@ impl Request {
         Ok(self.request.notify_descriptor()?)
     }
 
-    /// True once its unit has ended.
+    /// True once its task has ended.
     #[getter]
     fn is_complete(&self) -> bool {
         self.request.is_complete()
