@@ -25,9 +25,9 @@ pub enum SlowConsumer {
     DropOldest,
 }
 
-/// One message to come.
+/// One message that the connection has yet to get.
 #[derive(Clone, Debug)]
-struct Entry {
+struct PendingMessage {
     position: u64,
     length: usize,
     /// It came while the client was behind; what a replay brings was asked for and fills nothing.
@@ -39,7 +39,7 @@ struct Entry {
 /// The messages that one connection is behind.
 #[derive(Default)]
 pub(crate) struct Backlog {
-    waiting: VecDeque<Entry>,
+    waiting: VecDeque<PendingMessage>,
     bytes: usize,
 }
 
@@ -64,7 +64,7 @@ impl Backlog {
     }
 
     fn add(&mut self, record: &Record, style: Style, name: &Arc<str>, counts: bool) {
-        self.waiting.push_back(Entry {
+        self.waiting.push_back(PendingMessage {
             position: record.position,
             length: record.length,
             counts,
@@ -89,7 +89,7 @@ impl Backlog {
         self.bytes = counting.map(|waiting| waiting.length).sum();
     }
 
-    fn pop(&mut self) -> Option<Entry> {
+    fn pop(&mut self) -> Option<PendingMessage> {
         let oldest = self.waiting.pop_front()?;
         if oldest.counts {
             self.bytes -= oldest.length;
