@@ -21,36 +21,37 @@ from repository import PACKAGE, ROOT, files, hold, name, rust_code, text, toml
 FIELD = {
     "HTTP, WebSocket, TLS, CGI, and the formats around them": """
         accept admission body certificate certificates cgi ciphers client close closing code connection control
-        environ flow forwarded frame frames framing handshake head header headers host http http1 http2 index mask
-        message method negotiated nonce options origin packet payload peer ping pings protocol proxy query range
-        record records request response secure session settings sni status stream target tls transport trusted
-        tunnel upgrade upstream utf8 version websocket websockets window wire
+        environ flow forwarded frame frames framing handshake head header headers host http http1 http2 index
+        mask message method negotiated nonce options origin packet payload peer ping pings protocol proxy query
+        range record records request response secure session settings sni status stream target tls transport
+        trusted tunnel upgrade upstream utf8 version websocket websockets window wire
     """,
     "nginx, Apache, HAProxy and uWSGI": """
-        access backend balancing channels drain files harakiri limits lingering listener listeners master pipeline
-        placeholders reload route router routes scoreboard server static uwsgi variables worker
+        access backend balancing channels drain files harakiri limits lingering listener listeners master
+        pipeline placeholders reload route router routes scoreboard server static uwsgi variables worker
     """,
     "tokio, mio, hyper, asyncio, gevent, greenlet": """
-        async asyncio awaiting awaitable backlog base budget cancel cork driver flood future gevent greenlet greenlets
-        guard handle hub inbox loom outbox park parked parker parking pending poller pump reactor readable readiness
-        runner runners service services subscriber subscribers subscription subscriptions task timer timers wake waker
-        wakes watch watchdog writable
+        async asyncio awaitable awaiting backlog base budget cancel cork driver flood future gevent greenlet
+        greenlets guard handle hub inbox loom outbox park parked parker parking pending poller pump reactor
+        readable readiness runner runners service services subscriber subscribers subscription subscriptions
+        task timer timers wake waker wakes watch watchdog writable
     """,
     "POSIX and Linux": """
-        address descriptor descriptors directory error errors epoll event events eventfd file futex kernel lock locks
-        memory os pid pipe process sendfile signal signals sleep socket sockets thread threads time title
+        address descriptor descriptors directory epoll error errors event eventfd events file futex kernel lock
+        locks memory os pid pipe process sendfile signal signals sleep socket sockets thread threads time title
     """,
     "Rust, Python, WSGI and C": """
-        arguments cffi cli command compat deadlines engine errors info init input language lib main methods mod module
-        modules native pyi py slab state template tests wsgi
+        arguments cffi cli command compat deadlines engine errors info init input language lib main methods mod
+        module modules native py pyi slab state template tests wsgi
     """,
     "plain English of programming": """
-        action actions answer answers application applications apps arrivals bodies cache calls caller case chain
-        condition conditions config connections contract copy crashes current deadline delivery direct display entry exchange
-        failure help history information kind kinds launch layout limit link loading log logs model open outcome outside owner
-        pages parameters parts publish queue reader reading receiving refusal rest row rows rules scratch sending serve
-        serving shared sources start statistics stall store strings support switch sync table text variables waiting
-        words writing
+        action actions answer answers application applications apps arrivals arriving bodies cache caller calls
+        case chain closure condition conditions config connections contract copy crashes current deadline
+        delivery direct display entry exchange failure help history incoming information kind kinds launch
+        layout limit link loading log logs membership memberships model open outcome outside owner pages
+        parameters parts publish queue reader reading receiving refusal rest row rows rules scratch sending
+        serve serving shared sources stall start statistics store strings support switch sync table text
+        variables waiting words writing
     """,
 }
 
@@ -61,7 +62,6 @@ FORMER = {
     "believe": "trust",
     "bell": "waker",
     "calm": "flood guard",
-    "conclude": "outcome, finish",
     "conclusion": "outcome",
     "courtesy": "accept balancing",
     "deed": "cost of a frame",
@@ -80,15 +80,17 @@ FORMER = {
     "manner": "listener configuration",
     "parting": "lingering close",
     "relay": "proxy, tunnel",
-    "sealed": "TLS",
     "seat": "driver",
     "stretch": "range",
     "tally": "scoreboard, counts",
     "trunk": "connection state",
 }
 
-#: TEMPORARY: what is being renamed there stands under other words until it lands.
-UNFINISHED = ("crates/", "bindings/", "python/fairlead/_engine.pyi")
+#: TEMPORARY: words of FORMER that crates/ and bindings/ still have; each leaves with the renaming of its last name.
+UNFINISHED = {"absence", "amend", "believe", "journal", "manner", "seat", "stretch", "tally"}
+
+#: TEMPORARY: names that two types of a crate still have, for the same reason.
+UNFINISHED_TYPES = {"crates/worker/src": {"Watch"}}
 
 _TYPE = r"^[ \t]*(?:pub(?:\([^)]*\))?\s+)?(?:unsafe\s+)?(?:struct|enum|trait|union)\s+(\w+)"
 #: An alias that is indented belongs to a trait or an implementation, where its name is another's choice.
@@ -147,8 +149,7 @@ def types(code: str) -> list[str]:
 
 @pytest.mark.parametrize("folder", packages())
 def test_a_type_name_stands_once_in_a_crate(folder):
-    if f"{folder}/".startswith(UNFINISHED):
-        return
+    excused = UNFINISHED_TYPES.get(folder, set())
     homes = defaultdict(list)
     for path, code in without_tests(folder):
         for one in types(code):
@@ -156,7 +157,7 @@ def test_a_type_name_stands_once_in_a_crate(folder):
     hold(
         f"each type of {folder} has a name of its own",
         "two types of one name have to be told apart at every place where either is read",
-        (f"{one}: {', '.join(places)}" for one, places in homes.items() if len(places) > 1),
+        (f"{one}: {', '.join(places)}" for one, places in homes.items() if len(places) > 1 and one not in excused),
     )
 
 
@@ -195,9 +196,8 @@ def test_a_word_of_ours_in_a_file_s_name_stands_in_the_glossary():
         (
             f"{place}: {word}"
             for place, stem in named_files()
-            if not place.startswith(UNFINISHED)
             for word in words_of(stem)
-            if word not in known
+            if word not in known and word not in UNFINISHED
         ),
     )
 
@@ -243,10 +243,9 @@ def test_a_former_word_does_not_come_back():
         {
             f"{place}: {one} (say {FORMER[singular]})"
             for place, one in found
-            if not place.startswith(UNFINISHED)
             for word in words_of(one)
             for singular in {word, word.removesuffix("s"), word.removesuffix("ed"), word.removesuffix("d")}
-            if singular in FORMER
+            if singular in FORMER and (singular not in UNFINISHED or place.startswith("python/"))
         },
     )
 
