@@ -10,7 +10,7 @@ use crate::args::{Options, Protocol};
 use crate::connection::{Connection, Mode};
 use crate::frames::FrameRing;
 use crate::http2::{Session, StreamEvent};
-use crate::report::{Report, Sample, Tally};
+use crate::report::{Counts, Report, Sample};
 use crate::run::{Fault, Phase, Shared};
 use crate::transport;
 
@@ -32,7 +32,7 @@ pub struct Client<'a, M> {
     sessions: Vec<Session>,
     /// How many of the connections have been opened for the first time.
     begun: usize,
-    tally: Tally,
+    counts: Counts,
     buffer: Vec<u8>,
 }
 
@@ -72,7 +72,7 @@ impl<'a, M: Mode> Client<'a, M> {
             connections,
             sessions,
             begun: 0,
-            tally: Tally::new(),
+            counts: Counts::new(),
             buffer: Vec::with_capacity(READ_BYTES),
         };
         client.turn_until_done()
@@ -117,7 +117,7 @@ impl<'a, M: Mode> Client<'a, M> {
             match stage {
                 Stage::Opening { until_ns } => {
                     if self.all_settled() || now_ns >= until_ns {
-                        if self.tally.open() == 0 {
+                        if self.counts.open() == 0 {
                             return Err("no connection could be opened".into());
                         }
                         self.mode.start(&mut self.connections, &self.shared, now_ns);
@@ -128,7 +128,7 @@ impl<'a, M: Mode> Client<'a, M> {
                     continue;
                 }
                 Stage::Warmup { until_ns } if now_ns >= until_ns => {
-                    self.tally.count_from_here();
+                    self.counts.count_from_here();
                     let first = Sample::take(now_ns, self.shared.options);
                     stage = Stage::Measuring {
                         until_ns: now_ns + in_ns(self.shared.options.seconds),
@@ -139,7 +139,7 @@ impl<'a, M: Mode> Client<'a, M> {
                     let last = Sample::take(now_ns, self.shared.options);
                     let rss_after = process::resident_bytes(pids);
                     return Ok(Report {
-                        tally: self.tally,
+                        counts: self.counts,
                         first,
                         last,
                         rss_before,
@@ -150,7 +150,7 @@ impl<'a, M: Mode> Client<'a, M> {
             }
             let turned = self
                 .mode
-                .turn(&mut self.connections, &self.shared, now_ns, &mut self.tally);
+                .turn(&mut self.connections, &self.shared, now_ns, &mut self.counts);
             turned.map_err(|fault| fault.to_string())?;
         }
     }
@@ -162,8 +162,8 @@ impl<'a, M: Mode> Client<'a, M> {
             self.shared.options.opening
         };
         while self.begun < self.connections.len()
-            && self.tally.opening() < at_once
-            && self.mode.may_open(self.begun, self.tally.open())
+            && self.counts.opening() < at_once
+            && self.mode.may_open(self.begun, self.counts.open())
         {
             self.begun += 1;
             self.open(self.begun - 1, now_ns);
@@ -171,7 +171,7 @@ impl<'a, M: Mode> Client<'a, M> {
     }
 
     fn open(&mut self, index: usize, now_ns: u64) {
-        self.tally.begins_to_open();
+        self.counts.begins_to_open();
         if !self.sessions.is_empty() {
             let token = index % self.sessions.len();
             let path = self.mode.path(index, &self.shared).to_owned();
@@ -195,11 +195,11 @@ impl<'a, M: Mode> Client<'a, M> {
             outcome = connection.writable(&self.shared, self.mode.path(ready.token, &self.shared));
         }
         if outcome.is_ok() && ready.readable {
-            outcome = connection.readable(&self.shared, &mut self.mode, &mut self.tally, &mut self.buffer);
+            outcome = connection.readable(&self.shared, &mut self.mode, &mut self.counts, &mut self.buffer);
         }
         if let Err(fault) = outcome {
             self.end(ready.token, &fault);
-            if M::REOPENS && self.tally.errors() < MOST_ERRORS {
+            if M::REOPENS && self.counts.errors() < MOST_ERRORS {
                 self.open(ready.token, monotonic_ns());
             }
         }
@@ -211,15 +211,15 @@ impl<'a, M: Mode> Client<'a, M> {
         token: usize,
         act: impl FnOnce(&mut Session, &Shared, &mut Vec<u8>, &mut dyn FnMut(usize, StreamEvent)),
     ) {
-        let (shared, mode, tally) = (&self.shared, &mut self.mode, &mut self.tally);
+        let (shared, mode, counts) = (&self.shared, &mut self.mode, &mut self.counts);
         let connections = &mut self.connections;
         let mut tell = |index: usize, event: StreamEvent| {
             let connection: &mut Connection = &mut connections[index];
             if connection.phase() == Phase::Closed {
                 return;
             }
-            if let Err(fault) = connection.hears(event, shared, mode, tally) {
-                tally.ended(connection.drop_socket(), &fault);
+            if let Err(fault) = connection.hears(event, shared, mode, counts) {
+                counts.ended(connection.drop_socket(), &fault);
             }
         };
         act(&mut self.sessions[token], shared, &mut self.buffer, &mut tell);
@@ -234,18 +234,18 @@ impl<'a, M: Mode> Client<'a, M> {
 
     fn end(&mut self, index: usize, fault: &Fault) {
         let phase = self.connections[index].drop_socket();
-        self.tally.ended(phase, fault);
+        self.counts.ended(phase, fault);
     }
 
     /// No connection is on its way any more, nor will another one be opened.
     fn all_settled(&self) -> bool {
         let waiting =
-            self.begun < self.connections.len() && self.mode.may_open(self.begun, self.tally.open());
-        !waiting && self.tally.opening() == 0
+            self.begun < self.connections.len() && self.mode.may_open(self.begun, self.counts.open());
+        !waiting && self.counts.opening() == 0
     }
 
     fn all_lost(&self) -> bool {
-        self.tally.open() == 0 && self.tally.opening() == 0
+        self.counts.open() == 0 && self.counts.opening() == 0
     }
 }
 

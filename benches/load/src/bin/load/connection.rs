@@ -11,7 +11,7 @@ use crate::frames::FrameRing;
 use crate::http2::{Stream, StreamEvent};
 use crate::opening;
 use crate::reader::{Event, FrameReader, Piece};
-use crate::report::Tally;
+use crate::report::Counts;
 use crate::run::{Fault, Phase, Shared};
 use crate::transport::Transport;
 
@@ -43,7 +43,7 @@ pub trait Mode {
     }
 
     /// A handshake is complete.
-    fn opened(&mut self, _: &mut Connection, _: &Shared, _now_ns: u64, _: &mut Tally) -> Result<(), Fault> {
+    fn opened(&mut self, _: &mut Connection, _: &Shared, _now_ns: u64, _: &mut Counts) -> Result<(), Fault> {
         Ok(())
     }
 
@@ -51,7 +51,7 @@ pub trait Mode {
     fn start(&mut self, _: &mut [Connection], _: &Shared, _now_ns: u64) {}
 
     /// A piece of a message has arrived on connection `index`.
-    fn data(&mut self, _index: usize, _: &Piece, _: &Shared, _now_ns: u64, _: &mut Tally) {}
+    fn data(&mut self, _index: usize, _: &Piece, _: &Shared, _now_ns: u64, _: &mut Counts) {}
 
     /// All that one read brought has been handed over.
     fn read_done(&mut self, _: &mut Connection, _: &Shared, _now_ns: u64) -> Result<(), Fault> {
@@ -59,7 +59,7 @@ pub trait Mode {
     }
 
     /// All that was ready in this turn of the loop has been served.
-    fn turn(&mut self, _: &mut [Connection], _: &Shared, _now_ns: u64, _: &mut Tally) -> Result<(), Fault> {
+    fn turn(&mut self, _: &mut [Connection], _: &Shared, _now_ns: u64, _: &mut Counts) -> Result<(), Fault> {
         Ok(())
     }
 }
@@ -148,7 +148,7 @@ impl Connection {
         event: StreamEvent,
         shared: &Shared,
         mode: &mut M,
-        tally: &mut Tally,
+        counts: &mut Counts,
     ) -> Result<(), Fault> {
         match event {
             StreamEvent::Asked(stream) => {
@@ -156,11 +156,11 @@ impl Connection {
                 self.phase = Phase::Handshake;
                 Ok(())
             }
-            StreamEvent::Accepted => self.opened(shared, mode, tally, monotonic_ns()),
+            StreamEvent::Accepted => self.opened(shared, mode, counts, monotonic_ns()),
             StreamEvent::Data(_) if self.phase == Phase::Handshake => {
                 Err(Fault::Violation("data before its response"))
             }
-            StreamEvent::Data(bytes) => self.received(bytes, shared, mode, tally, monotonic_ns()),
+            StreamEvent::Data(bytes) => self.received(bytes, shared, mode, counts, monotonic_ns()),
             StreamEvent::Room(bytes) => {
                 if let Some(Carrier::Shared(stream)) = &mut self.carrier {
                     stream.has_room_for(bytes);
@@ -212,7 +212,7 @@ impl Connection {
         &mut self,
         shared: &Shared,
         mode: &mut M,
-        tally: &mut Tally,
+        counts: &mut Counts,
         buffer: &mut Vec<u8>,
     ) -> Result<(), Fault> {
         if self.phase == Phase::Securing {
@@ -232,9 +232,9 @@ impl Connection {
                 if !self.read_head(&mut input, &shared.accept)? {
                     return Ok(());
                 }
-                self.opened(shared, mode, tally, now_ns)?;
+                self.opened(shared, mode, counts, now_ns)?;
             }
-            self.received(input, shared, mode, tally, now_ns)?;
+            self.received(input, shared, mode, counts, now_ns)?;
             if self.phase == Phase::Open {
                 mode.read_done(self, shared, now_ns)?;
             }
@@ -249,12 +249,12 @@ impl Connection {
         &mut self,
         shared: &Shared,
         mode: &mut M,
-        tally: &mut Tally,
+        counts: &mut Counts,
         now_ns: u64,
     ) -> Result<(), Fault> {
         self.phase = Phase::Open;
-        tally.opened();
-        mode.opened(self, shared, now_ns, tally)
+        counts.opened();
+        mode.opened(self, shared, now_ns, counts)
     }
 
     #[inline]
@@ -263,12 +263,12 @@ impl Connection {
         mut input: &[u8],
         shared: &Shared,
         mode: &mut M,
-        tally: &mut Tally,
+        counts: &mut Counts,
         now_ns: u64,
     ) -> Result<(), Fault> {
         while let Some(event) = self.reader.next(&mut input)? {
             match event {
-                Event::Data(piece) => mode.data(self.index, &piece, shared, now_ns, tally),
+                Event::Data(piece) => mode.data(self.index, &piece, shared, now_ns, counts),
                 Event::Ping => self.answer_ping(shared)?,
                 Event::Pong => {}
                 Event::Close => return Err(Fault::ClosedByServer),

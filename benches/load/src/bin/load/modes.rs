@@ -6,7 +6,7 @@ mod echo;
 mod fanout;
 
 use crate::connection::{Connection, Mode};
-use crate::report::Tally;
+use crate::report::Counts;
 use crate::run::{Fault, Shared};
 
 pub use echo::Echo;
@@ -23,9 +23,9 @@ impl Mode for Connect {
         connection: &mut Connection,
         shared: &Shared,
         now_ns: u64,
-        tally: &mut Tally,
+        counts: &mut Counts,
     ) -> Result<(), Fault> {
-        tally.record(now_ns - connection.began_ns(), 0);
+        counts.record(now_ns - connection.began_ns(), 0);
         connection.close(shared)
     }
 }

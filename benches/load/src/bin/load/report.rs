@@ -11,7 +11,7 @@ use crate::run::{Fault, Phase};
 const DESCRIBED_FAULTS: u64 = 3;
 
 /// The counters of a run.
-pub struct Tally {
+pub struct Counts {
     counting: bool,
     messages: u64,
     bytes: u64,
@@ -23,9 +23,9 @@ pub struct Tally {
     open: usize,
 }
 
-impl Tally {
+impl Counts {
     pub fn new() -> Self {
-        Tally {
+        Counts {
             counting: false,
             messages: 0,
             bytes: 0,
@@ -120,7 +120,7 @@ impl Sample {
 
 /// A finished run.
 pub struct Report {
-    pub tally: Tally,
+    pub counts: Counts,
     pub first: Sample,
     pub last: Sample,
     /// Before the first connect.
@@ -132,7 +132,7 @@ pub struct Report {
 impl Report {
     /// One JSON object on one line. All values are numbers except the mode, so nothing needs escaping.
     pub fn to_json(&self, options: &Options) -> String {
-        let tally = &self.tally;
+        let counts = &self.counts;
         let seconds = (self.last.at_ns - self.first.at_ns) as f64 / 1e9;
         let server_cpu_s = self.last.server_cpu_s - self.first.server_cpu_s;
         let client_cpu_s = self.last.client_cpu_s - self.first.client_cpu_s;
@@ -147,30 +147,30 @@ impl Report {
         let fields = [
             ("mode", format!("\"{mode}\"")),
             ("connections", options.connections.to_string()),
-            ("open", tally.open.to_string()),
+            ("open", counts.open.to_string()),
             ("size", options.size.to_string()),
             ("in_flight", options.in_flight.to_string()),
             ("seconds", format!("{seconds:.3}")),
-            ("messages", tally.messages.to_string()),
-            ("rate", format!("{:.1}", per(tally.messages as f64, seconds))),
+            ("messages", counts.messages.to_string()),
+            ("rate", format!("{:.1}", per(counts.messages as f64, seconds))),
             (
                 "mb_per_s",
-                format!("{:.1}", per(tally.bytes as f64 / 1e6, seconds)),
+                format!("{:.1}", per(counts.bytes as f64 / 1e6, seconds)),
             ),
-            ("p50_us", us(tally.latencies.quantile_ns(0.5))),
-            ("p90_us", us(tally.latencies.quantile_ns(0.9))),
-            ("p99_us", us(tally.latencies.quantile_ns(0.99))),
-            ("p999_us", us(tally.latencies.quantile_ns(0.999))),
-            ("max_us", us(tally.latencies.max_ns())),
-            ("errors", tally.errors.to_string()),
-            ("bad_messages", tally.bad_messages.to_string()),
-            ("lost_messages", tally.lost_messages.to_string()),
+            ("p50_us", us(counts.latencies.quantile_ns(0.5))),
+            ("p90_us", us(counts.latencies.quantile_ns(0.9))),
+            ("p99_us", us(counts.latencies.quantile_ns(0.99))),
+            ("p999_us", us(counts.latencies.quantile_ns(0.999))),
+            ("max_us", us(counts.latencies.max_ns())),
+            ("errors", counts.errors.to_string()),
+            ("bad_messages", counts.bad_messages.to_string()),
+            ("lost_messages", counts.lost_messages.to_string()),
             ("client_cpu_share", format!("{:.3}", per(client_cpu_s, seconds))),
             ("server_cpu_share", format!("{:.3}", per(server_cpu_s, seconds))),
             ("server_cpu_s", format!("{server_cpu_s:.4}")),
             (
                 "server_cpu_us_per_message",
-                format!("{:.4}", per(server_cpu_s * 1e6, tally.messages as f64)),
+                format!("{:.4}", per(server_cpu_s * 1e6, counts.messages as f64)),
             ),
             ("rss_before", self.rss_before.to_string()),
             ("rss_after", self.rss_after.to_string()),

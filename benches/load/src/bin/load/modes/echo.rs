@@ -4,7 +4,7 @@
 use crate::args::Options;
 use crate::connection::{Connection, Mode};
 use crate::reader::Piece;
-use crate::report::Tally;
+use crate::report::Counts;
 use crate::run::{Fault, Phase, Shared};
 
 /// The state of all connections.
@@ -54,10 +54,10 @@ impl Mode for Echo {
     }
 
     #[inline]
-    fn data(&mut self, index: usize, piece: &Piece, shared: &Shared, now_ns: u64, tally: &mut Tally) {
+    fn data(&mut self, index: usize, piece: &Piece, shared: &Shared, now_ns: u64, counts: &mut Counts) {
         // A server that speaks first is at fault, but a message before the start has no flow yet.
         let Some(flow) = self.flows.get_mut(index) else {
-            return tally.bad_message();
+            return counts.bad_message();
         };
         let frames = &shared.frames;
         if self.verify {
@@ -67,12 +67,12 @@ impl Mode for Echo {
         if piece.last {
             let size = piece.offset + piece.bytes.len();
             if flow.differs || size != frames.size() || piece.opcode != frames.opcode() {
-                tally.bad_message();
+                counts.bad_message();
             }
             flow.differs = false;
             flow.slot = frames.next_slot(flow.slot);
             flow.completed += 1;
-            tally.record(now_ns - flow.oldest_sent_ns(), size);
+            counts.record(now_ns - flow.oldest_sent_ns(), size);
         }
     }
 

@@ -6,7 +6,7 @@ use fairlead_bench_load::wire::{BINARY, TEXT};
 use crate::args::Options;
 use crate::connection::{Connection, Mode};
 use crate::reader::Piece;
-use crate::report::Tally;
+use crate::report::Counts;
 use crate::run::{Fault, Phase, Shared};
 
 /// A message's number, in hexadecimal digits, so that it is text as well.
@@ -87,7 +87,7 @@ impl Mode for Fanout {
         self.last_progress_ns = self.first_at_ns;
     }
 
-    fn data(&mut self, index: usize, piece: &Piece, shared: &Shared, now_ns: u64, tally: &mut Tally) {
+    fn data(&mut self, index: usize, piece: &Piece, shared: &Shared, now_ns: u64, counts: &mut Counts) {
         // Only the publisher's own connection lies beyond: a server may echo to it, which is not a delivery.
         let Some(subscriber) = self.subscribers.get_mut(index) else {
             return;
@@ -109,15 +109,15 @@ impl Mode for Fanout {
                 if size == shared.frames.size() && (subscriber.next..self.published).contains(&number) =>
             {
                 self.settled += 1;
-                tally.lost_messages(number - subscriber.next);
+                counts.lost_messages(number - subscriber.next);
                 subscriber.next = number + 1;
                 let times = self.published_at_ns.len() as u64;
-                tally.record(
+                counts.record(
                     now_ns.saturating_sub(self.published_at_ns[(number % times) as usize]),
                     size,
                 );
             }
-            _ => tally.bad_message(),
+            _ => counts.bad_message(),
         }
     }
 
@@ -126,7 +126,7 @@ impl Mode for Fanout {
         connections: &mut [Connection],
         shared: &Shared,
         now_ns: u64,
-        _: &mut Tally,
+        _: &mut Counts,
     ) -> Result<(), Fault> {
         if now_ns < self.first_at_ns {
             return Ok(());
