@@ -281,7 +281,7 @@ def test_a_silent_tunnel_is_closed_when_an_idle_limit_is_set(server):
     assert client.read_data().payload == b"first"
     assert client.read_rest() == b""
     client.close()
-    here.wait_for_line("the http server at .*: a relayed connection was silent for 1 s and is closed")
+    here.wait_for_line("the http server at .*: a proxied connection was silent for 1 s and is closed")
 
 
 def test_pings_of_the_server_behind_keep_a_tunnel_open(server):

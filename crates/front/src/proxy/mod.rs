@@ -195,7 +195,7 @@ async fn exchange_with(
                 let limit = limit.as_secs_f32();
                 connection.log(
                     LogLevel::Info,
-                    format_args!("{label}: a relayed connection was silent for {limit} s and is closed"),
+                    format_args!("{label}: a proxied connection was silent for {limit} s and is closed"),
                 );
             }
             if let Some(record) = exchange.core().record() {
