@@ -18,7 +18,7 @@ use pyo3::types::{PyBool, PyTraceback, PyTuple, PyType};
 use crate::limit::Limit;
 use crate::parker::Parker;
 use crate::payload::Payload;
-use crate::pending::{Outcome, Pending};
+use crate::pending::{Pending, WaitOutcome};
 use crate::request::Request;
 use crate::session::Session;
 use crate::subscription::Subscription;
@@ -181,12 +181,12 @@ impl Awaiting {
             ));
         };
         let outcome = pending.get().outcome();
-        if outcome != Outcome::Event {
+        if outcome != WaitOutcome::Event {
             self.work.forget(token);
         }
-        match self.work.attempt(py, outcome == Outcome::Event)? {
+        match self.work.attempt(py, outcome == WaitOutcome::Event)? {
             Some(result) => Ok(Ok(result)),
-            None if outcome == Outcome::Late => self.work.late(py).map(Ok),
+            None if outcome == WaitOutcome::Late => self.work.late(py).map(Ok),
             None => self.suspend(py, limit),
         }
     }

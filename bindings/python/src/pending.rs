@@ -61,7 +61,7 @@ impl Tasks {
 
 /// How a wait ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Outcome {
+pub(crate) enum WaitOutcome {
     Waits,
     Event,
     Late,
@@ -76,7 +76,7 @@ pub(crate) struct Pending {
 }
 
 struct Inner {
-    outcome: Outcome,
+    outcome: WaitOutcome,
     /// asyncio's mark of an object that was yielded by `await`, until the task has seen it.
     blocking: bool,
     /// The task's wake-up and its context.
@@ -89,7 +89,7 @@ impl Pending {
         Self {
             tasks,
             inner: Mutex::new(Inner {
-                outcome: Outcome::Waits,
+                outcome: WaitOutcome::Waits,
                 blocking: true,
                 wake_up: None,
                 message: None,
@@ -101,7 +101,7 @@ impl Pending {
         self.inner.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    pub(crate) fn outcome(&self) -> Outcome {
+    pub(crate) fn outcome(&self) -> WaitOutcome {
         self.inner().outcome
     }
 
@@ -139,8 +139,12 @@ impl Pending {
     fn __call__(slf: Py<Self>, late: bool) {
         let pending = slf.get();
         let mut inner = pending.inner();
-        if inner.outcome == Outcome::Waits {
-            inner.outcome = if late { Outcome::Late } else { Outcome::Event };
+        if inner.outcome == WaitOutcome::Waits {
+            inner.outcome = if late {
+                WaitOutcome::Late
+            } else {
+                WaitOutcome::Event
+            };
             drop(inner);
             let tasks = Arc::clone(&pending.tasks);
             tasks.woken().push(slf);
@@ -169,7 +173,7 @@ impl Pending {
         context: Option<Py<PyAny>>,
     ) -> PyResult<()> {
         let mut inner = slf.get().inner();
-        if inner.outcome == Outcome::Waits {
+        if inner.outcome == WaitOutcome::Waits {
             inner.wake_up = Some((wake_up, context));
             return Ok(());
         }
@@ -182,10 +186,10 @@ impl Pending {
     fn cancel(slf: &Bound<'_, Self>, msg: Option<Py<PyAny>>) -> PyResult<bool> {
         let wake_up = {
             let mut inner = slf.get().inner();
-            if inner.outcome != Outcome::Waits {
+            if inner.outcome != WaitOutcome::Waits {
                 return Ok(false);
             }
-            inner.outcome = Outcome::Cancelled;
+            inner.outcome = WaitOutcome::Cancelled;
             inner.message = msg;
             inner.wake_up.take()
         };
@@ -196,18 +200,18 @@ impl Pending {
     }
 
     fn done(&self) -> bool {
-        self.outcome() != Outcome::Waits
+        self.outcome() != WaitOutcome::Waits
     }
 
     fn cancelled(&self) -> bool {
-        self.outcome() == Outcome::Cancelled
+        self.outcome() == WaitOutcome::Cancelled
     }
 
     /// None: what there is, is found by the coroutine. Raises CancelledError.
     fn result(&self, py: Python<'_>) -> PyResult<()> {
         static CANCELLED: PyOnceLock<Py<PyType>> = PyOnceLock::new();
         let inner = self.inner();
-        if inner.outcome != Outcome::Cancelled {
+        if inner.outcome != WaitOutcome::Cancelled {
             return Ok(());
         }
         let message = inner.message.as_ref().map(|message| message.clone_ref(py));
