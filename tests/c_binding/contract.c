@@ -109,7 +109,7 @@ static void foreign_loops_are_told(fl_engine *engine, const int descriptors[2]) 
     struct pollfd both[] = {{descriptors[0], POLLIN, 0}, {descriptors[1], POLLIN, 0}};
     fl_event event;
     settle(engine, both);
-    CHECK(fl_engine_ring(engine) == FL_OK && poll(both, 2, 10000) >= 1);
+    CHECK(fl_engine_wake(engine) == FL_OK && poll(both, 2, 10000) >= 1);
     settle(engine, both);
     CHECK(fl_engine_wake_at(engine, 20, 77) == FL_OK && poll(both, 2, 10000) >= 1);
     for (;;) { /* first the arrival of the timer, then its end */
@@ -182,7 +182,7 @@ static void misuse_is_answered_and_changes_nothing(void) {
     REFUSED(fl_engine_wait_request(NULL, 0, &request));
     REFUSED(fl_engine_descriptors(NULL, descriptors));
     REFUSED(fl_engine_leave(NULL));
-    REFUSED(fl_engine_ring(NULL));
+    REFUSED(fl_engine_wake(NULL));
     REFUSED(fl_engine_wake_at(NULL, 0, 0));
     REFUSED(fl_engine_drain(NULL, 1001, NULL));
     REFUSED(fl_engine_busy(NULL, NULL, NULL));
@@ -449,7 +449,7 @@ static void a_websocket_lives_and_ends(fl_engine *engine) {
 static void time_and_rings_end_a_wait(fl_engine *engine) {
     fl_event event;
     CHECK(fl_engine_poll(engine, &event, 1, 0) == 0);
-    CHECK(fl_engine_ring(engine) == FL_OK);
+    CHECK(fl_engine_wake(engine) == FL_OK);
     CHECK(fl_engine_poll(engine, &event, 1, -1) == 0); /* for ever, but for the ring */
     CHECK(fl_engine_wake_at(engine, 1, 5) == FL_OK);
     CHECK(fl_engine_wake_at(engine, UINT64_MAX, 6) == FL_OK);

@@ -3,8 +3,8 @@
  *
  *     cc -std=c99 -I../include echo.c -L../../../target/debug -lfairlead -lpthread -o echo && ./echo 127.0.0.1:8080
  *
- * Each WebSocket is a unit: a small state machine that runs until it would have to wait, and goes on when its token is
- * woken. A token is the unit's slot and a count, so that a late wake-up for an earlier unit of the same slot is recognised.
+ * Each WebSocket is a task: a small state machine that runs until it would have to wait, and goes on when its token is
+ * woken. A token is the task's slot and a count, so that a late wake-up for an earlier task of the same slot is recognised.
  */
 #define _POSIX_C_SOURCE 200809L
 #include <fairlead.h>
@@ -15,52 +15,52 @@
 #define SLOTS 1024
 #define EVENTS 64
 
-typedef struct unit {
+typedef struct task {
     fl_request *request; /* NULL: the slot is free */
     fl_session *session;
     fl_message unsent; /* a message that waits for room; its bytes are good until the next receive */
     int has_unsent;
     uint32_t count;
-} unit;
+} task;
 
-static unit units[SLOTS];
+static task tasks[SLOTS];
 static fl_engine *engine;
-static volatile int stopping; /* written by the signal thread before it rings */
+static volatile int stopping; /* written by the signal thread before it wakes the engine */
 
 static void complain(const char *what) { fprintf(stderr, "%s: %s\n", what, fl_last_error()); }
 
-static void end_unit(unit *u) {
-    fl_session_free(u->session);
-    fl_request_release(u->request, 1000, NULL);
-    fl_request_free(u->request);
-    u->session = NULL;
-    u->request = NULL;
-    u->has_unsent = 0;
-    u->count++;
+static void end_task(task *t) {
+    fl_session_free(t->session);
+    fl_request_release(t->request, 1000, NULL);
+    fl_request_free(t->request);
+    t->session = NULL;
+    t->request = NULL;
+    t->has_unsent = 0;
+    t->count++;
 }
 
 /* Echoes until there is something to wait for. */
-static void run_unit(unit *u) {
-    const uint64_t token = (uint64_t)u->count << 32 | (uint64_t)(u - units);
+static void run_task(task *t) {
+    const uint64_t token = (uint64_t)t->count << 32 | (uint64_t)(t - tasks);
     for (;;) {
         int status;
-        if (u->has_unsent) {
-            const fl_message *m = &u->unsent;
-            status = m->kind == FL_MESSAGE_TEXT ? fl_session_send_text(u->session, m->data, m->size)
-                                                : fl_session_send_binary(u->session, m->data, m->size);
+        if (t->has_unsent) {
+            const fl_message *m = &t->unsent;
+            status = m->kind == FL_MESSAGE_TEXT ? fl_session_send_text(t->session, m->data, m->size)
+                                                : fl_session_send_binary(t->session, m->data, m->size);
             if (status == FL_FULL) {
-                if (fl_session_wait_room(u->session, token) == FL_PENDING) return;
+                if (fl_session_wait_room(t->session, token) == FL_PENDING) return;
                 continue;
             }
-            u->has_unsent = 0;
+            t->has_unsent = 0;
         } else {
-            status = fl_session_receive_or_wake(u->session, token, &u->unsent);
+            status = fl_session_receive_or_wake(t->session, token, &t->unsent);
             if (status == FL_PENDING) return;
-            u->has_unsent = status == FL_OK;
+            t->has_unsent = status == FL_OK;
         }
         if (status != FL_OK) { /* FL_CLOSED, or an error */
             if (status < 0) complain("session");
-            end_unit(u);
+            end_task(t);
             return;
         }
     }
@@ -74,24 +74,24 @@ static void hello(fl_request *request) {
 }
 
 static void begin(fl_request *request) {
-    unit *u = units;
+    task *t = tasks;
     if (!fl_request_wants_websocket(request)) {
         hello(request);
         return;
     }
-    while (u->request != NULL) u++; /* the engine gives no more requests than slots */
-    if (fl_request_accept(request, NULL, &u->session) != FL_OK) {
+    while (t->request != NULL) t++; /* the engine gives no more requests than slots */
+    if (fl_request_accept(request, NULL, &t->session) != FL_OK) {
         complain("accept");
         fl_request_free(request); /* the client is told why */
         return;
     }
-    u->request = request;
-    run_unit(u);
+    t->request = request;
+    run_task(t);
 }
 
 static void wake(uint64_t token) {
-    unit *u = &units[(uint32_t)token];
-    if (u->request != NULL && u->count == (uint32_t)(token >> 32)) run_unit(u);
+    task *t = &tasks[(uint32_t)token];
+    if (t->request != NULL && t->count == (uint32_t)(token >> 32)) run_task(t);
 }
 
 /* Waits for the signals that end the server: the engine's threads block them, and so do we. */
@@ -99,7 +99,7 @@ static void *wait_signal(void *set) {
     int signal_number;
     sigwait((sigset_t *)set, &signal_number);
     stopping = 1;
-    fl_engine_ring(engine);
+    fl_engine_wake(engine);
     return NULL;
 }
 

@@ -56,7 +56,7 @@ enum fl_log_level {
 
 enum fl_event_kind {
     FL_EVENT_REQUEST = 1,  /* a request has arrived; event.request belongs to the program */
-    FL_EVENT_WAKE = 2,     /* what the unit with event.token waits for has changed: it asks again */
+    FL_EVENT_WAKE = 2,     /* what the task with event.token waits for has changed: it asks again */
     FL_EVENT_DEADLINE = 3  /* the time set for event.token with fl_engine_wake_at has come */
 };
 
@@ -318,7 +318,7 @@ int fl_settings_free(fl_settings *settings);
 int fl_engine_start(const fl_settings *settings, fl_engine **engine);
 
 /* LOOP. One turn: waits at most timeout_ms (negative: no limit) until something happens, answers the number of events
- * written, at most capacity. 0 may come before the time-out (a ring, a signal, the engine's own affairs): loop. What did
+ * written, at most capacity. 0 may come before the time-out (a wake-up, a signal, the engine's own affairs): loop. What did
  * not fit comes first the next time. One thread at a time. */
 int fl_engine_poll(fl_engine *engine, fl_event *events, size_t capacity, int timeout_ms);
 
@@ -332,7 +332,7 @@ int fl_engine_descriptors(const fl_engine *engine, int *descriptors);
 int fl_engine_leave(fl_engine *engine);
 
 /* LOOP. Ends the current or the next wait of fl_engine_poll. Not from a signal handler: use a thread in sigwait(3). */
-int fl_engine_ring(fl_engine *engine);
+int fl_engine_wake(fl_engine *engine);
 
 /* LOOP. FL_EVENT_DEADLINE with token comes after after_ms. Cannot be taken back: ignore what is no longer awaited. */
 int fl_engine_wake_at(fl_engine *engine, uint64_t after_ms, uint64_t token);
@@ -446,7 +446,7 @@ int fl_session_receive_or_wake(fl_session *session, uint64_t token, fl_message *
 /* THREADS. Blocks for the next message: FL_OK, FL_TIMEOUT, FL_CLOSED. One thread at a time; others may send. */
 int fl_session_receive(fl_session *session, int timeout_ms, fl_message *message);
 
-/* The unit with token no longer waits, neither for a message nor for room. */
+/* The task with token no longer waits, neither for a message nor for room. */
 int fl_session_forget(fl_session *session, uint64_t token);
 
 /* Sends a message, whole or not at all: FL_OK, FL_FULL, FL_CLOSED; never blocks. data may be a received message's.

@@ -18,7 +18,7 @@ use crate::status::{guarded, guarded_value, Failure, FL_END, FL_OK, FL_TIMEOUT};
 
 /// A request has arrived; the event's `request` is the caller's from now on.
 pub const FL_EVENT_REQUEST: c_int = 1;
-/// What the unit with this token waits for has changed: it asks again.
+/// What the task with this token waits for has changed: it asks again.
 pub const FL_EVENT_WAKE: c_int = 2;
 /// The time set for this token with `fl_engine_wake_at` has come.
 pub const FL_EVENT_DEADLINE: c_int = 3;
@@ -234,7 +234,7 @@ pub unsafe extern "C" fn fl_engine_descriptors(engine: *const fl_engine, descrip
     })
 }
 
-/// The host goes back to its own loop: what was sent leaves, and from here on a change makes a descriptor readable.
+/// The runner goes back to its own loop: what was sent leaves, and from here on a change makes a descriptor readable.
 ///
 /// # Safety
 /// `engine` is NULL or live.
@@ -252,7 +252,7 @@ pub unsafe extern "C" fn fl_engine_leave(engine: *mut fl_engine) -> c_int {
 /// # Safety
 /// `engine` is NULL or live.
 #[no_mangle]
-pub unsafe extern "C" fn fl_engine_ring(engine: *mut fl_engine) -> c_int {
+pub unsafe extern "C" fn fl_engine_wake(engine: *mut fl_engine) -> c_int {
     guarded(|| {
         // SAFETY: the caller's promise.
         unsafe { live(engine) }?.engine.wake();

@@ -238,7 +238,7 @@ pub unsafe extern "C" fn fl_request_subprotocol(request: *const fl_request, inde
     })
 }
 
-/// The unit has ended: gives the slot back, while the handle stays valid. A WebSocket that is still open is closed with
+/// The task has ended: gives the slot back, while the handle stays valid. A WebSocket that is still open is closed with
 /// 1011, a refused handshake is answered. Idempotent. From any thread.
 ///
 /// # Safety

@@ -192,7 +192,7 @@ pub unsafe extern "C" fn fl_session_receive(
     })
 }
 
-/// The unit no longer waits with this token. From any thread.
+/// The task no longer waits with this token. From any thread.
 ///
 /// # Safety
 /// `session` is NULL or live.

@@ -12,7 +12,7 @@ use crate::request::Request;
 use crate::session::Session;
 
 /// `CurrentSession(variable, inherited, resolve, translate)`: `variable` is the context variable with the running
-/// `Request`; `inherited()` is asked for it where that is not set, in a unit's own threads and greenlets;
+/// `Request`; `inherited()` is asked for it where that is not set, in a task's own threads and greenlets;
 /// `resolve(context)` returns the `Request` that a caller's `request_context` names, or raises; `translate(verb, error)`
 /// returns the exception to raise for `ConnectionClosed`, for `ValueError` of `send_text`, and, with None for the error,
 /// when there is no session or no request.

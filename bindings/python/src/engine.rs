@@ -29,7 +29,7 @@ pub(crate) struct Engine {
 
 impl Engine {
     /// A request that is there already, without letting go of the GIL: that costs two system calls and often two
-    /// switches of threads. But not for ever, or a unit that wants to go on would wait until the interpreter takes the
+    /// switches of threads. But not for ever, or a task that wants to go on would wait until the interpreter takes the
     /// GIL away.
     fn next_in_a_row(&self) -> Option<Box<fl::Request>> {
         thread_local!(static TAKEN: Cell<u32> = const { Cell::new(0) });
@@ -57,7 +57,7 @@ impl Engine {
     fn new(py: Python<'_>, settings: &Bound<'_, EngineSettings>) -> PyResult<Self> {
         let (mut settings, listeners) = settings.get().take()?;
         let (log, note) = LogQueue::new();
-        let (note_absence, note_answered) = (note.clone(), note.clone());
+        let (note_stall, note_answered) = (note.clone(), note.clone());
         // The GIL runs one thread at a time; a build without it is as good as its cores.
         settings.parallel = if has_gil(py)? { 1 } else { usize::MAX };
         settings.log = Arc::new(move |level, line| {
@@ -66,8 +66,8 @@ impl Engine {
         settings.answered = Arc::new(move |about| {
             note_answered.put(Entry::Answered(Box::new(about)));
         });
-        settings.absence = Arc::new(move |absence| {
-            note_absence.put(Entry::Absence(absence));
+        settings.stall = Arc::new(move |stall| {
+            note_stall.put(Entry::Stall(stall));
         });
         let engine = fl::Engine::start(settings, listeners)?;
         Ok(Self {
@@ -93,7 +93,7 @@ impl Engine {
             .transpose()
     }
 
-    /// A membership of a channel for units that are threads; see `Hub.subscribe`.
+    /// A membership of a channel for tasks that are threads; see `Hub.subscribe`.
     #[pyo3(signature = (name, since, limit, drops))]
     fn subscribe(
         &self,
@@ -130,7 +130,7 @@ impl Engine {
         Busy { running, sessions }
     }
 
-    /// True once a drain is complete: no unit runs, no request can come any more, no connection is closing.
+    /// True once a drain is complete: no task runs, no request can come any more, no connection is closing.
     fn is_quiet(&self, py: Python<'_>) -> bool {
         py.detach(|| self.engine.is_quiet())
     }

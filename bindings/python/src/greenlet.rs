@@ -77,13 +77,13 @@ pub(crate) fn ancestors(py: Python<'_>) -> PyResult<Vec<Bound<'_, PyAny>>> {
         return Ok(contexts);
     }
     load(py)?;
-    let mut unit = current(py)?.getattr(pyo3::intern!(py, "parent"))?;
-    while !unit.is_none() {
-        let context = unit.getattr(pyo3::intern!(py, "gr_context"))?;
+    let mut task = current(py)?.getattr(pyo3::intern!(py, "parent"))?;
+    while !task.is_none() {
+        let context = task.getattr(pyo3::intern!(py, "gr_context"))?;
         if !context.is_none() {
             contexts.push(context);
         }
-        unit = unit.getattr(pyo3::intern!(py, "parent"))?;
+        task = task.getattr(pyo3::intern!(py, "parent"))?;
     }
     Ok(contexts)
 }

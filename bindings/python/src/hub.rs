@@ -1,14 +1,14 @@
-//! The greenlet host's innermost loop: poll the engine, switch to each unit that has something to do. It stays whole,
+//! The greenlet runner's innermost loop: poll the engine, switch to each task that has something to do. It stays whole,
 //! since all of it is one state: who waits, who rests, and which greenlet is the hub.
 //!
-//! It stands here and not in Python because a hub in Python costs 10–25 % with many connections. A unit parks with a
+//! It stands here and not in Python because a hub in Python costs 10–25 % with many connections. A task parks with a
 //! token (`parker`); the table keeps its greenlet until the event with this token comes (`parked`).
 //!
 //! The hub may be the loop itself ([`Hub::run`]), or live on another one's (gevent's hub, a greenlet that runs asyncio):
-//! then [`Hub::turn`] is that loop's callback whenever a descriptor of the engine is ready. Threads that a unit
+//! then [`Hub::turn`] is that loop's callback whenever a descriptor of the engine is ready. Threads that a task
 //! has started do not wait here: the hub may be waiting for them.
 //!
-//! Greenlets are used again: a unit that has ended rests in the hub until the next request comes. A new greenlet costs
+//! Greenlets are used again: a task that has ended rests in the hub until the next request comes. A new greenlet costs
 //! CPython an `mmap` and an `munmap` of its data stack, a quarter of a small request in a profile.
 //!
 //! Switch safety: the table is locked for single steps only; the greenlet to switch to is taken out of it first.
@@ -28,7 +28,7 @@ use crate::descriptors;
 use crate::engine::Engine;
 use crate::greenlet;
 use crate::limit::Limit;
-use crate::parked::{Due, Unit, Woken};
+use crate::parked::{Due, Task, Woken};
 use crate::parker::Parker;
 use crate::request::Request;
 use crate::session::Session;
@@ -38,8 +38,8 @@ use crate::waiting::Waiter;
 /// Greenlets that may rest at once. Each keeps its data stack; more would seldom be needed at the same time.
 const RESTING: usize = 256;
 
-/// Runs all units of one thread. `Hub(engine)`; `run(start)` calls `start(request)` in a greenlet of its own for each
-/// request, until `stop()` and the last unit's end.
+/// Runs all tasks of one thread. `Hub(engine)`; `run(start)` calls `start(request)` in a greenlet of its own for each
+/// request, until `stop()` and the last task's end.
 #[pyclass(frozen, module = "fairlead._engine")]
 pub(crate) struct Hub {
     parker: Arc<Parker>,
@@ -62,7 +62,7 @@ impl Hub {
         Waiter::Hub(Arc::clone(&self.parker))
     }
 
-    /// Goes on with the units that a poll has told of, and starts one for each request. Leaves the batch empty, unless an
+    /// Goes on with the tasks that a poll has told of, and starts one for each request. Leaves the batch empty, unless an
     /// exception ends the hub.
     fn handle(
         &self,
@@ -83,13 +83,13 @@ impl Hub {
 
     fn go_on(&self, py: Python<'_>, event: Event) -> PyResult<()> {
         let parked = &self.parker.parked;
-        let (unit, late) = match event {
+        let (task, late) = match event {
             Event::Wake(token) => match parked.take(token) {
-                Some(unit) => (unit, false),
+                Some(task) => (task, false),
                 None => return Ok(()),
             },
             Event::Deadline(timer) => match parked.due(timer) {
-                Due::Over(unit) => (unit, true),
+                Due::Over(task) => (task, true),
                 Due::Later(left) => {
                     self.engine().wake_at(left, timer);
                     return Ok(());
@@ -97,9 +97,9 @@ impl Hub {
                 Due::Nothing => return Ok(()),
             },
         };
-        match unit {
-            Unit::Greenlet(unit) => greenlet::switch(unit.bind(py), None).map(drop),
-            Unit::Callback(callback) => callback.bind(py).call1((late,)).map(drop),
+        match task {
+            Task::Greenlet(task) => greenlet::switch(task.bind(py), None).map(drop),
+            Task::Callback(callback) => callback.bind(py).call1((late,)).map(drop),
         }
     }
 
@@ -114,23 +114,23 @@ impl Hub {
             return start.call1((request,)).map(drop);
         }
         let resting = self.resting().pop();
-        let unit = match resting {
-            Some(unit) => {
+        let task = match resting {
+            Some(task) => {
                 // The next request begins with an empty context, as in a new greenlet.
-                let unit = unit.into_bound(py);
-                unit.setattr(pyo3::intern!(py, "gr_context"), py.None())?;
-                unit
+                let task = task.into_bound(py);
+                task.setattr(pyo3::intern!(py, "gr_context"), py.None())?;
+                task
             }
             None => greenlet::new(start, hub)?,
         };
         let arguments = PyTuple::new(py, [request])?;
-        greenlet::switch(&unit, Some(&arguments)).map(drop)
+        greenlet::switch(&task, Some(&arguments)).map(drop)
     }
 
-    /// What a unit ended with, seen from the hub.
+    /// What a task ended with, seen from the hub.
     fn report(&self, py: Python<'_>, outcome: PyResult<()>, start: &Bound<'_, PyAny>) -> PyResult<()> {
-        // `start` lets no exception of the app through; what comes here is the host's own trouble, or a unit's that was
-        // killed before it began. One unit's trouble is not the hub's.
+        // `start` lets no exception of the app through; what comes here is the runner's own trouble, or a task's that was
+        // killed before it began. One task's trouble is not the hub's.
         if let Err(error) = outcome {
             if error.is_instance_of::<pyo3::exceptions::PyKeyboardInterrupt>(py) {
                 return Err(error);
@@ -170,8 +170,8 @@ impl Hub {
         }
         let spawned = std::mem::take(&mut *self.spawned.lock().unwrap_or_else(PoisonError::into_inner));
         for run in spawned {
-            let unit = greenlet::new(run.bind(py), hub)?;
-            if let Err(error) = greenlet::switch(&unit, None) {
+            let task = greenlet::new(run.bind(py), hub)?;
+            if let Err(error) = greenlet::switch(&task, None) {
                 error.write_unraisable(py, Some(run.bind(py)));
             }
         }
@@ -186,11 +186,11 @@ impl Hub {
     }
 
     fn kill_all(&self, py: Python<'_>) {
-        for unit in self.parker.parked.take_greenlets() {
-            let unit = unit.bind(py);
-            if greenlet::is_active(unit) {
-                if let Err(error) = greenlet::kill(unit) {
-                    error.write_unraisable(py, Some(unit));
+        for task in self.parker.parked.take_greenlets() {
+            let task = task.bind(py);
+            if greenlet::is_active(task) {
+                if let Err(error) = greenlet::kill(task) {
+                    error.write_unraisable(py, Some(task));
                 }
             }
         }
@@ -199,7 +199,7 @@ impl Hub {
 
 #[pymethods]
 impl Hub {
-    /// `starts_itself`: `start(request)` begins the unit in its own way and returns at once.
+    /// `starts_itself`: `start(request)` begins the task in its own way and returns at once.
     #[new]
     #[pyo3(signature = (engine, *, starts_itself=false))]
     fn new(py: Python<'_>, engine: &Bound<'_, Engine>, starts_itself: bool) -> PyResult<Self> {
@@ -215,7 +215,7 @@ impl Hub {
         })
     }
 
-    /// A membership of a channel, whose messages this hub's units take. `since`: an offset to begin behind, with what the
+    /// A membership of a channel, whose messages this hub's tasks take. `since`: an offset to begin behind, with what the
     /// log has. At most `limit` messages wait; then the "oldest" or the "newest" one is dropped.
     fn subscribe(
         &self,
@@ -230,7 +230,7 @@ impl Hub {
     }
 
     /// Runs until stopped: `start(request)` in a new greenlet for each request. Call it once, from the thread whose
-    /// greenlets the units are to be.
+    /// greenlets the tasks are to be.
     fn run(&self, py: Python<'_>, start: Bound<'_, PyAny>) -> PyResult<()> {
         let hub = greenlet::current(py)?;
         self.parker.live_in(py, &hub)?;
@@ -259,7 +259,7 @@ impl Hub {
         }
     }
 
-    /// For a hub on another loop: units switch to `greenlet`, the one that runs that loop (the calling one if none is
+    /// For a hub on another loop: tasks switch to `greenlet`, the one that runs that loop (the calling one if none is
     /// given), when they park. Answers the descriptors to watch for reading, level-triggered; a first `turn` has to follow.
     /// `asyncio_loop` is that loop if it is asyncio's: verbs can be awaited then.
     #[pyo3(signature = (greenlet=None, *, asyncio_loop=None))]
@@ -278,8 +278,8 @@ impl Hub {
         Ok((readiness, waker))
     }
 
-    /// One turn, to be called on the attached greenlet when a descriptor is readable: starts units by `start(request)` and
-    /// goes on with those whose wait is over. False once stopped and all units have ended. After it, and after what it
+    /// One turn, to be called on the attached greenlet when a descriptor is readable: starts tasks by `start(request)` and
+    /// goes on with those whose wait is over. False once stopped and all tasks have ended. After it, and after what it
     /// woke has run, `leave`.
     fn turn(&self, py: Python<'_>, start: &Bound<'_, PyAny>) -> PyResult<bool> {
         let hub = self.attached(py)?;
@@ -310,7 +310,7 @@ impl Hub {
         self.engine().leave_to_foreign_loop();
     }
 
-    /// Parks the calling unit until a descriptor is ready, for at most `timeout` seconds: `readable` and `writable` hold
+    /// Parks the calling task until a descriptor is ready, for at most `timeout` seconds: `readable` and `writable` hold
     /// descriptors of the application's own, `session` waits for a message too. Answers the first descriptor found ready, -1
     /// for the session, None after the time-out.
     ///
@@ -367,15 +367,15 @@ impl Hub {
         self.engine().wake();
     }
 
-    /// The calling unit has ended: rests until the hub has another request for it, and returns that; `None` when this
+    /// The calling task has ended: rests until the hub has another request for it, and returns that; `None` when this
     /// greenlet should end: enough rest already, or the application has kept it, to switch to it some day. Such a late
     /// switch must find a dead greenlet, and not the next request's.
     fn rest<'py>(&self, py: Python<'py>) -> PyResult<Option<Bound<'py, PyAny>>> {
-        let unit = greenlet::current(py)?;
-        let Some(hub) = self.parker.hub(py).filter(|hub| !hub.is(&unit)) else {
+        let task = greenlet::current(py)?;
+        let Some(hub) = self.parker.hub(py).filter(|hub| !hub.is(&task)) else {
             return Err(PyRuntimeError::new_err("only a task of this hub can rest"));
         };
-        if greenlet::is_kept_by_others(&unit) {
+        if greenlet::is_kept_by_others(&task) {
             return Ok(None);
         }
         {
@@ -383,24 +383,24 @@ impl Hub {
             if resting.len() >= RESTING {
                 return Ok(None);
             }
-            resting.push(unit.unbind());
+            resting.push(task.unbind());
         }
         greenlet::switch(hub, None).map(Some)
     }
 
-    /// `run` returns once no unit runs and no connection is closing any more.
+    /// `run` returns once no task runs and no connection is closing any more.
     fn stop(&self) {
         self.stopping.store(true, Ordering::SeqCst);
         self.engine().wake();
     }
 
-    /// Raises `GreenletExit` in every parked unit.
+    /// Raises `GreenletExit` in every parked task.
     fn kill(&self) {
         self.killing.store(true, Ordering::SeqCst);
         self.engine().wake();
     }
 
-    /// Parks the calling unit for `seconds`.
+    /// Parks the calling task for `seconds`.
     fn sleep(&self, py: Python<'_>, seconds: f64) -> PyResult<()> {
         let limit = Limit::seconds(Some(seconds))?;
         loop {

@@ -9,7 +9,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use fairlead_engine as fl;
-use fl::{Absence, LogLevel};
+use fl::{LogLevel, Stall};
 use pyo3::exceptions::PyRuntimeError;
 use pyo3::prelude::*;
 use pyo3::types::PyBytes;
@@ -24,7 +24,7 @@ const TELL_EVERY: Duration = Duration::from_secs(10);
 /// What waits for Python's log thread.
 pub(crate) enum Entry {
     Line(LogLevel, String),
-    Absence(Absence),
+    Stall(Stall),
     Answered(Box<fl::Answered>),
 }
 
@@ -78,8 +78,8 @@ impl LogQueue {
     pub(crate) fn wait<'py>(&self, py: Python<'py>, limit: Duration) -> PyResult<Option<Bound<'py, PyAny>>> {
         let line = match py.detach(|| self.next(limit)) {
             Ok(Entry::Line(level, text)) => (level_name(level), text),
-            Ok(Entry::Absence(Absence::Lasts(so_far))) => ("stalled", so_far.as_secs_f64().to_string()),
-            Ok(Entry::Absence(Absence::Ended(after))) => ("recovered", after.as_secs_f64().to_string()),
+            Ok(Entry::Stall(Stall::Lasts(so_far))) => ("stalled", so_far.as_secs_f64().to_string()),
+            Ok(Entry::Stall(Stall::Ended(after))) => ("recovered", after.as_secs_f64().to_string()),
             Ok(Entry::Answered(about)) => {
                 return Ok(Some(Bound::new(py, Answered { about: *about })?.into_any()));
             }

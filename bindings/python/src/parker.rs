@@ -1,7 +1,7 @@
-//! How a unit of a hub stops and goes on: it parks with a token, and its greenlet switches to the hub's.
+//! How a task of a hub stops and goes on: it parks with a token, and its greenlet switches to the hub's.
 //!
 //! What a verb needs of a hub is here; the hub itself (`hub`) polls, and takes who is woken out of the table. A thread that
-//! a unit has started is no unit: it finds out by [`Parker::is_elsewhere`], and blocks.
+//! a task has started is no task: it finds out by [`Parker::is_elsewhere`], and blocks.
 //!
 //! Switch safety: the table is locked for single steps only, never across a switch.
 
@@ -16,13 +16,13 @@ use pyo3::sync::PyOnceLock;
 
 use crate::greenlet;
 use crate::limit::Limit;
-use crate::parked::{Parked, Unit, Woken};
+use crate::parked::{Parked, Task, Woken};
 use crate::pending::Tasks;
 
-/// One hub, as its units see it.
+/// One hub, as its tasks see it.
 pub(crate) struct Parker {
     engine: Arc<fl::Engine>,
-    /// The greenlet that units switch to when they park, and the thread it lives in.
+    /// The greenlet that tasks switch to when they park, and the thread it lives in.
     greenlet: PyOnceLock<Py<PyAny>>,
     thread: OnceLock<usize>,
     pub(crate) parked: Parked,
@@ -60,7 +60,7 @@ impl Parker {
 
     /// Gives the current greenlet a token to wait under.
     pub(crate) fn prepare(&self, py: Python<'_>) -> PyResult<Token> {
-        Ok(self.parked.enter(Unit::Greenlet(greenlet::current(py)?.unbind())))
+        Ok(self.parked.enter(Task::Greenlet(greenlet::current(py)?.unbind())))
     }
 
     /// True on a thread that is not the hub's, but one that the application has started.
@@ -70,10 +70,10 @@ impl Parker {
 
     /// Gives `callback` a token to be called under, with `True` if its deadline passed.
     pub(crate) fn prepare_callback(&self, callback: Py<PyAny>) -> Token {
-        self.parked.enter(Unit::Callback(callback))
+        self.parked.enter(Task::Callback(callback))
     }
 
-    /// The unit does not wait after all. True if it still stood in the table.
+    /// The task does not wait after all. True if it still stood in the table.
     pub(crate) fn cancel(&self, token: Token) -> bool {
         self.parked.take(token).is_some()
     }
@@ -90,8 +90,8 @@ impl Parker {
 
     /// Switches to the hub until the token's event or the limit.
     pub(crate) fn park(&self, py: Python<'_>, token: Token, limit: Limit) -> PyResult<Woken> {
-        let unit = greenlet::current(py)?;
-        let Some(hub) = self.hub(py).filter(|hub| !hub.is(&unit)) else {
+        let task = greenlet::current(py)?;
+        let Some(hub) = self.hub(py).filter(|hub| !hub.is(&task)) else {
             self.cancel(token);
             let why = if self.tasks.asyncio_loop(py).is_some() {
                 "this call waits, and would stop the loop with all its tasks: in a coroutine use `await` and \
@@ -101,7 +101,7 @@ impl Parker {
             };
             return Err(PyRuntimeError::new_err(why));
         };
-        drop(unit); // held here it would look kept by others
+        drop(task); // held here it would look kept by others
         self.limit(token, limit);
         let outcome = greenlet::switch(hub, None);
         let woken = self.parked.leave(token);

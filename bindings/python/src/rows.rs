@@ -44,7 +44,7 @@ pub(crate) struct LogSize {
     pub(crate) used: u64,
 }
 
-/// What an engine has to do: units that run, and WebSockets in the loop.
+/// What an engine has to do: tasks that run, and WebSockets in the loop.
 #[pyclass(frozen, get_all, module = "fairlead._engine")]
 pub(crate) struct Busy {
     pub(crate) running: usize,
@@ -53,7 +53,7 @@ pub(crate) struct Busy {
 
 /// All counters of an engine: connections `accepted`; `requests` that came, and those that were `refused`; `turns` of the loop,
 /// and how often the loop thread took them over; sessions that joined the loop, left it in order, were lost, and failed by
-/// a rule; messages and bytes of all sessions; and units that are `running` now.
+/// a rule; messages and bytes of all sessions; and tasks that are `running` now.
 #[pyclass(frozen, get_all, module = "fairlead._engine")]
 pub(crate) struct Statistics {
     pub(crate) accepted: u64,

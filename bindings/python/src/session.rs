@@ -15,7 +15,7 @@ use crate::limit::Limit;
 use crate::payload::{typed, Payload};
 use crate::waiting::Waiter;
 
-/// One WebSocket, RFC 6455. Usable from any unit of its worker; one at a time may receive.
+/// One WebSocket, RFC 6455. Usable from any task of its worker; one at a time may receive.
 #[pyclass(frozen, module = "fairlead._engine")]
 pub(crate) struct Session {
     pub(crate) connection: Arc<fl::Connection>,

@@ -236,7 +236,7 @@ fn row(py: Python<'_>, setting: &Setting) -> PyResult<SettingRow> {
         SettingValue::Texts(texts) => texts.into_py_any(py)?,
         SettingValue::Pairs(pairs) => pairs.into_py_any(py)?,
     };
-    let unit = match setting.kind {
+    let task = match setting.kind {
         SettingKind::Count | SettingKind::Bytes => Some(1.0),
         SettingKind::Duration => Some(1000.0),
         _ => None,
@@ -249,8 +249,8 @@ fn row(py: Python<'_>, setting: &Setting) -> PyResult<SettingRow> {
         name: setting.name,
         kind: setting.kind.name(),
         default,
-        least: unit.map(|unit| setting.range.0 as f64 / unit),
-        most: unit.map(|unit| setting.range.1 as f64 / unit),
+        least: task.map(|task| setting.range.0 as f64 / task),
+        most: task.map(|task| setting.range.1 as f64 / task),
         words,
         meaning: setting.meaning(),
         reason: setting.reason(),

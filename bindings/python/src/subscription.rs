@@ -1,4 +1,4 @@
-//! `Subscription`: a unit's membership of a channel. What Python calls on it stands in `methods::subscription`.
+//! `Subscription`: a task's membership of a channel. What Python calls on it stands in `methods::subscription`.
 
 use std::sync::Arc;
 
@@ -11,7 +11,7 @@ use crate::channels::{join_error, message_kind};
 use crate::payload::typed;
 use crate::waiting::Waiter;
 
-/// A unit's membership of a channel: it takes the messages itself.
+/// A task's membership of a channel: it takes the messages itself.
 #[pyclass(frozen, module = "fairlead._engine")]
 pub(crate) struct Subscription {
     pub(crate) subscriber: fl::Subscriber,

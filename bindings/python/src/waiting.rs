@@ -12,7 +12,7 @@ use crate::limit::Limit;
 use crate::parked::Woken;
 use crate::parker::Parker;
 
-/// A host's way of waiting.
+/// A runner's way of waiting.
 #[derive(Clone)]
 pub(crate) enum Waiter {
     /// Greenlets that park in a hub.

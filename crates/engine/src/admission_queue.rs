@@ -1,7 +1,7 @@
 //! The admission queue between front and host: who may start now, and who waits.
 //!
-//! The invariant: `running` units hold a slot, at most `slots` of them; a request waits in `waiting` only while all
-//! slots are taken, and in `admitted` from the moment it has a slot until the host takes it. A slot comes back when its
+//! The invariant: `running` tasks hold a slot, at most `slots` of them; a request waits in `waiting` only while all
+//! slots are taken, and in `admitted` from the moment it has a slot until the runner takes it. A slot comes back when its
 //! request is dropped, whatever became of it, and goes to the oldest request that waits.
 //!
 //! Threads that ask for requests ([`AdmissionQueue::wait`]) are woken sparingly. A language with a global lock runs
@@ -46,7 +46,7 @@ struct State<R> {
 /// What becomes of a slot that came back.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Released {
-    /// A waiting request got it: the host must look.
+    /// A waiting request got it: the runner must look.
     Passed,
     /// It is free: the front may accept again.
     Free,
@@ -80,7 +80,7 @@ impl<R> AdmissionQueue<R> {
         }
     }
 
-    /// A request arrives. True if it got a slot: the host must look, see [`AdmissionQueue::announce`].
+    /// A request arrives. True if it got a slot: the runner must look, see [`AdmissionQueue::announce`].
     pub(crate) fn put(&self, request: R) -> bool {
         let mut state = self.lock();
         if state.running < state.slots {
@@ -101,7 +101,7 @@ impl<R> AdmissionQueue<R> {
         self.wake_if_needed(&state);
     }
 
-    /// For a host with one thread: takes all that are admitted. One load if there are none, which is so in most turns.
+    /// For a runner with one thread: takes all that are admitted. One load if there are none, which is so in most turns.
     pub(crate) fn take_all(&self, into: &mut Vec<R>) {
         if self.has_more() {
             let mut state = self.lock();
@@ -157,7 +157,7 @@ impl<R> AdmissionQueue<R> {
         }
     }
 
-    /// A unit has ended. Its thread is about to ask for the next request, so nobody is woken for those that are there; should
+    /// A task has ended. Its thread is about to ask for the next request, so nobody is woken for those that are there; should
     /// the thread not come, there is the guard.
     pub(crate) fn done(&self) {
         let mut state = self.lock();
@@ -172,14 +172,14 @@ impl<R> AdmissionQueue<R> {
         self.has_admitted.load(Ordering::Acquire)
     }
 
-    /// A unit waits in the engine: it is not at work.
+    /// A task waits in the engine: it is not at work.
     pub(crate) fn rest(&self) {
         let mut state = self.lock();
         state.at_work -= 1;
         self.wake_if_needed(&state);
     }
 
-    /// A unit that waited in the engine goes on.
+    /// A task that waited in the engine goes on.
     pub(crate) fn resume(&self) {
         self.lock().at_work += 1;
     }
@@ -318,7 +318,7 @@ mod tests {
     }
 
     /// `threads` threads that report what they take, and then do as `serve` says.
-    fn host(
+    fn runner(
         queue: &Arc<AdmissionQueue<u32>>,
         threads: usize,
         serve: impl Fn(&AdmissionQueue<u32>, u32) + Clone + Send + 'static,
@@ -342,7 +342,7 @@ mod tests {
     fn every_request_is_served_though_one_thread_works_at_a_time() {
         let queue = Arc::new(AdmissionQueue::new(1_000_000, 1));
         let (done, finished) = mpsc::channel();
-        let threads = host(&queue, 8, move |queue, request| {
+        let threads = runner(&queue, 8, move |queue, request| {
             let _ = done.send(request);
             queue.done();
         });
@@ -375,7 +375,7 @@ mod tests {
         let (arrived, arrivals) = mpsc::channel();
         let (open, gate) = mpsc::channel::<()>();
         let gate = Arc::new(Mutex::new(gate));
-        let threads = host(&queue, 5, move |queue, request| {
+        let threads = runner(&queue, 5, move |queue, request| {
             let _ = arrived.send(request);
             if request < 4 {
                 // Blocked somewhere the engine cannot see.

@@ -1,6 +1,6 @@
 //! Start, poll, stop: the life of one process's engine.
 //!
-//! What a host asks for is here; what is shared with requests is in `engine_shared`, and the front's side of it in `handoff`.
+//! What a runner asks for is here; what is shared with requests is in `engine_shared`, and the front's side of it in `handoff`.
 
 use std::os::fd::{AsRawFd, BorrowedFd, RawFd};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -20,12 +20,12 @@ use crate::parking::Parking;
 use crate::request::{Request, Shared};
 use crate::settings::{Delivery, LogSink, Parts, Settings};
 
-/// What one poll has brought, to be taken out by the host; used again it keeps its memory.
+/// What one poll has brought, to be taken out by the runner; used again it keeps its memory.
 #[derive(Default)]
 pub struct Batch {
-    /// Units that may go on.
+    /// Tasks that may go on.
     pub events: Vec<Event>,
-    /// Requests that have got a slot: each starts a unit.
+    /// Requests that have got a slot: each starts a task.
     pub requests: Vec<Box<Request>>,
 }
 
@@ -42,7 +42,7 @@ impl Batch {
 pub struct Statistics {
     pub front: FrontStatistics,
     pub worker: fairlead_worker::Statistics,
-    /// Units that run now.
+    /// Tasks that run now.
     pub running: usize,
 }
 
@@ -69,7 +69,7 @@ impl Engine {
             parallel,
             log,
             answered,
-            absence,
+            stall,
         } = settings
             .into_parts()
             .map_err(|why| std::io::Error::new(std::io::ErrorKind::InvalidInput, why))?;
@@ -88,10 +88,10 @@ impl Engine {
                     front.uncork();
                 }
             }),
-            on_absence: absence,
+            on_stall: stall,
             wake_thread: Arc::new(move |token| parked.wake(token)),
             channels,
-            journal: Arc::new(move |label, closure| journal(&line_log, label, closure)),
+            session_log: Arc::new(move |label, closure| session_log(&line_log, label, closure)),
         })?;
         let shared = Arc::new(EngineShared {
             worker,
@@ -114,7 +114,7 @@ impl Engine {
     }
 
     /// One turn of the loop by the calling thread, which waits at most `limit` (`None`: until something happens), and
-    /// all that happened since the last. For hosts with [`Delivery::Loop`].
+    /// all that happened since the last. For runners with [`Delivery::Loop`].
     pub fn poll(&self, into: &mut Batch, limit: Option<Duration>) {
         self.uncork_front();
         self.shared.worker.drive(&mut into.events, limit);
@@ -141,7 +141,7 @@ impl Engine {
     }
 
     /// Blocks until there is a request, at most `limit`. `None` after the limit, and always once the engine is stopping
-    /// and no request waits. For hosts with [`Delivery::Threads`].
+    /// and no request waits. For runners with [`Delivery::Threads`].
     pub fn wait_request(&self, limit: Option<Duration>) -> Option<Box<Request>> {
         // What was answered before this thread may sleep.
         if !self.shared.queue.has_more() {
@@ -171,7 +171,7 @@ impl Engine {
     }
 
     /// Blocks until `ask`, given the token to register, says that the wait is over; false when `limit` passed. For threads
-    /// beside the host's own: they are woken whatever the host does.
+    /// beside the runner's own: they are woken whatever the runner does.
     pub fn wait_on_thread(&self, limit: Option<Duration>, ask: impl FnMut(Token) -> bool) -> bool {
         self.shared.parking.wait(limit, ask)
     }
@@ -186,7 +186,7 @@ impl Engine {
         self.shared.worker.wake_at(after, token);
     }
 
-    /// For hosts on a foreign loop: descriptors of which at least one polls readable, level-triggered, while
+    /// For runners on a foreign loop: descriptors of which at least one polls readable, level-triggered, while
     /// [`Engine::poll`] has something to do. They stay the engine's; [`Engine::leave_to_foreign_loop`] before each wait.
     ///
     /// # Errors
@@ -219,7 +219,7 @@ impl Engine {
         self.shared.worker.watch(descriptor, interest, token)
     }
 
-    /// Makes a unit a member of a channel; it takes the messages itself, and at most `limit` of them wait for it.
+    /// Makes a task a member of a channel; it takes the messages itself, and at most `limit` of them wait for it.
     ///
     /// # Errors
     /// There are no channels; a bad name; no room for another channel.
@@ -239,12 +239,12 @@ impl Engine {
         self.shared.worker.close_all(code, reason);
     }
 
-    /// Units that run now, and WebSockets that are still closing: both 0 when a drain is complete.
+    /// Tasks that run now, and WebSockets that are still closing: both 0 when a drain is complete.
     pub fn busy(&self) -> (usize, usize) {
         (self.shared.queue.running(), self.shared.worker.connections())
     }
 
-    /// True once a drain is complete: no unit runs, no request can come any more, no connection is closing.
+    /// True once a drain is complete: no task runs, no request can come any more, no connection is closing.
     pub fn is_quiet(&self) -> bool {
         self.front.is_empty() && self.busy() == (0, 0)
     }
@@ -263,7 +263,7 @@ impl Engine {
         self.shared.queue.close();
     }
 
-    /// True while the host's thread is away from [`Engine::poll`], and the loop thread stands in for it. Means nothing with
+    /// True while the runner's thread is away from [`Engine::poll`], and the loop thread stands in for it. Means nothing with
     /// [`Delivery::Threads`].
     pub fn host_is_away(&self) -> bool {
         self.shared.worker.loop_thread_drives()
@@ -280,7 +280,7 @@ impl Engine {
 }
 
 /// One line for each connection that did not end in good order.
-fn journal(log: &LogSink, label: &str, closure: &Closure) {
+fn session_log(log: &LogSink, label: &str, closure: &Closure) {
     if let Some(error) = &closure.error {
         log(
             LogLevel::Warning,

@@ -20,7 +20,7 @@ const HELD_UP_AFTER: Duration = Duration::from_millis(100);
 pub(crate) struct EngineHandoff {
     shared: Arc<Shared>,
     answered: AnsweredSink,
-    /// The front has put requests into the queue since it last rang; only the front's thread touches it.
+    /// The front has put requests into the queue since the last wake-up; only the front's thread touches it.
     arrived: AtomicBool,
 }
 

@@ -1,12 +1,12 @@
 //! The engine: the facade that joins front, worker, channel and protocol, and all that a binding may import.
 //!
 //! # The API boundary
-//! A binding builds [`Settings`], starts an [`Engine`] on listeners, and polls: [`Engine::poll`] for hosts whose one
-//! thread runs many units, [`Engine::wait_request`] for hosts with a thread per unit. It gets [`Event`]s and [`Request`]s and gives
+//! A binding builds [`Settings`], starts an [`Engine`] on listeners, and polls: [`Engine::poll`] for runners whose one
+//! thread runs many tasks, [`Engine::wait_request`] for runners with a thread per task. It gets [`Event`]s and [`Request`]s and gives
 //! commands to [`Request`]s and [`Connection`]s. The engine never calls into a language; all it calls are the sinks of
-//! the settings, for the log and for absences, which must only note what they are told.
+//! the settings, for the log and for stalls, which must only note what they are told.
 //!
-//! Absent on purpose: any language, any parsing of configuration, any knowledge of how units are scheduled.
+//! Absent on purpose: any language, any parsing of configuration, any knowledge of how tasks are scheduled.
 
 #![forbid(unsafe_code)]
 
@@ -35,12 +35,12 @@ pub use fairlead_websocket::{
     SessionSettings, Timing, UsageError,
 };
 pub use fairlead_worker::{
-    Absence, ChannelSettings, Connection, Drops, Event, Interest, JoinAnswer, JoinError, JoinOptions,
-    Message, Received, Sent, Slab, SlowConsumer, Style, Subscriber, Taken, Token, Waiting, Watch,
+    ChannelSettings, Connection, Drops, Event, Interest, JoinAnswer, JoinError, JoinOptions, Message,
+    Received, Sent, Slab, SlowConsumer, Stall, Style, Subscriber, Taken, Token, Waiting, Watch,
     WorkerSettings,
 };
 pub use request::{AcceptError, Gone, Request};
 pub use settings::{
-    find as find_setting, settings, AbsenceSink, AnsweredSink, Delivery, Kind as SettingKind, LogSink,
-    Setting, SettingError, Settings, Value as SettingValue,
+    find as find_setting, settings, AnsweredSink, Delivery, Kind as SettingKind, LogSink, Setting,
+    SettingError, Settings, StallSink, Value as SettingValue,
 };

@@ -1,8 +1,8 @@
 //! Where threads wait for what front and worker report by token (body bytes, room, a message).
 //!
 //! Tokens of threads come from this file and carry [`THREAD_TOKEN`], so that a wake-up finds its thread at once, whoever
-//! reports it; those of coroutines travel as events to the host. Besides the threads host's own these are threads that a
-//! coroutine has started: they must not need the host, which may be waiting for them.
+//! reports it; those of coroutines travel as events to the runner. Besides the threads runner's own these are threads that a
+//! coroutine has started: they must not need the runner, which may be waiting for them.
 
 use std::sync::{Mutex, PoisonError};
 use std::thread::Thread;

@@ -1,4 +1,4 @@
-//! One request as the host and the app see it: its head, its way back, and the step to a WebSocket.
+//! One request as the runner and the app see it: its head, its way back, and the step to a WebSocket.
 //!
 //! A [`Request`] holds its slot until it is dropped. Dropped without an answer it is answered: with the refusal of its
 //! handshake if there was one, else by the front's 500. All its methods are callable from any thread and none blocks;
@@ -113,7 +113,7 @@ exchange_verbs! {
     /// True if the body's buffer has room now.
     fn is_writable(&self) -> bool, or true;
 
-    /// True if the body's buffer has room now; else the unit is woken when it has.
+    /// True if the body's buffer has room now; else the task is woken when it has.
     fn wait_writable(&self, token: Token) -> bool, or true;
 
     /// Takes up to `max` bytes of the request's body that are there.
@@ -126,13 +126,13 @@ exchange_verbs! {
     /// again. A body without chunks comes as it arrives.
     fn read_chunk(&self, limit: usize) -> BodyRead, or BodyRead::End;
 
-    /// True if [`Request::read_body`] has something to say now; else the unit is woken when it has.
+    /// True if [`Request::read_body`] has something to say now; else the task is woken when it has.
     fn wait_body(&self, token: Token) -> bool, or true;
 
     /// All bytes of the body that have come so far, read or not.
     fn received(&self) -> u64, or 0;
 
-    /// True if more than `seen` bytes of the body have come, or its end or a failure; else the unit is woken when it has.
+    /// True if more than `seen` bytes of the body have come, or its end or a failure; else the task is woken when it has.
     /// How long a silent client is waited for is the caller's business.
     fn wait_more(&self, token: Token, seen: u64) -> bool, or true;
 }
@@ -203,7 +203,7 @@ impl Request {
         self.with_exchange(Err(Gone), |exchange| exchange.write(piece).map_err(|_| Gone))
     }
 
-    /// Adds a stretch of a regular file to the body; [`Request::wait_writable`] says no until all of it was sent.
+    /// Adds a range of a regular file to the body; [`Request::wait_writable`] says no until all of it was sent.
     ///
     /// # Errors
     /// [`Gone`].
@@ -224,7 +224,7 @@ impl Request {
     }
 
     /// Blocks the thread until `ask` says that the wait is over, at most `limit` (`None`: for ever); false when that passed.
-    /// `ask` is one of the verbs that wait for a token. For hosts with a thread per unit.
+    /// `ask` is one of the verbs that wait for a token. For runners with a thread per task.
     pub fn wait_blocking(&self, limit: Option<Duration>, mut ask: impl FnMut(&Self, Token) -> bool) -> bool {
         self.resting(|| self.shared.parking.wait(limit, |token| ask(self, token)))
     }
@@ -292,7 +292,7 @@ impl Request {
         }
         // Only one call has had the exchange.
         let _ = self.connection.set(Arc::clone(&connection));
-        // From here on the unit mostly waits, for as long as the connection lives.
+        // From here on the task mostly waits, for as long as the connection lives.
         self.rest();
         Ok(connection)
     }
@@ -330,7 +330,7 @@ impl Request {
     }
 
     /// The app has ended without a response of its own: answers for it, with the refused handshake if that is the
-    /// reason; returns its status. `None` if there was no refusal; then the host answers 500.
+    /// reason; returns its status. `None` if there was no refusal; then the runner answers 500.
     pub fn answer_refusal(&self) -> Option<u16> {
         let refusal = self
             .refusal
@@ -368,7 +368,7 @@ impl Request {
             .unwrap_or_default()
     }
 
-    /// The unit has ended: gives the slot back, whoever still holds the request. Hosts release and answer before; what
+    /// The task has ended: gives the slot back, whoever still holds the request. Runners release and answer before; what
     /// they left open is closed as an error of the app.
     pub fn complete(&self) {
         if !self.has_slot.swap(false, Ordering::SeqCst) {
@@ -385,7 +385,7 @@ impl Request {
         self.shared.slot_is_free();
     }
 
-    /// True once the unit has ended.
+    /// True once the task has ended.
     pub fn is_complete(&self) -> bool {
         !self.has_slot.load(Ordering::SeqCst)
     }
@@ -405,7 +405,7 @@ impl Request {
         self.at_work.store(true, Ordering::SeqCst);
     }
 
-    /// The unit waits in the engine, from now on or for a while. True if it counted as at work.
+    /// The task waits in the engine, from now on or for a while. True if it counted as at work.
     fn rest(&self) -> bool {
         let was = self.at_work.swap(false, Ordering::SeqCst);
         if was {

@@ -15,7 +15,7 @@ use fairlead_front::{FrontSettings, Router};
 use fairlead_websocket::{Limits, SessionSettings};
 use fairlead_worker::{ChannelSettings, LoopLimits};
 
-pub use model::{AbsenceSink, AnsweredSink, Delivery, LogSink, Settings};
+pub use model::{AnsweredSink, Delivery, LogSink, Settings, StallSink};
 pub use setting::{Kind, Setting, SettingError, Value};
 
 use model::{AppSettings, ProxySettings, Servers};
@@ -35,7 +35,7 @@ pub(crate) struct Parts {
     pub(crate) parallel: usize,
     pub(crate) log: LogSink,
     pub(crate) answered: AnsweredSink,
-    pub(crate) absence: AbsenceSink,
+    pub(crate) stall: StallSink,
 }
 
 impl Default for Settings {
@@ -48,7 +48,7 @@ impl Default for Settings {
             parallel: usize::MAX,
             log: Arc::new(|_, _| {}),
             answered: Arc::new(drop),
-            absence: Arc::new(|_| {}),
+            stall: Arc::new(|_| {}),
             app: table::app(),
             session: SessionSettings {
                 limits: table::limits(),
@@ -112,7 +112,7 @@ impl Settings {
             parallel: self.parallel,
             log: self.log,
             answered: self.answered,
-            absence: self.absence,
+            stall: self.stall,
         })
     }
 }

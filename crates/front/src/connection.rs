@@ -120,7 +120,7 @@ impl Connection {
             .announced(self.ends.is_announced)
             .client(self.client.get().cloned())
             .finish();
-        if let Err(why) = request.believe(&self.settings().trusted_proxies) {
+        if let Err(why) = request.apply_forwarded(&self.settings().trusted_proxies) {
             self.log(LogLevel::Warning, format_args!("{why}"));
         }
         request

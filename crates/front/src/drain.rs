@@ -8,7 +8,7 @@
 //!    and closes when none comes for a second: nobody who asks is left without an answer. An accepted upgrade still leaves
 //!    the front with its socket.
 //! 4. `stop`: the front's thread waits until the accept tasks have ended, which may just be accepting, and the last
-//!    connection has left its seat, at most until the deadline.
+//!    connection's registration is dropped, at most until the deadline.
 //! 5. The runtime is dropped and with it every connection that is left: its exchange is gone, whoever waited on it is woken,
 //!    an accepted upgrade is reported as lost.
 //! 6. The thread ends and is joined. Nothing calls the handoff afterwards.
@@ -20,6 +20,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use slab::Slab;
 use tokio::sync::Notify;
 use tokio::task::AbortHandle;
 
@@ -42,16 +43,15 @@ pub(crate) struct Drain {
 
 #[derive(Default)]
 struct Roster {
-    seats: Vec<Option<Arc<Connection>>>,
-    free: Vec<usize>,
-    /// Seats of streams: they are swept, and are no connections.
+    /// By the key of its registration. Those of streams are swept, and count as no connections.
+    registered: Slab<Arc<Connection>>,
     streams: usize,
     acceptors: Vec<AbortHandle>,
 }
 
 impl Roster {
     fn occupied(&self) -> usize {
-        self.seats.len() - self.free.len() - self.streams
+        self.registered.len() - self.streams
     }
 }
 
@@ -72,7 +72,7 @@ impl Drain {
 
     /// Nobody is here and nobody can come any more.
     pub(crate) fn is_over(&self) -> bool {
-        // In this order: whoever was accepted has a seat before the accept task ends.
+        // In this order: whoever was accepted has a registration before the accept task ends.
         self.accepting.load(Ordering::Acquire) == 0 && self.active() == 0
     }
 
@@ -87,7 +87,11 @@ impl Drain {
         }
         let mut roster = self.roster();
         let acceptors = std::mem::take(&mut roster.acceptors);
-        let connections: Vec<_> = roster.seats.iter().flatten().cloned().collect();
+        let connections: Vec<_> = roster
+            .registered
+            .iter()
+            .map(|(_, connection)| Arc::clone(connection))
+            .collect();
         drop(roster);
         for acceptor in acceptors {
             acceptor.abort();
@@ -115,7 +119,7 @@ impl Drain {
             }
             let now = self.shared.now_ms();
             // On the front's own thread, so a wake-up takes no system call and no lock of the roster's users.
-            for connection in self.roster().seats.iter().flatten() {
+            for (_, connection) in &self.roster().registered {
                 connection.wake_if_due(now);
             }
         }
@@ -154,36 +158,32 @@ impl Drop for AcceptTask {
 }
 
 /// A connection's place in the roster, for as long as its task lives.
-pub(crate) struct Seat {
+pub(crate) struct Registration {
     drain: Arc<Drain>,
     connection: Arc<Connection>,
-    number: usize,
+    key: usize,
     is_stream: bool,
 }
 
-impl Seat {
-    pub(crate) fn take(drain: &Arc<Drain>, connection: Arc<Connection>) -> Seat {
-        Seat::take_for(drain, connection, false)
+impl Registration {
+    pub(crate) fn take(drain: &Arc<Drain>, connection: Arc<Connection>) -> Registration {
+        Registration::take_for(drain, connection, false)
     }
 
-    /// For a stream of this seat's connection.
-    pub(crate) fn beside(&self, stream: Arc<Connection>) -> Seat {
-        Seat::take_for(&self.drain, stream, true)
+    /// For a stream of this registration's connection.
+    pub(crate) fn beside(&self, stream: Arc<Connection>) -> Registration {
+        Registration::take_for(&self.drain, stream, true)
     }
 
-    fn take_for(drain: &Arc<Drain>, connection: Arc<Connection>, is_stream: bool) -> Seat {
+    fn take_for(drain: &Arc<Drain>, connection: Arc<Connection>, is_stream: bool) -> Registration {
         let mut roster = drain.roster();
         roster.streams += usize::from(is_stream);
-        let number = roster.free.pop().unwrap_or_else(|| {
-            roster.seats.push(None);
-            roster.seats.len() - 1
-        });
-        roster.seats[number] = Some(Arc::clone(&connection));
+        let key = roster.registered.insert(Arc::clone(&connection));
         drop(roster);
-        Seat {
+        Registration {
             drain: Arc::clone(drain),
             connection,
-            number,
+            key,
             is_stream,
         }
     }
@@ -193,11 +193,11 @@ impl Seat {
     }
 }
 
-impl Drop for Seat {
+impl Drop for Registration {
     fn drop(&mut self) {
         let mut roster = self.drain.roster();
-        roster.seats[self.number] = None;
-        roster.free.push(self.number);
+        // `connection` refers to it too, so this drops no more than a count.
+        roster.registered.remove(self.key);
         roster.streams -= usize::from(self.is_stream);
         let is_last = roster.occupied() == 0;
         drop(roster);

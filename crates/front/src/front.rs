@@ -67,7 +67,7 @@ impl Front {
             });
             // Step 5 of the drain: what is left is dropped with the runtime.
             drop(runtime);
-            here.tell_absence();
+            here.tell_left();
         };
         let thread = std::thread::Builder::new()
             .name("fairlead-front".into())

@@ -35,7 +35,7 @@ impl Pipeline {
         // client's.
         if connection.ends.is_routed {
             for (name, value) in settings.router.variables() {
-                request.amend(name, value.as_bytes());
+                request.set_variable(name, value.as_bytes());
             }
         }
 

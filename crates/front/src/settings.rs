@@ -73,6 +73,6 @@ pub struct FrontSettings {
     ///
     /// [`Handoff::answered`]: crate::Handoff::answered
     pub request_lines: bool,
-    /// Whose `Forwarded` and `X-Forwarded-*` headers are believed.
+    /// Whose `Forwarded` and `X-Forwarded-*` headers are trusted.
     pub trusted_proxies: TrustedProxies,
 }

@@ -16,7 +16,7 @@ use fairlead_http::{Packet, PacketError, PacketLimits, PacketReader, Request, Ve
 use fairlead_websocket::Handshake;
 
 use crate::connection::Connection;
-use crate::drain::Seat;
+use crate::drain::Registration;
 use crate::events::LogLevel;
 use crate::http1::{Http1, Http1State, Transport};
 use crate::lingering_close::linger;
@@ -27,8 +27,8 @@ use crate::socket::Socket;
 const MAX_BLOCK: usize = 65_535;
 
 /// Serves one accepted socket until it closes, is cut or leaves the front.
-pub(crate) async fn serve(http1: &Http1, seat: Seat, mut socket: Socket) {
-    let connection = seat.connection();
+pub(crate) async fn serve(http1: &Http1, registration: Registration, mut socket: Socket) {
+    let connection = registration.connection();
     let mut reader = PacketReader::new(limits(connection.settings()));
     let heard = poll_fn(|context| hear(connection, &mut socket, &mut reader, context)).await;
     match heard {
@@ -36,7 +36,7 @@ pub(crate) async fn serve(http1: &Http1, seat: Seat, mut socket: Socket) {
             Ok(Meaning::Request(request)) => {
                 let (state, transport) = stand_in(connection, socket, *request, &behind);
                 // Never HTTP/2: the head is ours.
-                http1.serve(seat, state, transport, None).await;
+                http1.serve(registration, state, transport, None).await;
                 return;
             }
             Ok(Meaning::Ping) => linger(socket, &PONG_PACKET).await,
@@ -65,7 +65,7 @@ pub(crate) async fn serve(http1: &Http1, seat: Seat, mut socket: Socket) {
         }
     }
     // Before the socket closes: who sees that finds the connection counted no more.
-    drop(seat);
+    drop(registration);
 }
 
 fn limits(settings: &FrontSettings) -> PacketLimits {

@@ -1,6 +1,6 @@
 //! Files as bodies: what arrives is what lies in the file, whatever stands around it, and however it ends.
 //!
-//! Each file has bytes that tell their position, so that a stretch of another file or of nothing would be seen.
+//! Each file has bytes that tell their position, so that a range of another file or of nothing would be seen.
 
 mod support;
 
@@ -13,7 +13,7 @@ use std::time::Duration;
 use fairlead_front::{Exchange, FrontSettings, Gone, Listener};
 use support::{head, Client, Stage, GET, PATIENCE};
 
-/// Bytes of which no two stretches of some length are the same.
+/// Bytes of which no two ranges of some length are the same.
 fn content(size: usize, seed: u32) -> Vec<u8> {
     (0..size as u32 / 4 + 1)
         .flat_map(|at| (at ^ seed).wrapping_mul(2_654_435_761).to_le_bytes())
@@ -44,7 +44,7 @@ fn wait_sent(stage: &Stage, exchange: &Exchange) {
 }
 
 #[test]
-fn a_stretch_of_a_file_is_sent_from_its_offset_and_the_connection_lives_on() {
+fn a_range_of_a_file_is_sent_from_its_offset_and_the_connection_lives_on() {
     let stage = Stage::new();
     let all = content(3_000_000, 1);
     let mut client = stage.client();

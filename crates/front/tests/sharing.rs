@@ -13,20 +13,20 @@ use support::{Stage, GET, PATIENCE};
 
 const ABSENT: u64 = u64::MAX;
 
-/// The listener and the tally that all fronts of a test share.
+/// The listener and the scoreboard that all fronts of a test share.
 struct Shared {
     listener: TcpListener,
-    tally: File,
+    scoreboard: File,
     clients: Vec<TcpStream>,
 }
 
 impl Shared {
-    /// `cells` are what stands in the tally at first.
+    /// `cells` are what stands in the scoreboard at first.
     fn new(cells: &[u64]) -> Shared {
         static NUMBER: AtomicU32 = AtomicU32::new(0);
         let number = NUMBER.fetch_add(1, Ordering::Relaxed);
-        let path = std::env::temp_dir().join(format!("fairlead-tally-{}-{number}", std::process::id()));
-        let tally = File::options()
+        let path = std::env::temp_dir().join(format!("fairlead-scoreboard-{}-{number}", std::process::id()));
+        let scoreboard = File::options()
             .read(true)
             .write(true)
             .create_new(true)
@@ -34,14 +34,14 @@ impl Shared {
             .expect("a file");
         std::fs::remove_file(path).expect("it was just made");
         let bytes: Vec<u8> = cells.iter().flat_map(|cell| cell.to_le_bytes()).collect();
-        tally.write_all_at(&bytes, 0).expect("room on the disk");
+        scoreboard.write_all_at(&bytes, 0).expect("room on the disk");
         // Bound by us: the standard library's queue of 128 would let clients wait a second in a storm.
         let Ok(Listener::Tcp(listener)) = Listener::bind("127.0.0.1:0") else {
             panic!("no free port");
         };
         Shared {
             listener,
-            tally,
+            scoreboard,
             clients: Vec::new(),
         }
     }
@@ -50,7 +50,7 @@ impl Shared {
     fn front(&self, cell: u32) -> Stage {
         let settings = FrontSettings {
             scoreboard: Some(Scoreboard::new(
-                self.tally.try_clone().expect("a descriptor").into(),
+                self.scoreboard.try_clone().expect("a descriptor").into(),
                 cell,
             )),
             shutdown_grace: Duration::ZERO,
@@ -68,7 +68,7 @@ impl Shared {
 
     fn cell(&self, cell: u32) -> u64 {
         let mut bytes = [0; 8];
-        self.tally
+        self.scoreboard
             .read_exact_at(&mut bytes, u64::from(cell) * 8)
             .expect("a cell");
         u64::from_le_bytes(bytes)
@@ -188,7 +188,7 @@ fn a_process_whose_application_is_held_up_gives_way_to_any_other() {
     quiet.held_up.store(true, Ordering::SeqCst);
     let before = accepted(&quiet);
     shared.connect_in_turn(20, &[&busy, &quiet]);
-    // The first may still meet what stood in the tally before.
+    // The first may still meet what stood in the scoreboard before.
     assert!(
         accepted(&quiet) <= before + 2,
         "{} of 20 went to the one that is held up",
@@ -201,7 +201,7 @@ fn a_process_whose_application_is_held_up_gives_way_to_any_other() {
 }
 
 #[test]
-fn the_tally_tells_connections_and_whether_more_are_wanted() {
+fn the_scoreboard_tells_connections_and_whether_more_are_wanted() {
     let mut shared = Shared::new(&[ABSENT; 3]);
     let front = shared.front(2);
     shared.connect_in_turn(3, &[&front]);

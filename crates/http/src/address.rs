@@ -1,6 +1,6 @@
 //! Where a request came from and how: with or without TLS, from which address to which.
 //!
-//! The front says what it knows, after it has believed or disbelieved a proxy; nothing here looks at a header.
+//! The front says what it knows, after it has trusted or distrusted a proxy; nothing here looks at a header.
 
 use std::fmt;
 use std::net::SocketAddr;

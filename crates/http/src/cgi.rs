@@ -19,15 +19,15 @@ impl Request {
     ///
     /// Of a request that [is given](Request::is_given) as variables, these are all, as they were sent.
     pub fn for_each_cgi_variable(&self, mut f: impl FnMut(&str, &[u8])) {
-        if self.amendments().next().is_none() {
+        if self.variables_set().next().is_none() {
             return self.client_variables(f);
         }
         self.client_variables(|name, value| {
-            if !self.amendments().any(|(other, _)| other == name.as_bytes()) {
+            if !self.variables_set().any(|(other, _)| other == name.as_bytes()) {
                 f(name, value);
             }
         });
-        let all: Vec<_> = self.amendments().collect();
+        let all: Vec<_> = self.variables_set().collect();
         for (index, (name, value)) in all.iter().enumerate() {
             if !all[index + 1..].iter().any(|(later, _)| later == name) {
                 f(&String::from_utf8_lossy(name), value);
@@ -266,7 +266,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_amended_replaces_what_came() {
+    fn what_is_set_replaces_what_came() {
         let mut request = Request::builder(b"GET", b"/a?b", Version::Http11)
             .header(b"Host", b"example.org")
             .finish();
@@ -276,7 +276,7 @@ mod tests {
             ("NEW", "2"),
             ("REQUEST_SCHEME", "https"),
         ] {
-            request.amend(name, value.as_bytes());
+            request.set_variable(name, value.as_bytes());
         }
         let all = variables(&request);
         assert_eq!((all["PATH_INFO"].as_str(), all["NEW"].as_str()), ("/x", "2"));

@@ -6,7 +6,7 @@
 //! the request is then what its connection says.
 //!
 //! A proxy that writes one kind of header lets the other pass as the client sent it. So if both kinds are there they have
-//! to say the same in all they say, or nothing of either is believed: neither kind can be known to be the proxy's.
+//! to say the same in all they say, or nothing of either is trusted: neither kind can be known to be the proxy's.
 
 use std::fmt;
 
@@ -17,29 +17,29 @@ use crate::trusted::{parse_address, TrustedProxies};
 
 /// Why the headers of a trusted proxy changed nothing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum NotBelieved {
+pub enum ForwardedError {
     /// `Forwarded` and `X-Forwarded-*` are both there and differ.
     Contradiction,
     /// What the proxy wrote into this header cannot be read.
     Unreadable(&'static str),
 }
 
-impl fmt::Display for NotBelieved {
+impl fmt::Display for ForwardedError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            NotBelieved::Contradiction => f.write_str(
-                "Forwarded and X-Forwarded-* do not say the same, so neither is believed; let the proxy delete the kind \
+            ForwardedError::Contradiction => f.write_str(
+                "Forwarded and X-Forwarded-* do not say the same, so neither is trusted; let the proxy delete the kind \
                  that it does not write",
             ),
-            NotBelieved::Unreadable(header) => write!(
+            ForwardedError::Unreadable(header) => write!(
                 f,
-                "the {header} of a trusted proxy cannot be read, so nothing of its kind is believed; let the proxy set it"
+                "the {header} of a trusted proxy cannot be read, so nothing of its kind is trusted; let the proxy set it"
             ),
         }
     }
 }
 
-impl std::error::Error for NotBelieved {}
+impl std::error::Error for ForwardedError {}
 
 /// What one kind of header says.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -68,7 +68,7 @@ impl Request {
     ///
     /// # Errors
     /// Nothing was taken over, although the peer is trusted and there are headers.
-    pub fn believe(&mut self, trusted: &TrustedProxies) -> Result<(), NotBelieved> {
+    pub fn apply_forwarded(&mut self, trusted: &TrustedProxies) -> Result<(), ForwardedError> {
         if trusted.is_empty() || !trusted.trusts(self.peer()) {
             return Ok(());
         }
@@ -79,7 +79,7 @@ impl Request {
                 port: customary.port,
                 ..standard
             },
-            _ => return Err(NotBelieved::Contradiction),
+            _ => return Err(ForwardedError::Contradiction),
         };
         self.take_over(facts.client, facts.scheme, facts.host.as_deref(), facts.port);
         Ok(())
@@ -87,8 +87,8 @@ impl Request {
 }
 
 /// RFC 7239.
-fn standard(request: &Request, trusted: &TrustedProxies) -> Result<Option<Facts>, NotBelieved> {
-    const UNREADABLE: NotBelieved = NotBelieved::Unreadable("Forwarded");
+fn standard(request: &Request, trusted: &TrustedProxies) -> Result<Option<Facts>, ForwardedError> {
+    const UNREADABLE: ForwardedError = ForwardedError::Unreadable("Forwarded");
     let mut lines: Vec<&[u8]> = request.values("forwarded").collect();
     lines.reverse();
     let mut facts = None;
@@ -131,13 +131,13 @@ fn put<T>(place: &mut Option<T>, value: Option<T>) -> Option<()> {
 }
 
 /// `X-Forwarded-For` and its companions, which no standard describes.
-fn customary(request: &Request, trusted: &TrustedProxies) -> Result<Option<Facts>, NotBelieved> {
+fn customary(request: &Request, trusted: &TrustedProxies) -> Result<Option<Facts>, ForwardedError> {
     let addresses: Vec<&[u8]> = request.list("x-forwarded-for").collect();
     let mut facts = Facts::default();
     let mut place = addresses.len();
     for (index, text) in addresses.iter().enumerate().rev() {
-        let text = unquote(text).ok_or(NotBelieved::Unreadable("X-Forwarded-For"))?;
-        let node = read_node(&text).ok_or(NotBelieved::Unreadable("X-Forwarded-For"))?;
+        let text = unquote(text).ok_or(ForwardedError::Unreadable("X-Forwarded-For"))?;
+        let node = read_node(&text).ok_or(ForwardedError::Unreadable("X-Forwarded-For"))?;
         place = index;
         let goes_on = is_proxy(Some(&node), trusted);
         facts.client = Some(node);
@@ -157,18 +157,18 @@ fn customary(request: &Request, trusted: &TrustedProxies) -> Result<Option<Facts
         }
     };
     if let Some(value) = companion("x-forwarded-proto") {
-        facts.scheme = Some(read_scheme(value).ok_or(NotBelieved::Unreadable("X-Forwarded-Proto"))?);
+        facts.scheme = Some(read_scheme(value).ok_or(ForwardedError::Unreadable("X-Forwarded-Proto"))?);
     }
     if let Some(value) = companion("x-forwarded-port") {
         let port = std::str::from_utf8(value).ok().and_then(read_port);
         facts.port = Some(
             port.filter(|port| *port > 0)
-                .ok_or(NotBelieved::Unreadable("X-Forwarded-Port"))?,
+                .ok_or(ForwardedError::Unreadable("X-Forwarded-Port"))?,
         );
     }
     if let Some(value) = companion("x-forwarded-host") {
         if !is_host(value) {
-            return Err(NotBelieved::Unreadable("X-Forwarded-Host"));
+            return Err(ForwardedError::Unreadable("X-Forwarded-Host"));
         }
         facts.host = Some(value.to_vec());
     }

@@ -22,7 +22,7 @@ mod uwsgi_packet;
 
 pub use address::{Address, Scheme};
 pub use client_certificate::ClientCertificate;
-pub use forwarded::NotBelieved;
+pub use forwarded::ForwardedError;
 pub use host::is_host;
 pub use proxy_header::{ProxyHeader, ProxyHeaderError};
 pub use request::{Request, RequestBuilder, Version};

@@ -61,7 +61,7 @@ pub struct Request {
     peer: Address,
     local: Address,
     /// CGI variables that somebody has set on the way, in order.
-    amendments: Vec<Field>,
+    variables_set: Vec<Field>,
     /// What a route wants of whoever writes the log.
     notes: Vec<Field>,
     /// The host that a trusted proxy says its client named.
@@ -95,7 +95,7 @@ impl Request {
             scheme: Scheme::Http,
             peer: Address::Unknown,
             local: Address::Unknown,
-            amendments: Vec::new(),
+            variables_set: Vec::new(),
             notes: Vec::new(),
             forwarded_host: None,
             forwarded_port: None,
@@ -108,7 +108,7 @@ impl Request {
 
     /// Sets a CGI variable, whatever the client has sent; the last one of a name counts. `REQUEST_SCHEME` also changes
     /// [`Request::scheme`].
-    pub fn amend(&mut self, name: &str, value: &[u8]) {
+    pub fn set_variable(&mut self, name: &str, value: &[u8]) {
         if name == "REQUEST_SCHEME" {
             self.scheme = if value == b"https" {
                 Scheme::Https
@@ -118,13 +118,13 @@ impl Request {
         }
         let name = append(&mut self.arena, name.as_bytes());
         let value = append(&mut self.arena, value);
-        self.amendments.push(Field { name, value });
+        self.variables_set.push(Field { name, value });
     }
 
-    /// What [`Request::amend`] has set this variable to, if it has.
-    pub fn amended(&self, name: &str) -> Option<&[u8]> {
-        let mut amendments = self.amendments().rev();
-        amendments
+    /// What [`Request::set_variable`] has set this variable to, if it has.
+    pub fn variable_set(&self, name: &str) -> Option<&[u8]> {
+        let mut variables_set = self.variables_set().rev();
+        variables_set
             .find(|(other, _)| *other == name.as_bytes())
             .map(|(_, value)| value)
     }
@@ -143,9 +143,9 @@ impl Request {
             .map(|field| (self.bytes(field.name), self.bytes(field.value)))
     }
 
-    /// What [`Request::amend`] has set, the first one first.
-    pub(crate) fn amendments(&self) -> impl DoubleEndedIterator<Item = (&[u8], &[u8])> + Clone {
-        self.amendments
+    /// What [`Request::set_variable`] has set, the first one first.
+    pub(crate) fn variables_set(&self) -> impl DoubleEndedIterator<Item = (&[u8], &[u8])> + Clone {
+        self.variables_set
             .iter()
             .map(|field| (self.bytes(field.name), self.bytes(field.value)))
     }

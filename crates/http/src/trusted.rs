@@ -1,6 +1,6 @@
-//! Which proxies are believed in what they say of a client: a list of addresses and networks, nobody by default.
+//! Which proxies are trusted in what they say of a client: a list of addresses and networks, nobody by default.
 //!
-//! Whoever connects can write any header, so a header counts only if its writer is known; what is believed then stands in
+//! Whoever connects can write any header, so a header counts only if its writer is known; what is trusted then stands in
 //! `forwarded`. Nothing here looks at a header.
 
 use std::net::{IpAddr, SocketAddr};
@@ -30,12 +30,12 @@ impl TrustedProxies {
         Ok(())
     }
 
-    /// Nobody is believed.
+    /// Nobody is trusted.
     pub fn is_empty(&self) -> bool {
         !self.all && !self.unix && self.networks.is_empty()
     }
 
-    /// Whether who connects from there is believed.
+    /// Whether who connects from there is trusted.
     pub fn trusts(&self, peer: &Address) -> bool {
         match peer {
             Address::Inet(address) => self.trusts_ip(address.ip()),
@@ -174,7 +174,7 @@ mod tests {
     }
 
     #[test]
-    fn a_peer_of_a_unix_socket_is_believed_by_name_only() {
+    fn a_peer_of_a_unix_socket_is_trusted_by_name_only() {
         let unix = Address::Unix(String::new());
         assert!(!trusted(&["0.0.0.0/0", "::/0"]).trusts(&unix));
         assert!(trusted(&["unix"]).trusts(&unix) && trusted(&["*"]).trusts(&unix));

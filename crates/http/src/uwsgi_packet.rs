@@ -4,7 +4,7 @@
 //! with the length of its key and that of its value before it. [`PacketReader`] takes bytes as they come and gives a
 //! [`Packet`], whose block is checked from end to end; [`Packet::request`] makes a [`Request`] of its variables. What
 //! follows the packet, a body or WebSocket frames, is not looked at. The sender is a server of the operator's and is
-//! believed in what it says of the client, but nothing is built upon a number that it sends before the bytes are there.
+//! trusted in what it says of the client, but nothing is built upon a number that it sends before the bytes are there.
 //!
 //! Source: <https://uwsgi-docs.readthedocs.io/en/latest/Protocol.html>; the texts of the errors that uWSGI has as well are
 //! its own.

@@ -1,6 +1,6 @@
-//! What is believed of a proxy's headers, case by case: who connected, what the headers say, and what the request is then.
+//! What is trusted of a proxy's headers, case by case: who connected, what the headers say, and what the request is then.
 
-use fairlead_http::{Address, NotBelieved, Request, Scheme, TrustedProxies, Version};
+use fairlead_http::{Address, ForwardedError, Request, Scheme, TrustedProxies, Version};
 use proptest::prelude::*;
 
 /// The proxies of the tables: the peer of every request, and the ones before it.
@@ -39,9 +39,9 @@ fn shown(request: &Request) -> String {
     )
 }
 
-fn believed(headers: &[(&str, &str)]) -> Result<String, NotBelieved> {
+fn applied(headers: &[(&str, &str)]) -> Result<String, ForwardedError> {
     let mut request = request(PROXY, headers);
-    let outcome = request.believe(&trusted(&TRUSTED));
+    let outcome = request.apply_forwarded(&trusted(&TRUSTED));
     if outcome.is_err() {
         assert_eq!(
             shown(&request),
@@ -123,7 +123,7 @@ fn the_client_is_the_first_from_the_right_that_is_no_proxy() {
         (&[(STANDARD, "")], unchanged.as_str()),
         (&[("X-Real-IP", "203.0.113.7")], unchanged.as_str()),
     ] {
-        assert_eq!(believed(headers).as_deref(), Ok(expected), "{headers:?}");
+        assert_eq!(applied(headers).as_deref(), Ok(expected), "{headers:?}");
     }
 }
 
@@ -155,7 +155,7 @@ fn scheme_host_and_port_are_those_of_the_clients_hop() {
         (&[(STANDARD, "for=203.0.113.7;secret=\"a,b;c\\\"d\"")], "203.0.113.7 http inside 8080"),
         (&[(STANDARD, ";for=203.0.113.7;;")], "203.0.113.7 http inside 8080"),
     ] {
-        assert_eq!(believed(headers).as_deref(), Ok(expected), "{headers:?}");
+        assert_eq!(applied(headers).as_deref(), Ok(expected), "{headers:?}");
     }
 }
 
@@ -170,7 +170,7 @@ fn a_hidden_client_stays_unknown() {
         &[(FOR, "203.0.113.7, unknown")],
     ] {
         assert_eq!(
-            believed(headers).as_deref(),
+            applied(headers).as_deref(),
             Ok("unknown http inside 8080"),
             "{headers:?}"
         );
@@ -204,8 +204,8 @@ fn what_a_proxy_wrote_and_nobody_can_read_changes_nothing() {
         (&[(STANDARD, "for=\"203.0.113.7\\")], STANDARD),
     ] {
         assert_eq!(
-            believed(headers),
-            Err(NotBelieved::Unreadable(kind)),
+            applied(headers),
+            Err(ForwardedError::Unreadable(kind)),
             "{headers:?}"
         );
     }
@@ -225,7 +225,7 @@ fn both_kinds_have_to_say_the_same() {
             (PROTO, "https"),
         ],
     ] {
-        let seen = believed(headers).expect("they agree");
+        let seen = applied(headers).expect("they agree");
         assert!(
             seen.starts_with("203.0.113.7") && seen.ends_with(" https inside 8080"),
             "{seen}"
@@ -249,7 +249,11 @@ fn both_kinds_have_to_say_the_same() {
         &[(STANDARD, "for=203.0.113.7"), (PROTO, "https")],
         &[(STANDARD, "for=_hidden"), (FOR, "203.0.113.7")],
     ] {
-        assert_eq!(believed(headers), Err(NotBelieved::Contradiction), "{headers:?}");
+        assert_eq!(
+            applied(headers),
+            Err(ForwardedError::Contradiction),
+            "{headers:?}"
+        );
     }
 }
 
@@ -267,7 +271,7 @@ fn a_peer_that_is_not_trusted_changes_nothing() {
         ("10.0.0.1:5", &["unix"]),
     ] {
         let mut request = request(peer, &headers);
-        assert_eq!(request.believe(&trusted(entries)), Ok(()));
+        assert_eq!(request.apply_forwarded(&trusted(entries)), Ok(()));
         assert_eq!(shown(&request), format!("{peer} http inside 8080"));
         assert_eq!(
             request.header(FOR),
@@ -280,7 +284,7 @@ fn a_peer_that_is_not_trusted_changes_nothing() {
 #[test]
 fn everybody_s_word_can_be_taken() {
     let mut one = request("192.0.2.66:5", &[(FOR, "203.0.113.7, 198.51.100.1")]);
-    assert_eq!(one.believe(&trusted(&["*"])), Ok(()));
+    assert_eq!(one.apply_forwarded(&trusted(&["*"])), Ok(()));
     assert_eq!(shown(&one), "203.0.113.7 http inside 8080");
     let mut unix = Request::builder(b"GET", b"/", Version::Http11)
         .header(FOR.as_bytes(), b"203.0.113.7")
@@ -288,7 +292,7 @@ fn everybody_s_word_can_be_taken() {
         .peer(Address::Unix(String::new()))
         .local(Address::Unix("/run/x".into()))
         .finish();
-    assert_eq!(unix.believe(&trusted(&["unix"])), Ok(()));
+    assert_eq!(unix.apply_forwarded(&trusted(&["unix"])), Ok(()));
     assert_eq!(shown(&unix), "203.0.113.7 https  443");
 }
 
@@ -298,7 +302,7 @@ fn the_variables_follow() {
         PROXY,
         &[(FOR, "203.0.113.7"), (PROTO, "https"), (HOST, "chat.example")],
     );
-    assert_eq!(request.believe(&trusted(&TRUSTED)), Ok(()));
+    assert_eq!(request.apply_forwarded(&trusted(&TRUSTED)), Ok(()));
     assert_eq!(request.scheme(), Scheme::Https);
     let mut found = Vec::new();
     request.for_each_cgi_variable(|name, value| {
@@ -327,13 +331,13 @@ proptest! {
             } else {
                 vec![(name, joined.as_str())]
             };
-            prop_assert_eq!(believed(&headers), Ok("203.0.113.7 http inside 8080".into()));
+            prop_assert_eq!(applied(&headers), Ok("203.0.113.7 http inside 8080".into()));
         }
     }
 
     #[test]
     fn no_header_makes_anything_panic(standard in "\\PC{0,40}", list in "[0-9a-f.:,\\[\\]\"_ ]{0,40}", proto in "[a-z,]{0,8}") {
-        let _ = believed(&[(STANDARD, &standard)]);
-        let _ = believed(&[(FOR, &list), (PROTO, &proto)]);
+        let _ = applied(&[(STANDARD, &standard)]);
+        let _ = applied(&[(FOR, &list), (PROTO, &proto)]);
     }
 }

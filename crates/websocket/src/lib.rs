@@ -2,7 +2,7 @@
 //!
 //! A [`Request`](fairlead_http::Request) is checked by [`Handshake`], then a [`Session`] turns bytes and the time into messages, answers, a
 //! deadline and an end. Nothing here knows a socket, a clock, a thread or a language, and nothing may: that is what
-//! makes all hosts and transports speak one dialect, and what lets every rule be tested without waiting. There
+//! makes all runners and transports speak one dialect, and what lets every rule be tested without waiting. There
 //! is no `unsafe` in this crate.
 //!
 //! ```

@@ -1,7 +1,7 @@
 //! The session: one WebSocket connection after its handshake, as plain data.
 //!
 //! Bytes and the time go in; messages, bytes to send, a deadline and an end come out. There is no socket, clock,
-//! lock or callback here, so the same session serves every host and every transport, and a test needs none of them.
+//! lock or callback here, so the same session serves every runner and every transport, and a test needs none of them.
 //! This file has what an owner may ask of a session and the sending half; bytes that arrive are in `receiving.rs`,
 //! the end of a connection is in `closing.rs`.
 //!

@@ -77,6 +77,6 @@ fn the_origin_is_held_against_the_host_and_scheme_that_a_trusted_proxy_names() {
     assert!(!OriginPolicy::SameOrigin.allows(&request));
     let mut trusted = TrustedProxies::default();
     trusted.add("10.0.0.0/8").expect("a network");
-    assert_eq!(request.believe(&trusted), Ok(()));
+    assert_eq!(request.apply_forwarded(&trusted), Ok(()));
     assert!(OriginPolicy::SameOrigin.allows(&request));
 }

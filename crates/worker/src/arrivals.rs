@@ -21,7 +21,7 @@ pub(crate) enum Arrival {
         read_ahead: Vec<u8>,
         layer: Option<Box<dyn TlsRecordLayer>>,
     },
-    /// A unit that wants to be woken at a time.
+    /// A task that wants to be woken at a time.
     Timer { at: Time, token: Token },
     /// Every connection is to be closed, those that join later too.
     CloseAll { code: CloseCode, reason: String },

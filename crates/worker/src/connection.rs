@@ -1,9 +1,9 @@
 //! A socket and its session: the shell around the sans-IO machine.
 //!
-//! A [`Connection`] is shared by the driver of the loop and the units of the app; its one lock is held for the
+//! A [`Connection`] is shared by the driver of the loop and the tasks of the app; its one lock is held for the
 //! length of one verb, never across a wait and never while the driver lock is taken (order: driver lock → connection → leaf
-//! queues of `inbox`). Verbs never block: they say what to wait for, and the host does the waiting. What blocks on
-//! purpose, for hosts whose threads read their own sockets, stands in `direct`.
+//! queues of `inbox`). Verbs never block: they say what to wait for, and the runner does the waiting. What blocks on
+//! purpose, for runners whose threads read their own sockets, stands in `direct`.
 
 mod memberships;
 mod state;
@@ -47,7 +47,7 @@ pub struct Connection {
 pub enum Received<R> {
     /// A message, as the closure saw it.
     Message(R),
-    /// Nothing complete is there; the given unit will be woken.
+    /// Nothing complete is there; the given task will be woken.
     Empty,
     /// The connection is over and all messages were taken.
     Closed(Closure),
@@ -96,7 +96,7 @@ impl Connection {
     }
 
     /// Takes the oldest message: `take` sees it in place and makes of it what the app gets. If nothing is there
-    /// and a token is given, that unit is woken once something is.
+    /// and a token is given, that task is woken once something is.
     ///
     /// `take` runs under the connection's lock: it may copy and allocate, nothing else.
     pub fn receive<R>(
@@ -134,7 +134,7 @@ impl Connection {
         state.session.message().is_some() || state.session.closed().is_some()
     }
 
-    /// Asks that the unit be woken when [`Connection::receive`] has something.
+    /// Asks that the task be woken when [`Connection::receive`] has something.
     pub fn wait_receive(&self, token: Token) -> Waiting {
         let mut state = self.lock();
         if state.session.message().is_some() || state.session.closed().is_some() {
@@ -147,7 +147,7 @@ impl Connection {
         Waiting::Registered
     }
 
-    /// The unit no longer waits (its limit passed, or it was killed).
+    /// The task no longer waits (its limit passed, or it was killed).
     pub fn forget(&self, token: Token) {
         let mut state = self.lock();
         if state.receiver == Some(token) {
@@ -298,7 +298,7 @@ impl Connection {
     }
 
     fn after_verb(&self, state: &mut State) {
-        state.wake_units(&self.shared);
+        state.wake_tasks(&self.shared);
         if state.take_late_readiness() && (state.socket.is_none() || state.retired) {
             // No turn will look at it.
             state.update_readiness();

@@ -1,4 +1,4 @@
-//! Threads that read their own sockets (the threads host).
+//! Threads that read their own sockets (the threads runner).
 //!
 //! A thread in [`Connection::wait_message`] sits in a blocking `recv(2)`: one system call for a message, and no
 //! hand-over from the loop (which costs 25 % more CPU). While it is there the loop does not watch the socket at

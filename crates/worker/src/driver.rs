@@ -1,14 +1,14 @@
 //! Who drives: one loop, turned by whoever waits and has the [`DriverLock`].
 //!
-//! Under the coroutine hosts the app's own thread drives ([`Worker::drive`]), so that a message crosses no thread.
+//! Under the coroutine runners the app's own thread drives ([`Worker::drive`]), so that a message crosses no thread.
 //! The loop thread watches: when nobody has begun a turn for two milliseconds it becomes the driver and drives until
-//! the app wants to drive again; pings, time-outs, flushing and reading go on whatever the app does. Under the threads host
+//! the app wants to drive again; pings, time-outs, flushing and reading go on whatever the app does. Under the threads runner
 //! it always drives.
 //!
 //! No wake-up is lost: who wants to drive sets `wanted` and wakes the poller, and the loop thread asks `wanted`
-//! after every wait; the poller remembers a wake that came before a wait. A host with a loop of its own (gevent,
+//! after every wait; the poller remembers a wake that came before a wait. A runner with a loop of its own (gevent,
 //! asyncio) watches the poller's descriptor instead of waiting in a turn; the loop thread then watches it too, and
-//! takes over when it stays ready. What its turns find for the host sets a waker that the host watches as well.
+//! takes over when it stays ready. What its turns find for the runner sets a waker that the runner watches as well.
 //!
 //! While the app's thread waits the loop thread sleeps without a limit: in a park while that waits in the poller, and in a
 //! poll while it waits in a loop of its own. Who ends such a wait looks whether it sleeps, and wakes it: the app may
@@ -21,11 +21,11 @@ use std::time::Duration;
 
 use fairlead_websocket::Time;
 
-use crate::absence;
 use crate::event::Event;
 use crate::inbox::Shared;
 use crate::poller::Waker;
 use crate::reactor::{Reactor, Sources};
+use crate::watchdog::Watchdog;
 
 /// The reactor, and who has it: the one driver.
 pub(crate) struct DriverLock {
@@ -44,7 +44,7 @@ pub(crate) struct DriverLock {
     taken_at: AtomicU64,
     /// The loop thread sleeps without a limit.
     watch_asleep: AtomicBool,
-    /// The loop thread polls without a limit, for a host that is outside; woken it looks again.
+    /// The loop thread polls without a limit, for a runner that is outside; woken it looks again.
     watch_polls: AtomicBool,
     recall: OnceLock<Waker>,
     stopped: AtomicBool,
@@ -92,7 +92,7 @@ impl DriverLock {
         shared.take_events(events);
     }
 
-    /// Makes ready for a host that will leave to a foreign loop.
+    /// Makes ready for a runner that will leave to a foreign loop.
     pub(crate) fn expect_foreign_loop(&self) -> std::io::Result<()> {
         if self.recall.get().is_none() {
             let waker = Waker::new()?;
@@ -217,26 +217,21 @@ impl DriverLock {
     /// Drives until the app comes back, and tells if that takes long.
     fn stand_in(&self, shared: &Shared) {
         let settings = &shared.settings;
-        let mut absence = absence::Watch::since(shared.poller.now(), settings.limits.absence_after);
-        self.drive_as_loop(shared, Some(&mut absence));
-        if let Some(ended) = absence.end(shared.poller.now()) {
-            (settings.on_absence)(ended);
+        let mut stall = Watchdog::since(shared.poller.now(), settings.limits.stall_after);
+        self.drive_as_loop(shared, Some(&mut stall));
+        if let Some(ended) = stall.end(shared.poller.now()) {
+            (settings.on_stall)(ended);
         }
     }
 
-    fn drive_as_loop(&self, shared: &Shared, mut absence: Option<&mut absence::Watch>) {
+    fn drive_as_loop(&self, shared: &Shared, mut stall: Option<&mut Watchdog>) {
         let mut reactor = self.reactor.lock().unwrap_or_else(PoisonError::into_inner);
         while !self.wanted.load(Ordering::SeqCst) && !self.is_stopped() {
-            let limit = absence
-                .as_ref()
-                .map(|absence| absence.quiet_for(shared.poller.now()));
+            let limit = stall.as_ref().map(|stall| stall.quiet_for(shared.poller.now()));
             reactor.turn(shared, limit, false);
             shared.wake_host();
-            if let Some(lasts) = absence
-                .as_mut()
-                .and_then(|absence| absence.look(shared.poller.now()))
-            {
-                (shared.settings.on_absence)(lasts);
+            if let Some(lasts) = stall.as_mut().and_then(|stall| stall.look(shared.poller.now())) {
+                (shared.settings.on_stall)(lasts);
             }
         }
         drop(reactor);

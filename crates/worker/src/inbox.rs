@@ -43,8 +43,8 @@ pub(crate) struct Shared {
     events: Mutex<Vec<Event>>,
     /// Connections with something for the driver to do, by the loop's keys.
     dirty: Mutex<Vec<u64>>,
-    /// Set when something waits for a host whose own loop watches our descriptors, and the loop thread has taken the
-    /// readiness that would have told it. Made when such a host first waits.
+    /// Set when something waits for a runner whose own loop watches our descriptors, and the loop thread has taken the
+    /// readiness that would have told it. Made when such a runner first waits.
     host_waker: OnceLock<Waker>,
     /// The loop thread has stopped looking for app threads that are away; see `direct`.
     pub(crate) scan_parked: AtomicBool,
@@ -118,7 +118,7 @@ impl Shared {
         self.sleeping.store(false, Ordering::SeqCst);
     }
 
-    /// The descriptor that is readable while the host is to come.
+    /// The descriptor that is readable while the runner is to come.
     pub(crate) fn host_waker(&self) -> std::io::Result<BorrowedFd<'_>> {
         let waker = match self.host_waker.get() {
             Some(waker) => waker,
@@ -130,7 +130,7 @@ impl Shared {
         Ok(waker.descriptor())
     }
 
-    /// Wakes the host if something waits for it. Called by the loop thread, whose turns took the readiness.
+    /// Wakes the runner if something waits for it. Called by the loop thread, whose turns took the readiness.
     pub(crate) fn wake_host(&self) {
         let Some(waker) = self.host_waker.get() else {
             return;
@@ -140,14 +140,14 @@ impl Shared {
         }
     }
 
-    /// The host is here. Before it takes the events: what comes later wakes it anew.
+    /// The runner is here. Before it takes the events: what comes later wakes it anew.
     pub(crate) fn host_is_here(&self) {
         if let Some(waker) = self.host_waker.get() {
             waker.clear();
         }
     }
 
-    /// Reports an event to the host. It wakes nobody; that is [`Shared::wake_driver`], by the caller: inside a turn the host
+    /// Reports an event to the runner. It wakes nobody; that is [`Shared::wake_driver`], by the caller: inside a turn the runner
     /// gets the events when the turn ends anyway.
     pub(crate) fn report(&self, event: Event) {
         let (Event::Wake(token) | Event::Deadline(token)) = event;

@@ -2,7 +2,7 @@
 //!
 //! # The turn
 //! Dirty outboxes flushed, one write each → arrivals join → wait → timers due → ready sockets read and parsed →
-//! events handed to the host. `reactor` says more.
+//! events handed to the runner. `reactor` says more.
 //!
 //! # Who drives
 //! `driver`: the app's own thread while it waits, the loop thread as soon as nobody has driven for two milliseconds.
@@ -24,7 +24,6 @@
 
 #![forbid(unsafe_code)]
 
-mod absence;
 mod arrivals;
 mod backlog;
 mod connection;
@@ -46,6 +45,7 @@ mod subscription;
 mod subscriptions;
 mod timers;
 mod watch;
+mod watchdog;
 
 #[cfg(test)]
 mod tests;
@@ -58,19 +58,19 @@ use std::time::Duration;
 
 use fairlead_websocket::{CloseCode, Negotiated, Time, TlsRecordLayer};
 
-pub use absence::Absence;
 pub use backlog::SlowConsumer;
 pub use connection::{Connection, Received, Sent};
 pub use event::{Event, Token, Waiting, THREAD_TOKEN};
 pub use frames::Style;
 pub use poller::{EpollPoller, Interest, Poller, Readiness};
 pub use readiness_descriptor::ReadinessDescriptor;
-pub use settings::{ChannelSettings, Journal, LoopLimits, WorkerSettings};
+pub use settings::{ChannelSettings, LoopLimits, SessionLog, WorkerSettings};
 pub use slab::Slab;
 pub use subscriber::Subscriber;
 pub use subscription::{Drops, Message, Taken};
 pub use subscriptions::{JoinAnswer, JoinError, JoinOptions};
 pub use watch::Watch;
+pub use watchdog::Stall;
 
 use arrivals::{Arrival, Arrivals};
 use driver::DriverLock;
@@ -91,7 +91,7 @@ pub struct Worker {
 
 /// A snapshot of one worker's counters. Message and byte counts are those of connections that have ended.
 #[derive(Clone, Copy, Debug, Default)]
-#[allow(missing_docs)] // the names say it; the units are events and bytes
+#[allow(missing_docs)] // the names say it; the tasks are events and bytes
 pub struct Statistics {
     pub turns: u64,
     pub takeovers: u64,
@@ -238,7 +238,7 @@ impl Worker {
         self.shared.poller.now()
     }
 
-    /// For hosts on a foreign loop: descriptors of which at least one polls readable while [`Worker::drive`] has
+    /// For runners on a foreign loop: descriptors of which at least one polls readable while [`Worker::drive`] has
     /// something to do. Level-triggered; only to be polled. [`Worker::leave_to_foreign_loop`] before each wait.
     ///
     /// # Errors
@@ -267,7 +267,7 @@ impl Worker {
         Watch::start(&self.watches, descriptor, interest, token)
     }
 
-    /// Makes a unit of the app a member of a channel; it takes the messages itself. At most `limit` of them wait.
+    /// Makes a task of the app a member of a channel; it takes the messages itself. At most `limit` of them wait.
     ///
     /// # Errors
     /// There are no channels; a bad name; no room for another channel.

@@ -72,7 +72,7 @@ enum Target<C> {
         form: usize,
         slow_consumer: SlowConsumer,
     },
-    Unit(Arc<Subscription>),
+    Task(Arc<Subscription>),
 }
 
 impl<C: Recipient> Local<C> {
@@ -104,10 +104,10 @@ impl<C: Recipient> Local<C> {
         self.add(Member { target, next })
     }
 
-    /// A unit as a member.
-    pub(crate) fn add_unit(&mut self, subscription: Arc<Subscription>, next: u64) -> Membership {
+    /// A task as a member.
+    pub(crate) fn add_task(&mut self, subscription: Arc<Subscription>, next: u64) -> Membership {
         self.add(Member {
-            target: Target::Unit(subscription),
+            target: Target::Task(subscription),
             next,
         })
     }
@@ -157,7 +157,7 @@ impl<C: Recipient> Local<C> {
         for member in self.members.iter() {
             match &member.target {
                 Target::Recipient { recipient, .. } => recipient.miss(lost),
-                Target::Unit(subscription) => subscription.miss(lost),
+                Target::Task(subscription) => subscription.miss(lost),
             }
         }
     }
@@ -174,7 +174,7 @@ impl<C: Recipient> Local<C> {
                 continue;
             }
             let (delivered, dropped) = match &member.target {
-                Target::Unit(subscription) => {
+                Target::Task(subscription) => {
                     let positions = records.iter().map(|record| record.position);
                     let missed = subscription.deliver(shared, positions);
                     (count.saturating_sub(missed), missed)

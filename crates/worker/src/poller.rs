@@ -72,7 +72,7 @@ pub trait Poller: Send + Sync {
 }
 
 const WAKE_KEY: u64 = u64::MAX;
-/// The batch of one wait. What a turn reads, the app's units and their answers should still lie in the L2 cache when the
+/// The batch of one wait. What a turn reads, the app's tasks and their answers should still lie in the L2 cache when the
 /// turn ends; with 1,000 busy connections 64 needed 5–10 % less CPU per message than 512.
 const BATCH: usize = 64;
 
@@ -80,7 +80,7 @@ const BATCH: usize = 64;
 pub struct EpollPoller {
     epoll: OwnedFd,
     wake: OwnedFd,
-    /// Made for the first alarm: only hosts on a foreign loop need one.
+    /// Made for the first alarm: only runners on a foreign loop need one.
     alarm: OnceLock<OwnedFd>,
     started: Instant,
 }

@@ -1,9 +1,9 @@
 //! The turn of the loop.
 //!
 //! A turn goes: channels' news delivered → what became dirty is flushed, one write each → arrivals join → wait → timers
-//! due → ready sockets read and parsed → events for the host. (The design counts from the timers on and ends with the flush; it is the
+//! due → ready sockets read and parsed → events for the runner. (The design counts from the timers on and ends with the flush; it is the
 //! same circle, cut where the app runs.) The reactor is only ever touched by the driver. Nothing here
-//! calls up: the host learns of a session by an event, and nothing at all happens for a session whose app is busy
+//! calls up: the runner learns of a session by an event, and nothing at all happens for a session whose app is busy
 //! but what the protocol demands.
 
 use std::os::fd::OwnedFd;
@@ -88,7 +88,7 @@ impl Reactor {
         }
     }
 
-    /// One turn. Waits at most `limit`; not at all if events wait for the host and the host is who drives.
+    /// One turn. Waits at most `limit`; not at all if events wait for the runner and the runner is who drives.
     pub(crate) fn turn(&mut self, shared: &Shared, limit: Option<Duration>, for_host: bool) {
         shared.counters.turns.fetch_add(1, Ordering::Relaxed);
         shared.begin_turn();
@@ -117,7 +117,7 @@ impl Reactor {
         }
     }
 
-    /// What a turn does before its wait, for a host that waits on [`crate::Poller::descriptor`] in a loop of its own.
+    /// What a turn does before its wait, for a runner that waits on [`crate::Poller::descriptor`] in a loop of its own.
     pub(crate) fn leave_to_foreign_loop(&mut self, shared: &Shared) {
         shared.begin_turn();
         let now = shared.poller.now();
@@ -178,7 +178,7 @@ impl Reactor {
     fn take_arrivals(&mut self, shared: &Shared, now: Time) {
         for arrival in self.sources.arrivals.take() {
             match arrival {
-                Arrival::Timer { at, token } => self.timers.add(at, Due::Unit(token)),
+                Arrival::Timer { at, token } => self.timers.add(at, Due::Task(token)),
                 Arrival::Join {
                     connection,
                     socket,
@@ -235,7 +235,7 @@ impl Reactor {
     fn serve_timers(&mut self, shared: &Shared, now: Time) {
         while let Some((at, due)) = self.timers.pop_due(now) {
             match due {
-                Due::Unit(token) => shared.report(Event::Deadline(token)),
+                Due::Task(token) => shared.report(Event::Deadline(token)),
                 Due::Session(key) => self.tick(shared, key, at, now),
             }
         }
@@ -321,7 +321,7 @@ impl Reactor {
             count
                 .failed
                 .fetch_add(u64::from(closure.error.is_some()), Ordering::Relaxed);
-            (shared.settings.journal)(connection.label(), closure);
+            (shared.settings.session_log)(connection.label(), closure);
         }
     }
 

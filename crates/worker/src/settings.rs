@@ -6,12 +6,12 @@ use std::time::Duration;
 use fairlead_channel::Channels;
 use fairlead_websocket::{Closure, SessionSettings};
 
-use crate::absence::Absence;
 use crate::backlog::SlowConsumer;
 use crate::event::Token;
+use crate::watchdog::Stall;
 
 /// Where ended connections are told: label and closure.
-pub type Journal = Arc<dyn Fn(&str, &Closure) + Send + Sync>;
+pub type SessionLog = Arc<dyn Fn(&str, &Closure) + Send + Sync>;
 
 /// The numbers of one worker's loop. What each usually is, and why, stands in the engine's table of settings; the `Default`
 /// is zero throughout.
@@ -24,8 +24,8 @@ pub struct LoopLimits {
     /// The loop thread becomes the driver when nobody drove for this long, and reads for a thread that is away for this
     /// long.
     pub takeover_after: Duration,
-    /// `on_absence` is told when no app thread has driven for this long.
-    pub absence_after: Duration,
+    /// `on_stall` is told when no app thread has driven for this long.
+    pub stall_after: Duration,
 }
 
 impl LoopLimits {
@@ -42,21 +42,21 @@ pub struct WorkerSettings {
     pub session: Arc<SessionSettings>,
     /// Limits and time-outs of the loop.
     pub limits: LoopLimits,
-    /// True if each app thread reads its own socket (the threads host): then the loop thread always drives.
+    /// True if each app thread reads its own socket (the threads runner): then the loop thread always drives.
     pub threads_read: bool,
     /// Called when the loop thread takes over, because nobody has driven for a while: what the driver would have
     /// done at its next turn and others wait for. It must not block.
     pub on_takeover: Arc<dyn Fn() + Send + Sync>,
-    /// Told, by the loop thread, as the driver, that all units wait for one of the app's; it may note that,
+    /// Told, by the loop thread, as the driver, that all tasks wait for one of the app's; it may note that,
     /// nothing else. Never where threads read.
-    pub on_absence: Arc<dyn Fn(Absence) + Send + Sync>,
-    /// Told of each event whose token carries [`THREAD_TOKEN`](crate::THREAD_TOKEN); as `journal`, it runs with a connection locked.
+    pub on_stall: Arc<dyn Fn(Stall) + Send + Sync>,
+    /// Told of each event whose token carries [`THREAD_TOKEN`](crate::THREAD_TOKEN); as `session_log`, it runs with a connection locked.
     pub wake_thread: Arc<dyn Fn(Token) + Send + Sync>,
-    /// The channels that connections and units can be members of; `None`: there are none.
+    /// The channels that connections and tasks can be members of; `None`: there are none.
     pub channels: Option<ChannelSettings>,
     /// Told of each connection that ends: its label and its closure. Runs on the driver's thread, with the
     /// connection locked: it may count and write a log line, nothing else.
-    pub journal: Journal,
+    pub session_log: SessionLog,
 }
 
 /// Channels as a worker uses them.

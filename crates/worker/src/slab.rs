@@ -1,7 +1,7 @@
 //! Values in numbered places, each with a key that no later value of the place has.
 //!
 //! A key is a place and a generation, so an event, a timer or a wake-up that was meant for an earlier value finds none. Keys
-//! are plain numbers, because the kernel and the hosts carry them; their highest bit is never set, so that whoever hands
+//! are plain numbers, because the kernel and the runners carry them; their highest bit is never set, so that whoever hands
 //! them out can mark his own with it. Who holds a slab across threads locks it.
 
 /// Values by key.

@@ -1,4 +1,4 @@
-//! A unit of the app as a member of a channel: it takes messages when it likes, in order, and waits for the next.
+//! A task of the app as a member of a channel: it takes messages when it likes, in order, and waits for the next.
 
 use std::sync::{Arc, Mutex};
 
@@ -36,17 +36,17 @@ impl Subscriber {
         Ok((subscriber, answer))
     }
 
-    /// Takes the next message. If there is none and a token is given, that unit is woken once there is.
+    /// Takes the next message. If there is none and a token is given, that task is woken once there is.
     pub fn receive(&self, waiter: Option<Token>) -> Taken {
         self.subscription.receive(self.subscriptions.place(), waiter)
     }
 
-    /// Asks that the unit be woken when there is something.
+    /// Asks that the task be woken when there is something.
     pub fn wait(&self, token: Token) -> Waiting {
         self.subscription.wait(token)
     }
 
-    /// The unit no longer waits.
+    /// The task no longer waits.
     pub fn forget(&self, token: Token) {
         self.subscription.forget(token);
     }

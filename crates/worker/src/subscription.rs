@@ -1,4 +1,4 @@
-//! The messages that wait for a unit of the app as a member of a channel. The unit's own end is in `subscriber`.
+//! The messages that wait for a task of the app as a member of a channel. The task's own end is in `subscriber`.
 
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -9,7 +9,7 @@ use fairlead_channel::{Kind, Place, Record};
 use crate::event::{Event, Token, Waiting};
 use crate::inbox::{lock, Shared};
 
-/// One membership of a unit: the driver puts positions of records in, the unit takes messages out.
+/// One membership of a task: the driver puts positions of records in, the task takes messages out.
 pub(crate) struct Subscription {
     name: Arc<str>,
     queue: Mutex<Queue>,
@@ -51,7 +51,7 @@ pub struct Message {
 pub enum Taken {
     /// The next message.
     Message(Message),
-    /// None is there; the given unit will be woken.
+    /// None is there; the given task will be woken.
     Empty,
     /// It was closed.
     Closed,
@@ -89,7 +89,7 @@ impl Subscription {
         lock(&self.queue).positions.clear();
     }
 
-    /// Takes the next message. If there is none and a token is given, that unit is woken once there is.
+    /// Takes the next message. If there is none and a token is given, that task is woken once there is.
     pub(crate) fn receive(&self, place: &Place, waiter: Option<Token>) -> Taken {
         loop {
             let position = {
@@ -119,7 +119,7 @@ impl Subscription {
         }
     }
 
-    /// Asks that the unit be woken when there is something.
+    /// Asks that the task be woken when there is something.
     pub(crate) fn wait(&self, token: Token) -> Waiting {
         let mut queue = lock(&self.queue);
         if !queue.positions.is_empty() || queue.is_closed {
@@ -132,7 +132,7 @@ impl Subscription {
         Waiting::Registered
     }
 
-    /// The unit no longer waits.
+    /// The task no longer waits.
     pub(crate) fn forget(&self, token: Token) {
         let mut queue = lock(&self.queue);
         if queue.waiter == Some(token) {

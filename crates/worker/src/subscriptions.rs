@@ -264,7 +264,7 @@ impl<C: Recipient + Send + Sync + 'static> Subscriptions<C> {
         }
     }
 
-    /// Makes a unit a member: it takes the messages itself.
+    /// Makes a task a member: it takes the messages itself.
     pub(crate) fn subscribe(
         self: &Arc<Self>,
         name: &str,
@@ -280,7 +280,7 @@ impl<C: Recipient + Send + Sync + 'static> Subscriptions<C> {
         let Some(local) = table.local(id.index()) else {
             return Err(JoinError::Closed); // `enter` has just made it
         };
-        let membership = local.add_unit(Arc::clone(&subscription), offset + 1);
+        let membership = local.add_task(Arc::clone(&subscription), offset + 1);
         drop(table);
         self.shared.wake_driver();
         Ok((subscription, membership, entered.answer))

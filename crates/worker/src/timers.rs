@@ -1,4 +1,4 @@
-//! Deadlines: of sessions (pings, time-outs) and of parked units (a `receive` with a limit, a sleep).
+//! Deadlines: of sessions (pings, time-outs) and of parked tasks (a `receive` with a limit, a sleep).
 //!
 //! A heap with lazy removal. An entry is never taken out early: a session that is lively keeps the entry it has,
 //! and when that comes due it is asked for its next deadline. So a message costs the timers nothing.
@@ -15,8 +15,8 @@ use crate::event::Token;
 pub(crate) enum Due {
     /// The session in this slot, if the slot still has this key.
     Session(u64),
-    /// A parked unit of a host.
-    Unit(Token),
+    /// A parked task of a runner.
+    Task(Token),
 }
 
 #[derive(Default)]

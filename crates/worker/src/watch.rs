@@ -1,6 +1,6 @@
-//! Descriptors that are not ours: a unit waits for a database or another socket in the same wait as for its peer.
+//! Descriptors that are not ours: a task waits for a database or another socket in the same wait as for its peer.
 //!
-//! What is watched is a duplicate, because epoll knows a descriptor once and two units may wait for the same one; and
+//! What is watched is a duplicate, because epoll knows a descriptor once and two tasks may wait for the same one; and
 //! because an app may close its own while somebody waits. A watch fires once.
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};

@@ -37,7 +37,7 @@ impl Subscription {
                             ask(token)
                         })
                     });
-                    // Each wait has a token of its own: one that stayed would pass for another unit that waits.
+                    // Each wait has a token of its own: one that stayed would pass for another task that waits.
                     if let Some(token) = registered {
                         subscriber.forget(token);
                     }

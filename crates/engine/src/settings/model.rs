@@ -8,7 +8,7 @@ use std::time::Duration;
 use fairlead_channel::Channels;
 use fairlead_front::{Answered, FrontSettings, LogLevel, Routes, Scoreboard, StaticFiles};
 use fairlead_websocket::{OriginPolicy, SessionSettings};
-use fairlead_worker::{Absence, LoopLimits, SlowConsumer};
+use fairlead_worker::{LoopLimits, SlowConsumer, Stall};
 
 /// Where log lines go. Called from any thread, possibly with a connection locked: it writes the line and returns.
 pub type LogSink = Arc<dyn Fn(LogLevel, &str) + Send + Sync>;
@@ -17,7 +17,7 @@ pub type LogSink = Arc<dyn Fn(LogLevel, &str) + Send + Sync>;
 pub type AnsweredSink = Arc<dyn Fn(Answered) + Send + Sync>;
 
 /// Where it is told that all tasks wait for one. Called by the loop thread: it notes that and returns.
-pub type AbsenceSink = Arc<dyn Fn(Absence) + Send + Sync>;
+pub type StallSink = Arc<dyn Fn(Stall) + Send + Sync>;
 
 /// How requests reach the program.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -48,9 +48,9 @@ pub struct Settings {
     pub log: LogSink,
     /// Told of requests that never reached a task, with the setting `log_answered`.
     pub answered: AnsweredSink,
-    /// With [`Delivery::Loop`]: told when the host's thread has stayed away from [`crate::Engine::poll`] for as long as
+    /// With [`Delivery::Loop`]: told when the runner's thread has stayed away from [`crate::Engine::poll`] for as long as
     /// the setting `loop_stall_after` says.
-    pub absence: AbsenceSink,
+    pub stall: StallSink,
     pub(super) app: AppSettings,
     pub(super) session: SessionSettings,
     pub(super) front: FrontSettings,

@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use super::model::Settings;
 
-/// What a setting holds, and in which unit.
+/// What a setting holds, and in which task.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
     /// On or off.

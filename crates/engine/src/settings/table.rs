@@ -315,7 +315,7 @@ table! {
         /// The time for which the application's thread may stay away from the loop before the program is told.
         ///
         /// 1 s: long beyond a slow request of a busy worker, and soon enough for somebody who wonders why nothing answers.
-        loop_stall_after: Duration => absence_after = Value::seconds(1), PATIENCE;
+        loop_stall_after: Duration => stall_after = Value::seconds(1), PATIENCE;
     }
 
     channels: ChannelLimits, |all| all.channel_limits => {

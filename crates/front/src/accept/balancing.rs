@@ -37,7 +37,7 @@ struct Steps {
 /// thirds more. Connections that come at leisure are spread strictly, so that two busy clients have a process each.
 const CALM: Duration = Duration::from_millis(10);
 
-/// Pauses for a process that has not moved since the first of them, before it is believed to be stuck: from then on each
+/// Pauses for a process that has not moved since the first of them, before it counts as stuck: from then on each
 /// buys twice as many accepts, up to this power of two.
 const PATIENCE: u32 = 10;
 const LARGEST_GRANT: u32 = 10;

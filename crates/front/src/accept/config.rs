@@ -14,7 +14,7 @@ pub enum Protocol {
     /// HTTP, by whoever connects.
     #[default]
     Http,
-    /// The uwsgi protocol, by a server in front that is believed in what it says of its clients.
+    /// The uwsgi protocol, by a server in front that is trusted in what it says of its clients.
     Uwsgi,
 }
 

@@ -3,8 +3,8 @@
 //! Several processes may hold the same listener, so "nothing to accept after all" is no error. When a connection seems to
 //! wait, a process that has more of them than another gives way for a moment (`balancing`), and the handoff is asked for
 //! room (`admission`). An accept that fails for lack of descriptors or memory is tried again after a pause: the listener is
-//! never lost and the loop never spins. An accepted connection gets its seat, then the header of the PROXY protocol is read
-//! where the listener asks for it (`proxy_header`), then it speaks (`serving`).
+//! never lost and the loop never spins. An accepted connection is registered for the drain, then the header of the PROXY
+//! protocol is read where the listener asks for it (`proxy_header`), then it speaks (`serving`).
 
 mod admission;
 mod balancing;
@@ -24,7 +24,7 @@ use tokio::io::Interest;
 use tokio::net::TcpStream;
 
 use crate::connection::{Connection, Ends};
-use crate::drain::{AcceptTask, Seat};
+use crate::drain::{AcceptTask, Registration};
 use crate::events::LogLevel;
 use crate::socket::Socket;
 use balancing::Balancing;
@@ -140,14 +140,14 @@ fn admit(socket: Socket, peer: Address, listener: &AcceptingListener, server: &A
         is_routed: config.router,
     };
     let connection = Arc::new(Connection::new(Arc::clone(&server.shared), ends));
-    let seat = Seat::take(&server.drain, connection);
+    let registration = Registration::take(&server.drain, connection);
     if !config.proxy_protocol {
-        return serving::start(Arc::clone(server), config, seat, socket);
+        return serving::start(Arc::clone(server), config, registration, socket);
     }
     let server = Arc::clone(server);
     tokio::spawn(async move {
-        if let Some(seat) = proxy_header::read(&server.drain, seat, &socket).await {
-            serving::start(server, config, seat, socket);
+        if let Some(registration) = proxy_header::read(&server.drain, registration, &socket).await {
+            serving::start(server, config, registration, socket);
         }
     });
 }

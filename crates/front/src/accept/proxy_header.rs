@@ -15,7 +15,7 @@ use rustix::net::{recv, RecvFlags};
 use tokio::io::Interest;
 use tokio::time::{timeout, Instant};
 
-use crate::drain::{Drain, Seat};
+use crate::drain::{Drain, Registration};
 use crate::events::LogLevel;
 use crate::front_shared::FrontShared;
 use crate::socket::{inet, Socket};
@@ -32,9 +32,14 @@ enum NoHeader {
     Cut(usize),
 }
 
-/// Reads the header; the connection goes on, as one of whom the header names, with the seat that is answered. `None`: it ends.
-pub(super) async fn read(drain: &Arc<Drain>, seat: Seat, socket: &Socket) -> Option<Seat> {
-    let connection = seat.connection();
+/// Reads the header; the connection goes on, as one of whom the header names, with the registration that is answered.
+/// `None`: it ends.
+pub(super) async fn read(
+    drain: &Arc<Drain>,
+    registration: Registration,
+    socket: &Socket,
+) -> Option<Registration> {
+    let connection = registration.connection();
     let shared = connection.shared();
     let Some(outcome) = in_time(receive_header(socket), shared).await else {
         shared.counters.timed_out();
@@ -45,11 +50,11 @@ pub(super) async fn read(drain: &Arc<Drain>, seat: Seat, socket: &Socket) -> Opt
         return None;
     };
     match outcome {
-        Ok(ProxyHeader::Own) => return Some(seat),
+        Ok(ProxyHeader::Own) => return Some(registration),
         Ok(ProxyHeader::Announced { client, server }) => {
             let announced = Arc::new(connection.announced(inet(client), inet(server)));
-            // The new seat before the old one is left, or a drain could take the room for empty.
-            return Some(Seat::take(drain, announced));
+            // The new registration before the old one is left, or a drain could take the room for empty.
+            return Some(Registration::take(drain, announced));
         }
         Err(NoHeader::Silent) => {}
         Err(NoHeader::Broken(why)) => {

@@ -59,7 +59,7 @@ impl Server {
     }
 
     /// Tells the other processes that this one wants no connection any more.
-    pub(crate) fn tell_absence(&self) {
+    pub(crate) fn tell_left(&self) {
         self.cell.tell(|| Load::ABSENT);
     }
 }

@@ -8,22 +8,27 @@ use bytes::Bytes;
 
 use crate::accept::config::{ListenerConfig, Protocol};
 use crate::accept::server::Server;
-use crate::drain::Seat;
+use crate::drain::Registration;
 use crate::http1::{Http1State, Transport};
 use crate::socket::Socket;
 use crate::{http2, tls, uwsgi};
 
 /// Starts the task of an accepted connection.
-pub(super) fn start(server: Arc<Server>, config: Arc<ListenerConfig>, seat: Seat, socket: Socket) {
+pub(super) fn start(
+    server: Arc<Server>,
+    config: Arc<ListenerConfig>,
+    registration: Registration,
+    socket: Socket,
+) {
     match config.protocol {
-        Protocol::Http => tokio::spawn(serve(server, config, seat, socket)),
-        Protocol::Uwsgi => tokio::spawn(serve_uwsgi(server, seat, socket)),
+        Protocol::Http => tokio::spawn(serve(server, config, registration, socket)),
+        Protocol::Uwsgi => tokio::spawn(serve_uwsgi(server, registration, socket)),
     };
 }
 
 /// Serves one accepted socket until it closes, is cut or leaves the front.
-async fn serve(server: Arc<Server>, config: Arc<ListenerConfig>, seat: Seat, socket: Socket) {
-    let connection = Arc::clone(seat.connection());
+async fn serve(server: Arc<Server>, config: Arc<ListenerConfig>, registration: Registration, socket: Socket) {
+    let connection = Arc::clone(registration.connection());
     let (state, transport) = match &config.tls {
         None => {
             let state = Arc::new(Http1State::new(connection, 0));
@@ -32,26 +37,35 @@ async fn serve(server: Arc<Server>, config: Arc<ListenerConfig>, seat: Seat, soc
         }
         Some(tls) => {
             let Some(established) = tls::handshake(&connection, tls, socket).await else {
-                return drop(seat);
+                return drop(registration);
             };
             if established.records.is_for_http2() {
                 let stream = tls::into_stream(established.socket, Some(established.records), &connection);
                 let pipeline = Arc::clone(&server.pipeline);
                 // In a box: this task would else be as large as that one, for every connection.
-                return Box::pin(http2::serve(seat, pipeline, stream, Bytes::new())).await;
+                return Box::pin(http2::serve(registration, pipeline, stream, Bytes::new())).await;
             }
             let state = Arc::new(Http1State::new(connection, established.last_ms));
             let transport = Transport::with_tls(established.socket, established.records, Arc::clone(&state));
             (state, transport)
         }
     };
-    let turned = server.http1.serve(seat, state, transport, config.to_https).await;
-    if let Some((seat, socket, opening)) = turned {
+    let turned = server
+        .http1
+        .serve(registration, state, transport, config.to_https)
+        .await;
+    if let Some((registration, socket, opening)) = turned {
         let pipeline = Arc::clone(&server.pipeline);
-        Box::pin(http2::serve(seat, pipeline, socket.into_stream(), opening)).await;
+        Box::pin(http2::serve(
+            registration,
+            pipeline,
+            socket.into_stream(),
+            opening,
+        ))
+        .await;
     }
 }
 
-async fn serve_uwsgi(server: Arc<Server>, seat: Seat, socket: Socket) {
-    uwsgi::serve(&server.http1, seat, socket).await;
+async fn serve_uwsgi(server: Arc<Server>, registration: Registration, socket: Socket) {
+    uwsgi::serve(&server.http1, registration, socket).await;
 }

@@ -25,7 +25,7 @@ use bytes::Bytes;
 use hyper::server::conn::http1;
 
 use crate::deadline::Overdue;
-use crate::drain::Seat;
+use crate::drain::Registration;
 use crate::events::LogLevel;
 use crate::lingering_close::{linger, send_last};
 use crate::pipeline::Pipeline;
@@ -58,22 +58,22 @@ impl Http1 {
         }
     }
 
-    /// Serves one connection until it closes, is cut or leaves the front. If it turns out to be HTTP/2: its seat, the
+    /// Serves one connection until it closes, is cut or leaves the front. If it turns out to be HTTP/2: its registration, the
     /// socket, and all that was read from it. `to_https`: all requests are sent to this port of https.
     pub(crate) async fn serve(
         &self,
-        seat: Seat,
+        registration: Registration,
         state: Arc<Http1State>,
         transport: Transport,
         to_https: Option<u16>,
-    ) -> Option<(Seat, Socket, Bytes)> {
+    ) -> Option<(Registration, Socket, Bytes)> {
         let service = Service::new(Arc::clone(&state), Arc::clone(&self.pipeline), to_https);
         let mut http = self.hyper.serve_connection(transport, service);
         let ending = poll_fn(|context| turn(&state, &mut http, context)).await;
         let mut parts = http.into_parts();
         if let Some(opening) = parts.io.take_http2() {
             let (socket, ..) = parts.io.into_parts();
-            return Some((seat, socket, opening));
+            return Some((registration, socket, opening));
         }
         let connection = &state.connection;
         let (socket, records, unread) = parts.io.into_parts();
@@ -117,7 +117,7 @@ impl Http1 {
             Ending::Overdue(Overdue::Stalled) => connection.shared().counters.timed_out(),
         }
         // Before the socket closes: who sees that finds the connection counted no more.
-        drop(seat);
+        drop(registration);
         None
     }
 }

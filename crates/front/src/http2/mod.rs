@@ -29,7 +29,7 @@ use h2::server;
 use h2::Reason;
 
 use crate::deadline::{deadline, Overdue, Situation};
-use crate::drain::Seat;
+use crate::drain::Registration;
 use crate::events::LogLevel;
 use crate::pipeline::Pipeline;
 use crate::settings::FrontSettings;
@@ -57,22 +57,27 @@ const LINGER_MS: u64 = 2000;
 /// How long a drain waits for requests that crossed its GOAWAY; the client's answer to a PING ends it sooner.
 const LEAVING_MS: u64 = 1000;
 
-/// Serves HTTP/2 on `stream` for the connection of `seat` until it closes. `read_ahead` precedes what will be read from
+/// Serves HTTP/2 on `stream` for the connection of `registration` until it closes. `read_ahead` precedes what will be read from
 /// it; the preface has not been taken off. Give TLS's stream once ALPN says "h2" (RFC 9113 §3.2).
-pub(crate) async fn serve(seat: Seat, pipeline: Arc<Pipeline>, stream: BoxStream, read_ahead: Bytes) {
-    let connection = Arc::clone(seat.connection());
+pub(crate) async fn serve(
+    registration: Registration,
+    pipeline: Arc<Pipeline>,
+    stream: BoxStream,
+    read_ahead: Bytes,
+) {
+    let connection = Arc::clone(registration.connection());
     let state = Arc::new(Http2State::new(Arc::clone(&connection)));
     let wire = Wire::new(stream, read_ahead, Arc::clone(&state));
     let mut driver = Driver {
         phase: Phase::Opening(builder(connection.settings()).handshake(wire)),
-        seat,
+        registration,
         pipeline,
         state,
         leaving_since_ms: None,
         lingering_since_ms: None,
     };
     poll_fn(|cx| driver.turn(cx)).await;
-    // First h2, which tells all streams; the seat goes last.
+    // First h2, which tells all streams; the registration goes last.
     driver.phase = Phase::Ended;
 }
 
@@ -115,7 +120,7 @@ struct Driver {
     leaving_since_ms: Option<u64>,
     /// A GOAWAY that ends the connection goes out since then.
     lingering_since_ms: Option<u64>,
-    seat: Seat,
+    registration: Registration,
 }
 
 impl Driver {
@@ -143,7 +148,7 @@ impl Driver {
             };
             match progress {
                 Poll::Ready(Some(Ok((request, respond)))) => {
-                    stream::begin(&self.state, &self.seat, &self.pipeline, request, respond);
+                    stream::begin(&self.state, &self.registration, &self.pipeline, request, respond);
                     // RFC 9113 §10.5: what was reset is no stream any more, but the application still works on it.
                     let limit = 2 * self.state.connection.settings().http2_max_streams as usize;
                     if self.state.load() > limit {

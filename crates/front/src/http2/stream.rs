@@ -18,7 +18,7 @@ use hyper::Method;
 
 use crate::body::End;
 use crate::deadline::{deadline, Situation};
-use crate::drain::Seat;
+use crate::drain::Registration;
 use crate::error::{BodyError, Refusal};
 use crate::events::LogLevel;
 use crate::exchange::{Answer, BodyPlan, Core, Exchange};
@@ -37,7 +37,7 @@ pub(super) struct StreamTask {
     /// The client has no room for what waits since then.
     blocked_since_ms: Option<u64>,
     http2: Arc<Http2State>,
-    seat: Seat,
+    registration: Registration,
 }
 
 /// The request's body.
@@ -64,7 +64,7 @@ enum Way {
 /// Hands a request over, or refuses it.
 pub(super) fn begin(
     http2: &Arc<Http2State>,
-    seat: &Seat,
+    registration: &Registration,
     pipeline: &Pipeline,
     request: hyper::http::Request<RecvStream>,
     respond: SendResponse<Bytes>,
@@ -72,14 +72,14 @@ pub(super) fn begin(
     let (head, recv) = request.into_parts();
     http2.connection.shared().counters.request();
     match head::admit(&head, !recv.is_end_stream(), &http2.connection) {
-        Ok(admitted) => hand_over(http2, seat, pipeline, &head, admitted, recv, respond),
+        Ok(admitted) => hand_over(http2, registration, pipeline, &head, admitted, recv, respond),
         Err(rule) => refuse(http2, &rule, respond),
     }
 }
 
 fn hand_over(
     http2: &Arc<Http2State>,
-    seat: &Seat,
+    registration: &Registration,
     pipeline: &Pipeline,
     head: &Parts,
     admitted: Admitted,
@@ -107,7 +107,7 @@ fn hand_over(
         is_head: head.method == Method::HEAD,
         blocked_since_ms: None,
         http2: Arc::clone(http2),
-        seat: seat.beside(Arc::clone(&connection)),
+        registration: registration.beside(Arc::clone(&connection)),
     };
     let exchange = Arc::new(Exchange::new(core));
     pipeline.enter(&connection, admitted.request, exchange);
@@ -129,7 +129,7 @@ fn refuse(http2: &Http2State, rule: &Refusal, mut respond: SendResponse<Bytes>) 
 
 impl StreamTask {
     fn turn(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        self.seat.connection().enlist(cx);
+        self.registration.connection().enlist(cx);
         loop {
             let moved = self.pump(cx);
             let went_on = match &mut self.way {

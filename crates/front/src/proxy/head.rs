@@ -38,9 +38,9 @@ pub(super) fn outgoing(
     };
     let mut head = hyper::Request::new(());
     *head.method_mut() =
-        hyper::Method::from_bytes(request.amended("REQUEST_METHOD").unwrap_or(request.method()))
+        hyper::Method::from_bytes(request.variable_set("REQUEST_METHOD").unwrap_or(request.method()))
             .map_err(|_| bad("method"))?;
-    let target = backend.target.as_deref().or(request.amended("REQUEST_URI"));
+    let target = backend.target.as_deref().or(request.variable_set("REQUEST_URI"));
     let target = target.unwrap_or(request.target());
     *head.uri_mut() = hyper::Uri::try_from(target).map_err(|_| bad("target"))?;
     let headers = head.headers_mut();
@@ -146,7 +146,7 @@ fn packet(
         add("HTTPS", b"on");
     }
     // Spec §3.1: the router names itself.
-    if request.is_routed() && request.amended("UWSGI_ROUTER").is_none() {
+    if request.is_routed() && request.variable_set("UWSGI_ROUTER").is_none() {
         add("UWSGI_ROUTER", b"http");
     }
     request.for_each_cgi_variable(|name, value| {

@@ -117,7 +117,7 @@ impl Routes {
             Next::Rule | Next::Run | Next::Label(_) => Verdict::Run,
         };
         for (name, value) in case.into_changes() {
-            request.amend(&name, &value);
+            request.set_variable(&name, &value);
         }
         (verdict, effects)
     }

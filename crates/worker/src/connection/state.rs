@@ -1,6 +1,6 @@
 //! What stands behind a connection's lock: the socket, its session, its outbox, and who waits.
 //!
-//! The steps that driver and verbs share: read once, flush, write through, tick, wake the units whose wait is over, and
+//! The steps that driver and verbs share: read once, flush, write through, tick, wake the tasks whose wait is over, and
 //! bring the poller in line ([`State::settle`]). Nothing here takes a lock but the leaf queues of `inbox`, and nothing
 //! waits: a socket that takes no more is watched for room.
 
@@ -73,14 +73,14 @@ pub(crate) struct State {
     pub(super) shut: bool,
     /// It stands in the list of dirty connections.
     pub(super) dirty: bool,
-    /// The unit that waits for a message, and those that wait for room to send.
+    /// The task that waits for a message, and those that wait for room to send.
     pub(super) receiver: Option<Token>,
     pub(super) senders: Vec<Token>,
     /// The earliest entry in the timers.
     pub(crate) timer_at: Option<Time>,
     /// In place: it is asked for each message, and a pointer to it would save four bytes.
     pub(super) readiness: Option<ReadinessDescriptor>,
-    /// A unit was told of the message; the descriptor says so with the next turn if it lies there still.
+    /// A task was told of the message; the descriptor says so with the next turn if it lies there still.
     readiness_is_late: bool,
     /// The app has let go of it.
     pub(super) released: bool,
@@ -248,8 +248,8 @@ impl State {
         drop(self.session.take_spare_buffer());
     }
 
-    /// Wakes the units whose wait is over.
-    pub(crate) fn wake_units(&mut self, shared: &Shared) {
+    /// Wakes the tasks whose wait is over.
+    pub(crate) fn wake_tasks(&mut self, shared: &Shared) {
         let over = self.session.closed().is_some();
         if over || self.session.message().is_some() {
             if let Some(token) = self.receiver.take() {
@@ -310,7 +310,7 @@ impl State {
 
     /// Brings the registration in line with what is wanted, and says whether the connection goes on.
     pub(crate) fn settle(&mut self, shared: &Shared) -> Fate {
-        self.wake_units(shared);
+        self.wake_tasks(shared);
         if self.session.transport() == Transport::Gone {
             return Fate::Retire;
         }
@@ -328,7 +328,7 @@ impl State {
             if done.is_err() {
                 // Out of memory or of watches: this connection cannot go on, the others can.
                 self.lose(Lost::Reset, shared.poller.now());
-                self.wake_units(shared);
+                self.wake_tasks(shared);
                 return Fate::Retire;
             }
             self.registered = wanted;

@@ -289,7 +289,7 @@ fn the_descriptor_of_a_waiting_unit_is_readable_one_turn_later_if_the_unit_takes
     assert_eq!(connection.wait_receive(4), Waiting::Registered);
     send(&mut client, &frame(BINARY, b"a"));
     assert_eq!(bench.turn(), [Event::Wake(4)]);
-    assert!(!ready(), "the unit was told; most take the message at once");
+    assert!(!ready(), "the task was told; most take the message at once");
     bench.turn();
     assert!(ready());
     take(&connection);

@@ -1,4 +1,4 @@
-//! Hosts that wait in a loop of their own, on the worker's descriptors; and descriptors of the app's own.
+//! Runners that wait in a loop of their own, on the worker's descriptors; and descriptors of the app's own.
 
 use std::io::{Read, Write};
 use std::os::fd::AsFd;
@@ -12,7 +12,7 @@ use rustix::event::{poll, PollFd, PollFlags, Timespec};
 
 use super::support::*;
 use crate::poller::Interest;
-use crate::{Absence, Connection, Event, LoopLimits, Received, Sent, Worker, WorkerSettings};
+use crate::{Connection, Event, LoopLimits, Received, Sent, Stall, Worker, WorkerSettings};
 
 const LONG: Duration = Duration::from_secs(20);
 const READ: Interest = Interest {
@@ -20,7 +20,7 @@ const READ: Interest = Interest {
     write: false,
 };
 
-/// True once the worker has something for its host, false after `limit`.
+/// True once the worker has something for its runner, false after `limit`.
 fn is_readable(worker: &Worker, limit: Duration) -> bool {
     let limit = Timespec {
         tv_sec: limit.as_secs() as i64,
@@ -124,7 +124,7 @@ fn a_timer_for_now_is_due_though_the_alarm_of_this_moment_has_gone_off() {
     call(&bench.worker);
     bench.dials.advance(Duration::from_millis(700));
     assert_eq!(call(&bench.worker), [Event::Deadline(5)]);
-    // As a unit does that lets others run: it sleeps for no time.
+    // As a task does that lets others run: it sleeps for no time.
     for token in 0..3 {
         let mut events = Vec::new();
         bench.worker.drive(&mut events, Some(Duration::ZERO));
@@ -162,7 +162,7 @@ fn an_app_that_computes_outside_loses_no_peer_and_no_event() {
         client.read_exact(&mut pong).unwrap();
         assert_eq!(pong, [0x8a, 1, round]);
         client.write_all(&frame(BINARY, &[round])).unwrap();
-        // Taken by the loop thread or not yet: the host is told either way.
+        // Taken by the loop thread or not yet: the runner is told either way.
         assert_eq!(wait(&worker), [Event::Wake(u64::from(round))]);
         assert_eq!(take(&connection).as_deref(), Some(&[round][..]));
     }
@@ -178,7 +178,7 @@ fn an_app_that_computes_in_a_turn_loses_no_peer_and_keeps_no_answer() {
         // Long enough for the loop thread to find that nothing is ready, and to sleep on the descriptor.
         assert!(!is_readable(&worker, Duration::from_millis(8)));
         worker.drive(&mut Vec::new(), Some(Duration::ZERO));
-        // A unit of this turn sends, and computes.
+        // A task of this turn sends, and computes.
         assert!(matches!(
             connection.send(MessageKind::Binary, &[round]),
             Sent::Done
@@ -194,10 +194,10 @@ fn an_app_that_stays_away_for_long_is_told_of_and_so_is_its_return() {
     let (tell, told) = std::sync::mpsc::channel();
     let worker = Worker::start(WorkerSettings {
         limits: LoopLimits {
-            absence_after: Duration::from_millis(50),
+            stall_after: Duration::from_millis(50),
             ..loop_limits()
         },
-        on_absence: Arc::new(move |absence| tell.send(absence).unwrap()),
+        on_stall: Arc::new(move |stall| tell.send(stall).unwrap()),
         ..settings()
     })
     .unwrap();
@@ -210,12 +210,12 @@ fn an_app_that_stays_away_for_long_is_told_of_and_so_is_its_return() {
             worker.leave_to_foreign_loop();
             worker.wake();
         }
-        let Absence::Lasts(so_far) = told.recv_timeout(LONG).unwrap() else {
+        let Stall::Lasts(so_far) = told.recv_timeout(LONG).unwrap() else {
             panic!("it came back before it was told to be away");
         };
         assert!(so_far >= Duration::from_millis(50) && so_far <= began.elapsed());
         worker.drive(&mut events, Some(Duration::ZERO));
-        let Absence::Ended(after) = told.recv_timeout(LONG).unwrap() else {
+        let Stall::Ended(after) = told.recv_timeout(LONG).unwrap() else {
             panic!("it was away once and is told of twice");
         };
         assert!(after >= so_far && after <= began.elapsed());
@@ -244,7 +244,7 @@ fn the_driver_changes_with_a_foreign_loop_without_a_lost_wake_up() {
             }
         };
         if number % 100 == 0 {
-            // Something is ready and the host does not come: the loop thread does.
+            // Something is ready and the runner does not come: the loop thread does.
             let before = worker.statistics().takeovers;
             worker.wake();
             while worker.statistics().takeovers == before {

@@ -1,4 +1,4 @@
-//! Units as members of channels: they take messages in order, wait for the next, and lose what they were told they may.
+//! Tasks as members of channels: they take messages in order, wait for the next, and lose what they were told they may.
 
 use super::channels::{bench, channels, publish};
 use crate::{Drops, Event, Taken, Waiting};

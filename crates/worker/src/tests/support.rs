@@ -102,10 +102,10 @@ pub(super) fn settings() -> WorkerSettings {
         limits: loop_limits(),
         threads_read: false,
         on_takeover: Arc::new(|| {}),
-        on_absence: Arc::new(|_| {}),
+        on_stall: Arc::new(|_| {}),
         wake_thread: Arc::new(|_| {}),
         channels: None,
-        journal: Arc::new(|_, _| {}),
+        session_log: Arc::new(|_, _| {}),
     }
 }
 
@@ -114,7 +114,7 @@ pub(super) fn loop_limits() -> LoopLimits {
         outbox_high: 256 * 1024,
         stall_timeout: Duration::from_secs(60),
         takeover_after: Duration::from_millis(2),
-        absence_after: Duration::from_secs(1),
+        stall_after: Duration::from_secs(1),
     }
 }
 

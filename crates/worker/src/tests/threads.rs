@@ -177,7 +177,7 @@ fn direct() -> WorkerSettings {
     }
 }
 
-/// Echoes until the connection ends, the way a thread of the threads host does.
+/// Echoes until the connection ends, the way a thread of the threads runner does.
 fn echo_loop(connection: &Arc<Connection>) -> usize {
     let mut echoed = 0;
     loop {

@@ -146,7 +146,7 @@ fn a_ring_between_two_turns_is_not_forgotten() {
     assert_eq!(
         bench.dials.asked.load(Ordering::SeqCst),
         0,
-        "whoever rang has something that only the host can see"
+        "whoever woke it has something that only the runner can see"
     );
     bench.turn();
     assert_eq!(
