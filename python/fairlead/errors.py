@@ -108,7 +108,7 @@ class ChannelsError(FairleadError, OSError):
 def hint_for(error: BaseException) -> str:
     """A sentence that helps with a known mistake behind `error`, or "".
 
-    uWSGI's own listing of a WebSocket application forgets `import uwsgi`, so its copies do too (spec §9, item
+    uWSGI's own listing of a WebSocket application forgets `import uwsgi`, so its copies do too (compat §9, row
     1). Works at load time and for exceptions that a request raises.
     """
     if isinstance(error, NameError) and "'uwsgi'" in str(error):

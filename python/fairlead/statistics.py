@@ -21,7 +21,7 @@ SUMMED = ("requests", "exceptions", "tx", "running_time")
 
 
 def row_of(worker_id: int, pid: int, stats: Mapping[str, Any]) -> dict[str, Any]:
-    """What one process says of itself, with uWSGI's names (spec §1.5). `pid` 0: there is none at present."""
+    """What one process says of itself, with uWSGI's names (compat §1.5). `pid` 0: there is none at present."""
     names = (*SUMMED, "rss", "vsz", "avg_rt")
     return {
         "id": worker_id,

@@ -129,6 +129,27 @@ def test_decision_records_are_numbered_without_gaps_and_have_their_parts():
     )
 
 
+def test_every_citation_of_uwsgi_s_contract_leads_to_a_section():
+    page = text(ROOT / "docs" / "reference" / "uwsgi-compatibility.md")
+    sections = dict(re.findall(r"^#{2,3} (\d+(?:\.\d+)?)\.? .+\n((?:(?!#{2,3} ).*\n)*)", page, re.MULTILINE))
+    rows = {number: set(re.findall(r"^\| (\d+) \|", body, re.MULTILINE)) for number, body in sections.items()}
+    found = []
+    for path in files(".rs", ".py", ".pyi", ".c", ".h", ".js", ".md"):
+        for match in re.finditer(r"\bcompat((?:(?:,| and|, and)? §[\d.]*\d)+)(?:, row (\d+))?", text(path)):
+            cited = re.findall(r"[\d.]+", match[1])
+            found += [f"{name(path)}: {match[0]}" for number in cited if number not in sections]
+            if match[2] and cited[-1] in rows and match[2] not in rows[cited[-1]]:
+                found.append(f"{name(path)}: {match[0]}")
+        found += [
+            f"{name(path)}: {match[0]}…" for match in re.finditer(r"\b[Ss]pec(?:ification)?[\s#:/!]+§", text(path))
+        ]
+    hold(
+        "a citation `compat §N.M` names a section of docs/reference/uwsgi-compatibility.md, and has this spelling",
+        "a citation of a page that the reader has not explains nothing",
+        found,
+    )
+
+
 def test_every_setting_has_a_help_text():
     settings = pytest.importorskip("fairlead.settings.options", reason="needs the built package")
     hold(

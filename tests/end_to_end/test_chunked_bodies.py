@@ -1,4 +1,4 @@
-"""Chunked request bodies end to end: `uwsgi.chunked_read` (compatibility spec §1.4), `wsgi.input` (§3.2), and what
+"""Chunked request bodies end to end: `uwsgi.chunked_read` (compat §1.4), `wsgi.input` (§3.2), and what
 becomes of a client that breaks its body off, stalls in it or sends more than anybody reads.
 
 Sockets are written by hand: where a chunk ends and when it leaves is what these tests are about.
@@ -171,7 +171,8 @@ def test_without_its_own_option_the_time_out_is_the_sockets(
     server = serve("bodies.py", "--socket-timeout=0.2")
     body = upload(f"/chunk_call?{token}", to=server)
     if getattr(runner, "least_socket_timeout_s", 0):
-        # Raised, as uWSGI raises it for such a loop (spec §2.2): the call outlives one that has really so little time.
+        # Raised, as uWSGI raises it for such a loop (compat §2.2): the call outlives one that has really so little
+        # time.
         upload(f"/chunk_call?{token}hasty", to=hasty).line()
         body.send(b"in time", b"x")
         body.line()

@@ -1,4 +1,4 @@
-"""The tables that look at answers and at the end of a request (`--error-route`, `--final-route`, spec §5.1), the line
+"""The tables that look at answers and at the end of a request (`--error-route`, `--final-route`, compat §5.1), the line
 in the log of a request that never reaches the application, and the idle limit of proxied WebSockets."""
 
 from __future__ import annotations

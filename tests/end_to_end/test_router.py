@@ -1,5 +1,5 @@
-"""Fairlead as a plain router (`--http-to`, spec §4.2): what comes to --http and --https goes to servers that speak the
-uwsgi protocol, each in its turn, and needs no application here."""
+"""Fairlead as a plain router (`--http-to`, compat §4.2): what comes to --http and --https goes to servers that speak
+the uwsgi protocol, each in its turn, and needs no application here."""
 
 from __future__ import annotations
 

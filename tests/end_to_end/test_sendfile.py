@@ -1,4 +1,4 @@
-"""Files as responses end to end: `wsgi.file_wrapper` (PEP 3333), `uwsgi.sendfile` (compatibility spec §1.4) and
+"""Files as responses end to end: `wsgi.file_wrapper` (PEP 3333), `uwsgi.sendfile` (compat §1.4) and
 `fairlead.send_file`.
 
 Large files take the way through the kernel, so what arrives is compared byte by byte, and each test says what became of

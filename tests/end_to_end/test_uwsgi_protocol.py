@@ -1,4 +1,4 @@
-"""The uwsgi protocol end to end (compatibility spec §6): what the application sees, what the wire
+"""The uwsgi protocol end to end (compat §6): what the application sees, what the wire
 says, WebSockets behind a packet, and what is refused.
 
 The client is `support/uwsgi_client.py`, which sends what nginx's `uwsgi_pass` sends.

@@ -1,7 +1,7 @@
 """How a WebSocket ends, seen from both sides: close codes on the wire, ConnectionClosed in the app, lines in
 the log.
 
-Codes are those of the compatibility spec §2.5, row 12: 1000 when the app returns, 1011 when it raises. A peer
+Codes are those of compat §2.5, row 12: 1000 when the app returns, 1011 when it raises. A peer
 that goes without a word is told apart from one that closes. Stop and reload are in test_processes.py.
 """
 

@@ -1,5 +1,5 @@
-"""PEP 3333 end to end, the way in: wsgi.input under every framing, and the environ of the compatibility spec
-§3.1.
+"""PEP 3333 end to end, the way in: wsgi.input under every framing, and the environ of
+compat §3.1.
 
 Bodies come with a length or in chunks, at once or drop by drop, read or ignored; the next request on the
 connection is found either way. Environ keys are compared with their types, for `--http` and `--http-socket`.
@@ -299,7 +299,7 @@ KINDS = pytest.mark.parametrize("kind", ["http", "http-socket"])
 
 @KINDS
 def test_environ_has_the_request(both: dict[str, Server], kind: str) -> None:
-    """Spec §9, row 11."""
+    """compat §9, row 11."""
     found = environ_of(both[kind], "/environ/a%20b?x=1&y=%20", "X-Thing: one", "X-Thing: two",
                        "Content-Type: a/b", method="POST", body=b"12345")  # fmt: skip
     expected = {
@@ -323,7 +323,7 @@ def test_environ_has_the_request(both: dict[str, Server], kind: str) -> None:
 
 @KINDS
 def test_environ_leaves_out_what_was_not_sent(both: dict[str, Server], kind: str) -> None:
-    """Spec §9, row 11."""
+    """compat §9, row 11."""
     found = environ_of(both[kind], "/environ")
     assert found["QUERY_STRING"] == ["str", ""]
     for key in (
@@ -340,7 +340,7 @@ def test_environ_leaves_out_what_was_not_sent(both: dict[str, Server], kind: str
 @every_runner
 @KINDS
 def test_environ_has_wsgi_keys_of_the_right_types(both: dict[str, Server], kind: str, runner: Runner) -> None:
-    """Spec §9, row 11."""
+    """compat §9, row 11."""
     found = environ_of(both[kind], "/environ")
     assert found["wsgi.version"] == ["tuple", "(1, 0)"]
     assert found["wsgi.run_once"] == ["bool", False]
@@ -353,14 +353,14 @@ def test_environ_has_wsgi_keys_of_the_right_types(both: dict[str, Server], kind:
 
 
 def test_environ_behind_http_has_the_routers_marks(both: dict[str, Server]) -> None:
-    """Spec §9, row 11."""
+    """compat §9, row 11."""
     found = environ_of(both["http"], "/environ")
     assert found["UWSGI_ROUTER"] == ["str", "http"]
     assert found["REMOTE_PORT"][0] == "str" and found["REMOTE_PORT"][1].isdigit()
 
 
 def test_environ_behind_http_socket_has_no_marks_of_a_router(both: dict[str, Server]) -> None:
-    """Spec §9, row 11."""
+    """compat §9, row 11."""
     found = environ_of(both["http-socket"], "/environ")
     assert "UWSGI_ROUTER" not in found
     assert "REMOTE_PORT" not in found

@@ -1,7 +1,7 @@
 """PEP 3333 end to end, the way out: start_response, write, iterables, close, errors, HEAD and friends.
 
 Whatever an app does, the client gets a response it can parse or a connection that is visibly cut; never half
-a body that looks whole. Texts of errors are uWSGI's (compatibility spec §3.3).
+a body that looks whole. Texts of errors are uWSGI's (compat §3.3).
 """
 
 from __future__ import annotations

@@ -1,5 +1,5 @@
 """Flask-uWSGI-WebSocket, unmodified from PyPI, with its four middlewares, each under the model that it was made for.
-Spec §9, row 4.
+compat §9, row 4.
 
 0.6.1 is its last release, of before Flask 3 and Python 3.11; `apps/names_of_2019.py` gives back the two names that it
 misses. Its applications stand in `apps/flask_uwsgi_*.py`.

@@ -1,5 +1,5 @@
 """Socket.IO's driver for uWSGI (`gevent_uwsgi` of python-engineio), from python-socketio and from Flask-SocketIO.
-Spec §9, row 3.
+compat §9, row 3.
 
 The driver has two ways: with `uwsgi.request_context` each greenlet receives and sends for itself, without it the
 request's greenlet does both and is woken by another one. Both are run, by the real client in all its transports; what

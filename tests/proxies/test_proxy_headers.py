@@ -47,7 +47,7 @@ def test_the_application_sees_both_ends_of_the_proxys_connection(server: Server,
     router, worker = environ(server, header, ROUTER), environ(server, header, WORKER)
     for found in (router, worker):
         assert (found["REMOTE_ADDR"], found["REMOTE_PORT"], found["SERVER_PORT"]) == ("203.0.113.7", "4711", "443")
-    # Spec §3.1: what a worker's own socket tells by the PROXY protocol only.
+    # compat §3.1: what a worker's own socket tells by the PROXY protocol only.
     assert router["UWSGI_ROUTER"] == "http" and "SERVER_ADDR" not in router
     assert worker["SERVER_ADDR"] == "198.51.100.1" and "UWSGI_ROUTER" not in worker
     server.wait_for_lines(r'request: 203\.0\.113\.7 "GET /page', 2, since=mark)

@@ -69,7 +69,7 @@ def exactly(connection: socket.socket, size: int) -> bytes:
 
 
 def read_packet(connection: socket.socket) -> tuple[int, int, list[tuple[str, str]]]:
-    """One packet of the uwsgi protocol (spec §6.1): both modifiers and the variables in order."""
+    """One packet of the uwsgi protocol (compat §6.1): both modifiers and the variables in order."""
     modifier1, size, modifier2 = struct.unpack("<BHB", exactly(connection, 4))
     block = exactly(connection, size)
     variables = []

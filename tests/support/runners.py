@@ -16,7 +16,7 @@ import pytest
 
 class Runner(NamedTuple):
     """A concurrency model: how it is called in test ids, the options that choose it with 200 slots, and what it makes
-    of a shorter --socket-timeout (spec §2.2)."""
+    of a shorter --socket-timeout (compat §2.2)."""
 
     name: str
     options: tuple[str, ...]

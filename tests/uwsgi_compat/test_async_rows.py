@@ -1,4 +1,4 @@
-"""uWSGI's async calls, compatibility spec §1.4, §3.1 and §7.1: `wait_fd_*`, `suspend`, `ready_fd`, `async_*`, and
+"""uWSGI's async calls, compat §1.4, §3.1 and §7.1: `wait_fd_*`, `suspend`, `ready_fd`, `async_*`, and
 generators.
 
 Runners without such a loop refuse to register with uWSGI's own text; `suspend` is harmless everywhere.

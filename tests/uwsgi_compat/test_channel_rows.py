@@ -1,7 +1,7 @@
-"""The channel calls of the `uwsgi` module, row by row of the compatibility spec §1.6, and §9, row 12.
+"""The channel calls of the `uwsgi` module, row by row of compat §1.6, and §9, row 12.
 
 uWSGI had them for a month in 2013. Here a client's messages come while the application does anything else as well, and
-`channel_leave` leaves (the lines marked F in the spec).
+`channel_leave` leaves (compat §1.6).
 """
 
 from __future__ import annotations
@@ -101,7 +101,7 @@ Connect = Callable[[Server], Client]
 def test_row_9_12_two_workers_the_sender_a_slow_member_leave_and_an_undeclared_name(
     serve: Callable[..., Server], connect: Connect
 ) -> None:
-    """Spec §9, row 12."""
+    """compat §9, row 12."""
     server = serve("uwsgi_channels.py", *DECLARED, "--processes", "2", "--channel-queue", "5")
     found: dict[str, Client] = {}
     ends = time.monotonic() + TIMEOUT_S

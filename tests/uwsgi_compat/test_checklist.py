@@ -1,4 +1,4 @@
-"""Rows of the conformance checklist (compatibility spec §9) that no other file holds; each test names its row.
+"""Rows of the conformance checklist (compat §9) that no other file holds; each test names its row.
 
 The other rows: 1, 6 and 7 in test_websocket_rows.py, 5 in test_module_rows.py, 12 in test_channel_rows.py.
 """
@@ -34,7 +34,7 @@ def server(serve: Callable[..., Server]) -> Server:
 def test_handshake_takes_up_to_three_arguments_of_str_or_bytes(
     server: Server, upgrade: Callable[..., RawClient], token: str, count: int, origin: str, kind: str
 ) -> None:
-    """Spec §9, row 2."""
+    """compat §9, row 2."""
     headers = [("Sec-WebSocket-Protocol", "chat.v0, chat.v1")]
     client = upgrade(server, f"/handshake?{token}&{count},{kind},{origin}", headers=headers)
     assert server.note(token) == {"result": {"type": "NoneType", "value": "None"}}
@@ -53,7 +53,7 @@ QUICK = ("--websockets-ping-freq", "0.4", "--websockets-pong-tolerance", "1", "-
 def test_an_idle_client_is_pinged_and_lives_by_its_pongs(
     serve: Callable[..., Server], upgrade: Callable[..., RawClient]
 ) -> None:
-    """Spec §9, row 8; 30 s are the default, which nobody can wait for here."""
+    """compat §9, row 8; 30 s are the default, which nobody can wait for here."""
     client = upgrade(serve("uwsgi_checklist.py", *QUICK), "/echo")
     for _ in range(3):
         found = client.read_frame()
@@ -64,7 +64,7 @@ def test_an_idle_client_is_pinged_and_lives_by_its_pongs(
 
 
 def test_by_default_pings_go_out_every_30_seconds_and_pongs_have_3() -> None:
-    """Spec §9, row 8."""
+    """compat §9, row 8."""
     assert (Settings.websockets_ping_freq_s, Settings.websockets_pong_tolerance_s) == (30.0, 3.0)
 
 
@@ -72,7 +72,7 @@ def test_by_default_pings_go_out_every_30_seconds_and_pongs_have_3() -> None:
 def test_a_silent_client_is_dropped_and_the_calls_raise(
     serve: Callable[..., Server], upgrade: Callable[..., RawClient], token: str
 ) -> None:
-    """Spec §9, row 8."""
+    """compat §9, row 8."""
     server = serve("uwsgi_checklist.py", *QUICK)
     client = upgrade(server, f"/until_the_end?{token}")
     assert client.read_frame().opcode == PING
@@ -86,7 +86,7 @@ def test_a_silent_client_is_dropped_and_the_calls_raise(
 def test_an_app_that_never_reads_pings_too_and_its_next_send_raises(
     start: Callable[..., Server], upgrade: Callable[..., RawClient], tmp_path: Path, token: str
 ) -> None:
-    """Spec §9, row 8."""
+    """compat §9, row 8."""
     server = start("uwsgi_checklist.py", *QUICK)
     fifo = tmp_path / "release"
     os.mkfifo(fifo)
@@ -110,7 +110,7 @@ def test_an_app_that_never_reads_pings_too_and_its_next_send_raises(
 def test_nothing_of_a_result_gets_onto_the_wire_after_the_handshake(
     server: Server, upgrade: Callable[..., RawClient], page: str
 ) -> None:
-    """Spec §9, row 9: 1000 after a return."""
+    """compat §9, row 9: 1000 after a return."""
     client = upgrade(server, f"/{page}")
     assert client.read_frame() == Frame(CLOSE, close_payload(1000))
     client.send_close(1000)
@@ -119,7 +119,7 @@ def test_nothing_of_a_result_gets_onto_the_wire_after_the_handshake(
 
 @every_read_path
 def test_an_exception_closes_with_1011(server: Server, upgrade: Callable[..., RawClient]) -> None:
-    """Spec §9, row 9."""
+    """compat §9, row 9."""
     client = upgrade(server, "/raises")
     assert client.read_close()[0] == 1011
     client.send_close(1011)
@@ -131,7 +131,7 @@ def test_an_exception_closes_with_1011(server: Server, upgrade: Callable[..., Ra
 def test_a_stop_closes_with_1001_and_a_reload_with_1012(
     start: Callable[..., Server], upgrade: Callable[..., RawClient], token: str, how: str, code: int
 ) -> None:
-    """Spec §9, row 9; 1012 instead of 1001 tells the client to come again (§2.5, row 12)."""
+    """compat §9, row 9; 1012 instead of 1001 tells the client to come again (§2.5, row 12)."""
     server = start("uwsgi_checklist.py")
     client = upgrade(server, f"/until_the_end?{token}")
     get(server, f"/{how}")
@@ -171,7 +171,7 @@ SENT_ONLY = {"SCRIPT_NAME"}
 def test_the_environ_has_these_keys_of_these_types_and_no_others(
     serve: Callable[..., Server], listen: str, what: str
 ) -> None:
-    """Spec §9, row 11."""
+    """compat §9, row 11."""
     server = serve("uwsgi_checklist.py", listen=(listen, "127.0.0.1:0"))
     lines, more = BY_REQUEST[what]
     found = keys_of(server, *lines)
@@ -181,7 +181,7 @@ def test_the_environ_has_these_keys_of_these_types_and_no_others(
 
 
 def test_the_environ_of_a_packet_has_its_keys_and_the_servers_own(serve: Callable[..., Server]) -> None:
-    """Spec §9, row 11: as sent, for the entry kind `--socket`."""
+    """compat §9, row 11: as sent, for the entry kind `--socket`."""
     server = serve("uwsgi_checklist.py", listen=("--socket", "127.0.0.1:0"))
     more = (("HTTP_X_ONE", "1"), ("HTTPS", "on"), ("SERVER_ADDR", "127.0.0.1"), ("MY_OWN", ""))
     sent = dict(uwsgi_client.variables("/environ", *more))
@@ -194,7 +194,7 @@ def test_the_environ_of_a_packet_has_its_keys_and_the_servers_own(serve: Callabl
 
 @every_runner
 def test_the_environ_of_a_worker_with_one_core_has_no_core_number(start: Callable[..., Server], runner: Runner) -> None:
-    """Spec §9, row 11."""
+    """compat §9, row 11."""
     slots = runner.with_slots(1)
     assert "uwsgi.core" not in keys_of(start("uwsgi_checklist.py", *slots))
 

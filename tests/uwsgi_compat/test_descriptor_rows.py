@@ -1,4 +1,4 @@
-"""`connect`, `send`, `recv`, `close`, `is_connected` of the `uwsgi` module: the compatibility spec §1.4.
+"""`connect`, `send`, `recv`, `close`, `is_connected` of the `uwsgi` module: compat §1.4.
 
 On descriptors of the app's own they are plain system calls. The client's socket is the engine's: nothing raw gets onto
 it, and what an app tries with its descriptor must neither harm the stream nor the waiting for it.

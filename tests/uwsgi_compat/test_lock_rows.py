@@ -1,4 +1,4 @@
-"""`lock`, `unlock`, `is_locked` of the `uwsgi` module, over workers, tasks and threads: the compatibility spec §1.5."""
+"""`lock`, `unlock`, `is_locked` of the `uwsgi` module, over workers, tasks and threads: compat §1.5."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The `uwsgi` module, row by row of the compatibility spec §1.1, §1.2, §1.4 and §1.5: names, types, texts.
+"""The `uwsgi` module, row by row of compat §1.1, §1.2, §1.4 and §1.5: names, types, texts.
 
 Texts are compared literally, as apps may; `errno` of every OSError is None. Descriptors of the app's own are in
 test_descriptor_rows.py; locks, the other workers, the log and the process in test_process_rows.py.
@@ -206,7 +206,7 @@ def test_row_1_4_connection_fd_has_no_pending_error(
 def test_row_1_4_two_frames_in_one_segment_keep_the_fd_readable_until_both_are_read(
     server: Server, open_page: Callable[..., RawClient], token: str
 ) -> None:
-    """Spec §9, row 5."""
+    """compat §9, row 5."""
     client = open_page("fd_in_turn")
     assert client.read_data() == Frame(TEXT, b"go")
     client.send_bytes(frame(TEXT, b"one") + frame(TEXT, b"two"))
@@ -220,7 +220,7 @@ def test_row_1_4_two_frames_in_one_segment_keep_the_fd_readable_until_both_are_r
 def test_row_1_4_frames_behind_the_handshake_make_the_fd_readable(
     server: Server, open_page: Callable[..., RawClient], token: str
 ) -> None:
-    """Spec §9, row 5."""
+    """compat §9, row 5."""
     client = open_page("fd_in_turn", behind=frame(TEXT, b"one") + frame(TEXT, b"two"))
     assert client.read_data() == Frame(TEXT, b"go")
     assert client.read_data() == Frame(TEXT, b"close now")
@@ -256,7 +256,7 @@ def test_row_1_4_the_end_of_the_connection_makes_the_fd_readable(
 def test_row_1_4_disconnect_cuts_without_a_close_and_the_callable_runs_on(
     server: Server, open_page: Callable[..., RawClient], token: str
 ) -> None:
-    """Spec §9, row 7."""
+    """compat §9, row 7."""
     client = open_page("disconnects")
     client.send_text("go")
     assert client.read_rest() == b""

@@ -1,4 +1,4 @@
-"""The process, its siblings and the running request in the `uwsgi` module: the compatibility spec §1.5.
+"""The process, its siblings and the running request in the `uwsgi` module: compat §1.5.
 
 A WebSocket that does what its client says stays in its worker, so a test knows who holds what. Nothing sleeps; where
 statistics of another process are a second old, a test asks until they are there.

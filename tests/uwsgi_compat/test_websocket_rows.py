@@ -1,4 +1,4 @@
-"""The WebSocket calls of the `uwsgi` module, row by row of the compatibility spec §1.2, §1.3, §2.5 and §9.
+"""The WebSocket calls of the `uwsgi` module, row by row of compat §1.2, §1.3, §2.5 and §9.
 
 What an app sees (bytes, texts, `errno is None`) is uWSGI's; what the wire sees is RFC 6455, and where the two
 part (§2.5) the tests name the row.
@@ -53,14 +53,14 @@ def open_page(server: Server, upgrade: Callable[..., RawClient], token: str) -> 
     return lambda name, **how: upgrade(server, f"/{name}?{token}", **how)
 
 
-# -- §1.3, websocket_handshake; §9, item 2
+# -- §1.3, websocket_handshake; §9, row 2
 
 
 @pytest.mark.parametrize("name", ["handshake_0", "handshake_1", "handshake_2"])
 def test_row_1_3_handshake_takes_0_to_2_arguments_of_str_or_bytes(
     server: Server, open_page: Callable[..., RawClient], token: str, name: str
 ) -> None:
-    """Spec §9, row 2."""
+    """compat §9, row 2."""
     client = open_page(name)
     assert server.note(token)["result"] == NONE
     client.close_in_order()
@@ -68,7 +68,7 @@ def test_row_1_3_handshake_takes_0_to_2_arguments_of_str_or_bytes(
 
 @pytest.mark.parametrize("name", ["handshake_3", "handshake_bytes_proto"])
 def test_row_1_3_the_third_argument_is_the_subprotocol(open_page: Callable[..., RawClient], name: str) -> None:
-    """Spec §9, row 2."""
+    """compat §9, row 2."""
     client = open_page(name, headers=[("Sec-WebSocket-Protocol", "chat.v0, chat.v1")])
     assert client.response.header("Sec-WebSocket-Protocol") == "chat.v1"
 
@@ -86,7 +86,7 @@ def test_row_2_5_14_without_proto_the_first_offer_is_taken(open_page: Callable[.
 
 
 def test_row_1_3_handshake_refuses_other_arguments(server: Server, token: str) -> None:
-    """Spec §9, row 2."""
+    """compat §9, row 2."""
     with RawClient(server.connect()) as client:
         client.send_bytes(handshake_request(server.host_header, f"/handshake_wrong?{token}"))
         client.read_response()
@@ -99,7 +99,7 @@ def test_row_1_3_handshake_refuses_other_arguments(server: Server, token: str) -
 def test_row_1_3_a_second_handshake_is_an_error(
     server: Server, open_page: Callable[..., RawClient], token: str
 ) -> None:
-    """Spec §9, row 7."""
+    """compat §9, row 7."""
     client = open_page("handshake_twice")
     assert client.read_data() == Frame(TEXT, b"first still works")
     assert is_oserror(server.note(token)["second"], HANDSHAKE)
@@ -176,7 +176,7 @@ def test_row_1_3_the_key_argument_replaces_the_clients(server: Server, token: st
 
 @pytest.mark.parametrize("payload", [b"", b"x", b"y" * 125, b"y" * 126, b"z" * 65535, b"z" * 65536])
 def test_row_9_1_the_seeds_echo_echoes_every_size(open_page: Callable[..., RawClient], payload: bytes) -> None:
-    """Spec §9, row 1."""
+    """compat §9, row 1."""
     client = open_page("echo")
     client.send_text(payload)
     assert client.read_data() == Frame(TEXT, payload)
@@ -252,7 +252,7 @@ def test_row_2_5_17_text_lenient_sends_what_is_no_text_as_binary(
 def test_row_1_3_before_the_handshake_every_call_is_an_error_and_the_handshake_still_works(
     server: Server, open_page: Callable[..., RawClient], token: str
 ) -> None:
-    """Spec §9, row 7."""
+    """compat §9, row 7."""
     client = open_page("before_handshake")
     assert client.read_data() == Frame(TEXT, b"works after all")
     found = server.note(token)
@@ -283,7 +283,7 @@ ENDS: dict[str, tuple[bytes | None, int | None]] = {
 def test_rows_1_3_and_2_5_after_the_end_every_call_raises_its_own_text(
     server: Server, open_page: Callable[..., RawClient], token: str, why: str
 ) -> None:
-    """Spec §9, row 7."""
+    """compat §9, row 7."""
     data, code = ENDS[why]
     client = open_page("after_end")
     if data is None:
@@ -309,7 +309,7 @@ def test_row_2_5_5_a_pings_payload_is_echoed(open_page: Callable[..., RawClient]
 def test_rows_2_5_8_and_9_6_fragments_of_two_connections_never_mix(
     server: Server, upgrade: Callable[..., RawClient]
 ) -> None:
-    """Spec §9, row 6."""
+    """compat §9, row 6."""
     one, two = upgrade(server, "/types"), upgrade(server, "/types")
     one.send(TEXT, b"one-", fin=False)
     two.send(TEXT, b"two-", fin=False)
@@ -327,7 +327,7 @@ def test_rows_2_5_8_and_9_6_fragments_of_two_connections_never_mix(
 def test_rows_1_7_and_9_9_whatever_is_returned_the_wire_sees_a_close_1000_only(
     open_page: Callable[..., RawClient], name: str
 ) -> None:
-    """Spec §9, row 9."""
+    """compat §9, row 9."""
     client = open_page(name)
     assert client.read_frame() == Frame(CLOSE, close_payload(1000))
     client.send_close(1000)
@@ -336,7 +336,7 @@ def test_rows_1_7_and_9_9_whatever_is_returned_the_wire_sees_a_close_1000_only(
 
 @every_runner
 def test_row_9_9_a_generator_app_may_shake_hands_inside(open_page: Callable[..., RawClient]) -> None:
-    """Spec §9, row 9."""
+    """compat §9, row 9."""
     client = open_page("is_generator")
     assert client.read_frame() == Frame(TEXT, b"inside")
     assert client.read_frame() == Frame(CLOSE, close_payload(1000))
@@ -389,7 +389,7 @@ def test_row_1_2_a_greenlet_of_the_app_finds_its_request(
 def test_row_1_3_a_stale_context_gives_the_usual_texts(
     server: Server, open_page: Callable[..., RawClient], token: str
 ) -> None:
-    """Spec §9, row 7."""
+    """compat §9, row 7."""
     open_page("context_kept").read_close()
     get(server, f"/context_stale?{token}-stale")
     found = server.note(f"{token}-stale")
@@ -402,7 +402,7 @@ def test_row_1_3_a_stale_context_gives_the_usual_texts(
 def test_row_9_1_the_echo_runs_on_every_kind_of_listener_and_flag(
     serve: Callable[..., Server], upgrade: Callable[..., RawClient], listen: str, flags: tuple[str, ...]
 ) -> None:
-    """Spec §9, row 1."""
+    """compat §9, row 1."""
     server = serve("uwsgi_rows.py", *flags, listen=(listen, "127.0.0.1:0"))
     client = upgrade(server, "/echo")
     client.send_text("hello")
@@ -413,7 +413,7 @@ def test_row_9_1_the_echo_runs_on_every_kind_of_listener_and_flag(
 @pytest.mark.parametrize("size", [0, 5, 125, 126, 65_535, 65_536])
 @pytest.mark.parametrize("listen", ["--socket", "--uwsgi-socket"])
 def test_row_9_1_the_echo_runs_behind_a_uwsgi_client(serve: Callable[..., Server], listen: str, size: int) -> None:
-    """Spec §9, row 1."""
+    """compat §9, row 1."""
     server = serve("uwsgi_rows.py", listen=(listen, "127.0.0.1:0"))
     with uwsgi_client.upgrade(server, "/echo") as client:
         client.send_text(b"x" * size)

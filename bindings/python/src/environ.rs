@@ -21,7 +21,7 @@ static KNOWN: Mutex<Option<FxHashMap<String, Py<PyString>>>> = Mutex::new(None);
 pub(crate) fn fill(environ: &Bound<'_, PyDict>, head: &Head) -> PyResult<()> {
     let py = environ.py();
     let mut outcome = Ok(());
-    // Spec §3.1: the router tells the client's port, a worker's own socket does not, unless the PROXY protocol told both
+    // compat §3.1: the router tells the client's port, a worker's own socket does not, unless the PROXY protocol told both
     // ends. What came as variables counts as it was sent.
     let hides_port = !head.is_given() && !head.is_routed() && !head.is_announced();
     // Storing strings in a dict runs no Python code, and allocates nothing that could set off the garbage collector, which
@@ -61,7 +61,7 @@ pub(crate) fn fill(environ: &Bound<'_, PyDict>, head: &Head) -> PyResult<()> {
         // What PEP 3333 lets a server leave out, applications rely on.
         environ.call_method1(intern!(py, "setdefault"), (intern!(py, "PATH_INFO"), ""))?;
     }
-    // Spec §3.1. The base environ says http.
+    // compat §3.1. The base environ says http.
     if head.scheme() == Scheme::Https {
         environ.set_item(intern!(py, "wsgi.url_scheme"), intern!(py, "https"))?;
         environ.set_item(intern!(py, "HTTPS"), intern!(py, "on"))?;

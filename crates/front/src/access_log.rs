@@ -1,6 +1,6 @@
 //! What becomes of a request besides its answer: what the tables behind the application want, and its line in the log.
 //!
-//! An [`AccessRecord`] is made only if somebody wants one: rules that look at answers or at the end (spec §5.1), a header that a rule
+//! An [`AccessRecord`] is made only if somebody wants one: rules that look at answers or at the end (compat §5.1), a header that a rule
 //! has changed, or a request that never reaches the application, whose line nobody else would write. It sees each answer on
 //! its way out, on the thread that gives it, so that whoever has answered knows what came of it. It ends with the last part
 //! that holds it; the line is written then, because then all has been sent that will be. The lock is a leaf, and rules and

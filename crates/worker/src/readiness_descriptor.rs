@@ -1,6 +1,6 @@
 //! A descriptor that polls readable exactly while there is something to receive.
 //!
-//! Apps hand `connection_fd()` to `select`, gevent or asyncio (compatibility spec §1.4). The real socket will not
+//! Apps hand `connection_fd()` to `select`, gevent or asyncio (compat §1.4). The real socket will not
 //! do: the engine reads ahead. So a connection that is asked for a descriptor gets a socket pair, one byte lying
 //! in it while `receive` would return at once. Nobody but the engine reads that byte, and writing never blocks.
 

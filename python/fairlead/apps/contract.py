@@ -170,7 +170,7 @@ class Caller(Generic[R]):
             task.environ = environ = self.environ_of(request, core)
             if self._has_routes:
                 _take_notes(task, environ)
-            # Spec §3.1: a peer of the uwsgi protocol may choose the application by its mount point. Headers never get
+            # compat §3.1: a peer of the uwsgi protocol may choose the application by its mount point. Headers never get
             # here.
             found = self._find(environ.get("UWSGI_APPID") or environ["PATH_INFO"])
             if found is None:

@@ -2,7 +2,7 @@
 
 Binding, permissions and clean-up live here; nothing accepts. The invariant: what `bind_all` returns is bound
 and listening, or nothing is left behind; so "ready" can never be said of a port that is not served, and a
-reload cannot lose one (D7). Every failure is one sentence with the address, the option and the way out.
+reload cannot lose one. Every failure is one sentence with the address, the option and the way out.
 """
 
 from __future__ import annotations
@@ -116,7 +116,7 @@ def _secure(settings: Settings) -> list[tuple[str, tuple[SecureAddress, ...]]]:
 
 
 def _check_queue(length: int) -> None:
-    """uWSGI aborts here as well (spec §4.2)."""
+    """uWSGI aborts here as well (compat §4.2)."""
     with contextlib.suppress(OSError, ValueError), open(_LONGEST_QUEUE, encoding="ascii") as file:
         longest = int(file.read())
         if length > longest:

@@ -5,7 +5,7 @@ into a socket pair (`signal.set_wakeup_fd`), the loop reads it when it comes rou
 between a check and a wait, and no handler meets the master in mid-change. Main thread only, as Python
 demands.
 
-The meanings (spec §4.2, with one difference): SIGHUP reloads; SIGTERM, SIGINT and SIGQUIT stop in order, a
+The meanings (compat §4.2, with one difference): SIGHUP reloads; SIGTERM, SIGINT and SIGQUIT stop in order, a
 second one at once; SIGCHLD says that a worker ended; SIGUSR1 and SIGUSR2 do nothing. In uWSGI 2.0 SIGTERM
 reloads unless --die-on-term is given, which service managers and people trip over; uWSGI 2.1-dev gave it up,
 and Fairlead accepts --die-on-term without needing it.

@@ -1,7 +1,7 @@
 """The statistics of all workers, which the master keeps (what a row holds is statistics.py).
 
 The master adds to what a worker says what earlier processes of the same worker id had reached, because a worker that
-was replaced goes on counting (spec §1.5, `workers()`).
+was replaced goes on counting (compat §1.5, `workers()`).
 """
 
 from __future__ import annotations

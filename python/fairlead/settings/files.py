@@ -1,4 +1,4 @@
-"""What configuration files say: INI, YAML and JSON texts become a flat list of `Entry`s (spec §4.1).
+"""What configuration files say: INI, YAML and JSON texts become a flat list of `Entry`s (compat §4.1).
 
 Pure functions of a text; expanding values and acting on them is sources.py. The invariant: an entry
 carries the place it came from ("app.ini:3"), keys keep their order and repetitions, and values stay texts, so
@@ -27,7 +27,7 @@ class Entry(NamedTuple):
 
 def read_ini(text: str, path: str, section: str) -> Iterator[Entry]:
     """The keys of one section, `[uwsgi]` (or else `[fairlead]`) unless named. Comments only at a line's
-    start, no quotes, no continuation; a key without `=` is a flag (spec §4.1)."""
+    start, no quotes, no continuation; a key without `=` is a flag (compat §4.1)."""
     sections: dict[str, list[Entry]] = {}
     current: list[Entry] | None = None
     for number, raw in enumerate(text.splitlines(), 1):
@@ -47,7 +47,7 @@ def read_ini(text: str, path: str, section: str) -> Iterator[Entry]:
 
 
 def read_json(text: str, path: str, section: str) -> Iterator[Entry]:
-    """Top element `uwsgi`; arrays repeat the key, booleans map to flags (spec §4.1)."""
+    """Top element `uwsgi`; arrays repeat the key, booleans map to flags (compat §4.1)."""
     try:
         # Pairs, not dicts: a repeated key is a repeated option.
         top = json.loads(text, object_pairs_hook=lambda pairs: pairs)

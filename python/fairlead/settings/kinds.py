@@ -18,7 +18,7 @@ from typing import Any, Generic, TypeVar
 
 T = TypeVar("T")
 
-#: Texts that clear a flag; every other text, the empty one included, sets it (spec §4.1).
+#: Texts that clear a flag; every other text, the empty one included, sets it (compat §4.1).
 CLEARING = frozenset({"false", "off", "no", "0"})
 
 #: RFC 9110 §5.6.2: what a header name is made of.
@@ -57,7 +57,7 @@ class Kind(Generic[T]):
 
 
 class Flag(Kind[bool]):
-    """On or off; the command line gives no value, a file may (spec §4.1)."""
+    """On or off; the command line gives no value, a file may (compat §4.1)."""
 
     needs = "no value, or false, off, no or 0 to clear it"
 
@@ -79,7 +79,7 @@ class Text(Kind[str]):
 
 
 class RouteRule(Kind["tuple[str, str]"]):
-    """A rule of uWSGI's internal routing: the option that it was given by, and its text (spec §5.1). The engine
+    """A rule of uWSGI's internal routing: the option that it was given by, and its text (compat §5.1). The engine
     compiles it, because what can be matched is decided there."""
 
     metavar = "RULE"
@@ -155,8 +155,8 @@ class Seconds(Kind[float]):
 
 
 class Keepalive(Seconds):
-    """A duration, or a flag: uWSGI's `http-keepalive` means "on", here `usual_s`, by any flag text and by 1 (spec
-    §4.2)."""
+    """A duration, or a flag: uWSGI's `http-keepalive` means "on", here `usual_s`, by any flag text and by 1
+    (compat §4.2)."""
 
     def __init__(self, usual_s: float) -> None:
         super().__init__()
@@ -269,7 +269,7 @@ class TrustedPeer(Kind[str]):
 
 
 class Mount(Pair):
-    """`/path=what`; the path is kept without its last slash, so that "" is the root (spec §4.2)."""
+    """`/path=what`; the path is kept without its last slash, so that "" is the root (compat §4.2)."""
 
     def __init__(self, what: str = "APP") -> None:
         super().__init__("=", f"/PATH={what}")
@@ -297,7 +297,7 @@ class Address:
 
 
 class AddressKind(Kind[Address]):
-    """`:port`, `host:port`, `[v6]:port`, a path, or `@name` (spec §4.2)."""
+    """`:port`, `host:port`, `[v6]:port`, a path, or `@name` (compat §4.2)."""
 
     metavar = "ADDRESS"
     needs = ":port, host:port, [ipv6]:port, the path of a UNIX socket, or @name of an abstract one"

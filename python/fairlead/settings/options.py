@@ -8,7 +8,7 @@ combination that can run; nothing behind this border validates again. Where valu
 options without a meaning here are uwsgi.py, and what needs a look at the machine (files, ports) is cli/serve.py. The
 file stays whole: one table, read from top to bottom by whoever looks for an option.
 
-Names, aliases and defaults follow spec §2.2 and §4.2; a field whose unit its type does not show carries it
+Names, aliases and defaults follow compat §2.2 and §4.2; a field whose unit its type does not show carries it
 (`_s`).
 """
 
@@ -113,8 +113,8 @@ def setting(
     bare: str | None = None,
     default_text: str = "",
 ) -> T | D:
-    """Declare one setting as a field of `Settings`; the last one given wins (spec §4.1)."""
-    if name.startswith("websockets-"):  # uWSGI has each of them with and without the s (spec §2.2)
+    """Declare one setting as a field of `Settings`; the last one given wins (compat §4.1)."""
+    if name.startswith("websockets-"):  # uWSGI has each of them with and without the s (compat §2.2)
         aliases = (*aliases, name.replace("websockets-", "websocket-", 1))
     about = Setting(name, kind, help, default, default_text, aliases, short, bare=bare)
     return cast("T | D", field(default=default, metadata={"setting": about}))
@@ -130,7 +130,7 @@ def settings(
     short: str = "",
     default_text: str = "",
 ) -> tuple[T, ...]:
-    """Declare a setting that may be repeated; its values accumulate in the order given (spec §4.1). With `engine`
+    """Declare a setting that may be repeated; its values accumulate in the order given (compat §4.1). With `engine`
     they feed the engine's setting of that name."""
     if name.startswith("websockets-"):
         aliases = (*aliases, name.replace("websockets-", "websocket-", 1))
@@ -182,7 +182,7 @@ def _kind_of(engine: str, unit: int) -> Kind[Any]:
 
 
 #: The options beside `route` whose rules stand in one table with it, in the order given, and those of the tables of
-#: responses, of errors and of the end (spec §5.1).
+#: responses, of errors and of the end (compat §5.1).
 _SUBJECTS = "host uri qs remote-addr user-agent remote-user referer if if-not run label"
 ROUTE_TABLES = (
     *(f"route-{subject}" for subject in _SUBJECTS.split()),
@@ -515,11 +515,11 @@ class Settings:
     disable_logging: bool = setting("disable-logging", Flag(), False, "no line per request; errors stay", short="L")
     logto: str = setting("logto", Text("FILE", "a file"), "", "write the log here", default_text="standard error")
 
-    #: Everything as it was given, placeholders included and in order; `uwsgi.opt` is made from it (spec
-    #: §1.5).
+    #: Everything as it was given, placeholders included and in order; `uwsgi.opt` is made from it
+    #: (compat §1.5).
     given: tuple[Given, ...] = ()
 
-    #: The one-letter placeholders and their values, for `uwsgi.magic_table` (spec §1.5).
+    #: The one-letter placeholders and their values, for `uwsgi.magic_table` (compat §1.5).
     magic: tuple[tuple[str, str], ...] = ()
 
     @classmethod
@@ -571,7 +571,7 @@ class Settings:
 
     @property
     def runner(self) -> str:
-        """The concurrency model: "threads", "greenlets", "generators", "gevent" or "asyncio" (spec §7.1)."""
+        """The concurrency model: "threads", "greenlets", "generators", "gevent" or "asyncio" (compat §7.1)."""
         if self.gevent:
             return "gevent"
         if self.asyncio:
@@ -582,7 +582,7 @@ class Settings:
 
     @property
     def send_timeout_s(self) -> float:
-        """What `send` waits for a client; gevent and asyncio raise it, as in uWSGI (spec §2.2)."""
+        """What `send` waits for a client; gevent and asyncio raise it, as in uWSGI (compat §2.2)."""
         return max(self.socket_timeout_s, 30.0) if self.gevent or self.asyncio else self.socket_timeout_s
 
     @property
@@ -641,7 +641,7 @@ class Settings:
 
 
 def _check_combination(it: Settings) -> None:
-    """Refuse what cannot run together, with the reason. The greenlet rule is uWSGI's own (spec §4.2)."""
+    """Refuse what cannot run together, with the reason. The greenlet rule is uWSGI's own (compat §4.2)."""
     models = [
         f"--{name} {slots}"
         for name, slots in (
@@ -760,7 +760,7 @@ SETTINGS: tuple[Setting, ...] = tuple(
 
 _FILE = Text("FILE[:SECTION]", "a file")
 
-#: Options that steer the parser and leave no value behind; they act at once, where they stand (spec §4.1).
+#: Options that steer the parser and leave no value behind; they act at once, where they stand (compat §4.1).
 DIRECTIVES: tuple[Setting, ...] = (
     Setting("ini", _FILE, "read options from an INI file, section [uwsgi]", many=True),
     Setting("yaml", _FILE, "the same from YAML", aliases=("yml",), short="y", many=True),

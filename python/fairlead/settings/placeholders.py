@@ -3,7 +3,7 @@
 Text in, text out; this file reads included files and process facts, and knows no option. The invariant: a
 value is expanded once, when it is read, from what stands *above* it, and what came in is not expanded again;
 so a value from the environment or from an included file cannot smuggle in a placeholder. All forms follow
-spec §4.1.
+compat §4.1.
 """
 
 from __future__ import annotations
@@ -55,7 +55,7 @@ def expand(
 
 def calculate(expression: str, names: Mapping[str, str], where: str) -> str:
     """The inside of `%( )`: words are keys or whole numbers, taken from left to right; neighbours are joined,
-    `+ - * /` calculate with what stands to their left (spec §4.1)."""
+    `+ - * /` calculate with what stands to their left (compat §4.1)."""
     if expression in names:  # also a key with a blank or an operator in it
         return names[expression]
     result, operator = "", ""

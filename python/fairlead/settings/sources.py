@@ -1,4 +1,4 @@
-"""Where settings come from: command line, INI, YAML and JSON files, and the environment (spec §4.1).
+"""Where settings come from: command line, INI, YAML and JSON files, and the environment (compat §4.1).
 
 A source yields (name, value, place) and nothing more; `Reader.apply`, where all of them enter, expands
 the value, acts on directives (`--ini`, `--set`, …) and answers unknown and foreign names. What a value means
@@ -136,7 +136,7 @@ class Reader:
         self._names[name] = value if value is not None else "true"
 
     def _direct(self, about: Setting, given: Given) -> None:
-        """Directives act where they stand (spec §4.1, "immediate")."""
+        """Directives act where they stand (compat §4.1, "immediate")."""
         parsed = about.parse(given)
         if about.name in ("ini", "yaml", "json"):
             self._read_file(about.name, parsed, given.where)
@@ -203,7 +203,7 @@ class Reader:
             self.apply(name, value, "command line")
 
     def _read_free(self, word: str) -> None:
-        """A free argument is what its suffix says, or `module:callable` (spec §4.1)."""
+        """A free argument is what its suffix says, or `module:callable` (compat §4.1)."""
         path, colon, _ = word.partition(":")
         suffix = os.path.splitext(path)[1]
         name = _SUFFIXES.get(suffix)
@@ -237,7 +237,7 @@ class Reader:
         entries = {"ini": read_ini, "yaml": read_yaml, "json": read_json}[form](text, path, section)
         outer = self._magic
         self._magic = {**outer, **magic_of_file(path, section or "uwsgi")}
-        # The upper-case twins keep naming the first file, whatever it includes (spec §4.1).
+        # The upper-case twins keep naming the first file, whatever it includes (compat §4.1).
         for letter in () if self._files or "P" in outer else "psndc":
             outer[letter.upper()] = self._magic[letter.upper()] = self._magic[letter]
         self._files.append(this)
@@ -256,7 +256,7 @@ class Reader:
             raise SettingsError(f"{what} cannot be read: {reason(error)}.") from None
 
     def _run(self, entries: Sequence[Entry]) -> None:
-        """Apply the entries, with the `for` and `if` blocks among them (spec §4.1). Blocks may be nested, a
+        """Apply the entries, with the `for` and `if` blocks among them (compat §4.1). Blocks may be nested, a
         superset."""
         at = 0
         while at < len(entries):

@@ -1,4 +1,4 @@
-"""The kinds of value of --https and its relatives: an address with its certificate, in uWSGI's two forms (spec §4.2).
+"""The kinds of value of --https and its relatives: an address with its certificate, in uWSGI's two forms (compat §4.2).
 
 The rules of kinds.py hold. Nothing here opens a file: master/certificates.py reads them, and a worker's engine
 understands them.

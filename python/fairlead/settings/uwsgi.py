@@ -1,6 +1,6 @@
 """uWSGI's option names that have no meaning of their own in Fairlead, and what is said about each.
 
-Three answers exist, by spec §4.2 and §8: *always on* (what the option asks for is how Fairlead works),
+Three answers exist, by compat §4.2 and §8: *always on* (what the option asks for is how Fairlead works),
 *ignored* with one warning (it tunes a part that Fairlead has not), and *refused* (a subsystem or a language
 that is missing: going on without it would pretend). Data and one look-up only; real settings are in
 options.py and are looked up first.
@@ -70,7 +70,7 @@ _IGNORED: tuple[tuple[str, str, str], ...] = (
      "tcp-fast-open-client tcp-fastopen-client log-master-bufsize clock response-headers-limit"),
 )  # fmt: skip
 
-#: Subsystems of spec §8: the name itself, `name-…`, `name2…`, `names`.
+#: Subsystems of compat §8: the name itself, `name-…`, `name2…`, `names`.
 MISSING: tuple[tuple[str, str], ...] = (
     ("the cache", "cache"),
     ("the spooler", "spooler"),

@@ -5,7 +5,7 @@ inside it can. A request costs no message: only the nearest moment at which the 
 told, and then when the next one is.
 
 Other than in uWSGI an open WebSocket is not a request that takes long; only the application's own limit counts for it
-(spec §2.4).
+(compat §2.4).
 """
 
 from __future__ import annotations

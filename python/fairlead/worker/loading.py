@@ -3,7 +3,7 @@
 Runs in a worker only (the master never imports an app); calling what was loaded is apps/. The
 invariant: every way in which an operator's or an application's text can fail here ends in `LoadError`, one
 sentence with the place and the way out, and the original exception as its cause. `uwsgi` must be in
-`sys.modules` before any call (spec §1.1).
+`sys.modules` before any call (compat §1.1).
 
 The few functions that only *look* for code, without running it, also serve cli/serve.py, which checks before any
 worker is started.
@@ -61,7 +61,7 @@ class Loaded:
 def load_application(settings: Settings) -> Loaded:
     """Prepare the process, run --import, load the application and the mounts. Raises LoadError.
 
-    The order is uWSGI's (spec §4.2): --env, --chdir, module path, --import, app, --chdir2.
+    The order is uWSGI's (compat §4.2): --env, --chdir, module path, --import, app, --chdir2.
     """
     prepare_process(settings)
     for name in settings.imports:
@@ -90,8 +90,8 @@ def prepare_process(settings: Settings) -> None:
         _chdir(settings.chdir, "--chdir")
     if settings.virtualenv:
         _enter_virtualenv(settings.virtualenv)
-    # uWSGI puts "." in front and then each --pythonpath before it, so the last one given comes first (spec
-    # §4.2).
+    # uWSGI puts "." in front and then each --pythonpath before it, so the last one given comes first
+    # (compat §4.2).
     for folder in (os.getcwd(), *python_folders(settings, os.getcwd())):
         if folder in sys.path:
             sys.path.remove(folder)
@@ -240,7 +240,7 @@ def _import(name: str, what: str) -> ModuleType:
 
 def _applications_in(module: ModuleType, name: str, what: str) -> dict[str, Application]:
     """The applications of a module by mount point: a dict `uwsgi.applications` or `applications` when no
-    callable is named, else the callable (spec §1.1, §4.2)."""
+    callable is named, else the callable (compat §1.1, §4.2)."""
     if not name:
         for holder in (sys.modules.get("uwsgi"), module):
             table = getattr(holder, "applications", None)

@@ -330,7 +330,7 @@ def main() -> int:
 
 
 def _finder(loaded: Loaded, mounts: dict[str, Any]) -> Any:
-    """`uwsgi.applications`, when the app filled it, goes before what was loaded (spec §1.1)."""
+    """`uwsgi.applications`, when the app filled it, goes before what was loaded (compat §1.1)."""
     find = loaded.find
     if not mounts and list(loaded.mounts) == [""]:
         the_only_one = find("")
@@ -351,7 +351,7 @@ def _finder(loaded: Loaded, mounts: dict[str, Any]) -> Any:
 
 
 def _options(settings: Settings) -> dict[str, Any]:
-    """`uwsgi.opt` (spec §1.5): bytes, True for an option without a value, a list for a repeated one."""
+    """`uwsgi.opt` (compat §1.5): bytes, True for an option without a value, a list for a repeated one."""
     options: dict[str, Any] = {}
     for given in settings.given:
         value: Any = True if given.value is None else str(given.value).encode()

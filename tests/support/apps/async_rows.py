@@ -1,4 +1,4 @@
-"""Apps that try uWSGI's async calls (compatibility spec §1.4, §7.1): plain code that suspends, generators that yield.
+"""Apps that try uWSGI's async calls (compat §1.4, §7.1): plain code that suspends, generators that yield.
 
 `fd` in a query is one end of a pipe or socket that the page makes itself; other pages of the worker write to the other
 end, so that a test decides when something becomes ready.

@@ -1,4 +1,4 @@
-"""Apps that try the rows of the compatibility spec §1.6: one function for each, chosen by the path.
+"""Apps that try the rows of compat §1.6: one function for each, chosen by the path.
 
 `/talks` does what its client tells it, one command for each message: a JSON list of the call's name and its arguments,
 answered with `=` and the outcome. Bytes stand in JSON as `{"hex": "00ff"}`. Which channels there are the test says.

@@ -1,4 +1,4 @@
-"""Apps for the rows of the compatibility spec §9, one function for each, chosen by the path."""
+"""Apps for the rows of compat §9, one function for each, chosen by the path."""
 
 import json
 

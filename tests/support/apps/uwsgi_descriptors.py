@@ -1,4 +1,4 @@
-"""Apps that try the rows of the compatibility spec §1.4 about descriptors: a function for each, chosen by the path."""
+"""Apps that try the rows of compat §1.4 about descriptors: a function for each, chosen by the path."""
 
 import os
 import select

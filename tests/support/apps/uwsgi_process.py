@@ -1,4 +1,4 @@
-"""Apps that try the rows of the compatibility spec §1.5 that reach outside the request: locks, the other workers, the
+"""Apps that try the rows of compat §1.5 that reach outside the request: locks, the other workers, the
 log, the process.
 
 One function for each row, chosen by the path, answers by note, as in uwsgi_rows.py. `/orders` is a WebSocket that does

@@ -1,9 +1,9 @@
-"""Apps that try the rows of the compatibility spec §1: one function for each, chosen by the path, answers by
+"""Apps that try the rows of compat §1: one function for each, chosen by the path, answers by
 note.
 
 They use the `uwsgi` module as an app for uWSGI would, and note what each call returned or raised, so that
 tests can compare types and texts literally. It stays whole:
-one row of the spec, one function. What can be seen at import time is kept in `AT_IMPORT`.
+one row of that page, one function. What can be seen at import time is kept in `AT_IMPORT`.
 """
 
 import os

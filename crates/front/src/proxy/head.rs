@@ -1,6 +1,6 @@
 //! Heads towards a backend and back: what of a request it is sent, and what of its answer goes on.
 //!
-//! Pure: no IO. For the uwsgi protocol (spec §6.1) the request is a packet, and the HTTP head beside it only tells hyper how
+//! Pure: no IO. For the uwsgi protocol (compat §6.1) the request is a packet, and the HTTP head beside it only tells hyper how
 //! long the body is ([`Link`](super::link::Link)).
 
 use std::collections::HashSet;
@@ -115,7 +115,7 @@ fn connection_options<'a>(values: impl Iterator<Item = &'a [u8]>) -> HashSet<Str
         .collect()
 }
 
-/// A packet of the uwsgi protocol (spec §6.1): modifier, size, modifier, and the variables.
+/// A packet of the uwsgi protocol (compat §6.1): modifier, size, modifier, and the variables.
 fn packet(
     request: &Request,
     modifier1: u8,
@@ -145,7 +145,7 @@ fn packet(
     if request.scheme() == Scheme::Https {
         add("HTTPS", b"on");
     }
-    // Spec §3.1: the router names itself.
+    // compat §3.1: the router names itself.
     if request.is_routed() && request.variable_set("UWSGI_ROUTER").is_none() {
         add("UWSGI_ROUTER", b"http");
     }

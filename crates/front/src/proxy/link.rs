@@ -1,6 +1,6 @@
 //! The connection to a backend, as hyper's client sees it.
 //!
-//! hyper's client writes an HTTP head; for the uwsgi protocol (spec §6.1) [`Link`] takes that head out again and puts the
+//! hyper's client writes an HTTP head; for the uwsgi protocol (compat §6.1) [`Link`] takes that head out again and puts the
 //! packet in its place, because all that follows, bodies and responses, is the same.
 
 use std::io;

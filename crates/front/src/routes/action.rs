@@ -1,4 +1,4 @@
-//! What a rule does: the actions of spec §5.2 and §5.4 that a WebSocket deployment uses.
+//! What a rule does: the actions of compat §5.2 and §5.4 that a WebSocket deployment uses.
 //!
 //! An action is compiled once; [`Action::run`] changes the case or ends the table. Nothing here does IO.
 

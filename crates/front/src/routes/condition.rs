@@ -1,4 +1,4 @@
-//! Conditions of `route-if` (spec §5.1): a name and operands that are separated by `;`.
+//! Conditions of `route-if` (compat §5.1): a name and operands that are separated by `;`.
 
 use std::net::IpAddr;
 use std::path::Path;

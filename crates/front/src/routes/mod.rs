@@ -1,4 +1,4 @@
-//! Internal routes (spec §5): rules that look at a request before the app does, at its answer, and at its end.
+//! Internal routes (compat §5): rules that look at a request before the app does, at its answer, and at its end.
 //!
 //! Four tables keep the order in which the rules were given: `route…` for requests, `error-route…` for answers, which it may
 //! replace, `response-route…` for the heads that go out, `final-route…` for what is over. A rule is a
@@ -161,7 +161,7 @@ impl Table {
             }
             match action.run(case, effects) {
                 Next::Rule => {}
-                // Forward only (spec §5.1), so a table always ends.
+                // Forward only (compat §5.1), so a table always ends.
                 Next::Label(label) => {
                     let _ = rules.find(|rule| matches!(rule, Rule::Label(other) if *other == label));
                 }

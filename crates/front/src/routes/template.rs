@@ -1,6 +1,6 @@
 //! Arguments of actions and conditions: text with holes for what a rule has matched and what is known of a request.
 //!
-//! Compiled once, when the rules are read; filling one copies bytes and cannot fail. What is not there is empty (spec §5.1).
+//! Compiled once, when the rules are read; filling one copies bytes and cannot fail. What is not there is empty (compat §5.1).
 //! `$1` … `$9` are groups of the rule's regular expression, `${NAME}` a CGI variable, `${function[argument]}` one of
 //! [`Hole`]'s others.
 

@@ -1,4 +1,4 @@
-//! The router: servers that get what comes to the listeners of `--http` and `--https`, each in its turn (spec §4.2).
+//! The router: servers that get what comes to the listeners of `--http` and `--https`, each in its turn (compat §4.2).
 //!
 //! It is uWSGI's `--http-to`, so the uwsgi protocol is spoken to them. One that does not accept a connection is left out for
 //! a while and the next one gets the request; while all of them are out, each is tried once more, because a refusal costs

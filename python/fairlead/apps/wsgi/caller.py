@@ -1,4 +1,4 @@
-"""How a WSGI application is called, PEP 3333, with uWSGI's texts and leniences (compatibility spec §3.2-3.3).
+"""How a WSGI application is called, PEP 3333, with uWSGI's texts and leniences (compat §3.2-3.3).
 
 A caller on top of contract.py, which owns a task's life: here are the environ, the call, and what each kind of result
 means. The invariant: after a handshake no body byte leaves.

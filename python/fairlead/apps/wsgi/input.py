@@ -1,6 +1,6 @@
 """`wsgi.input`: the request's body as a file, read from the client as the application asks for it.
 
-Texts and odd cases are uWSGI's (compatibility spec §3.2). Nothing is read past the body's end: the engine knows it for
+Texts and odd cases are uWSGI's (compat §3.2). Nothing is read past the body's end: the engine knows it for
 every framing, chunked ones too. Nothing is read ahead or kept here, so other readers of the same body
 (`uwsgi.chunked_read`) go on where this one stopped.
 """

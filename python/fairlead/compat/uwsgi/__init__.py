@@ -1,8 +1,8 @@
-"""The `uwsgi` module: uWSGI's API for applications, over Fairlead's public names (compatibility spec §1).
+"""The `uwsgi` module: uWSGI's API for applications, over Fairlead's public names (compat §1).
 
 `make` builds the module; the worker registers it in `sys.modules` before any user code runs, and it is never installed.
 Names, types, texts and after-close behaviour are uWSGI's; what goes over the wire is RFC 6455. Names of subsystems that
-Fairlead does not have are absent, so that `hasattr` tells the truth (spec §8).
+Fairlead does not have are absent, so that `hasattr` tells the truth (compat §8).
 
 The calls stand in the files beside this one, a kind in each; contract.py says what the worker has to supply.
 """

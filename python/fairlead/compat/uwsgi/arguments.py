@@ -1,4 +1,4 @@
-"""What the calls of the module `uwsgi` have in common: their arguments, and which request they belong to (spec §1.2).
+"""What the calls of the module `uwsgi` have in common: their arguments, and which request they belong to (compat §1.2).
 
 uWSGI's functions are C and let CPython's argument parser check: types and kinds of errors here are that parser's. A
 request is the running task's, or the one that a `RequestContext` names.

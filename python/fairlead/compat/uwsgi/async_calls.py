@@ -1,4 +1,4 @@
-"""The `uwsgi` module's calls of the async loop: wait for descriptors, suspend, sleep (compatibility spec §1.4).
+"""The `uwsgi` module's calls of the async loop: wait for descriptors, suspend, sleep (compat §1.4).
 
 uWSGI separates what others do in one step: `wait_fd_*` and `async_sleep` only note what to wait for, and the next
 `suspend()`, or the next `yield` of a generator, waits for all of it. What is noted belongs to the running task, so it
@@ -147,7 +147,7 @@ class AsyncCalls:
         return _in_generator.get()
 
     def suspend_for(self, environ: dict[str, Any]) -> None:
-        """What a `yield` of the application means: a suspension, told in its environ (spec §3.1)."""
+        """What a `yield` of the application means: a suspension, told in its environ (compat §3.1)."""
         noted = _noted.get()
         self._suspend(noted)
         if noted is not None:

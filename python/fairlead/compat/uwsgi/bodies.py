@@ -1,4 +1,4 @@
-"""The part of the `uwsgi` module that moves bodies: `chunked_read`, its twin, and `sendfile` (compatibility spec §1.4).
+"""The part of the `uwsgi` module that moves bodies: `chunked_read`, its twin, and `sendfile` (compat §1.4).
 
 A request's body is the engine's: it decodes every chunked body, so these calls and `wsgi.input` read from one place and
 may be mixed. Beyond uWSGI: a chunk larger than `--chunked-input-limit` comes in pieces of the limit instead of failing,

@@ -1,4 +1,4 @@
-"""uWSGI's channel calls of January 2013, over Fairlead's channels (compatibility spec §1.6).
+"""uWSGI's channel calls of January 2013, over Fairlead's channels (compat §1.6).
 
 The members of a channel are requests. One of type 1, by `channel_join`, is a subscription, from which `channel_recv`
 takes. One of type 2, by `websocket_channel_join`, is the client's own membership: the engine forwards whatever the
@@ -19,7 +19,7 @@ from fairlead.compat.uwsgi.contract import Process
 
 __all__ = ["channel_calls"]
 
-#: uWSGI's dispatcher cuts what is longer without a word; here the call fails (spec §1.6).
+#: uWSGI's dispatcher cuts what is longer without a word; here the call fails (compat §1.6).
 _LONGEST = 65_536
 
 _NO_CHANNEL = "unable to find channel"
@@ -154,7 +154,7 @@ def channel_calls(process: Process) -> dict[str, Any]:
         return known
 
     def _seconds(timeout: int) -> float | None:
-        """None: for ever. Spec §1.6: 0 is --socket-timeout, under gevent for ever."""
+        """None: for ever. compat §1.6: 0 is --socket-timeout, under gevent for ever."""
         if timeout > 0:
             return timeout
         return process.send_timeout_s if timeout == 0 and process.model != "gevent" else None

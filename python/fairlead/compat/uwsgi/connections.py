@@ -1,7 +1,7 @@
 """The calls of the module `uwsgi` about descriptors: the client's, and plain blocking ones of the application's own.
 
-Spec §1.4, as far as it needs no event loop. The client's socket belongs to the engine, which frames what goes over it;
-`connection_fd()` gives a descriptor to wait on, not to read or write. So raw `send` and `recv` on it are what uWSGI
+compat §1.4, as far as it needs no event loop. The client's socket belongs to the engine, which frames what goes over
+it; `connection_fd()` gives a descriptor to wait on, not to read or write. So raw `send` and `recv` on it are what uWSGI
 calls a failure: they return None, and the log says what to call instead. `close` of it is `disconnect`.
 
 Calls that wait release the GIL. They hold up their thread; under a runner with one thread for all tasks, all tasks.
@@ -21,7 +21,7 @@ from fairlead.compat.uwsgi.contract import Process
 
 __all__ = ["connection_calls"]
 
-#: `recv` reads no more at a time (spec §1.4).
+#: `recv` reads no more at a time (compat §1.4).
 _LARGEST_READ = 4096
 
 
@@ -115,7 +115,7 @@ def _is_the_clients(fd: int) -> bool:
 
 
 def _connected(address: str, timeout_s: float) -> int:
-    """A connected blocking socket's descriptor, which is the caller's to close; addresses as in spec §4.2."""
+    """A connected blocking socket's descriptor, which is the caller's to close; addresses as in compat §4.2."""
     host, colon, port = address.rpartition(":")
     if colon and "/" not in address and not address.startswith("@"):
         with socket.create_connection((host.strip("[]") or None, int(port)), timeout_s) as connection:

@@ -1,4 +1,4 @@
-"""The calls of the module `uwsgi` that change something: the log, locks, the process, the instance (spec §1.5).
+"""The calls of the module `uwsgi` that change something: the log, locks, the process, the instance (compat §1.5).
 
 `route` is absent: rules of routes are the engine's and run before and after the application, never inside of it.
 `add_var` keeps its variables with the request and checks them as uWSGI does; no rule reads them.
@@ -38,7 +38,7 @@ def control_calls(process: Process) -> dict[str, Any]:
         task = task_of(process)
         variables = task.variables or {}
         name, content = octets(key), octets(value)
-        # Each takes two lengths of two bytes in uWSGI's block, and a name is never empty (spec §6.1).
+        # Each takes two lengths of two bytes in uWSGI's block, and a name is never empty (compat §6.1).
         size = sum(4 + len(one) + len(its) for one, its in {**variables, name: content}.items())
         if not name or size > process.buffer_size:
             raise ValueError("unable to add request var, check your buffer size")

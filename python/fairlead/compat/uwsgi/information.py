@@ -1,4 +1,4 @@
-"""What the module `uwsgi` tells about the process, its siblings and the running request (spec §1.5).
+"""What the module `uwsgi` tells about the process, its siblings and the running request (compat §1.5).
 
 Byte strings are `bytes`, which surprises applications, but is so. Nothing here changes anything.
 """

@@ -1,4 +1,4 @@
-"""The WebSocket calls of the module `uwsgi` (spec §1.3).
+"""The WebSocket calls of the module `uwsgi` (compat §1.3).
 
 Their errors are plain `OSError` with uWSGI's text alone; the typed reason is their `__cause__`.
 """
@@ -31,7 +31,7 @@ def websocket_calls(process: Process) -> dict[str, Any]:
     def websocket_handshake(key: Text = "", origin: Text = "", proto: Text = "", /) -> None:
         request = request_of()
         chosen_key = text(key)
-        text(origin)  # checked like the others; the reply has no header for it any more (spec §2.5, row 15)
+        text(origin)  # checked like the others; the reply has no header for it any more (compat §2.5, row 15)
         offered = request.offered_subprotocols
         wanted = text(proto)
         subprotocol = wanted if wanted in offered else None
@@ -45,7 +45,7 @@ def websocket_calls(process: Process) -> dict[str, Any]:
     def translate(verb: str, error: BaseException | None) -> BaseException:
         if error is None and not _in_a_request():
             return SystemError(NO_REQUEST)
-        # Before the handshake uWSGI would read and write raw frames; spec §1.3 wants the usual error.
+        # Before the handshake uWSGI would read and write raw frames; compat §1.3 wants the usual error.
         return OSError(_TEXTS[verb])
 
     # The hot calls are the engine's own callables: a Python frame for each would double the price of a small message.
