@@ -4,6 +4,8 @@ The package is not changed, and its applications need not be: this is imported b
 """
 
 import asyncio
+import functools
+import inspect
 import types
 
 import flask.app
@@ -11,5 +13,20 @@ from flask.sansio.scaffold import setupmethod
 
 #: Moved by Flask 3.0.
 flask.app.setupmethod = setupmethod
-#: Gone with Python 3.11. What it made of a generator function can be awaited.
-asyncio.coroutine = types.coroutine
+
+
+def coroutine(function):
+    """What asyncio.coroutine was until Python 3.11. The tasks of 3.12 take no generators any more, so this makes a
+    coroutine of a generator function, where types.coroutine only makes it one that can be awaited."""
+    if inspect.iscoroutinefunction(function):
+        return function
+    awaitable = types.coroutine(function)
+
+    @functools.wraps(function)
+    async def run(*args, **kwargs):
+        return await awaitable(*args, **kwargs)
+
+    return run
+
+
+asyncio.coroutine = coroutine
