@@ -95,7 +95,7 @@ impl Carried {
 }
 
 impl fl_engine {
-    fn hosts_with(&self, delivery: Delivery, instead: &str) -> Result<(), Failure> {
+    fn runs_with(&self, delivery: Delivery, instead: &str) -> Result<(), Failure> {
         if self.delivery == delivery {
             return Ok(());
         }
@@ -155,7 +155,7 @@ pub unsafe extern "C" fn fl_engine_poll(
     guarded(|| {
         // SAFETY: the caller's promise.
         let engine = unsafe { live(engine) }?;
-        engine.hosts_with(Delivery::Loop, "fl_engine_wait_request")?;
+        engine.runs_with(Delivery::Loop, "fl_engine_wait_request")?;
         check_place(events)?;
         if capacity == 0 {
             return Err(Failure::usage(
@@ -197,7 +197,7 @@ pub unsafe extern "C" fn fl_engine_wait_request(
             put(request, std::ptr::null_mut())?;
             live(engine)?
         };
-        engine.hosts_with(Delivery::Threads, "fl_engine_poll")?;
+        engine.runs_with(Delivery::Threads, "fl_engine_poll")?;
         let Some(given) = engine.engine.wait_request(limit(timeout_ms)) else {
             return Ok(if engine.dismissed.load(Ordering::SeqCst) {
                 FL_END
@@ -270,7 +270,7 @@ pub unsafe extern "C" fn fl_engine_wake_at(engine: *mut fl_engine, after_ms: u64
     guarded(|| {
         // SAFETY: the caller's promise.
         let engine = unsafe { live(engine) }?;
-        engine.hosts_with(Delivery::Loop, "the time-outs of the blocking calls")?;
+        engine.runs_with(Delivery::Loop, "the time-outs of the blocking calls")?;
         engine.engine.wake_at(millis(after_ms), token);
         Ok(FL_OK)
     })

@@ -144,7 +144,7 @@ impl Engine {
 
     /// True while the runner's thread does not come to the loop.
     fn is_stalled(&self) -> bool {
-        self.engine.host_is_away()
+        self.engine.runner_is_stalled()
     }
 
     /// All counters since the start.

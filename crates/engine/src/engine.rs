@@ -265,7 +265,7 @@ impl Engine {
 
     /// True while the runner's thread is away from [`Engine::poll`], and the loop thread stands in for it. Means nothing with
     /// [`Delivery::Threads`].
-    pub fn host_is_away(&self) -> bool {
+    pub fn runner_is_stalled(&self) -> bool {
         self.shared.worker.loop_thread_drives()
     }
 

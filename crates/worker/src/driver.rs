@@ -79,7 +79,7 @@ impl DriverLock {
                 recall.wake();
             }
         }
-        shared.host_is_here();
+        shared.runner_is_here();
         let mut reactor = self.take(shared);
         reactor.turn(shared, limit, true);
         drop(reactor);
@@ -229,7 +229,7 @@ impl DriverLock {
         while !self.wanted.load(Ordering::SeqCst) && !self.is_stopped() {
             let limit = stall.as_ref().map(|stall| stall.quiet_for(shared.poller.now()));
             reactor.turn(shared, limit, false);
-            shared.wake_host();
+            shared.wake_runner();
             if let Some(lasts) = stall.as_mut().and_then(|stall| stall.look(shared.poller.now())) {
                 (shared.settings.on_stall)(lasts);
             }

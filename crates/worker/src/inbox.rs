@@ -45,7 +45,7 @@ pub(crate) struct Shared {
     dirty: Mutex<Vec<u64>>,
     /// Set when something waits for a runner whose own loop watches our descriptors, and the loop thread has taken the
     /// readiness that would have told it. Made when such a runner first waits.
-    host_waker: OnceLock<Waker>,
+    runner_waker: OnceLock<Waker>,
     /// The loop thread has stopped looking for app threads that are away; see `direct`.
     pub(crate) scan_parked: AtomicBool,
 }
@@ -66,7 +66,7 @@ impl Shared {
             sleeping: AtomicBool::new(false),
             events: Mutex::default(),
             dirty: Mutex::default(),
-            host_waker: OnceLock::new(),
+            runner_waker: OnceLock::new(),
             scan_parked: AtomicBool::new(true),
         }
     }
@@ -119,20 +119,20 @@ impl Shared {
     }
 
     /// The descriptor that is readable while the runner is to come.
-    pub(crate) fn host_waker(&self) -> std::io::Result<BorrowedFd<'_>> {
-        let waker = match self.host_waker.get() {
+    pub(crate) fn runner_waker(&self) -> std::io::Result<BorrowedFd<'_>> {
+        let waker = match self.runner_waker.get() {
             Some(waker) => waker,
             None => {
                 let waker = Waker::new()?;
-                self.host_waker.get_or_init(|| waker)
+                self.runner_waker.get_or_init(|| waker)
             }
         };
         Ok(waker.descriptor())
     }
 
     /// Wakes the runner if something waits for it. Called by the loop thread, whose turns took the readiness.
-    pub(crate) fn wake_host(&self) {
-        let Some(waker) = self.host_waker.get() else {
+    pub(crate) fn wake_runner(&self) {
+        let Some(waker) = self.runner_waker.get() else {
             return;
         };
         if self.is_app_woken() || self.has_events() {
@@ -141,8 +141,8 @@ impl Shared {
     }
 
     /// The runner is here. Before it takes the events: what comes later wakes it anew.
-    pub(crate) fn host_is_here(&self) {
-        if let Some(waker) = self.host_waker.get() {
+    pub(crate) fn runner_is_here(&self) {
+        if let Some(waker) = self.runner_waker.get() {
             waker.clear();
         }
     }

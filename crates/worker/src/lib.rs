@@ -245,7 +245,7 @@ impl Worker {
     /// The system's, when no descriptor is free.
     pub fn descriptors(&self) -> std::io::Result<[BorrowedFd<'_>; 2]> {
         self.driver.expect_foreign_loop()?;
-        Ok([self.shared.poller.descriptor(), self.shared.host_waker()?])
+        Ok([self.shared.poller.descriptor(), self.shared.runner_waker()?])
     }
 
     /// Call it when all events of a [`Worker::drive`] without a wait are dealt with: it flushes, and from here on a

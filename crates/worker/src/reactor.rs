@@ -89,7 +89,7 @@ impl Reactor {
     }
 
     /// One turn. Waits at most `limit`; not at all if events wait for the runner and the runner is who drives.
-    pub(crate) fn turn(&mut self, shared: &Shared, limit: Option<Duration>, for_host: bool) {
+    pub(crate) fn turn(&mut self, shared: &Shared, limit: Option<Duration>, for_runner: bool) {
         shared.counters.turns.fetch_add(1, Ordering::Relaxed);
         shared.begin_turn();
         let now = shared.poller.now();
@@ -99,7 +99,7 @@ impl Reactor {
         if more {
             limit = Some(Duration::ZERO);
         }
-        if for_host && (shared.take_app_wake() || shared.has_events()) {
+        if for_runner && (shared.take_app_wake() || shared.has_events()) {
             limit = Some(Duration::ZERO);
         }
         if limit != Some(Duration::ZERO) && !self.sources.fall_asleep(shared) {
