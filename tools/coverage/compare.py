@@ -3,8 +3,9 @@
     compare.py BEFORE.json AFTER.json
 
 Between the two lists files may have moved, split and changed, so a line is found again by its text: first together with
-its neighbours in the file, then by its place between lines that were found. The places where nothing fits are printed
-too, because nobody but a reader can say whether a test is missing there. Exit status 1: lines have been lost.
+its neighbours in the file, then by its place between lines that were found. Where nothing fits, code was deleted or
+rewritten: such lines are printed, and so are lines of the later list that have no forerunner and are not run. Only a
+reader can say whether a test is missing there. Exit status 1: lines that were found again are run no more.
 """
 
 from __future__ import annotations
@@ -184,6 +185,13 @@ def main() -> int:
     print(f"\n== {len(unfound)} lines were not found again: deleted, or rewritten beyond recognition")
     for place in unfound:
         print(f"{before.name(place)}: {before.text(place)}")
+
+    # The other half of what was not found again: where the old lines were rewritten, these are what became of them.
+    bare = [place for place in after.unfound() if not after.line(place)["runs"]]
+    fresh = sum(1 for _ in after.unfound())
+    print(f"\n== {len(bare)} of the {fresh} lines that are new or rewritten are not run")
+    for place in bare:
+        print(f"{after.name(place)}: {after.text(place)}")
 
     print(f"\n== {len(gained)} lines are run now and were not before")
     return 1 if lost else 0
