@@ -275,14 +275,15 @@ def _callable_of(module: ModuleType, wanted: object, what: str) -> Application:
 
 def loaded_files() -> tuple[str, ...]:
     """The source files of the modules loaded so far, without the standard library and Fairlead itself."""
-    ours = (sysconfig.get_path("stdlib") + os.sep, _PACKAGE + os.sep)
-    packages = sysconfig.get_path("purelib") + os.sep
+    library = sysconfig.get_path("stdlib") + os.sep
+    packages = sysconfig.get_path("purelib") + os.sep  # inside the library, and so is Fairlead where it is installed
     files = set()
     for module in list(sys.modules.values()):
         path = getattr(module, "__file__", None)
         if not isinstance(path, str) or not path.endswith((".py", ".wsgi")):
             continue
         path = os.path.abspath(path)
-        if path.startswith(packages) or not path.startswith(ours):
+        is_of_the_library = path.startswith(library) and not path.startswith(packages)
+        if not is_of_the_library and not path.startswith(_PACKAGE + os.sep):
             files.add(path)
     return tuple(sorted(files))
