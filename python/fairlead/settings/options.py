@@ -114,9 +114,7 @@ def setting(
     default_text: str = "",
 ) -> T | D:
     """Declare one setting as a field of `Settings`; the last one given wins (compat §4.1)."""
-    if name.startswith("websockets-"):  # uWSGI has each of them with and without the s (compat §2.2)
-        aliases = (*aliases, name.replace("websockets-", "websocket-", 1))
-    about = Setting(name, kind, help, default, default_text, aliases, short, bare=bare)
+    about = Setting(name, kind, help, default, default_text, _spellings(name, aliases), short, bare=bare)
     return cast("T | D", field(default=default, metadata={"setting": about}))
 
 
@@ -132,9 +130,8 @@ def settings(
 ) -> tuple[T, ...]:
     """Declare a setting that may be repeated; its values accumulate in the order given (compat §4.1). With `engine`
     they feed the engine's setting of that name."""
-    if name.startswith("websockets-"):
-        aliases = (*aliases, name.replace("websockets-", "websocket-", 1))
-    about = Setting(name, kind, help, (), default_text, aliases, short, many=True, engine=engine)
+    spellings = _spellings(name, aliases)
+    about = Setting(name, kind, help, (), default_text, spellings, short, many=True, engine=engine)
     return cast("tuple[T, ...]", field(default=(), metadata={"setting": about}))
 
 
@@ -163,10 +160,16 @@ def feeds(
         kind = _kind_of(engine, unit)
     if not default_text:
         default_text = follows or (str(default // unit) if unit > 1 else "")
-    if name.startswith("websockets-"):
-        aliases = (*aliases, name.replace("websockets-", "websocket-", 1))
-    made = Setting(name, kind, help, default, default_text, aliases, short, bare=bare, engine=engine)
+    spellings = _spellings(name, aliases)
+    made = Setting(name, kind, help, default, default_text, spellings, short, bare=bare, engine=engine)
     return field(default=default, metadata={"setting": made})
+
+
+def _spellings(name: str, aliases: tuple[str, ...]) -> tuple[str, ...]:
+    """Other names of a setting: uWSGI has each `websockets-…` without the s too (compat §2.2)."""
+    if not name.startswith("websockets-"):
+        return aliases
+    return (*aliases, name.replace("websockets-", "websocket-", 1))
 
 
 def _kind_of(engine: str, unit: int) -> Kind[Any]:
