@@ -165,3 +165,13 @@ def test_a_request_that_takes_too_long_is_told_so(session):
     session.end_partial(30)
     ((status, _, answer),) = answers(session)
     assert status == 408 and "30 s" in answer["error"] and session.is_over
+
+
+def test_a_client_that_takes_nothing_ends_with_the_answer_that_has_begun(channels, session):
+    channels.publish("a", "x" * 1000)
+    session.receive(request("GET", "/channels/a", AUTHORIZED) * 2)
+    begun = bytes(session.outbox.head())
+    session.outbox.took(10)
+    session.end_slow(30)
+    assert session.is_over
+    assert taken(session) == begun[10:]

@@ -248,7 +248,7 @@ def test_row_2_5_17_text_lenient_sends_what_is_no_text_as_binary(
     assert client.read_data() == Frame(TEXT, b"text")
 
 
-@every_read_path
+@every_runner  # generators have a `websocket_recv` of their own
 def test_row_1_3_before_the_handshake_every_call_is_an_error_and_the_handshake_still_works(
     server: Server, open_page: Callable[..., RawClient], token: str
 ) -> None:

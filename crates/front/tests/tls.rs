@@ -395,8 +395,11 @@ fn an_upgrade_takes_the_session_and_the_plaintext_that_was_read_along() {
     assert_eq!(pump(&mut *layer, &mut socket), b"from the client");
     layer.seal(&[b"from ", b"", b"the worker"]);
     let count = layer.pending().len();
+    layer.trim();
+    assert_eq!(layer.pending().len(), count, "what waits is no idle memory");
     socket.write_all(layer.pending()).expect("a client");
     layer.advance(count);
+    layer.trim();
     let mut answer = [0; 15];
     client.stream.read_exact(&mut answer).expect("an answer");
     assert_eq!(&answer, b"from the worker");

@@ -36,6 +36,7 @@ struct Layer {
     /// The most plaintext that was pending at a time.
     most: Arc<AtomicUsize>,
     waiting: usize,
+    trims: Arc<AtomicUsize>,
 }
 
 fn record(kind: u8, content: &[u8]) -> Vec<u8> {
@@ -100,6 +101,10 @@ impl TlsRecordLayer for Layer {
 
     fn advance(&mut self, count: usize) {
         self.pending.drain(..count);
+    }
+
+    fn trim(&mut self) {
+        self.trims.fetch_add(1, Ordering::SeqCst);
     }
 }
 
@@ -186,6 +191,18 @@ fn records_that_the_front_could_not_write_leave_first() {
     connection.send(MessageKind::Text, b"x");
     bench.turn();
     assert_eq!(wire(&mut client).plain, b"HTTP/1.1 101\x81\x01x");
+}
+
+#[test]
+fn a_quiet_connection_s_layer_gives_its_memory_back_when_its_timer_is_due() {
+    let bench = Bench::new(settings());
+    let layer = Layer::default();
+    let trims = Arc::clone(&layer.trims);
+    let (_connection, _client) = bench.join_through(Vec::new(), Some(Box::new(layer)));
+    bench.after(Duration::from_secs(1));
+    assert_eq!(trims.load(Ordering::SeqCst), 0);
+    bench.after(Duration::from_secs(30));
+    assert!(trims.load(Ordering::SeqCst) > 0);
 }
 
 #[test]
