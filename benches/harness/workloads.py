@@ -276,7 +276,7 @@ WORKLOADS = (
     *(
         Workload(
             f"{model}-{load}",
-            f"{model} host: echo 64 B, {title}",
+            f"{model} runner: echo 64 B, {title}",
             "echo",
             options,
             Bars(*bars),

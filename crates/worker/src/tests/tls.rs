@@ -1,4 +1,5 @@
-//! Connections whose socket carries TLS, with a layer of the tests' own: what it holds can never be missed.
+//! Connections whose socket carries TLS, with a layer of the tests' own: what it holds can never be missed. The file stays
+//! whole because that layer, and the client's side of it, serve every test.
 
 use std::io::Write;
 use std::net::Shutdown;
