@@ -411,7 +411,7 @@ impl Channels {
         Ok(count)
     }
 
-    /// Offsets of new channels begin above this: microseconds since 1970 when the log was made.
+    /// Offsets of new channels begin above this: a random number, from 2^51 to 2^52, that no other log has.
     pub fn epoch(&self) -> u64 {
         self.region.words().get(header::EPOCH)
     }

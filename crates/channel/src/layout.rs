@@ -8,7 +8,7 @@
 /// "FAIRLEAD" as a number: no other file begins so by accident.
 pub(crate) const MAGIC: u64 = u64::from_le_bytes(*b"FAIRLEAD");
 /// Of this layout and of what the fields mean.
-pub(crate) const VERSION: u64 = 1;
+pub(crate) const VERSION: u64 = 2;
 
 /// Below this a region has no room for a directory and a log worth the name.
 pub const SMALLEST_REGION: usize = 1 << 20;
@@ -25,7 +25,7 @@ pub(crate) mod header {
     pub(crate) const CHANNELS: usize = 3;
     /// Words of the log.
     pub(crate) const CAPACITY: usize = 4;
-    /// When the log was made, in microseconds since 1970; offsets begin above it.
+    /// A random number of this log; offsets begin above it.
     pub(crate) const EPOCH: usize = 5;
     /// The robust lock, up to eight words.
     pub(crate) const LOCK: usize = 8;

@@ -16,9 +16,9 @@
 //! ([`Channels::forget_dead`]).
 //!
 //! # Offsets
-//! Each message has a number in its channel, one more than the one before. The first number of a channel is above the time,
-//! in microseconds since 1970, at which the log was made: so an offset of yesterday's log is never mistaken for one of
-//! today's, and it still fits into the 53 bits that JavaScript counts with.
+//! Each message has a number in its channel, one more than the one before. The first number of a channel is above a random
+//! one, the log's epoch: so an offset of yesterday's log is not mistaken for one of today's, whatever the clock did in
+//! between, and it still fits into the 53 bits that JavaScript counts with.
 
 #![deny(unsafe_code)]
 #![cfg_attr(loom, allow(dead_code, unused_imports))]

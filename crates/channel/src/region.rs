@@ -11,7 +11,7 @@ use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::Path;
 use std::ptr::NonNull;
 use std::sync::atomic::{AtomicU32, AtomicU64};
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 use memmap2::{MmapOptions, MmapRaw};
 use rustix::fs::{FlockOperation, MemfdFlags, OFlags, SealFlags};
@@ -105,10 +105,7 @@ impl Region {
         words.put(header::SIZE, size as u64);
         words.put(header::CHANNELS, layout.channels as u64);
         words.put(header::CAPACITY, layout.capacity as u64);
-        let since_1970 = SystemTime::now()
-            .duration_since(SystemTime::UNIX_EPOCH)
-            .unwrap_or_default();
-        words.put(header::EPOCH, since_1970.as_micros() as u64);
+        words.put(header::EPOCH, new_epoch()?);
         words.put(header::BOOT, boot_id());
         // Last: without it the region is none.
         words.put_release(header::MAGIC, MAGIC);
@@ -293,6 +290,22 @@ fn lock_in(map: &MmapRaw) -> io::Result<NonNull<libc::pthread_mutex_t>> {
 fn version() -> u64 {
     let order = u64::from(cfg!(target_endian = "big"));
     VERSION | order << 32 | (size_of::<libc::pthread_mutex_t>() as u64) << 40
+}
+
+/// Where a log's offsets begin: at a random number, so that no two logs share any, whatever clocks do between them. Two
+/// logs of a million messages each meet once in a billion. Above all that releases with version 1 gave (microseconds since
+/// 1970), and so far below 2^53 that no log ever counts to there.
+fn new_epoch() -> io::Result<u64> {
+    let mut bytes = [0; 8];
+    let mut left = &mut bytes[..];
+    while !left.is_empty() {
+        match rustix::rand::getrandom(&mut *left, rustix::rand::GetRandomFlags::empty()) {
+            Ok(count) => left = &mut left[count..],
+            Err(rustix::io::Errno::INTR) => {}
+            Err(error) => return Err(error.into()),
+        }
+    }
+    Ok(u64::from_ne_bytes(bytes) >> 13 | 1 << 51)
 }
 
 /// A number for this run of the machine; zero where it cannot be known.

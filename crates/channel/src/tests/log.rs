@@ -28,6 +28,17 @@ fn a_message_is_read_as_it_was_published() {
 }
 
 #[test]
+fn no_two_logs_share_numbers_and_all_are_exact_in_javascript() {
+    let mut first: Vec<u64> = (0..40).map(|_| publish(&channels(), "room", b"x")).collect();
+    assert!(first
+        .iter()
+        .all(|offset| (1 << 51..(1 << 52) + 2).contains(offset)));
+    assert!(!first.is_sorted(), "they tell a time");
+    first.sort_unstable();
+    assert!(first.windows(2).all(|two| two[1] - two[0] > 1 << 16), "{first:?}");
+}
+
+#[test]
 fn numbers_are_those_of_the_channel() {
     let channels = channels();
     let a = publish(&channels, "a", b"1");
