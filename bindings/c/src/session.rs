@@ -118,7 +118,10 @@ impl fl_session {
                 }
                 return Ok(None);
             }
-            Received::Closed(_) => return Err(FL_CLOSED),
+            Received::Closed(_) => {
+                *buffer = Vec::new();
+                return Err(FL_CLOSED);
+            }
         };
         let fl_bytes { data, size } = fl_bytes::of(buffer);
         Ok(Some(fl_message { kind, data, size }))

@@ -41,7 +41,7 @@ impl Session {
     /// The connection is lost, or must be dropped. After a close handshake this only confirms the end.
     pub fn lost(&mut self, why: Lost, _now: Time) {
         self.phase = Phase::Gone;
-        self.inbox.abandon();
+        self.inbox.end();
         self.end(Closure {
             // RFC 6455 §7.1.5: without a Close frame the code is 1006.
             code: CloseCode::ABNORMAL.0,
@@ -55,7 +55,7 @@ impl Session {
     pub(crate) fn close_now(&mut self, code: CloseCode, reason: &str, now: Time, out: &mut Vec<u8>) {
         let reason = close::fit_reason(reason);
         self.append_close(Some(code), reason, out);
-        self.inbox.abandon();
+        self.inbox.end();
         self.phase = Phase::CloseSent {
             deadline: self.close_deadline(now),
         };
@@ -81,7 +81,7 @@ impl Session {
         };
         // RFC 6455 §5.5.1: the answer typically echoes the code.
         self.append_close(code, "", out);
-        self.inbox.abandon();
+        self.inbox.end();
         // RFC 6455 §7.1.1: the server closes TCP first.
         self.phase = Phase::Closing {
             deadline: self.close_deadline(now),
@@ -98,7 +98,7 @@ impl Session {
 
     /// RFC 6455 §7.1.7: fails the connection. The peer is told why, and nothing of it is read any more.
     pub(crate) fn fail(&mut self, error: PeerError, now: Time, out: &mut Vec<u8>) {
-        self.inbox.abandon();
+        self.inbox.end();
         if let Phase::CloseSent { deadline } = self.phase {
             self.phase = Phase::Closing { deadline };
             return;

@@ -122,6 +122,18 @@ impl Inbox {
         }
     }
 
+    /// Nothing comes any more: forgets the open message, and keeps no memory but that of the complete ones.
+    pub(crate) fn end(&mut self) {
+        self.abandon();
+        let unread = self.unread();
+        if unread == 0 {
+            *self = Self::default();
+        } else if self.buffer.len() - unread > SMALLEST_BUFFER {
+            self.buffer = self.buffer[self.head..self.complete].to_vec();
+            (self.head, self.complete, self.end) = (0, unread, unread);
+        }
+    }
+
     /// The buffer, if nothing is in it.
     pub(crate) fn take_spare(&mut self) -> Option<Vec<u8>> {
         (self.end == 0 && !self.buffer.is_empty()).then(|| std::mem::take(&mut self.buffer))

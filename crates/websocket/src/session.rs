@@ -85,6 +85,10 @@ impl Session {
     #[inline]
     pub fn consume_message(&mut self) {
         self.inbox.consume();
+        if self.closure.is_some() && self.inbox.messages() == 0 {
+            // Nothing comes any more, and the application may keep the session for long.
+            self.inbox.end();
+        }
     }
 
     /// How many complete messages wait to be read.

@@ -54,7 +54,38 @@ fn a_close_inside_a_fragmented_message_drops_the_fragments() {
     peer.sends([binary(b"whole"), frame(TEXT, b"half"), close(1000, "")].concat());
     assert_eq!(peer.hears_close(), 1000);
     assert_eq!(peer.messages(), [(MessageKind::Binary, b"whole".to_vec())]);
-    assert!(peer.session.take_spare_buffer().is_some());
+    assert_eq!(peer.session.buffer_capacity(), 0);
+}
+
+#[test]
+fn a_session_that_is_over_keeps_no_more_than_its_complete_messages() {
+    let half = || [binary(&[7; 100]), frame(BINARY, &[7; 900_000])].concat();
+    type End = fn(&mut Peer);
+    let ends: [(&str, End); 5] = [
+        ("the stream ended", |peer| {
+            peer.session.receive_eof(peer.now);
+        }),
+        ("reset", |peer| peer.session.lost(Lost::Reset, peer.now)),
+        ("closed by the peer", |peer| {
+            peer.sends(close(1000, ""));
+        }),
+        ("closed by us", |peer| {
+            peer.closes(1000, "");
+        }),
+        ("failed", |peer| {
+            peer.sends(frame(FIN | TEXT, b"begun before the other was finished"));
+        }),
+    ];
+    for (name, end) in ends {
+        let mut peer = Peer::new();
+        peer.sends(half());
+        assert!(peer.session.buffer_capacity() > 900_000);
+        end(&mut peer);
+        let kept = peer.session.buffer_capacity();
+        assert!(kept < 1000, "{name}: {kept} bytes for a message of 100");
+        assert_eq!(peer.messages(), [(MessageKind::Binary, vec![7; 100])], "{name}");
+        assert_eq!(peer.session.buffer_capacity(), 0, "{name}: all was taken");
+    }
 }
 
 #[test]

@@ -371,6 +371,8 @@ impl State {
             }
         }
         self.socket = None;
+        // The app may keep the connection for long, and a runner does until the next request of its slot.
+        self.layer = None;
         self.outbox.discard();
     }
 

@@ -207,6 +207,20 @@ fn a_quiet_connection_s_layer_gives_its_memory_back_when_its_timer_is_due() {
 }
 
 #[test]
+fn a_layer_goes_with_its_connection_though_the_app_keeps_that() {
+    let bench = Bench::new(settings());
+    let layer = Layer::default();
+    let held = Arc::clone(&layer.trims);
+    let (connection, client) = bench.join_through(Vec::new(), Some(Box::new(layer)));
+    assert_eq!(Arc::strong_count(&held), 2);
+    drop(client);
+    bench.turn();
+    assert_eq!(bench.worker.connections(), 0);
+    assert_eq!(Arc::strong_count(&held), 1);
+    drop(connection);
+}
+
+#[test]
 fn what_the_layer_has_to_say_itself_leaves_without_the_app() {
     let bench = Bench::new(settings());
     let (_connection, mut client) = join(&bench);
