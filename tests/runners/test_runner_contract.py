@@ -105,6 +105,17 @@ def test_a_thread_or_greenlet_that_a_task_started_can_talk_while_the_task_waits_
     client.close_in_order()
 
 
+def test_one_task_or_thread_at_a_time_may_receive(
+    server: Server, upgrade: Callable[..., RawClient], token: str
+) -> None:
+    client = upgrade(server, f"/both_receive?{token}")
+    assert client.read_data() == Frame(TEXT, b"RuntimeError")
+    client.send_text("for the other")
+    refused, first = server.note(token)["found"]
+    assert "another task is waiting" in refused["text"]
+    assert first["value"] == "'for the other'"
+
+
 def test_a_pool_s_thread_belongs_to_no_request_whoever_used_it_first(
     start: Callable[..., Server], upgrade: Callable[..., RawClient], runner: Runner
 ) -> None:

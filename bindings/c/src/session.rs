@@ -188,9 +188,9 @@ pub unsafe extern "C" fn fl_session_receive(
                 Ok(None) => {}
             }
             let left = deadline.map(|at| at.saturating_duration_since(started()));
-            in_time = session.connection.wait_message(left);
-            // Before the socket has left the front a wait without a limit ends early as well.
-            in_time |= left.is_none();
+            // Never refused: who waits has the buffer. Before the socket has left the front a wait without a limit ends
+            // early as well.
+            in_time = session.connection.wait_message(left) == Ok(true) || left.is_none();
         }
     })
 }

@@ -10,13 +10,14 @@
 
 use std::cell::RefCell;
 use std::sync::atomic::Ordering;
+use std::sync::MutexGuard;
 use std::time::{Duration, Instant};
 
 use fairlead_websocket::{Time, Transport};
 use rustix::event::{poll, PollFd, PollFlags, Timespec};
 use rustix::net::RecvFlags;
 
-use crate::connection::{Connection, Reader};
+use crate::connection::{Connection, Reader, State};
 
 /// Read at once per thread. 64 KiB: a thread serves one connection, and only touched pages count.
 const READ_BUFFER: usize = 64 * 1024;
@@ -27,20 +28,46 @@ thread_local! {
     static BUFFER: RefCell<Box<[u8]>> = RefCell::new(vec![0; READ_BUFFER].into_boxed_slice());
 }
 
+/// Another thread waits for this connection's next message: read by two, its bytes would reach the session in any order.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct IsReceiving;
+
 impl Connection {
     /// Blocks until [`Connection::receive`] would return something, at most `limit`. False when the limit passed.
-    pub fn wait_message(&self, limit: Option<Duration>) -> bool {
+    ///
+    /// # Errors
+    /// There is nothing, and another thread waits for it.
+    pub fn wait_message(&self, limit: Option<Duration>) -> Result<bool, IsReceiving> {
         let deadline = limit.map(|limit| Instant::now() + limit);
         let mut state = self.lock();
+        if state.session.message().is_some() || state.session.closed().is_some() {
+            self.leave(&mut state);
+            return Ok(true);
+        }
+        if state.thread_waits {
+            return Err(IsReceiving);
+        }
+        state.thread_waits = true;
+        let (mut state, in_time) = self.read_until(state, deadline);
+        state.thread_waits = false;
+        self.leave(&mut state);
+        Ok(in_time)
+    }
+
+    /// Reads the socket until there is something to receive; false when `deadline` comes first.
+    fn read_until<'a>(
+        &'a self,
+        mut state: MutexGuard<'a, State>,
+        deadline: Option<Instant>,
+    ) -> (MutexGuard<'a, State>, bool) {
         loop {
             if state.session.message().is_some() || state.session.closed().is_some() {
-                self.leave(&mut state);
-                return true;
+                return (state, true);
             }
             let Some(socket) = state.shared_socket() else {
                 // The handshake is on its way through the front.
                 let Some(left) = time_left(deadline) else {
-                    return false;
+                    return (state, false);
                 };
                 let (guard, _) = self
                     .joined
@@ -84,8 +111,7 @@ impl Connection {
                 self.make_dirty(&mut state);
             }
             if !in_time && state.session.message().is_none() && state.session.closed().is_none() {
-                self.leave(&mut state);
-                return false;
+                return (state, false);
             }
         }
     }
@@ -132,7 +158,7 @@ impl Connection {
     }
 
     /// The thread goes back to the app. If nobody looks after threads that are away, someone must begin.
-    pub(crate) fn leave(&self, state: &mut crate::connection::State) {
+    pub(crate) fn leave(&self, state: &mut State) {
         if state.reader != Reader::Thread {
             return;
         }

@@ -60,6 +60,7 @@ use fairlead_websocket::{CloseCode, Negotiated, Time, TlsRecordLayer};
 
 pub use backlog::SlowConsumer;
 pub use connection::{Connection, Received, Sent};
+pub use direct::IsReceiving;
 pub use event::{Event, Token, Waiting, THREAD_TOKEN};
 pub use frames::Style;
 pub use poller::{EpollPoller, Interest, Poller, Readiness};

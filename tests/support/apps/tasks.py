@@ -121,6 +121,23 @@ def thread_echoes(environ, start_response):
     uwsgi.websocket_send(uwsgi.websocket_recv().upper())
 
 
+def both_receive(environ, start_response):
+    """A task and a thread of its own receive from one connection; says when one of them may not."""
+    ws = websocket(environ)
+    found = {}
+
+    def receive(who):
+        found[who] = outcome(ws.receive)
+        if "raised" in found[who]:
+            ws.send(found[who]["raised"])
+
+    thread = threading.Thread(target=receive, args=("thread",))
+    thread.start()
+    receive("task")
+    thread.join()
+    note(environ, found=sorted(found.values(), key=lambda one: "raised" not in one))
+
+
 def greenlet_echoes(environ, start_response):
     """The same with greenlets that the task makes by hand, one for each message."""
     uwsgi.websocket_handshake()
@@ -140,6 +157,7 @@ PAGES = {
         outside,
         outside_later,
         thread_echoes,
+        both_receive,
         greenlet_echoes,
         pool_talks,
     )

@@ -1,5 +1,7 @@
 //! `Session`, as Python sees it.
 
+use std::sync::atomic::{AtomicBool, Ordering};
+
 use fairlead_engine as fl;
 use fl::{Lost, MessageKind, Received, Waiting};
 use pyo3::exceptions::{PyRuntimeError, PyValueError};
@@ -43,19 +45,23 @@ impl Session {
     /// Waits for a message or the end; false when the limit passed. A hint: the caller looks.
     fn wait_something(&self, py: Python<'_>, limit: Limit) -> PyResult<bool> {
         let connection = &self.connection;
-        let mut taken = false;
+        let taken = AtomicBool::new(false);
         let in_time = self.waiter.wait(
             py,
             limit,
             |token| {
                 let waiting = connection.wait_receive(token);
-                taken = waiting == Waiting::Taken;
+                taken.store(waiting == Waiting::Taken, Ordering::Relaxed);
                 waiting != Waiting::Registered
             },
-            |left| connection.wait_message(left),
+            |left| {
+                let in_time = connection.wait_message(left);
+                taken.store(in_time.is_err(), Ordering::Relaxed);
+                in_time.unwrap_or(true)
+            },
             |token| connection.forget(token),
         )?;
-        if taken {
+        if taken.load(Ordering::Relaxed) {
             return Err(Self::taken());
         }
         Ok(in_time)

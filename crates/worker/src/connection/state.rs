@@ -65,6 +65,8 @@ pub(crate) struct State {
     pub(crate) reader: Reader,
     /// A thread sits in `recv(2)` on the socket.
     pub(crate) thread_inside: bool,
+    /// A thread waits for the next message, in `recv(2)` or on its way there or back.
+    pub(crate) thread_waits: bool,
     /// The last write could not take everything.
     pub(super) blocked: bool,
     /// Since when a waiting outbox has not moved.
@@ -101,6 +103,7 @@ impl State {
             registered: None,
             reader,
             thread_inside: false,
+            thread_waits: false,
             blocked: false,
             stalled_since: None,
             shut: false,

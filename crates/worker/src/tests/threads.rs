@@ -11,7 +11,7 @@ use fairlead_websocket::{MessageKind, Negotiated};
 
 use super::support::{frame, settings, BINARY};
 use crate::settings::WorkerSettings;
-use crate::{Connection, Event, Received, Sent, Worker};
+use crate::{Connection, Event, IsReceiving, Received, Sent, Worker};
 
 const LIMIT: Duration = Duration::from_secs(20);
 
@@ -190,7 +190,7 @@ fn echo_loop(connection: &Arc<Connection>) -> usize {
                 }
                 echoed += 1;
             }
-            Received::Empty => assert!(connection.wait_message(Some(LIMIT))),
+            Received::Empty => assert_eq!(connection.wait_message(Some(LIMIT)), Ok(true)),
             Received::Closed(_) => return echoed,
         }
     }
@@ -224,7 +224,7 @@ fn the_loop_reads_for_a_thread_that_is_away_and_gives_the_socket_back() {
                 while !go.swap(false, Ordering::SeqCst) {
                     std::hint::spin_loop();
                 }
-                assert!(connection.wait_message(Some(LIMIT)));
+                assert_eq!(connection.wait_message(Some(LIMIT)), Ok(true));
                 let Received::Message(payload) = connection.receive(None, |_, payload| payload.to_vec())
                 else {
                     panic!("no message")
@@ -259,7 +259,7 @@ fn a_corked_answer_leaves_though_the_thread_never_comes_back() {
     let mut two = frame(BINARY, b"a");
     two.extend(frame(BINARY, b"b"));
     write(&mut client, &two);
-    assert!(connection.wait_message(Some(LIMIT)));
+    assert_eq!(connection.wait_message(Some(LIMIT)), Ok(true));
     let Received::Message(()) = connection.receive(None, |_, _| ()) else {
         panic!()
     };
@@ -289,4 +289,38 @@ fn a_thread_that_waits_before_the_socket_is_there_gets_its_messages() {
     assert_eq!(read_exactly(&mut client, 7)[2..], *b"ahead");
     drop(client);
     assert_eq!(app.join().unwrap(), 1);
+}
+
+#[test]
+fn the_second_thread_that_waits_for_a_connection_s_message_is_told_so() {
+    let worker = Worker::start(direct()).unwrap();
+    let (connection, mut client) = join(&worker);
+    let done = Arc::new(AtomicBool::new(false));
+    let waits = |connection: &Arc<Connection>| {
+        let (connection, done) = (Arc::clone(connection), Arc::clone(&done));
+        std::thread::spawn(move || {
+            let found = connection.wait_message(Some(LIMIT));
+            if found.is_err() {
+                done.store(true, Ordering::SeqCst);
+            }
+            found
+        })
+    };
+    let (one, other) = (waits(&connection), waits(&connection));
+    let started = Instant::now();
+    while !done.load(Ordering::SeqCst) {
+        assert!(started.elapsed() < LIMIT, "both wait");
+        std::thread::yield_now();
+    }
+    write(&mut client, &frame(BINARY, b"one"));
+    let mut found = [one.join().unwrap(), other.join().unwrap()];
+    found.sort_by_key(Result::is_err);
+    assert_eq!(found, [Ok(true), Err(IsReceiving)]);
+    // What is there may be taken by anyone, and who waits next may.
+    assert_eq!(connection.wait_message(None), Ok(true));
+    assert!(matches!(
+        connection.receive(None, |_, _| ()),
+        Received::Message(())
+    ));
+    assert_eq!(connection.wait_message(Some(Duration::ZERO)), Ok(false));
 }

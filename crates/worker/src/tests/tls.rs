@@ -491,7 +491,7 @@ fn a_thread_that_reads_its_own_socket_reads_through_the_layer() {
     let app = {
         let connection = Arc::clone(&connection);
         std::thread::spawn(move || loop {
-            assert!(connection.wait_message(Some(Duration::from_secs(20))));
+            assert_eq!(connection.wait_message(Some(Duration::from_secs(20))), Ok(true));
             let mut message = Vec::new();
             match connection.receive(None, |_, payload| message.extend_from_slice(payload)) {
                 Received::Message(()) => {
