@@ -7,13 +7,13 @@ Master → worker: one line `{"settings", "listeners", "locks_fd", "channels_fd"
 "worker_id", "master_pid", "generation", "is_a_reload"}`, where `scoreboard` is `{"fd", "cell"}`, or null for a worker
 without siblings (master/scoreboard.py), and `certificates` is null without TLS (master/certificates.py); then
 `{"command": "stop", "reason": "reload"|"stop", "deadline_s"}`, which may come again with less time, `{"command":
-"harakiri"}`, `{"command": "certificates", "latest"}`, and `{"command": "answer", "ticket", …}`; others are to be
-ignored. End of file: the master is gone, leave.
+"ping"}`, which a "pong" answers (master/hearing.py), `{"command": "harakiri"}`, `{"command": "certificates",
+"latest"}`, and `{"command": "answer", "ticket", …}`; others are to be ignored. End of file: the master is gone, leave.
 
-Worker → master: `{"event": "ready"}`, `{"event": "failed", "message"}` (then it exits), `{"event": "stats", …}`
-(statistics.py), `{"event": "statistics", "statistics", "ticket"}`, which asks for those of all workers, `{"event":
-"harakiri", "in_s", "overdue"}` (master/harakiri.py), `{"event": "certificates", "at", "refused"}`, `{"event":
-"modules", "files": […]}`, `{"event": "request", "action": "reload"|"stop"|"replace"}`.
+Worker → master: `{"event": "ready"}`, `{"event": "failed", "message"}` (then it exits), `{"event": "pong"}`, `{"event":
+"stats", …}` (statistics.py), `{"event": "statistics", "statistics", "ticket"}`, which asks for those of all workers,
+`{"event": "harakiri", "in_s", "overdue"}` (master/harakiri.py), `{"event": "certificates", "at", "refused"}`,
+`{"event": "modules", "files": […]}`, `{"event": "request", "action": "reload"|"stop"|"replace"}`.
 """
 
 from __future__ import annotations

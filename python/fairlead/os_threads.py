@@ -1,15 +1,16 @@
 """Threads and waiting as the operating system has them, whatever a library makes of the standard modules.
 
 gevent's monkey patching turns threads into greenlets of the thread that starts them. The worker's own threads sit in
-native calls and in `select`; as greenlets they would stop the hub and all its tasks. So the originals are taken here,
+native calls and in `poll`; as greenlets they would stop the hub and all its tasks. So the originals are taken here,
 when this module is imported, before any library is.
 """
 
 from __future__ import annotations
 
 import contextlib
+import math
 from _thread import allocate_lock, get_ident, get_native_id, start_new_thread
-from select import select
+from select import POLLIN, poll
 from typing import Callable
 
 __all__ = ["Latch", "allocate_lock", "get_ident", "start_thread", "wait_readable"]
@@ -29,8 +30,11 @@ def start_thread(work: Callable[[], object], name: str) -> None:
 
 
 def wait_readable(descriptor: int, timeout_s: float | None) -> bool:
-    """Blocks the thread until the descriptor is readable; False after `timeout_s` seconds."""
-    return bool(select([descriptor], [], [], timeout_s)[0])
+    """Blocks the thread until the descriptor is readable, or has ended or failed; False after `timeout_s` seconds."""
+    # Not select(2), which knows no descriptor above 1023.
+    waiting = poll()
+    waiting.register(descriptor, POLLIN)
+    return bool(waiting.poll(None if timeout_s is None else math.ceil(timeout_s * 1000)))
 
 
 class Latch:

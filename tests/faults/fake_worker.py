@@ -55,15 +55,16 @@ def main():
     while True:
         for key, _ in selector.select():
             if key.fileobj is control:
-                line = lines.readline()
-                if not line:
+                data = control.recv(65536)
+                if not data:
                     say("saw the master's end")
                     sys.exit(0)
-                command = json.loads(line)
-                why = f"because of {command['reason']} in {command['deadline_s']:g} s"
-                say(f"told to {command['command']} {why}")
-                if plan != "deaf":
-                    sys.exit(0)
+                for command in map(json.loads, data.splitlines()):  # short, so they come whole
+                    if command["command"] != "stop":
+                        continue  # what it does not know, as control_protocol.py demands
+                    say(f"told to stop because of {command['reason']} in {command['deadline_s']:g} s")
+                    if plan != "deaf":
+                        sys.exit(0)
             else:
                 serve(key.fileobj, first, tell)
 

@@ -132,6 +132,22 @@ def test_a_reload_under_load_refuses_nobody_and_closes_old_sessions_with_1012(st
     assert old not in seen[-5:]
 
 
+@one_runner
+def test_a_worker_that_hears_nothing_of_a_reload_is_named(start):
+    server = start(BEHAVIOURS, "--worker-reload-mercy", "10")
+    (worker,) = server.worker_pids()
+    os.kill(worker, signal.SIGSTOP)
+    try:
+        server.signal(signal.SIGHUP)
+        server.wait_for_line(
+            rf"worker 1 \(pid {worker}\) has not answered the master for \d s: it was told to leave, and"
+        )
+    finally:
+        os.kill(worker, signal.SIGCONT)
+    server.wait_for_line(rf"worker 1 \(pid {worker}\) answers again, after \d+ s")
+    wait_until(lambda: not is_running(worker), "it leaves after all")
+
+
 def test_new_sessions_during_a_reload_work_or_are_told_1012(start):
     server = start(BEHAVIOURS)
 

@@ -50,10 +50,11 @@ class Server:
         *options: str,
         listen: tuple[str, ...] = ("--http", "127.0.0.1:0"),
         environ: dict[str, str] | None = None,
+        under: tuple[str, ...] = (),
     ) -> Server:
         """Start the command for an app of `support/apps` (or any path) and wait until it serves."""
         server = cls.launch("--wsgi-file", str(APPS / app), "--pythonpath", str(APPS), *listen, *options,
-                            environ=environ)  # fmt: skip
+                            environ=environ, under=under)  # fmt: skip
         try:
             server.wait_until_ready()
         except BaseException:
@@ -62,10 +63,11 @@ class Server:
         return server
 
     @classmethod
-    def launch(cls, *arguments: str, environ: dict[str, str] | None = None) -> Server:
-        """Start the command with exactly these arguments, and do not wait."""
+    def launch(cls, *arguments: str, environ: dict[str, str] | None = None, under: tuple[str, ...] = ()) -> Server:
+        """Start the command with exactly these arguments, and do not wait. `under` is a program that becomes it,
+        such as prlimit."""
         process = subprocess.Popen(
-            [sys.executable, "-m", "fairlead", *arguments],
+            [*under, sys.executable, "-m", "fairlead", *arguments],
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,

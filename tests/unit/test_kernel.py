@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import os
+import resource
 import socket
 
 import pytest
-from fairlead.worker.kernel import queue_length
+from fairlead.worker.kernel import memory, queue_length
 
 
 @pytest.mark.parametrize("family", [socket.AF_INET, socket.AF_INET6, socket.AF_UNIX])
@@ -37,3 +38,16 @@ def test_the_queue_of_what_is_no_socket_is_an_error():
         queue_length(reader)
     os.close(reader)
     os.close(writer)
+
+
+def test_the_memory_is_known_when_no_descriptor_is_free():
+    resident, virtual = memory()
+    assert 0 < resident <= virtual
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (0, hard))
+    try:
+        with pytest.raises(OSError):
+            os.open("/proc/self/statm", os.O_RDONLY)
+        assert memory()[0] > 0
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))

@@ -35,7 +35,9 @@ from fairlead.locks import make_lock_file
 from fairlead.logs import Log, redirect_output
 from fairlead.master.certificates import Certificates
 from fairlead.master.harakiri import Harakiri
+from fairlead.master.hearing import Hearing
 from fairlead.master.listeners import Listener, bind_all
+from fairlead.master.open_files import raise_limit
 from fairlead.master.region_owner import RegionOwner
 from fairlead.master.reload import TOUCH_EVERY_S, Watch
 from fairlead.master.scoreboard import Scoreboard
@@ -105,6 +107,7 @@ class Master:
         self._patience = {worker_id: Patience() for worker_id in self._worker_ids}
         self._statistics = WorkerStatistics(self._worker_ids)
         self._harakiri = Harakiri(log, clock)
+        self._hearing = Hearing(log, clock)
         self._locks_fd = -1
         self._channels = RegionOwner(settings, log)
         self._generation = 0
@@ -147,6 +150,7 @@ class Master:
         if settings.umask is not None:
             os.umask(settings.umask)
         self._listeners = bind_all(settings)
+        raise_limit(settings, len(self._listeners), self._log)
         self._certificates = Certificates(self._listeners, self._log, self._clock())
         self._channels.bind()
         if settings.processes > 1:
@@ -194,11 +198,12 @@ class Master:
 
     def _wait_s(self) -> float | None:
         due = [kill_at for kill_at in self._leaving.values() if kill_at != math.inf]
-        due += [*self._respawn_at.values(), *self._harakiri.due_at()]
+        due += [*self._respawn_at.values(), *self._harakiri.due_at(), *self._hearing.due_at()]
         if not self._is_stopping:
             due += self._certificates.due_at
             due += [watch.due_at for watch in (self._touched, self._modules) if watch is not None]
-        return max(0.0, min(due) - self._clock()) if due else None
+        first = min(due, default=math.inf)
+        return None if first == math.inf else max(0.0, first - self._clock())
 
     def _on_signal(self, number: int) -> None:
         if number in CHILD:
@@ -225,6 +230,7 @@ class Master:
                 del self._respawn_at[worker_id]
                 self._arrive("respawn", [worker_id])
         self._harakiri.on_time(now)
+        self._hearing.on_time(now)
         if not self._is_stopping:
             self._certificates.on_time(now, self._workers())
         for watch in (self._touched, self._modules):
@@ -358,6 +364,7 @@ class Master:
         worker.send({"command": "stop", "reason": reason, "deadline_s": mercy_s})
         if not worker.is_ready:
             worker.terminate()
+        self._hearing.leaves(worker)
         kill_at = self._clock() + mercy_s + KILL_GRACE_S
         self._leaving[worker] = min(kill_at, self._leaving.get(worker, kill_at))
 
@@ -387,8 +394,11 @@ class Master:
         arrival = self._arrival_of(worker)
         if event == "ready" and not worker.is_ready:
             worker.is_ready = True
+            self._hearing.is_ready(worker)
             if arrival is not None and all(one.is_ready for one in arrival.workers.values()):
                 self._promote(arrival)
+        elif event == "pong":
+            self._hearing.answered(worker)
         elif event == "failed" and arrival is not None:
             self._arrival_failed(arrival, str(message.get("message", "the worker gave no reason.")))
         elif event == "stats":
@@ -435,6 +445,7 @@ class Master:
         self._unregister(worker)
         worker.close()
         self._harakiri.forget(worker)
+        self._hearing.forget(worker)
         self._statistics.ended(worker)
         if self._scoreboard is not None and worker.cell is not None:
             self._scoreboard.clear(worker.cell)

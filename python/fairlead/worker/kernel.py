@@ -45,8 +45,24 @@ def _unix_queue(inode: int) -> int:
 
 
 def memory() -> tuple[int, int]:
-    """Resident and virtual memory of this process."""
-    with open("/proc/self/statm", encoding="ascii") as file:
-        virtual, resident = file.read().split()[:2]
-    page = os.sysconf("SC_PAGESIZE")
-    return int(resident) * page, int(virtual) * page
+    """Resident and virtual memory of this process; the last that was known if the kernel does not tell."""
+    global _known
+    try:
+        virtual, resident = os.pread(_statm(), 256, 0).split()[:2]
+        page = os.sysconf("SC_PAGESIZE")
+        _known = int(resident) * page, int(virtual) * page
+    except (OSError, ValueError):  # no descriptor is free, or the application has closed ours
+        pass
+    return _known
+
+
+def _statm() -> int:
+    """/proc/self/statm, opened once: statistics must be told when no other descriptor is to be had."""
+    global _statm_fd
+    if _statm_fd < 0:
+        _statm_fd = os.open("/proc/self/statm", os.O_RDONLY | os.O_CLOEXEC)
+    return _statm_fd
+
+
+_statm_fd = -1
+_known = (0, 0)

@@ -61,6 +61,7 @@ class Worker:
         self._requests_left = self._settings.max_requests
         self._async_calls = AsyncCalls(log.info)
         self._reported: dict[str, Any] = {}
+        self._is_report_broken = False
         #: What the module `uwsgi` holds, for hooks that the application sets there.
         self._names: dict[str, Any] = {}
 
@@ -223,7 +224,16 @@ class Worker:
             hook()
 
     def _report(self) -> None:
-        """Tell the master this worker's statistics, if they have changed."""
+        """Tell the master this worker's statistics, if they have changed. Whatever goes wrong with that is no reason to
+        stop obeying."""
+        try:
+            self._tell_statistics()
+        except Exception as error:
+            if not self._is_report_broken:
+                self._is_report_broken = True
+                self._log.exception(f"the statistics cannot be told: {error}", error)
+
+    def _tell_statistics(self) -> None:
         statistics = self._services.statistics()
         told = {name: value for name, value in statistics.items() if name not in ("rss", "vsz")}
         if told != self._reported:
@@ -232,26 +242,31 @@ class Worker:
 
     def _write_engine_log(self, engine: Engine, stalls: StallLog) -> None:
         while not self._ended.is_set():
-            line = engine.wait_log(3600.0) or ("", "")
-            if isinstance(line, Answered):
-                self._access.request(
-                    line.peer,
-                    line.method,
-                    line.path,
-                    line.protocol,
-                    line.status,
-                    line.sent_bytes,
-                    line.duration_s,
-                    dict(line.variables),
-                )
-                continue
-            level, text = line
-            if level == "stalled":
-                stalls.stalled(float(text))
-            elif level == "recovered":
-                stalls.recovered(float(text))
-            elif level:
-                self._log.write(level, text)
+            try:
+                self._write_line(engine.wait_log(3600.0) or ("", ""), stalls)
+            except Exception as error:  # one line is lost, the next ones are not
+                self._log.exception(f"a line of the log cannot be written: {error}", error)
+
+    def _write_line(self, line: Answered | tuple[str, str], stalls: StallLog) -> None:
+        if isinstance(line, Answered):
+            self._access.request(
+                line.peer,
+                line.method,
+                line.path,
+                line.protocol,
+                line.status,
+                line.sent_bytes,
+                line.duration_s,
+                dict(line.variables),
+            )
+            return
+        level, text = line
+        if level == "stalled":
+            stalls.stalled(float(text))
+        elif level == "recovered":
+            stalls.recovered(float(text))
+        elif level:
+            self._log.write(level, text)
 
     def _obey(self, engine: Engine, runner: Runner) -> None:
         """The control thread: the master's commands, or its end; and the statistics for it in between."""
@@ -272,18 +287,14 @@ class Worker:
                 continue
             if message is None:
                 break
-            if message.get("command") == "certificates":
-                self._tls.renew(message["latest"])
-            if message.get("command") == "harakiri":
-                self._services.deadlines.answer()
             if message.get("command") != "stop":
+                self._answer(message)
                 continue
-            if deadline is None:
-                # 1012 tells a client that the service comes back, 1001 that it goes away (RFC 6455 §7.4.1, IANA).
-                engine.drain(1012 if message.get("reason") == "reload" else 1001, "")
-                start_thread(lambda: self._stop_when_quiet(engine, runner), "fairlead-end")
+            is_first = deadline is None
             ends = time.monotonic() + float(message["deadline_s"])
             deadline = ends if deadline is None else min(deadline, ends)
+            if is_first:
+                self._drain(engine, runner, str(message.get("reason")))
         if self._ended.is_set():
             return
         self._services.is_killing()
@@ -291,6 +302,27 @@ class Worker:
         if not self._ended.wait(_KILL_GRACE_S):
             self._log.warning(f"{engine.busy().running} tasks did not end in time and are cut")
             os._exit(0)
+
+    def _answer(self, message: dict[str, Any]) -> None:
+        """A command that changes nothing about how long this worker lives: nor does a failure of it."""
+        command = message.get("command")
+        try:
+            if command == "ping":
+                self._control.tell(event="pong")
+            elif command == "certificates":
+                self._tls.renew(message["latest"])
+            elif command == "harakiri":
+                self._services.deadlines.answer()
+        except Exception as error:
+            self._log.exception(f"the master's command {command} has failed: {error}", error)
+
+    def _drain(self, engine: Engine, runner: Runner, reason: str) -> None:
+        try:
+            # 1012 tells a client that the service comes back, 1001 that it goes away (RFC 6455 §7.4.1, IANA).
+            engine.drain(1012 if reason == "reload" else 1001, "")
+            start_thread(lambda: self._stop_when_quiet(engine, runner), "fairlead-end")
+        except Exception as error:  # no thread is to be had, say: then the deadline ends it
+            self._log.exception(f"this worker will leave at its deadline only: {error}", error)
 
     def _stop_when_quiet(self, engine: Engine, runner: Runner) -> None:
         # The runner serves on while connections that are open already may still bring a request. Nothing tells when the

@@ -4,13 +4,15 @@
 //! wait, a process that has more of them than another gives way for a moment (`balancing`), and the handoff is asked for
 //! room (`admission`). An accept that fails for lack of descriptors or memory is tried again after a pause: the listener is
 //! never lost and the loop never spins. An accepted connection is registered for the drain, then the header of the PROXY
-//! protocol is read where the listener asks for it (`proxy_header`), then it speaks (`serving`).
+//! protocol is read where the listener asks for it (`proxy_header`), then it speaks (`serving`). Connections leave some
+//! descriptors for other needs (`reserve`).
 
 mod admission;
 mod balancing;
 mod config;
 mod listener;
 mod proxy_header;
+mod reserve;
 mod server;
 mod serving;
 
@@ -28,6 +30,7 @@ use crate::drain::{AcceptTask, Registration};
 use crate::events::LogLevel;
 use crate::socket::Socket;
 use balancing::Balancing;
+use reserve::Reserve;
 
 pub use config::{BoundListener, ListenerConfig, Protocol};
 pub use listener::Listener;
@@ -75,8 +78,16 @@ impl AcceptingListener {
     }
 
     /// The next connection, if this process shall have it.
-    async fn accept(&self, balancing: &mut Balancing, server: &Server) -> io::Result<(Socket, Address)> {
+    async fn accept(
+        &self,
+        balancing: &mut Balancing,
+        reserve: &mut Reserve,
+        server: &Server,
+    ) -> io::Result<(Socket, Address)> {
         loop {
+            while !reserve.has_room(&self.readiness)? {
+                tokio::time::sleep(PAUSE).await;
+            }
             // First this, then the look: what comes after it is noticed, by the look or by the wait for readiness.
             self.forget_readiness();
             while let Some(pause) = balancing.pause_beside(&server.cell, || server.load()) {
@@ -92,7 +103,11 @@ impl AcceptingListener {
                     balancing.settle();
                     self.readiness.readable().await?;
                 }
-                accepted => return accepted,
+                Err(error) => return Err(error),
+                Ok((socket, address)) => {
+                    reserve.note(&socket);
+                    return Ok((socket, address));
+                }
             }
         }
     }
@@ -107,9 +122,10 @@ impl AcceptingListener {
 pub(crate) async fn accept(listener: AcceptingListener, server: Arc<Server>, _task: AcceptTask) {
     let mut complained: Option<Instant> = None;
     let mut balancing = Balancing::default();
+    let mut reserve = Reserve::new();
     loop {
         for _ in 0..BATCH {
-            match listener.accept(&mut balancing, &server).await {
+            match listener.accept(&mut balancing, &mut reserve, &server).await {
                 Ok((socket, peer)) => {
                     admit(socket, peer, &listener, &server);
                     server.tell_load();

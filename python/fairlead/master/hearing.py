@@ -1,0 +1,94 @@
+"""Notices workers that do not hear their master, and says so.
+
+A worker can be deaf and serve all the same: C code holds its interpreter's lock, its control thread has ended, somebody
+has stopped it. A reload would then be reported while the old code answers on. So each worker is asked now and then, and
+at once when it is told to leave. It is not killed for that: a request that takes too long is harakiri.py's business,
+and one that leaves has its deadline.
+
+Only a worker that has answered before is missed: another program need not know the question.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from fairlead.logs import Log
+from fairlead.master.worker_process import WorkerProcess
+
+__all__ = ["ANSWER_WITHIN_S", "ASK_EVERY_S", "Hearing"]
+
+#: How often each worker is asked, and how long it may take. A control thread among two hundred busy ones waits for the
+#: interpreter's lock for a second at most.
+ASK_EVERY_S, ANSWER_WITHIN_S = 10.0, 4.0
+
+
+@dataclass
+class _Ear:
+    ask_at: float
+    #: When the question was asked that waits for its answer; infinity: none does.
+    asked_at: float = math.inf
+    has_answered: bool = False
+    is_missed: bool = False
+    is_leaving: bool = False
+
+
+class Hearing:
+    """The workers that serve or leave."""
+
+    def __init__(self, log: Log, clock: Callable[[], float]) -> None:
+        self._log = log
+        self._clock = clock
+        self._ears: dict[WorkerProcess, _Ear] = {}
+
+    def due_at(self) -> list[float]:
+        return [self._due(ear) for ear in self._ears.values()]
+
+    def is_ready(self, worker: WorkerProcess) -> None:
+        """It serves from now on."""
+        ear = self._ears[worker] = _Ear(math.inf)
+        self._ask(worker, ear)
+
+    def leaves(self, worker: WorkerProcess) -> None:
+        """It was told to."""
+        ear = self._ears.get(worker)
+        if ear is not None and not ear.is_leaving:
+            ear.is_leaving, ear.is_missed = True, False
+            self._ask(worker, ear)
+
+    def answered(self, worker: WorkerProcess) -> None:
+        ear = self._ears.get(worker)
+        if ear is None:
+            return
+        now = self._clock()
+        if ear.is_missed:
+            self._log.info(f"{worker.label} answers again, after {now - ear.asked_at:.0f} s")
+        ear.asked_at, ear.is_missed, ear.has_answered = math.inf, False, True
+        ear.ask_at = math.inf if ear.is_leaving else now + ASK_EVERY_S
+
+    def on_time(self, now: float) -> None:
+        for worker, ear in self._ears.items():
+            if ear.ask_at <= now:
+                self._ask(worker, ear)
+            elif ear.has_answered and not ear.is_missed and ear.asked_at + ANSWER_WITHIN_S <= now:
+                ear.is_missed = True
+                heard = "it was told to leave, and" if ear.is_leaving else "it"
+                self._log.warning(
+                    f"{worker.label} has not answered the master for {now - ear.asked_at:.0f} s: {heard} serves on as "
+                    "it is, because its interpreter does not come to its control thread (a call into C that keeps the "
+                    "lock?), or because somebody has stopped it"
+                )
+
+    def forget(self, worker: WorkerProcess) -> None:
+        self._ears.pop(worker, None)
+
+    def _ask(self, worker: WorkerProcess, ear: _Ear) -> None:
+        ear.ask_at = math.inf
+        if ear.asked_at == math.inf or ear.is_leaving:
+            ear.asked_at = self._clock()
+        worker.send({"command": "ping"})
+
+    def _due(self, ear: _Ear) -> float:
+        missed_at = ear.asked_at + ANSWER_WITHIN_S if ear.has_answered and not ear.is_missed else math.inf
+        return min(ear.ask_at, missed_at)
