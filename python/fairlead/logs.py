@@ -143,6 +143,15 @@ def _shown(variables: Mapping[bytes, bytes]) -> str:
     return "".join(f', {shown(name)}="{shown(value)}"' for name, value in variables.items())
 
 
+def shortened(text: str, limit: int) -> str:
+    """`text`, or its beginning and end with what was cut between them: the end of a traceback names the error."""
+    if len(text) <= limit:
+        return text
+    end = limit // 4
+    start = limit - end
+    return f"{text[:start]} [… {len(text) - limit} characters cut …] {text[-end:]}"
+
+
 def escaped(text: str) -> str:
     """`text` of a client, safe inside a quoted part of a log line."""
     if text.isascii() and text.isprintable() and '"' not in text and "\\" not in text:

@@ -10,10 +10,14 @@ from __future__ import annotations
 import contextlib
 import math
 from _thread import allocate_lock, get_ident, get_native_id, start_new_thread
-from select import POLLIN, poll
+from select import POLLERR, POLLHUP, POLLIN, POLLNVAL, POLLOUT, poll
 from typing import Callable
 
-__all__ = ["Latch", "allocate_lock", "get_ident", "start_thread", "wait_readable"]
+__all__ = ["LONGEST_SLEEP_S", "Latch", "allocate_lock", "get_ident", "start_thread", "wait_ready"]
+
+#: poll(2) and epoll(7) count milliseconds in 31 bits, 24.8 days, and Python raises OverflowError beyond. Who may have
+#: to wait for longer waits for this, and then looks again.
+LONGEST_SLEEP_S = 24 * 86400.0
 
 
 def start_thread(work: Callable[[], object], name: str) -> None:
@@ -29,12 +33,18 @@ def start_thread(work: Callable[[], object], name: str) -> None:
     start_new_thread(run, ())
 
 
-def wait_readable(descriptor: int, timeout_s: float | None) -> bool:
-    """Blocks the thread until the descriptor is readable, or has ended or failed; False after `timeout_s` seconds."""
+def wait_ready(
+    descriptor: int, timeout_s: float | None, *, reads: bool = True, writes: bool = False
+) -> tuple[bool, bool]:
+    """Blocks the thread until the descriptor is ready for one of what is asked, or has ended or failed; says whether it
+    can be read and whether it can be written. Both are False after `timeout_s` seconds, at most `LONGEST_SLEEP_S`."""
     # Not select(2), which knows no descriptor above 1023.
     waiting = poll()
-    waiting.register(descriptor, POLLIN)
-    return bool(waiting.poll(None if timeout_s is None else math.ceil(timeout_s * 1000)))
+    waiting.register(descriptor, (POLLIN if reads else 0) | (POLLOUT if writes else 0))
+    timeout_ms = None if timeout_s is None else math.ceil(min(timeout_s, LONGEST_SLEEP_S) * 1000)
+    events = sum(mask for _, mask in waiting.poll(timeout_ms))
+    has_ended = bool(events & (POLLERR | POLLHUP | POLLNVAL))
+    return reads and (has_ended or bool(events & POLLIN)), writes and (has_ended or bool(events & POLLOUT))
 
 
 class Latch:

@@ -12,6 +12,18 @@ import selectors
 import socket
 import sys
 
+#: Each of these has ended a master.
+NONSENSE = (
+    "[" * 100_000,
+    '{"event":"harakiri","in_s":1e400}',
+    '{"event":"harakiri","in_s":NaN}',
+    '{"event":"harakiri","in_s":' + "9" * 400 + "}",
+    '{"event":"modules","files":5}',
+    '{"event":"modules","files":["\\u0000","\\ud800"]}',
+    '{"event":"stats","requests":' + "9" * 4300 + "}",
+    '{"event":"statistics"}',
+)
+
 
 def main():
     control = socket.socket(fileno=int(os.environ["FAIRLEAD_CONTROL_FD"]))
@@ -24,6 +36,8 @@ def main():
 
     def tell(**event):
         control.sendall(json.dumps(event).encode() + b"\n")
+
+    tell.raw = control.sendall
 
     with open(os.environ["FAKE_PLAN"]) as file:
         plan = file.read().strip()
@@ -82,6 +96,12 @@ def serve(listener, first, tell):
         os._exit(7)
     if word in ("reload", "stop", "replace"):
         tell(event="request", action=word)
+    if word.startswith("harakiri "):
+        tell(event="harakiri", in_s=float(word[9:]), overdue=None)
+    if word == "nonsense":
+        for text in NONSENSE * 2:
+            tell.raw(text.encode() + b"\n")
+        tell(event="request", action="the end of the nonsense")
 
 
 if __name__ == "__main__":

@@ -296,6 +296,35 @@ def test_a_worker_may_ask_for_a_reload_a_successor_or_a_stop(start):
     assert master.wait_for_end() == 0
 
 
+def test_nothing_that_a_worker_says_ends_the_master_or_passes_in_silence(start):
+    master = start("--py-autoreload", "100").wait_until_ready()
+    pid, _ = master.ask("nonsense")
+    assert "warning: worker 1 " in master.wait_for("has sent the master 10 messages that it does not understand").string
+    assert master.ask()[0] == pid
+    master.signal(signal.SIGTERM)
+    assert master.wait_for_end() == 0
+
+
+def test_a_wait_that_epoll_cannot_count_ends_nobody(start):
+    master = start("--worker-reload-mercy", "2592000", plan="deaf").wait_until_ready()
+    before = master.ask("harakiri 2592000")
+    assert master.ask() == before
+    master.signal(signal.SIGHUP)
+    master.wait_for("reloaded: 1 new worker ready")
+    master.signal(signal.SIGTERM)
+    master.wait_for("stopping")
+    master.signal(signal.SIGTERM)
+    assert master.wait_for_end() == 0
+
+
+def test_a_start_message_that_no_socket_holds_arrives_whole(start):
+    rules = [text for _ in range(1500) for text in ("--route", f"^/{'x' * 300} log:nothing")]
+    master = start("--processes", "2", *rules).wait_until_ready()
+    assert master.ask()[1] == 1
+    master.signal(signal.SIGTERM)
+    assert master.wait_for_end() == 0
+
+
 def test_a_touched_file_reloads(start, tmp_path):
     touched = tmp_path / "touch"
     master = start("--touch-reload", str(touched)).wait_until_ready()

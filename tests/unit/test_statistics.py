@@ -1,4 +1,4 @@
-"""The master's statistics of its workers: sums over the processes of a worker id, a missing worker, nonsense."""
+"""The master's statistics of its workers: sums over the processes of a worker id, a missing worker."""
 
 from __future__ import annotations
 
@@ -63,13 +63,6 @@ def test_applications_are_shown_as_told():
     app = {"mountpoint": "/a", "startup_time": 1, "callable": 5, "requests": 2, "exceptions": 0, "chdir": "/srv"}
     worker = Worker(1, 7, apps=[app])
     assert statistics_of(1).rows({1: worker}, [worker])[0]["apps"] == [app]
-
-
-def test_nonsense_of_a_worker_counts_as_nothing():
-    worker = Worker(1, 7, requests="many", running=[1], rss=None, apps=[1, {"requests": "x", "mountpoint": 5}])
-    [row] = statistics_of(1).rows({1: worker}, [worker])
-    assert (row["requests"], row["status"], row["rss"]) == (0, "idle", 0)
-    assert [app["requests"] for app in row["apps"]] == [0]
 
 
 def test_an_answer_about_many_workers_fits_a_sockets_buffer():

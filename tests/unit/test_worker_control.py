@@ -74,3 +74,30 @@ def test_without_a_master_there_is_no_answer_and_the_end_is_still_met(pair):
     assert control.tell(event="x") is False
     with pytest.raises(EOFError):
         control.wait(5.0)
+
+
+def test_who_tells_something_never_waits_for_the_master_and_what_is_left_leaves_later(pair):
+    control, master = pair
+    told = 0
+    while control.tell(event="modules", files=["x" * 1000]):
+        told += 1
+    assert told > 1000  # more than the socket holds: the rest waits here, up to a limit
+    control.hand_over()
+    reader = threading.Thread(target=lambda: control.wait(15.0))
+    reader.start()
+    lines = master.makefile("rb")
+    assert all(json.loads(lines.readline())["files"] == ["x" * 1000] for _ in range(told))
+    say(master, {"command": "stop"})
+    reader.join(15)
+
+
+def test_what_was_told_last_leaves_before_the_end_if_the_master_reads_in_time(pair):
+    control, master = pair
+    control.tell(event="modules", files=["x" * 2_000_000])
+    control.flush(0.0)  # nobody reads
+    lines = master.makefile("rb")
+    reader = threading.Thread(target=lines.readline)
+    reader.start()
+    control.flush(15.0)
+    reader.join(15)
+    assert not reader.is_alive()

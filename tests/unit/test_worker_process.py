@@ -1,22 +1,25 @@
-"""The master's side of one worker: JSON lines in any slicing, nonsense, silence, and the environment handed
-down."""
+"""The master's side of one worker: JSON lines in any slicing, of any length, nonsense, silence, and the environment
+handed down."""
 
 from __future__ import annotations
 
 import json
 import os
+import re
 import select
 import sys
 
+from fairlead.control_protocol import line as control_line
 from fairlead.master import worker_process
 from fairlead.master.worker_process import WorkerProcess, environment_for_workers
 
 FIRST = {"worker_id": 3, "generation": 2, "settings": {}}
+READY, MODULES = {"event": "ready"}, {"event": "modules", "files": ["/a.py"]}
 
 
-def started(program: str) -> WorkerProcess:
+def started(program: str, first: dict[str, object] = FIRST, warnings: list[str] | None = None) -> WorkerProcess:
     head = "import os, socket, sys\ncontrol = socket.socket(fileno=int(os.environ['FAIRLEAD_CONTROL_FD']))\n"
-    return WorkerProcess([sys.executable, "-c", head + program], FIRST, [], os.environ, 0.0)
+    return WorkerProcess([sys.executable, "-c", head + program], first, [], os.environ, 0.0, (warnings or []).append)
 
 
 def all_messages(worker: WorkerProcess) -> list[dict[str, object]]:
@@ -30,35 +33,83 @@ def all_messages(worker: WorkerProcess) -> list[dict[str, object]]:
 
 
 def test_messages_may_come_in_pieces_and_with_nonsense_between():
+    warnings = ["start"]
     worker = started(
-        'for byte in b\'{"event":"a"}\\n[1]\\nno\\n\\n{"event":"b"}\\n{"half\': control.send(bytes([byte]))'
+        'for byte in b\'{"event":"ready"}\\n[1]\\nno\\n\\n{"event":"modules","files":["/a.py"]}\\n{"half\':'
+        " control.send(bytes([byte]))",
+        warnings=warnings,
     )
-    assert all_messages(worker) == [{"event": "a"}, {"event": "b"}]
+    assert all_messages(worker) == [READY, MODULES]
+    assert warnings[1:] == [
+        f"worker 3 (pid {worker.pid}) has sent the master a message that it does not understand: it is no JSON object"
+    ]
     assert worker.ended_nowait() == "exited with status 0"
     worker.close()
 
 
-def test_a_worker_without_end_of_line_is_not_read_forever(monkeypatch):
-    monkeypatch.setattr(worker_process, "LONGEST_LINE", 1000)
-    worker = started("control.sendall(b'x' * 10_000)")
+def test_of_endless_nonsense_the_log_tells_ever_more_rarely():
+    warnings = ["start"]
+    worker = started("control.sendall(b'no\\n' * 250)", warnings=warnings)
     assert all_messages(worker) == []
+    assert [re.search(r"(a|\d+) messages?", one)[1] for one in warnings[1:]] == ["a", "10", "100"]
+    worker.close()
+
+
+def test_a_line_without_end_is_dropped_and_what_follows_is_understood(monkeypatch):
+    monkeypatch.setattr(worker_process, "LONGEST_LINE", 1000)
+    warnings = ["start"]
+    worker = started("control.sendall(b'x' * 300_000 + b'\\n' + b'{\"event\":\"ready\"}\\n')", warnings=warnings)
+    assert all_messages(worker) == [READY]
+    assert [one.rpartition(": ")[2] for one in warnings[1:]] == ["it is longer than 1000 bytes"]
+    worker.close()
+
+
+def test_one_worker_that_never_stops_writing_does_not_keep_the_master():
+    worker = started('while True: control.sendall(b\'{"event":"ready"}\\n\' * 1000)')
+    assert select.select([worker.control], [], [], 15)[0]
+    for _ in range(3):
+        messages, is_open = worker.receive_nowait()
+        assert is_open and len(messages) <= 1024 * 1024 / 18 + 1
+    worker.kill()
+    worker._process.wait(15)
     worker.close()
 
 
 def test_the_worker_gets_the_first_line_and_no_terminal():
     worker = started(
-        "line = control.makefile('rb').readline()\ncontrol.sendall(line)\nassert sys.stdin.read() == ''\n"
-        "assert os.getsid(0) == os.getpid()\nos.kill(os.getpid(), 9)"
+        "import json\nline = control.makefile('rb').readline()\n"
+        "told = json.dumps({'event': 'failed', 'message': line.decode()})\ncontrol.sendall(told.encode() + b'\\n')\n"
+        "assert sys.stdin.read() == ''\nassert os.getsid(0) == os.getpid()\nos.kill(os.getpid(), 9)"
     )
-    assert all_messages(worker) == [FIRST]
+    [told] = all_messages(worker)
+    assert json.loads(told["message"]) == FIRST
     assert worker.ended_nowait() == "was killed by signal 9 (SIGKILL)"
     worker.close()
 
 
-def test_sending_to_a_worker_that_never_reads_does_not_wait():
-    worker = started("sys.stderr.close(); control.recv(1); import signal; signal.pause()")
-    for _ in range(2000):
+def test_a_first_line_that_no_socket_holds_at_once_arrives_whole():
+    long = {**FIRST, "settings": {"route": ["x" * 2000] * 2000}}
+    worker = started(
+        "line = control.makefile('rb').readline()\n"
+        'told = b\'{"event":"failed","message":"%d"}\' % len(line)\n'
+        "control.sendall(told + bytes([10]))",
+        long,
+    )
+    while worker.waits_to_send:
+        assert select.select([], [worker.control], [], 15)[1]
+        worker.flush_nowait()
+    assert all_messages(worker) == [{"event": "failed", "message": str(len(control_line(long)))}]
+    worker.close()
+
+
+def test_sending_to_a_worker_that_never_reads_does_not_wait_and_is_told_once():
+    warnings = ["start"]
+    worker = started("sys.stderr.close(); control.recv(1); import signal; signal.pause()", warnings=warnings)
+    for _ in range(4000):
         worker.send({"command": "x" * 1000})
+    assert warnings[1:] == [
+        f"worker 3 (pid {worker.pid}) does not read what the master says; what does not fit any more is dropped"
+    ]
     worker.kill()
     worker._process.wait(15)
     worker.close()

@@ -17,6 +17,7 @@ from typing import Any, NoReturn
 
 from fairlead.channels.wire import VERSION, BadLine, Message, Reader, data_of
 from fairlead.errors import ChannelsError
+from fairlead.os_threads import LONGEST_SLEEP_S
 
 #: A payload that an instance may send: the answer to `list` grows with the number of channels.
 _LONGEST_PAYLOAD = 2**31
@@ -149,7 +150,7 @@ def raise_for(error: Refused, path: str) -> NoReturn:
 def _connected(path: str, timeout: float | None) -> socket.socket:
     connection = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     try:
-        connection.settimeout(timeout)
+        connection.settimeout(left_until(deadline_after(timeout)))
         connection.connect(path)
     except OSError as error:
         connection.close()
@@ -180,5 +181,5 @@ def deadline_after(timeout: float | None) -> float | None:
 
 
 def left_until(deadline: float | None) -> float | None:
-    """For settimeout, where 0 would mean something else."""
-    return None if deadline is None else max(0.001, deadline - time.monotonic())
+    """For settimeout, where 0 would mean something else, and what is too long is an OverflowError."""
+    return None if deadline is None else min(max(0.001, deadline - time.monotonic()), LONGEST_SLEEP_S)

@@ -92,7 +92,7 @@ class Certificates:
 
     def on_message(self, message: Mapping[str, Any]) -> None:
         """A worker has taken a set, or refuses it: `{"event": "certificates", "at", "refused"}`."""
-        place, why = message.get("at"), str(message.get("refused") or "")
+        place, why = message["at"], message["refused"]
         if place != list(self._latest) or self._latest in (self._taken, self._refused):
             return  # an older one, or another worker has said so
         if why:

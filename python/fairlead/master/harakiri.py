@@ -36,12 +36,12 @@ class Harakiri:
         return [*self._ask_at.values(), *self._answer_by.values()]
 
     def on_message(self, worker: WorkerProcess, message: Mapping[str, Any]) -> None:
-        in_s, overdue = message.get("in_s"), message.get("overdue")
+        in_s, overdue = message["in_s"], message["overdue"]
         self.forget(worker)
-        if isinstance(overdue, str):
+        if overdue is not None:
             self._log.error(f"harakiri: {overdue} takes too long; {worker.label} is killed")
             worker.kill()
-        elif isinstance(in_s, (int, float)):
+        elif in_s is not None:
             self._ask_at[worker] = self._clock() + in_s
 
     def on_time(self, now: float) -> None:

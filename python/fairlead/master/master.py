@@ -44,6 +44,7 @@ from fairlead.master.scoreboard import Scoreboard
 from fairlead.master.signals import CHILD, RELOAD, STOP, SignalPipe, name_of
 from fairlead.master.statistics import WorkerStatistics
 from fairlead.master.worker_process import WorkerProcess, default_command, environment_for_workers
+from fairlead.os_threads import LONGEST_SLEEP_S
 from fairlead.settings.options import VERSION, Settings
 
 #: Between the deadline a worker is told and its SIGKILL: time to cut its own sessions and exit in order. Our
@@ -188,11 +189,15 @@ class Master:
 
     def _turn(self, signals: SignalPipe) -> None:
         """Wait for the next thing to do, and do it."""
-        for key, _ in self._selector.select(self._wait_s()):
+        self._listen_for_room()
+        for key, mask in self._selector.select(self._wait_s()):
             if key.fileobj is signals:
                 for number in signals.read_nowait():
                     self._on_signal(number)
-            else:
+                continue
+            if mask & selectors.EVENT_WRITE:
+                key.data.flush_nowait()
+            if mask & selectors.EVENT_READ:
                 self._on_readable(key.data)
         self._on_time(self._clock())
 
@@ -203,7 +208,15 @@ class Master:
             due += self._certificates.due_at
             due += [watch.due_at for watch in (self._touched, self._modules) if watch is not None]
         first = min(due, default=math.inf)
-        return None if first == math.inf else max(0.0, first - self._clock())
+        return None if first == math.inf else min(LONGEST_SLEEP_S, max(0.0, first - self._clock()))
+
+    def _listen_for_room(self) -> None:
+        """Wake up for the sockets of workers for whom something waits, when they have room for it."""
+        for key in list(self._selector.get_map().values()):
+            if key.data is not None:
+                events = selectors.EVENT_READ | (selectors.EVENT_WRITE if key.data.waits_to_send else 0)
+                if events != key.events:
+                    self._selector.modify(key.fileobj, events, key.data)
 
     def _on_signal(self, number: int) -> None:
         if number in CHILD:
@@ -314,7 +327,7 @@ class Master:
         if self._certificates.fd >= 0:
             fds.append(self._certificates.fd)
         self._statistics.spawned(worker_id)
-        return WorkerProcess(self._command, first_line, fds, self._environ, self._clock())
+        return WorkerProcess(self._command, first_line, fds, self._environ, self._clock(), self._log.warning)
 
     def _promote(self, arrival: _Arrival) -> None:
         """All are ready: they serve, their predecessors leave."""
@@ -390,7 +403,7 @@ class Master:
             self._on_message(worker, message)
 
     def _on_message(self, worker: WorkerProcess, message: Mapping[str, Any]) -> None:
-        event = message.get("event")
+        event = message["event"]
         arrival = self._arrival_of(worker)
         if event == "ready" and not worker.is_ready:
             worker.is_ready = True
@@ -400,22 +413,22 @@ class Master:
         elif event == "pong":
             self._hearing.answered(worker)
         elif event == "failed" and arrival is not None:
-            self._arrival_failed(arrival, str(message.get("message", "the worker gave no reason.")))
+            self._arrival_failed(arrival, message["message"])
         elif event == "stats":
             worker.stats = dict(message)
         elif event == "statistics":
-            if isinstance(message.get("statistics"), dict):
+            if message["statistics"] is not None:
                 worker.stats = message["statistics"]
             rows = self._statistics.rows(self._serving, self._workers())
-            worker.send({"command": "answer", "ticket": message.get("ticket"), "workers": rows})
+            worker.send({"command": "answer", "ticket": message["ticket"], "workers": rows})
         elif event == "certificates":
             self._certificates.on_message(message)
         elif event == "harakiri":
             self._harakiri.on_message(worker, message)
         elif event == "modules" and self._modules is not None:
-            self._modules.add([path for path in message.get("files", ()) if isinstance(path, str)])
+            self._modules.add(message["files"])
         elif event == "request":
-            self._on_request(worker, str(message.get("action")))
+            self._on_request(worker, message["action"])
 
     def _on_request(self, worker: WorkerProcess, action: str) -> None:
         """What an app (`uwsgi.reload()`, `uwsgi.stop()`) or --max-requests asks for."""

@@ -50,5 +50,5 @@ def _modified(path: str) -> int:
     """Nanoseconds since the epoch; 0 when there is no such file."""
     try:
         return os.stat(path).st_mtime_ns
-    except OSError:
+    except (OSError, ValueError):  # ValueError: no file has a name like that, which a worker has told
         return 0

@@ -11,12 +11,12 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from fairlead.master.worker_process import WorkerProcess
-from fairlead.statistics import SUMMED, number_in, row_of
+from fairlead.statistics import SUMMED, row_of
 
 __all__ = ["WorkerStatistics"]
 
-#: With more workers than these their applications are left out: an answer has to fit into a socket's buffer at once,
-#: for the master waits for nobody. A row takes 0.5 KB with an application, 0.25 KB without; Linux gives 208 KB.
+#: With more workers than these their applications are left out, so that an answer fits into a socket's buffer and
+#: nothing of it waits in the master. A row takes 0.5 KB with an application, 0.25 KB without; Linux gives 208 KB.
 _MOST_WITH_APPS = 256
 
 
@@ -35,7 +35,7 @@ class WorkerStatistics:
 
     def ended(self, worker: WorkerProcess) -> None:
         for name in SUMMED:
-            self._ended[worker.worker_id][name] += number_in(worker.stats, name)
+            self._ended[worker.worker_id][name] += worker.stats.get(name, 0)
 
     def rows(self, serving: Mapping[int, WorkerProcess], workers: Iterable[WorkerProcess]) -> list[dict[str, Any]]:
         """One row for each worker id. `workers` are all processes; those that leave count, but are not shown."""
@@ -52,7 +52,7 @@ class WorkerStatistics:
         shown = shown or (workers[0] if workers else None)  # before all is ready the first one must do
         row = row_of(worker_id, shown.pid, shown.stats) if shown is not None else row_of(worker_id, 0, {})
         for name in SUMMED:
-            row[name] = self._ended[worker_id][name] + sum(number_in(one.stats, name) for one in workers)
+            row[name] = self._ended[worker_id][name] + sum(one.stats.get(name, 0) for one in workers)
         row["last_spawn"] = self._last_spawn[worker_id]
         row["respawn_count"] = self._spawns[worker_id]
         return row

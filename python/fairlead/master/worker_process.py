@@ -1,24 +1,26 @@
 """One worker as the master sees it: a process, and its end of the socket of control_protocol.py.
 
 How to start it and how to talk to it; when to do so is master.py's business. The worker inherits the listeners, the
-scoreboard and the other end of the socket. The invariant: no call here waits for the worker; a worker that does not
-read or sends nonsense is its own loss.
+scoreboard and the other end of the socket. The invariant: no call here waits for the worker, and a message leaves whole
+or not at all; a worker that does not read or sends nonsense is its own loss, of which the log tells.
 """
 
 from __future__ import annotations
 
-import json
 import os
 import site
 import socket
 import subprocess
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from fairlead.control_protocol import CONTROL_FD, LONGEST_LINE
+from fairlead.control_protocol import CONTROL_FD, LONGEST_LINE, MOST_UNSENT, BadMessage, event_of
 from fairlead.control_protocol import line as control_line
 from fairlead.master.signals import name_of
+
+#: Bytes that are read in one go: one worker that never stops writing keeps the others waiting no longer than this.
+_READ_AT_ONCE = 1024 * 1024
 
 
 def default_command() -> list[str]:
@@ -41,8 +43,10 @@ class WorkerProcess:
         inherited_fds: Sequence[int],
         environ: Mapping[str, str],
         now: float,
+        warn: Callable[[str], object],
     ) -> None:
-        """Start `command` and send it `first_line`. Raises OSError when the system refuses."""
+        """Start `command` and send it `first_line`. Raises OSError when the system refuses. `warn` is told, in a
+        sentence, of what cannot be understood or delivered."""
         self.worker_id: int = first_line["worker_id"]
         self.generation: int = first_line["generation"]
         #: Its cell of the scoreboard.
@@ -50,7 +54,13 @@ class WorkerProcess:
         self.started_at = now
         self.is_ready = False
         self.stats: dict[str, Any] = {}
-        self._buffer = b""
+        self._warn = warn
+        self._received = bytearray()
+        self._unsent = bytearray()
+        #: What comes up to the next line feed is the rest of a line that was too long.
+        self._skips = False
+        self._bad = 0
+        self._is_deaf = False
         self.control, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_STREAM)
         try:
             self._process = subprocess.Popen(
@@ -79,32 +89,74 @@ class WorkerProcess:
         """For log lines."""
         return f"worker {self.worker_id} (pid {self.pid})"
 
+    @property
+    def waits_to_send(self) -> bool:
+        """Call `flush_nowait` when the socket is writable."""
+        return bool(self._unsent)
+
     def send(self, message: Mapping[str, Any]) -> None:
-        """Send one line. A worker that has gone or reads nothing misses it: its exit or its deadline deals
-        with it."""
-        line = control_line(message)
-        try:
-            sent = self.control.send(line)
-        except OSError:
+        """Send one message, now or when the worker has read what was sent before. A worker that has gone misses it, and
+        one that reads nothing for long: its exit or its deadline deals with it."""
+        if len(self._unsent) > MOST_UNSENT:
+            if not self._is_deaf:
+                self._is_deaf = True
+                self._warn(f"{self.label} does not read what the master says; what does not fit any more is dropped")
             return
-        if sent < len(line):  # half a message would garble the next one
-            self.control.shutdown(socket.SHUT_WR)
+        self._unsent += control_line(message)
+        self.flush_nowait()
+
+    def flush_nowait(self) -> None:
+        """Send what the socket takes of what waits."""
+        try:
+            while self._unsent:
+                del self._unsent[: self.control.send(self._unsent)]
+        except BlockingIOError:
+            return
+        except OSError:
+            self._unsent.clear()  # it is gone
+        self._is_deaf = False
 
     def receive_nowait(self) -> tuple[list[dict[str, Any]], bool]:
-        """The messages that have come, and whether more can come. Lines that are no JSON objects are
-        dropped."""
+        """The events that have come, and whether more can come. What is none is dropped, and told."""
         is_open = True
-        while is_open:
+        for _ in range(0, _READ_AT_ONCE, 65536):
             try:
                 data = self.control.recv(65536)
             except BlockingIOError:
                 break
             except OSError:
                 data = b""
-            self._buffer += data
-            is_open = bool(data) and len(self._buffer) <= LONGEST_LINE
-        *lines, self._buffer = self._buffer.split(b"\n")
-        return [message for message in map(_parsed, lines) if message], is_open
+            if not data:
+                is_open = False
+                break
+            self._received += data
+        events = []
+        *lines, rest = self._received.split(b"\n")
+        for text in lines:
+            if self._skips:
+                self._skips = False
+                continue
+            try:
+                event = event_of(bytes(text))
+            except BadMessage as error:
+                self._is_bad(str(error))
+            else:
+                if event is not None:
+                    events.append(event)
+        if len(rest) > LONGEST_LINE:
+            if not self._skips:
+                self._is_bad(f"it is longer than {LONGEST_LINE} bytes")
+            self._skips = True
+            rest = bytearray()
+        self._received = rest
+        return events, is_open
+
+    def _is_bad(self, why: str) -> None:
+        """Tell of the first bad message, the tenth, the hundredth: an application may write them in a loop."""
+        self._bad += 1
+        if str(self._bad).rstrip("0") == "1":
+            count = "a message" if self._bad == 1 else f"{self._bad} messages"
+            self._warn(f"{self.label} has sent the master {count} that it does not understand: {why}")
 
     def terminate(self) -> None:
         """SIGTERM: for a worker that does not listen to commands yet."""
@@ -124,14 +176,6 @@ class WorkerProcess:
 
     def close(self) -> None:
         self.control.close()
-
-
-def _parsed(line: bytes) -> dict[str, Any] | None:
-    try:
-        message = json.loads(line)
-    except ValueError:
-        return None
-    return message if isinstance(message, dict) else None
 
 
 def environment_for_workers(environ: Mapping[str, str], extra: Sequence[tuple[str, str]]) -> dict[str, str]:

@@ -1,7 +1,8 @@
 """The worker's end of the control socket: events to the master, its commands, and questions that it answers.
 
 One thread reads at a time: the control thread once it runs, and before that whoever asks something. What is said is
-control_protocol.py. An answer finds its question by a ticket.
+control_protocol.py. An answer finds its question by a ticket. The invariant: a message leaves whole or not at all, and
+who tells something never waits for the master; what the socket does not take leaves from `wait`.
 """
 
 from __future__ import annotations
@@ -13,8 +14,8 @@ import time
 from collections import deque
 from typing import Any
 
-from fairlead.control_protocol import line
-from fairlead.os_threads import Latch, allocate_lock, wait_readable
+from fairlead.control_protocol import MOST_UNSENT, line
+from fairlead.os_threads import Latch, allocate_lock, wait_ready
 
 __all__ = ["Control"]
 
@@ -27,6 +28,7 @@ class Control:
         self._socket.set_inheritable(False)
         self._sending = allocate_lock()
         self._received = b""
+        self._unsent = bytearray()
         #: Messages that came while somebody waited for an answer.
         self._early: deque[dict[str, Any]] = deque()
         self._tickets = itertools.count(1)
@@ -46,13 +48,33 @@ class Control:
         return self._early.popleft()
 
     def tell(self, **message: Any) -> bool:
-        """Send one message; False when the master is gone."""
+        """Send one message; False when the master is gone, or has read nothing for long."""
         data = line(message)
-        try:
-            with self._sending:
-                self._socket.sendall(data)
-        except OSError:
-            return False
+        with self._sending:
+            if len(self._unsent) > MOST_UNSENT:
+                return False
+            self._unsent += data
+        return self._flush_nowait()
+
+    def flush(self, timeout_s: float) -> None:
+        """Wait until all has left that was told, at most so long."""
+        deadline = time.monotonic() + timeout_s
+        while self._flush_nowait() and self._unsent:
+            left_s = max(0.0, deadline - time.monotonic())
+            if not wait_ready(self._socket.fileno(), left_s, reads=False, writes=True)[1]:
+                return
+
+    def _flush_nowait(self) -> bool:
+        """Send what the socket takes; False when the master is gone."""
+        with self._sending:
+            try:
+                while self._unsent:
+                    del self._unsent[: self._socket.send(self._unsent, socket.MSG_DONTWAIT)]
+            except BlockingIOError:
+                pass
+            except OSError:
+                self._unsent.clear()
+                return False
         return True
 
     def ask(self, timeout_s: float, **message: Any) -> dict[str, Any] | None:
@@ -80,8 +102,15 @@ class Control:
 
     def _read(self, timeout_s: float | None) -> bool:
         """Take in what comes next; False if nothing does within `timeout_s`."""
+        deadline = None if timeout_s is None else time.monotonic() + timeout_s
         while b"\n" not in self._received:
-            if not wait_readable(self._socket.fileno(), timeout_s):
+            left_s = None if deadline is None else max(0.0, deadline - time.monotonic())
+            is_readable, has_room = wait_ready(self._socket.fileno(), left_s, writes=bool(self._unsent))
+            if has_room:
+                self._flush_nowait()
+            if not is_readable:
+                if has_room:
+                    continue
                 return False
             data = self._socket.recv(65536)
             if not data:

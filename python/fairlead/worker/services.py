@@ -86,7 +86,7 @@ class Services:
             by_mount = totals.by_mount
         statistics["apps"] = [
             {
-                "mountpoint": mount,
+                "mountpoint": mount if isinstance(mount, str) else repr(mount),
                 "startup_time": int(self._startup_s),
                 "callable": id(app),
                 "requests": by_mount.get(mount, (0, 0))[0],

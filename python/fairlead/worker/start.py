@@ -26,7 +26,7 @@ from fairlead.compat.uwsgi.async_calls import AsyncCalls
 from fairlead.control_protocol import CONTROL_FD
 from fairlead.current import inherit_from
 from fairlead.errors import LoadError, SettingsError
-from fairlead.logs import AccessLog, Log
+from fairlead.logs import AccessLog, Log, shortened
 from fairlead.os_threads import Latch, get_ident, start_thread
 from fairlead.runners.contract import Runner, RunnerFactory
 from fairlead.settings.options import Settings
@@ -45,6 +45,12 @@ __all__ = ["main"]
 
 #: Seconds that killed tasks have to end before the process leaves without them.
 _KILL_GRACE_S = 1.0
+
+#: How long what was told last may take to leave: a master that is held up must not hold up its workers for good.
+_MASTER_READS_S = 1.0
+
+#: Characters of the reason why a worker cannot start: an exception of the application's may hold anything.
+_LONGEST_REASON = 8192
 
 
 class Worker:
@@ -82,8 +88,7 @@ class Worker:
             loaded = load_application(settings)
         except LoadError as error:
             self._log_cause(error)
-            self._control.tell(event="failed", message=str(error))
-            return 2
+            return self._fail(str(error))
         mounts = getattr(uwsgi, "applications", None)
         if not isinstance(mounts, dict):
             mounts = {}
@@ -111,11 +116,9 @@ class Worker:
             engine = self._start_engine(native, factory)
             runner = factory(engine, caller.run, settings.slots)
         except OSError as error:
-            self._control.tell(event="failed", message=f"the engine cannot start: {error}.")
-            return 2
+            return self._fail(f"the engine cannot start: {error}.")
         except SettingsError as error:
-            self._control.tell(event="failed", message=str(error))
-            return 2
+            return self._fail(str(error))
         caller.start_task = runner.start_task
         inherit_from(runner.ancestors)
         self._async_calls.serve(runner)
@@ -134,12 +137,19 @@ class Worker:
         self._report()  # so that nobody finds a worker that serves without its statistics
         self._services.is_serving()
         self._control.tell(event="ready")
+        self._control.flush(_MASTER_READS_S)  # the list of modules may be longer than the socket takes at once
         runner.run()
         self._ended.set()
         engine.stop(0.5)
         _call_hook(uwsgi, "atexit", self._log)
         self._report()
+        self._control.flush(_MASTER_READS_S)
         return 0
+
+    def _fail(self, why: str) -> int:
+        self._control.tell(event="failed", message=shortened(why, _LONGEST_REASON))
+        self._control.flush(_MASTER_READS_S)
+        return 2
 
     def _start_engine(self, native: Channels, factory: RunnerFactory) -> Engine:
         settings = self._settings

@@ -18,6 +18,7 @@ from typing import Any
 
 from fairlead.compat.uwsgi.arguments import MISSING, integer, native, public, request_of, task_of
 from fairlead.compat.uwsgi.contract import Process
+from fairlead.os_threads import LONGEST_SLEEP_S
 
 __all__ = ["connection_calls"]
 
@@ -60,7 +61,7 @@ def connection_calls(process: Process) -> dict[str, Any]:
         address = native("connect", addr)
         limit_s = integer(timeout)
         try:
-            return _connected(address, limit_s if limit_s > 0 else process.send_timeout_s)
+            return _connected(address, min(limit_s if limit_s > 0 else process.send_timeout_s, LONGEST_SLEEP_S))
         except (OSError, ValueError, OverflowError):
             return -1
 
@@ -139,7 +140,8 @@ def _write_all(fd: int, data: bytes, timeout_s: float) -> None:
     poller = select.poll()
     poller.register(fd, select.POLLOUT)
     while sent < len(data):
-        if not poller.poll(max(0.0, deadline - time.monotonic()) * 1000):
+        left_s = max(0.0, deadline - time.monotonic())
+        if not poller.poll(min(left_s, LONGEST_SLEEP_S) * 1000):
             raise TimeoutError(None, f"only {sent} of {len(data)} bytes could be written within {timeout_s:g} s")
         with contextlib.suppress(BlockingIOError):
             sent += os.write(fd, data[sent:])
