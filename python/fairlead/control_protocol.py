@@ -126,6 +126,7 @@ _NUMBER = (0, "a number from 0 to 2**64", _is_number)
 #: Of each event its keys: what stands for one that is missing, what it has to be, and whether it is.
 EVENTS: Mapping[str, Mapping[str, tuple[Any, str, _Check]]] = {
     "ready": {},
+    "pong": {},
     "failed": {"message": ("the worker gave no reason.", "a text", _is_text)},
     "stats": {**dict.fromkeys(NUMBERS, _NUMBER), "apps": ((), "a list of applications", _are_apps)},
     "statistics": {
