@@ -19,6 +19,7 @@ __all__ = [
     "MasterError",
     "SettingsError",
     "hint_for",
+    "text_of",
 ]
 
 #: Who ended a connection: the other side, this side, or nobody (the network or the peer's machine vanished).
@@ -105,12 +106,21 @@ class ChannelsError(FairleadError, OSError):
     """The channels cannot be used at present: the machine's fault or the operator's. Nothing was changed."""
 
 
+def text_of(error: BaseException) -> str:
+    """`ValueError: what it says`, for a line of the log; also of an error whose own `__str__` raises."""
+    try:
+        text = str(error)
+    except BaseException as failure:
+        return f"{type(error).__name__} (its text cannot be had: {type(failure).__name__})"
+    return f"{type(error).__name__}: {text}" if text else type(error).__name__
+
+
 def hint_for(error: BaseException) -> str:
     """A sentence that helps with a known mistake behind `error`, or "".
 
     uWSGI's own listing of a WebSocket application forgets `import uwsgi`, so its copies do too (compat §9, row
     1). Works at load time and for exceptions that a request raises.
     """
-    if isinstance(error, NameError) and "'uwsgi'" in str(error):
+    if isinstance(error, NameError) and "'uwsgi'" in text_of(error):
         return "add `import uwsgi` at the top of the file"
     return ""

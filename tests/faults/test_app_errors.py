@@ -91,12 +91,12 @@ def test_a_failure_in_close_is_logged_and_the_response_stands(server):
 
 
 @pytest.mark.parametrize("path", ["/system_exit", "/greenlet_exit", "/keyboard_interrupt"])
-def test_an_exit_raised_by_the_app_ends_its_own_task_only(server, upgrade, path):
+def test_an_exit_raised_by_the_app_ends_its_own_task_only(server, runner, upgrade, path):
     pid = server.worker_pids()
     for _ in range(REPEATS):
         client = upgrade(server, path)
         client.send_text("go")
-        closed_with(client, 1001 if path == "/greenlet_exit" else 1011)
+        closed_with(client, 1001 if path == "/greenlet_exit" and runner.name != "threads" else 1011)
     assert server.worker_pids() == pid, "the worker itself must stay"
     nobody_is_left(server)
     echo(upgrade(server, "/echo"))
@@ -107,6 +107,30 @@ def test_an_exit_before_any_response_gets_an_answer(server):
         status, _ = get(server, "/system_exit_plain")
         assert status == 500
     nobody_is_left(server)
+
+
+def test_an_exception_that_is_no_exception_is_a_failure_and_no_stop(server, upgrade):
+    for _ in range(REPEATS):
+        client = upgrade(server, "/own_base")
+        client.send_text("go")
+        closed_with(client, 1011)
+        status, body = get(server, "/own_base_plain")
+        assert (status, body) == (500, b"Internal Server Error\n")
+    for path in ("/own_base", "/own_base_plain"):
+        server.wait_for_line(rf"{path}: the application raised OwnBase: not an Exception")
+    server.wait_for_lines(r"^\S*OwnBase: not an Exception", 2 * REPEATS)
+    nobody_is_left(server)
+    echo(upgrade(server, "/echo"))
+
+
+def test_an_exception_without_a_text_takes_no_slot_along(server, upgrade):
+    for _ in range(REPEATS):
+        client = upgrade(server, "/unprintable")
+        client.send_text("go")
+        closed_with(client, 1011)
+    server.wait_for_lines(r"/unprintable: the application raised Unprintable", REPEATS)
+    nobody_is_left(server)
+    echo(upgrade(server, "/echo"))
 
 
 def test_endless_recursion_is_an_exception_like_any_other(server, upgrade):

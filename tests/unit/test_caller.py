@@ -142,7 +142,22 @@ def test_a_mount_moves_to_the_script_name_if_the_operator_wants_it():
     assert caller.totals.by_mount == {"/shop": [1, 0]}
 
 
-@pytest.mark.parametrize("error", [RuntimeError("no"), SystemExit(1), KeyboardInterrupt()])
+class OwnBase(BaseException):
+    """As `gevent.Timeout` and `asyncio.CancelledError` are."""
+
+
+class TaskExit(BaseException):
+    """As `greenlet.GreenletExit` is."""
+
+
+class Unprintable(Exception):
+    def __str__(self) -> str:
+        raise RuntimeError("no text for you")
+
+
+@pytest.mark.parametrize(
+    "error", [RuntimeError("no"), SystemExit(1), KeyboardInterrupt(), OwnBase(), TaskExit(), Unprintable()]
+)
 def test_a_failure_is_answered_with_500_and_counted(error):
     notes, request = Notes(), Request()
     caller = caller_of(raises(error), notes)
@@ -185,19 +200,42 @@ def test_a_body_that_breaks_off_is_the_client_s_fault():
     assert caller.totals.exceptions == 0
 
 
-def test_a_task_that_the_worker_ends_is_answered_with_503():
-    class Exit(BaseException):
-        pass
+@pytest.mark.parametrize("error", [OwnBase(), TaskExit()])
+def test_a_task_that_the_worker_ends_has_not_failed(error):
+    for session, said in ((None, [(503, b"the server is stopping\n")]), (Session(), ["release 1001"])):
+        notes, request = Notes(), Request(session=session)
+        caller = caller_of(raises(error), notes)
+        caller.is_killing, caller.task_exit = True, TaskExit
+        caller.run(request)
+        assert request.said == said
+        assert request.is_complete
+        assert caller.totals.exceptions == 0
+        assert "raised" not in notes.lines[0]
 
-    request = Request()
-    caller = caller_of(raises(Exit()), Notes())
+
+@pytest.mark.parametrize("error", [RuntimeError("no"), SystemExit(1), KeyboardInterrupt()])
+def test_a_failure_stays_one_while_the_worker_ends(error):
+    request = Request(session=Session())
+    caller = caller_of(raises(error), Notes())
+    caller.is_killing = True
     caller.run(request)
-    assert request.said == [(503, b"the server is stopping\n")]
-    assert request.is_complete
-    assert caller.totals.exceptions == 0
+    assert request.said == ["release 1011"]
+    assert caller.totals.exceptions == 1
 
 
-def test_the_slot_and_the_memberships_end_whatever_the_hook_behind_a_request_does():
+def test_a_task_that_the_application_ends_has_not_failed_and_its_client_is_not_told_of_a_stop():
+    for session, said in ((None, [(500, b"Internal Server Error\n")]), (Session(), ["release 1001"])):
+        notes, request = Notes(), Request(session=session)
+        caller = caller_of(raises(TaskExit()), notes)
+        caller.task_exit = TaskExit
+        caller.run(request)
+        assert request.said == said
+        assert notes.lines[0] == "127.0.0.1:1 /: the application ended this task from outside (TaskExit)"
+        assert caller.totals.exceptions == 0
+
+
+@pytest.mark.parametrize("error", [RuntimeError("the hook"), OwnBase("the hook"), Unprintable()])
+def test_the_slot_and_the_memberships_end_whatever_the_hook_behind_a_request_does(error):
     notes, request, closed = Notes(), Request(), []
 
     class Membership:
@@ -210,12 +248,12 @@ def test_the_slot_and_the_memberships_end_whatever_the_hook_behind_a_request_doe
         return ""
 
     def hook() -> None:
-        raise RuntimeError("the hook")
+        raise error
 
     caller = caller_of(application, notes, after_request=hook)
     caller.run(request)
     assert closed == [True]
-    assert notes.lines[0] == "the after_req_hook raised RuntimeError: the hook"
+    assert notes.lines[0].startswith(f"the after_req_hook raised {type(error).__name__}")
 
 
 def test_cores_in_use_are_never_given_twice_and_come_back():

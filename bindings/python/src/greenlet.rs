@@ -113,6 +113,11 @@ pub(crate) fn switch<'py>(
     }
 }
 
+/// The class `GreenletExit`.
+pub(crate) fn exit<'py>(py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
+    Ok(api(py)?.exit.bind(py).clone())
+}
+
 /// Raises `GreenletExit` inside `target`, which is parked.
 pub(crate) fn kill<'py>(target: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyAny>> {
     let py = target.py();

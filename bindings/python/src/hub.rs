@@ -215,6 +215,12 @@ impl Hub {
         })
     }
 
+    /// What ends a task from outside: the class `greenlet.GreenletExit`.
+    #[getter]
+    fn task_exit<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
+        greenlet::exit(py)
+    }
+
     /// A membership of a channel, whose messages this hub's tasks take. `since`: an offset to begin behind, with what the
     /// log has. At most `limit` messages wait; then the "oldest" or the "newest" one is dropped.
     fn subscribe(

@@ -19,7 +19,7 @@ from fairlead._native import Request
 from fairlead.apps.response import Response
 from fairlead.apps.task import Task, Totals
 from fairlead.current import current
-from fairlead.errors import BodyFailed, ConnectionClosed, HandshakeRefused
+from fairlead.errors import BodyFailed, ConnectionClosed, HandshakeRefused, text_of
 
 __all__ = ["AccessLog", "Application", "Caller", "ErrorLog", "Find", "Setup", "Watch"]
 
@@ -135,7 +135,9 @@ class Caller(Generic[R]):
         self.totals = Totals(setup.cores)
         #: The runner's way of running the rest of a task as a coroutine; None where applications cannot be async.
         self.start_task: Callable[[Coroutine[Any, Any, None]], None] | None = None
-        #: The worker ends what still runs: a coroutine that is cancelled has not failed.
+        #: What a runner's tasks are ended by, see its contract.
+        self.task_exit: type[BaseException] | None = None
+        #: The worker ends what still runs: a task that ends by an exception which is no `Exception` has not failed.
         self.is_killing = False
 
     # -- what an interface supplies
@@ -182,13 +184,11 @@ class Caller(Generic[R]):
                     environ["SCRIPT_NAME"] = mount
                     environ["PATH_INFO"] = environ["PATH_INFO"][len(mount) :]
                 rest = self.call(task, response, application)
-        except (Exception, SystemExit, KeyboardInterrupt) as error:
+        except BaseException as error:
             # An application that calls sys.exit() means its request. A worker serves many: it must not end, and under
-            # threads not even lose the thread. Signals are the master's, so none arrives as KeyboardInterrupt.
-            self._failed(task, response, error)
-        except BaseException:
-            # GreenletExit: the worker ends this task, nobody has failed. The task is over with this call anyway.
-            _ended_from_outside(request, response)
+            # threads not even lose the thread. Signals are the master's, so none arrives as KeyboardInterrupt. A task
+            # that is ended from outside is over with this call anyway.
+            self._raised(task, response, error)
         finally:
             if rest is None:
                 self._end(task, response, core)
@@ -199,14 +199,8 @@ class Caller(Generic[R]):
         """What follows the call of an application that is async: the same rules, in a coroutine."""
         try:
             await self.finish(task.request, response, rest)
-        except (Exception, SystemExit, KeyboardInterrupt) as error:
-            self._failed(task, response, error)
         except BaseException as error:
-            # CancelledError: the worker ends this task; or else a cancellation of the application's own went astray.
-            if self.is_killing:
-                _ended_from_outside(task.request, response)
-            else:
-                self._failed(task, response, error)
+            self._raised(task, response, error)
         finally:
             self._end(task, response, core)
 
@@ -222,8 +216,9 @@ class Caller(Generic[R]):
             if self._after_request is not None:
                 try:
                     self._after_request()
-                except (Exception, SystemExit, KeyboardInterrupt) as error:  # as for the application itself
-                    self._log.exception(f"the after_req_hook raised {type(error).__name__}: {error}", error)
+                except BaseException as error:  # as for the application itself
+                    if not self._is_stop(error):
+                        self._log.exception(f"the after_req_hook raised {text_of(error)}", error)
             if (self._access.enabled and not task.is_unlogged) or task.is_logged:
                 self._write_access(task, response, took_s)
             # A greenlet that rests until its next request keeps its context, and with it the task; not so all this.
@@ -241,6 +236,23 @@ class Caller(Generic[R]):
         joined, task.memberships = task.memberships or {}, None
         for membership in list(joined.values()):
             membership.close()
+
+    def _is_stop(self, error: BaseException) -> bool:
+        """The worker ends this task, by whatever its runner raises for that: nobody has failed. At any other time such
+        an exception is the application's: `gevent.Timeout`, `asyncio.CancelledError`, one of its own."""
+        return self.is_killing and not isinstance(error, (Exception, SystemExit, KeyboardInterrupt))
+
+    def _raised(self, task: Task, response: Response, error: BaseException) -> None:
+        request = task.request
+        if self._is_stop(error):
+            if not request.release(1001, ""):
+                response.give_up()
+        elif self.task_exit is not None and isinstance(error, self.task_exit):
+            self._log.error(f"{request.label}: the application ended this task from outside ({type(error).__name__})")
+            if not request.release(1001, ""):
+                response.failed(error, show=False)
+        else:
+            self._failed(task, response, error)
 
     def _failed(self, task: Task, response: Response, error: BaseException) -> None:
         request = task.request
@@ -270,8 +282,7 @@ class Caller(Generic[R]):
 
     def _report(self, task: Task, error: BaseException) -> None:
         task.failed = True
-        label = task.request.label
-        self._log.exception(f"{label}: the application raised {type(error).__name__}: {error}", error)
+        self._log.exception(f"{task.request.label}: the application raised {text_of(error)}", error)
 
     def _write_access(self, task: Task, response: Response, duration_s: float) -> None:
         environ, variables = task.environ, task.log_variables or {}
@@ -318,11 +329,6 @@ def _add_outcome(task: Task, response: Response) -> None:
     task.is_unlogged = task.is_unlogged or outcome.is_unlogged
     if outcome.variables:
         task.log_variables = {**(task.log_variables or {}), **dict(outcome.variables)}
-
-
-def _ended_from_outside(request: Request, response: Response) -> None:
-    if not request.release(1001, ""):
-        response.give_up()
 
 
 def error_of_session(error: BaseException) -> BaseException:

@@ -33,6 +33,7 @@ class AsyncioRunner:
     def __init__(self, engine: Engine, run_task: RunTask, slots: int) -> None:
         self._hub = Hub(engine)
         self.subscribe = self._hub.subscribe
+        self.task_exit = self._hub.task_exit
         self._run_task = run_task
         self.wait_descriptors = self._hub.wait_descriptors
         assert self._prepared is not None, "prepare goes first"

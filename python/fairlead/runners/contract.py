@@ -14,7 +14,7 @@ from typing import Any, Callable, Protocol
 
 from fairlead._native import Engine, Request, Session, Subscription
 
-#: Runs one task to its end. Lets nothing but exits of the interpreter through.
+#: Runs one task to its end, and lets nothing through that the application raises.
 RunTask = Callable[[Request], None]
 
 
@@ -37,6 +37,9 @@ class Runner(Protocol):
     wait_descriptors: WaitDescriptors | None
     #: Lets the other tasks run before the caller goes on; None where they run anyway.
     pause: Callable[[], None] | None
+    #: What `kill` raises in a task, and the model's library where the application ends one by it: then nobody has
+    #: failed. None where nothing ends a task from outside.
+    task_exit: type[BaseException] | None
     #: Runs the rest of a task as an `asyncio.Task`, in the calling task's context; None where there is no asyncio loop.
     #: `kill` cancels it.
     start_task: Callable[[Coroutine[Any, Any, None]], None] | None

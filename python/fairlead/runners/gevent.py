@@ -37,6 +37,7 @@ class GeventRunner:
     wait_descriptors = None
     pause = None
     start_task = None
+    task_exit = gevent.GreenletExit
 
     def __init__(self, engine: Engine, run_task: RunTask, slots: int) -> None:
         self._native = Hub(engine, starts_itself=True)

@@ -31,6 +31,7 @@ class Greenlets:
         self._run_task = run_task
         self.wait_descriptors = self._hub.wait_descriptors
         self.subscribe = self._hub.subscribe
+        self.task_exit = self._hub.task_exit
         #: The hub's thread while it runs.
         self._thread = 0
 

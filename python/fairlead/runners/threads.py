@@ -22,6 +22,7 @@ class Threads:
     wait_descriptors = None
     pause = None
     start_task = None
+    task_exit = None
     ancestors = staticmethod(ancestors)
 
     def __init__(self, engine: Engine, run_task: RunTask, slots: int) -> None:

@@ -25,7 +25,7 @@ from dataclasses import dataclass
 from types import ModuleType
 from typing import Any
 
-from fairlead.errors import LoadError, hint_for
+from fairlead.errors import LoadError, hint_for, text_of
 from fairlead.settings.options import Settings
 
 #: The folder of all modules that are ours.
@@ -161,8 +161,7 @@ def describe(error: BaseException, near: str = "") -> str:
     ]
     own = [frame for frame in frames if near and os.path.abspath(frame.filename) == os.path.abspath(near)]
     place = own[-1] if own else frames[-1] if frames else None
-    text = " ".join(str(error).split())
-    parts = f"{type(error).__name__}: {text}" if text else type(error).__name__
+    parts = " ".join(text_of(error).split())
     if place is not None:
         parts += f" ({place.filename} line {place.lineno})"
     hint = hint_for(error)
@@ -217,7 +216,7 @@ def _run_file(path: str, what: str) -> ModuleType:
     sys.modules[name] = module
     try:
         exec(code, module.__dict__)
-    except (Exception, SystemExit) as error:
+    except BaseException as error:
         del sys.modules[name]
         raise LoadError(f"{what} cannot be loaded: {describe(error, path)}.") from error
     return module
@@ -234,7 +233,7 @@ def _import(name: str, what: str) -> ModuleType:
                 "name, --chdir, --pythonpath or --virtualenv."
             ) from error
         raise LoadError(f"{what} cannot be loaded: {describe(error)}.") from error
-    except (Exception, SystemExit) as error:
+    except BaseException as error:
         raise LoadError(f"{what} cannot be loaded: {describe(error)}.") from error
 
 
@@ -265,7 +264,7 @@ def _callable_of(module: ModuleType, wanted: object, what: str) -> Application:
     if is_factory:
         try:
             found = found()
-        except (Exception, SystemExit) as error:
+        except BaseException as error:
             raise LoadError(f"{what}: {name} failed: {describe(error)}.") from error
     if not callable(found):
         raise LoadError(f"{what}: {name} is {type(found).__name__}, not a callable; name another with --callable.")

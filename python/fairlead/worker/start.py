@@ -25,7 +25,7 @@ from fairlead.compat.uwsgi import bodies
 from fairlead.compat.uwsgi.async_calls import AsyncCalls
 from fairlead.control_protocol import CONTROL_FD
 from fairlead.current import inherit_from
-from fairlead.errors import LoadError, SettingsError
+from fairlead.errors import LoadError, SettingsError, text_of
 from fairlead.logs import AccessLog, Log, shortened
 from fairlead.os_threads import Latch, get_ident, start_thread
 from fairlead.runners.contract import Runner, RunnerFactory
@@ -119,7 +119,7 @@ class Worker:
             return self._fail(f"the engine cannot start: {error}.")
         except SettingsError as error:
             return self._fail(str(error))
-        caller.start_task = runner.start_task
+        caller.start_task, caller.task_exit = runner.start_task, runner.task_exit
         inherit_from(runner.ancestors)
         self._async_calls.serve(runner)
         channels.serve(runner.subscribe)
@@ -420,6 +420,6 @@ def _call_hook(module: Any, name: str, log: Log) -> None:
         return
     try:
         hook()
-    except (Exception, SystemExit, KeyboardInterrupt) as error:
+    except BaseException as error:
         # A hook that calls sys.exit() means itself: the worker serves others.
-        log.exception(f"uwsgi.{name} raised {type(error).__name__}: {error}", error)
+        log.exception(f"uwsgi.{name} raised {text_of(error)}", error)

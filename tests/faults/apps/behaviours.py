@@ -201,6 +201,31 @@ def greenlet_exit(environ, start_response):
     raise greenlet.GreenletExit
 
 
+class OwnBase(BaseException):
+    """As `gevent.Timeout` and `asyncio.CancelledError` are."""
+
+
+def own_base(environ, start_response):
+    ws = websocket(environ)
+    ws.receive()
+    raise OwnBase("not an Exception")
+
+
+def own_base_plain(environ, start_response):
+    raise OwnBase("not an Exception")
+
+
+class Unprintable(Exception):
+    def __str__(self):
+        raise ValueError("no text for you")
+
+
+def unprintable(environ, start_response):
+    ws = websocket(environ)
+    ws.receive()
+    raise Unprintable
+
+
 def recursion(environ, start_response):
     ws = websocket(environ)
     ws.receive()
