@@ -3,5 +3,6 @@
 
 pub mod handshake;
 pub mod proxy_header;
+pub mod proxy_request;
 pub mod session;
 pub mod uwsgi_packet;

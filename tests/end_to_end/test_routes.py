@@ -36,9 +36,9 @@ def pool() -> Iterator[Pool]:
 def server(pool: Pool) -> Iterator[Callable[..., Server]]:
     """`server(*rules)`: the app with routes, each `option=value`."""
 
-    def of(*rules: str, more: tuple[str, ...] = ()) -> Server:
+    def of(*rules: str, more: tuple[str, ...] = (), listen: tuple[str, ...] = ("--http", "127.0.0.1:0")) -> Server:
         options = tuple(f"--{rule}" for rule in rules)
-        return pool.server(DEFAULT, "routed.py", (*options, *more), ("--http", "127.0.0.1:0"))
+        return pool.server(DEFAULT, "routed.py", (*options, *more), listen)
 
     yield of
     pool.release()
@@ -154,6 +154,75 @@ def test_what_a_rule_has_set_goes_to_the_other_server(server):
     here = server(*(f"route-run={rule}" for rule in rules), f"route=^/there http:{behind.host_header}")
     answer = fetch(here, request(here, "/there", "Content-Length: 2", "Connection: close", method="PUT") + b"ok")
     assert (answer.status, answer.body) == (200, b"ok")
+
+
+#: What a client writes to pass for somebody else, in each way that a server behind may read.
+FORGED = (
+    "X-Forwarded-For: 6.6.6.6",
+    "X-Forwarded-Proto: https",
+    "X-Forwarded-Host: evil.example",
+    "X-Forwarded-Port: 6666",
+    "X-Forwarded-User: admin",
+    "X_Forwarded_Host: evil.example",
+    "X.Forwarded.Host: evil.example",
+    "Forwarded: for=6.6.6.6;host=evil.example;proto=https",
+    "X-Real-IP: 6.6.6.6",
+    "True-Client-IP: 6.6.6.6",
+    "Proxy: http://evil.example",
+    "X_User: admin",
+)
+
+
+@pytest.mark.parametrize("kind", ["http", "uwsgi"])
+def test_the_other_server_is_told_who_the_client_is_and_nothing_that_the_client_says_of_itself(server, kind):
+    listen = ("--http", "127.0.0.1:0", "--socket", "127.0.0.1:0")
+    behind = server(more=("--trusted-proxy", "127.0.0.1"), listen=listen)
+    host, inner = behind.addresses[["http", "uwsgi"].index(kind)]
+    here = server(f"route=^/there {kind}:{host}:{inner}")
+    told = environ_of(here, "/there", *FORGED)
+    port = here.host_header.rsplit(":", 1)[1]
+    assert (told["REMOTE_ADDR"], told["wsgi.url_scheme"]) == ("127.0.0.1", "http")
+    assert (told["HTTP_HOST"], told["SERVER_PORT"]) == (here.host_header, port)
+    said = {name: value for name, value in told.items() if "FORWARDED" in name}
+    assert said == {
+        "HTTP_X_FORWARDED_FOR": "127.0.0.1",
+        "HTTP_X_FORWARDED_PROTO": "http",
+        "HTTP_X_FORWARDED_HOST": here.host_header,
+        "HTTP_X_FORWARDED_PORT": port,
+    }
+    for forged in ("6.6.6.6", "evil.example", "admin"):
+        assert not [name for name, value in told.items() if forged in value], told
+
+
+def test_as_they_are_are_the_headers_of_a_client_without_what_only_a_proxy_may_say(server):
+    heads = []
+
+    def serve(connection: socket.socket) -> None:
+        heads.append(read_head(connection))
+        connection.sendall(b"HTTP/1.1 204 No Content\r\n\r\n")
+
+    forged = ("X-Mine: yes", "X-Forwarded-For: 203.0.113.7", "X-Forwarded-User: somebody")
+    with backend(serve) as other:
+        for trust in ((), ("--trusted-proxy", "127.0.0.1")):
+            here = server(f"route-run=httpdumb:{other.address}", more=trust)
+            assert fetch(here, request(here, "/", *forged, "Connection: close")).status == 204
+    stranger, proxy = (head.lower() for head in heads)
+    assert "x-mine: yes" in stranger and "x-forwarded" not in stranger
+    assert "x-forwarded-for: 203.0.113.7" in proxy and "x-forwarded-user: somebody" in proxy
+
+
+def test_a_rule_s_own_word_of_a_header_reaches_the_other_server(server):
+    behind = server()
+    here = server(
+        "route-run=addvar:HTTP_X_FORWARDED_USER=rule ${HTTP_X_FORWARDED_USER}",
+        "route-run=addvar:HTTP_COOKIE=",
+        "route-run=setremoteaddr:203.0.113.9",
+        f"route=^/there http:{behind.host_header}",
+    )
+    told = environ_of(here, "/there", "X-Forwarded-User: theirs", "Cookie: a=b")
+    assert told["HTTP_X_FORWARDED_USER"] == "rule theirs"
+    assert told["HTTP_X_FORWARDED_FOR"] == "203.0.113.9"
+    assert "HTTP_COOKIE" not in told
 
 
 @pytest.mark.parametrize("kind", ["http", "httpdumb"])

@@ -73,7 +73,7 @@ impl Request {
             return Ok(());
         }
         let facts = match (standard(self, trusted)?, customary(self, trusted)?) {
-            (None, None) => return Ok(()),
+            (None, None) => Facts::default(),
             (Some(facts), None) | (None, Some(facts)) => facts,
             (Some(standard), Some(customary)) if standard.agree(&customary) => Facts {
                 port: customary.port,
@@ -81,6 +81,7 @@ impl Request {
             },
             _ => return Err(ForwardedError::Contradiction),
         };
+        self.vouch_for();
         self.take_over(facts.client, facts.scheme, facts.host.as_deref(), facts.port);
         Ok(())
     }

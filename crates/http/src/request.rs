@@ -2,7 +2,8 @@
 //!
 //! All bytes lie in one arena and everything else is a range of it, so a request costs two allocations, is `Send`
 //! and can be handed from thread to thread. A front fills it through `RequestBuilder`, after it has refused what is
-//! not HTTP; this file does not parse a head, it only cuts the target. Header names are lower-case from here on.
+//! not HTTP; this file does not parse a head, it only cuts the target. Header names are lower-case from here on. It stays whole,
+//! because nobody else may touch the arena.
 
 use std::fmt;
 use std::sync::Arc;
@@ -68,6 +69,8 @@ pub struct Request {
     forwarded_host: Option<Span>,
     /// The port that a trusted proxy says its client connected to.
     forwarded_port: Option<u16>,
+    /// Its peer is trusted in what it says of its client.
+    vouched_for: bool,
     router: bool,
     announced: bool,
     /// CGI variables that came instead of an HTTP head; names are UTF-8.
@@ -99,6 +102,7 @@ impl Request {
             notes: Vec::new(),
             forwarded_host: None,
             forwarded_port: None,
+            vouched_for: false,
             router: false,
             announced: false,
             given: None,
@@ -197,6 +201,24 @@ impl Request {
             (None, Address::Inet(address)) => address.port(),
             (None, Address::Unix(_) | Address::Unknown) => self.scheme().default_port(),
         }
+    }
+
+    /// The port that the client connected to, if anybody has told.
+    pub(crate) fn known_port(&self) -> Option<u16> {
+        self.given_port().or(self.forwarded_port).or(match self.local() {
+            Address::Inet(address) => Some(address.port()),
+            Address::Unix(_) | Address::Unknown => None,
+        })
+    }
+
+    /// A trusted proxy sent it, and has been taken at its word.
+    pub(crate) fn is_vouched_for(&self) -> bool {
+        self.vouched_for
+    }
+
+    /// See [`is_vouched_for`](Request::is_vouched_for).
+    pub(crate) fn vouch_for(&mut self) {
+        self.vouched_for = true;
     }
 
     /// It shall look as behind uWSGI's HTTP router (`UWSGI_ROUTER`).
