@@ -212,6 +212,10 @@ class Routes:
 class StaticFiles:
     def __init__(self, maps: list[tuple[str, str]], index: list[str], types: dict[str, str]) -> None: ...
 
+class TicketKeys:
+    def __init__(self, keys: bytes, lifetime_s: int) -> None: ...
+    def renew(self, keys: bytes) -> None: ...
+
 class Tls:
     def __init__(
         self,
@@ -222,6 +226,7 @@ class Tls:
         export_certificate: bool = False,
         refuse_expired: bool = False,
         http2: bool = True,
+        ticket_keys: TicketKeys | None = None,
     ) -> None: ...
     @property
     def warnings(self) -> list[str]: ...

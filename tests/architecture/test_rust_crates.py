@@ -31,7 +31,7 @@ MAY_IMPORT = {
 
 #: Crates of others that have one home, and why.
 ONE_HOME = {
-    r"tokio.*|hyper.*|h2|http|http-body.*|httparse|rustls.*": (
+    r"tokio.*|hyper.*|h2|http|http-body.*|httparse|ring|rustls.*": (
         "crates/front",
         "the front is the only part with an asynchronous runtime; from the hand-off on no task switch lies between "
         "the wire and the app",

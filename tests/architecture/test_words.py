@@ -22,9 +22,9 @@ FIELD = {
     "HTTP, WebSocket, TLS, CGI, and the formats around them": """
         accept admission body certificate certificates cgi ciphers client close closing code connection control
         environ flow forwarded frame frames framing handshake head header headers host http http1 http2 index
-        mask message method negotiated nonce options origin packet payload peer ping pings protocol proxy query
-        range record records request response secure session settings sni status stream target tls transport
-        trusted tunnel upgrade upstream utf8 version websocket websockets window wire
+        key keys mask message method negotiated nonce options origin packet payload peer ping pings protocol proxy
+        query range record records request response secure session settings sni status stream target ticket tickets
+        tls transport trusted tunnel upgrade upstream utf8 version websocket websockets window wire
     """,
     "nginx, Apache, HAProxy and uWSGI": """
         access backend balancing channels drain files harakiri limits lingering listener listeners master

@@ -71,11 +71,17 @@ def context(*trusted: Pair, shows: Pair | None = None) -> ssl.SSLContext:
     return made
 
 
-def connect(server: Server, client: ssl.SSLContext, name: str = "localhost", listener: int = 0) -> ssl.SSLSocket:
-    """A connection whose handshake is done."""
+def connect(
+    server: Server,
+    client: ssl.SSLContext,
+    name: str = "localhost",
+    listener: int = 0,
+    session: ssl.SSLSession | None = None,
+) -> ssl.SSLSocket:
+    """A connection whose handshake is done; one that resumes `session` if the server lets it."""
     raw = server.connect(listener)
     try:
-        return client.wrap_socket(raw, server_hostname=name, suppress_ragged_eofs=False)
+        return client.wrap_socket(raw, server_hostname=name, suppress_ragged_eofs=False, session=session)
     except BaseException:
         raw.close()
         raise

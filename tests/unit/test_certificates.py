@@ -131,3 +131,16 @@ def test_files_that_vanish_leave_the_old_set_in_use(certificates, tmp_path, told
     certificates.renew([told])
     assert "the old certificates stay in use: " in told.errors[0] and "a.crt cannot be read" in told.errors[0]
     assert told.sent == []
+
+
+def test_workers_are_told_when_the_keys_of_session_tickets_change(certificates, told):
+    place = certificates.for_worker()["ticket_keys"]["at"]
+    before = os.pread(certificates.fd, place[1], place[0])
+    due_at = max(certificates.due_at)
+    certificates.on_time(due_at - 1, [told])
+    assert told.sent == []
+    certificates.on_time(due_at, [told])
+    assert told.sent == [{"command": "ticket_keys"}], "and no key"
+    assert os.pread(certificates.fd, place[1], place[0]) != before
+    assert content(certificates, certificates.for_worker()["latest"]) == "first a.crt"
+    assert max(certificates.due_at) > due_at

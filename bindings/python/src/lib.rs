@@ -50,6 +50,7 @@ fn _engine(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_class::<hub::Hub>()?;
     module.add_class::<request::Request>()?;
     module.add_class::<session::Session>()?;
+    module.add_class::<tls::TicketKeys>()?;
     module.add_class::<tls::Tls>()?;
     module.add_function(wrap_pyfunction!(greenlet::ancestors, module)?)?;
     module.add_function(wrap_pyfunction!(settings::settings_table, module)?)?;

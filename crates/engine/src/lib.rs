@@ -26,8 +26,8 @@ pub use fairlead_channel::{
 };
 pub use fairlead_front::{
     Answered, BodyError, BodyRead, BoundListener, ClientCa, FrontSettings, KeyPair, Listener, ListenerConfig,
-    LogLevel, Outcome, PemFile, Protocol, Router, Routes, Scoreboard, StaticFiles, Tls, TlsError,
-    TlsSettings,
+    LogLevel, Outcome, PemFile, Protocol, Router, Routes, Scoreboard, StaticFiles, TicketKey, TicketKeys,
+    Tls, TlsError, TlsSettings,
 };
 pub use fairlead_http::{Address, Request as Head, ResponseHead, Scheme, TrustedProxies, Version};
 pub use fairlead_websocket::{

@@ -75,6 +75,6 @@ pub use routes::Routes;
 pub use scoreboard::Scoreboard;
 pub use settings::FrontSettings;
 pub use static_files::StaticFiles;
-pub use tls::{ClientCa, KeyPair, PemFile, Tls, TlsError, TlsSettings};
+pub use tls::{ClientCa, KeyPair, PemFile, TicketKey, TicketKeys, Tls, TlsError, TlsSettings};
 pub use upgrade::UpgradeReceiver;
 pub use upstream::Router;

@@ -6,10 +6,12 @@ use support::*;
 
 use std::io::{Read, Write};
 use std::net::{Shutdown, TcpStream};
+use std::sync::Arc;
 use std::time::Duration;
 
 use fairlead_front::{
-    BoundListener, ClientCa, FrontSettings, KeyPair, Listener, ListenerConfig, PemFile, Tls, TlsSettings,
+    BoundListener, ClientCa, FrontSettings, KeyPair, Listener, ListenerConfig, PemFile, TicketKey,
+    TicketKeys, Tls, TlsSettings,
 };
 use fairlead_websocket::TlsRecordLayer;
 
@@ -417,4 +419,57 @@ fn an_upgrade_takes_the_session_and_the_plaintext_that_was_read_along() {
         b"",
         "a clean end, or rustls complains of a truncated stream"
     );
+}
+
+fn speaking(version: &'static rustls::SupportedProtocolVersion, trusted: &KeyPair) -> rustls::ClientConfig {
+    let mut roots = rustls::RootCertStore::empty();
+    roots.add(der(trusted).into()).expect("a root");
+    rustls::ClientConfig::builder_with_provider(Arc::new(rustls::crypto::ring::default_provider()))
+        .with_protocol_versions(&[version])
+        .expect("a version")
+        .with_root_certificates(roots)
+        .with_no_client_auth()
+}
+
+/// Whether the handshake with this front resumed a session that `client` keeps.
+fn resumes(stage: &Stage, client: &rustls::ClientConfig) -> bool {
+    let mut connection = connect(stage, client.clone(), "localhost");
+    connection.send(GET);
+    answer(stage);
+    connection.reply(); // a ticket comes before it
+    connection.stream.get_ref().conn.handshake_kind() == Some(rustls::HandshakeKind::Resumed)
+}
+
+#[test]
+fn a_session_is_resumed_by_whoever_has_the_key_of_its_ticket_and_no_longer() {
+    let folder = Certificates::new("tickets");
+    let pair = folder.make("localhost", "2");
+    let (one, two, three) = ([1; 32], [2; 32], [3; 32]);
+    let with = |keys: &[TicketKey]| {
+        let keys = Arc::new(TicketKeys::new(keys, 60));
+        let settings = TlsSettings {
+            ticket_keys: Some(Arc::clone(&keys)),
+            ..settings(vec![pair.clone()])
+        };
+        (stage(&settings, support::front_settings()).0, keys)
+    };
+    for version in [&rustls::version::TLS12, &rustls::version::TLS13] {
+        let (first, first_keys) = with(&[one, two]);
+        let (second, second_keys) = with(&[one, two]);
+        // A new client, with a ticket of this front.
+        let given_by = |stage: &Stage| {
+            let client = speaking(version, &pair);
+            assert!(!resumes(stage, &client));
+            client
+        };
+        assert!(resumes(&second, &given_by(&first)));
+        // One has heard of the new keys, the other has not.
+        let old = given_by(&second);
+        first_keys.renew(&[two, three, one]);
+        assert!(resumes(&first, &old));
+        assert!(resumes(&second, &given_by(&first)));
+        let oldest = given_by(&second);
+        second_keys.renew(&[three, two]);
+        assert!(!resumes(&second, &oldest));
+    }
 }

@@ -2,7 +2,8 @@
 
 It reads while it may (as root, before --uid), into memory that the workers inherit; what the text means only a worker's
 engine knows. A new set is appended to that memory, so what a worker was told stays where it is. The invariant: a set
-that some worker has taken is kept until another was taken, so a worker always has one that works.
+that some worker has taken is kept until another was taken, so a worker always has one that works. Before the first set
+lie the keys of session tickets (ticket_keys.py).
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from fairlead.locks import make_memory
 from fairlead.logs import Log
 from fairlead.master.listeners import Listener
 from fairlead.master.reload import Watch
+from fairlead.master.ticket_keys import LIFETIME_S, SIZE, TicketKeys
 from fairlead.master.worker_process import WorkerProcess
 
 #: How often the files are looked at. A certificate and its key are rarely written in the same moment: they are read
@@ -38,34 +40,46 @@ class Certificates:
         self._listeners = listeners
         self._log = log
         self.fd = -1
-        self._end = 0
+        self._end = SIZE
         self._latest: _Place = (0, 0)
         self._taken: _Place | None = None
         self._refused: _Place | None = None
         self._has_changed = False
         self._content = b""
         self._watch: Watch | None = None
+        self._ticket_keys: TicketKeys | None = None
         paths = [path for listener in listeners for secure in listener.secure for path in secure.files]
         if paths:
             self._content = self._read()
             self.fd = make_memory("fairlead-certificates")
+            self._ticket_keys = TicketKeys(self.fd, now)
             self._append()
             self._watch = Watch(paths, LOOK_EVERY_S, now)
 
     @property
     def due_at(self) -> list[float]:
         """When `on_time` has to be called."""
-        return [self._watch.due_at] if self._watch is not None else []
+        return [what.due_at for what in (self._watch, self._ticket_keys) if what is not None]
 
     def for_worker(self) -> dict[str, Any] | None:
         """What a new worker is told: the latest set, and the one to fall back on."""
         if self.fd < 0:
             return None
         fallback = self._taken if self._taken != self._latest else None
-        return {"fd": self.fd, "latest": self._latest, "fallback": fallback, "is_first": self._taken is None}
+        return {
+            "fd": self.fd,
+            "latest": self._latest,
+            "fallback": fallback,
+            "is_first": self._taken is None,
+            "ticket_keys": {"at": (0, SIZE), "lifetime_s": LIFETIME_S},
+        }
 
     def on_time(self, now: float, workers: Sequence[WorkerProcess]) -> None:
-        """Look at the files, when it is time to."""
+        """Look at the files, and change the keys of session tickets, when it is time to."""
+        if self._ticket_keys is not None and now >= self._ticket_keys.due_at:
+            self._ticket_keys.rotate(now)
+            for worker in workers:
+                worker.send({"command": "ticket_keys"})
         if self._watch is None or now < self._watch.due_at:
             return
         if self._watch.changed(now):

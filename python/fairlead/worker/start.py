@@ -321,6 +321,8 @@ class Worker:
                 self._control.tell(event="pong")
             elif command == "certificates":
                 self._tls.renew(message["latest"])
+            elif command == "ticket_keys":
+                self._tls.renew_ticket_keys()
             elif command == "harakiri":
                 self._services.deadlines.answer()
         except Exception as error:

@@ -1,5 +1,5 @@
-"""A worker's part of TLS: what the master has read (master/certificates.py) becomes the engine's, and again when it
-changes."""
+"""A worker's part of TLS: what the master has read (master/certificates.py) and the keys of session tickets that it has
+made (master/ticket_keys.py) become the engine's, and again when they change."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import os
 from collections.abc import Sequence
 from typing import Any
 
-from fairlead._native import Tls
+from fairlead._native import TicketKeys, Tls
 from fairlead.errors import LoadError
 from fairlead.logs import Log
 from fairlead.worker.control import Control
@@ -27,8 +27,11 @@ class WorkerTls:
         about = start.get("certificates")
         self._fd: int = about["fd"] if about else -1
         self.by_listener: list[Tls | None] = [None for _ in start["listeners"]]
+        self._ticket_keys: TicketKeys | None = None
         if not about:
             return
+        self._ticket_keys_at: Sequence[int] = about["ticket_keys"]["at"]
+        self._ticket_keys = TicketKeys(self._read(self._ticket_keys_at), about["ticket_keys"]["lifetime_s"])
         try:
             # A set that others have taken is taken as well, although its time may have passed since.
             is_new = about["fallback"] is not None
@@ -55,12 +58,17 @@ class WorkerTls:
                 old.renew(other)
         self._tell(place)
 
-    def _understood(self, place: Sequence[int], *, refuses_expired: bool) -> list[Tls | None]:
+    def renew_ticket_keys(self) -> None:
+        """The master has changed them."""
+        if self._ticket_keys is not None:
+            self._ticket_keys.renew(self._read(self._ticket_keys_at))
+
+    def _read(self, place: Sequence[int]) -> bytes:
         offset, length = place
-        return [
-            None if plain is None else self._tls(plain, refuses_expired)
-            for plain in json.loads(os.pread(self._fd, length, offset))
-        ]
+        return os.pread(self._fd, length, offset)
+
+    def _understood(self, place: Sequence[int], *, refuses_expired: bool) -> list[Tls | None]:
+        return [None if plain is None else self._tls(plain, refuses_expired) for plain in json.loads(self._read(place))]
 
     def _tls(self, plain: dict[str, Any], refuses_expired: bool) -> Tls:
         def file(of: Sequence[str]) -> tuple[str, bytes]:
@@ -75,6 +83,7 @@ class WorkerTls:
                 export_certificate=self._exports,
                 refuse_expired=refuses_expired,
                 http2=self._http2,
+                ticket_keys=self._ticket_keys,
             )
         except ValueError as error:
             raise ValueError(f"{plain['option']}: {error}.") from None

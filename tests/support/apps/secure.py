@@ -1,7 +1,8 @@
-"""Over HTTP: what the request's variables say of TLS, as JSON. WebSockets: /room publishes to all its members, /flood
-sends 20 MiB, /leaves closes with 4001, and every other path echoes."""
+"""Over HTTP: what the request's variables say of TLS, as JSON; /process says which one answers. WebSockets: /room
+publishes to all its members, /flood sends 20 MiB, /leaves closes with 4001, and every other path echoes."""
 
 import json
+import os
 
 from fairlead import channels, websocket
 
@@ -12,7 +13,7 @@ def application(environ, start_response):
     path = environ["PATH_INFO"]
     if "HTTP_UPGRADE" not in environ:
         shown = {name: value for name, value in environ.items() if name.startswith(SHOWN)}
-        body = json.dumps(shown).encode()
+        body = json.dumps(os.getpid() if path == "/process" else shown).encode()
         start_response("200 OK", [("Content-Type", "application/json"), ("Content-Length", str(len(body)))])
         return [body]
     with websocket(environ) as ws:

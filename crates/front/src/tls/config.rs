@@ -18,6 +18,7 @@ use rustls::{RootCertStore, ServerConfig};
 use crate::tls::certificate::Facts;
 use crate::tls::ciphers::suites;
 use crate::tls::session::{TlsSession, HTTP2};
+use crate::tls::tickets::{identity, TicketKeys, Ticketer};
 
 /// RFC 7301: what can be spoken behind the handshake, the one that we prefer first.
 const SPOKEN: [&[u8]; 2] = [HTTP2, b"http/1.1"];
@@ -65,6 +66,8 @@ pub struct TlsSettings {
     pub refuses_expired: bool,
     /// HTTP/2 is not offered.
     pub without_http2: bool,
+    /// What seals session tickets. Without it sessions are kept in memory, and resumed where they began.
+    pub ticket_keys: Option<Arc<TicketKeys>>,
 }
 
 /// Why TLS cannot be had with these settings: one sentence without its full stop.
@@ -181,6 +184,10 @@ fn config(settings: &TlsSettings) -> Result<(ServerConfig, Vec<String>), TlsErro
         }
         None => builder.with_no_client_auth(),
     };
+    let ticketer = settings.ticket_keys.as_ref().map(|secrets| {
+        let chains: Vec<_> = keys.iter().map(|key| key.cert.as_slice()).collect();
+        Ticketer::new(Arc::clone(secrets), identity(&chains))
+    });
     let mut config = builder.with_cert_resolver(Arc::new(Certificates { first, all: keys }));
     config.alpn_protocols = SPOKEN
         .iter()
@@ -191,6 +198,9 @@ fn config(settings: &TlsSettings) -> Result<(ServerConfig, Vec<String>), TlsErro
         // A resumed session would not show whether its certificate is trusted still.
         config.session_storage = Arc::new(NoServerSessionStorage {});
         config.send_tls13_tickets = 0;
+    } else if let Some(ticketer) = ticketer {
+        // Clients of TLS 1.2 that know no tickets find their session again in the memory of the same process.
+        config.ticketer = Arc::new(ticketer);
     }
     Ok((config, warnings))
 }
