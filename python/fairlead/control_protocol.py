@@ -10,7 +10,7 @@ Master → worker: one line `{"settings", "listeners", "locks_fd", "channels_fd"
 "worker_id", "master_pid", "generation", "is_a_reload"}`, where `scoreboard` is `{"fd", "cell"}`, or null for a worker
 without siblings (master/scoreboard.py), and `certificates` is null without TLS (master/certificates.py); then
 `{"command": "stop", "reason": "reload"|"stop", "deadline_s"}`, which may come again with less time, `{"command":
-"ping"}`, which a "pong" answers (master/hearing.py), `{"command": "harakiri"}`, `{"command": "certificates",
+"ping"}`, which a "pong" answers (master/heartbeat.py), `{"command": "harakiri"}`, `{"command": "certificates",
 "latest"}`, `{"command": "ticket_keys"}` (look at them again: they go over no socket), and `{"command": "answer",
 "ticket", …}`; others are to be ignored. End of file: the master is gone, leave.
 

@@ -35,7 +35,7 @@ from fairlead.locks import make_lock_file
 from fairlead.logs import Log, redirect_output
 from fairlead.master.certificates import Certificates
 from fairlead.master.harakiri import Harakiri
-from fairlead.master.hearing import Hearing
+from fairlead.master.heartbeat import Heartbeat
 from fairlead.master.listeners import Listener, bind_all
 from fairlead.master.open_files import raise_limit
 from fairlead.master.region_owner import RegionOwner
@@ -108,7 +108,7 @@ class Master:
         self._patience = {worker_id: Patience() for worker_id in self._worker_ids}
         self._statistics = WorkerStatistics(self._worker_ids)
         self._harakiri = Harakiri(log, clock)
-        self._hearing = Hearing(log, clock)
+        self._heartbeat = Heartbeat(log, clock)
         self._locks_fd = -1
         self._channels = RegionOwner(settings, log)
         self._generation = 0
@@ -203,7 +203,7 @@ class Master:
 
     def _wait_s(self) -> float | None:
         due = [kill_at for kill_at in self._leaving.values() if kill_at != math.inf]
-        due += [*self._respawn_at.values(), *self._harakiri.due_at(), *self._hearing.due_at()]
+        due += [*self._respawn_at.values(), *self._harakiri.due_at(), *self._heartbeat.due_at()]
         if not self._is_stopping:
             due += self._certificates.due_at
             due += [watch.due_at for watch in (self._touched, self._modules) if watch is not None]
@@ -243,7 +243,7 @@ class Master:
                 del self._respawn_at[worker_id]
                 self._arrive("respawn", [worker_id])
         self._harakiri.on_time(now)
-        self._hearing.on_time(now)
+        self._heartbeat.on_time(now)
         if not self._is_stopping:
             self._certificates.on_time(now, self._workers())
         for watch in (self._touched, self._modules):
@@ -377,7 +377,7 @@ class Master:
         worker.send({"command": "stop", "reason": reason, "deadline_s": mercy_s})
         if not worker.is_ready:
             worker.terminate()
-        self._hearing.leaves(worker)
+        self._heartbeat.leaves(worker)
         kill_at = self._clock() + mercy_s + KILL_GRACE_S
         self._leaving[worker] = min(kill_at, self._leaving.get(worker, kill_at))
 
@@ -407,11 +407,11 @@ class Master:
         arrival = self._arrival_of(worker)
         if event == "ready" and not worker.is_ready:
             worker.is_ready = True
-            self._hearing.is_ready(worker)
+            self._heartbeat.is_ready(worker)
             if arrival is not None and all(one.is_ready for one in arrival.workers.values()):
                 self._promote(arrival)
         elif event == "pong":
-            self._hearing.answered(worker)
+            self._heartbeat.answered(worker)
         elif event == "failed" and arrival is not None:
             self._arrival_failed(arrival, message["message"])
         elif event == "stats":
@@ -458,7 +458,7 @@ class Master:
         self._unregister(worker)
         worker.close()
         self._harakiri.forget(worker)
-        self._hearing.forget(worker)
+        self._heartbeat.forget(worker)
         self._statistics.ended(worker)
         if self._scoreboard is not None and worker.cell is not None:
             self._scoreboard.clear(worker.cell)

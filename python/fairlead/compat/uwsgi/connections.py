@@ -18,12 +18,14 @@ from typing import Any
 
 from fairlead.compat.uwsgi.arguments import MISSING, integer, native, public, request_of, task_of
 from fairlead.compat.uwsgi.contract import Process
-from fairlead.os_threads import LONGEST_SLEEP_S
 
 __all__ = ["connection_calls"]
 
 #: `recv` reads no more at a time (compat §1.4).
 _LARGEST_READ = 4096
+
+#: poll(2) counts milliseconds in 31 bits, 24.8 days, and Python raises OverflowError beyond.
+_LONGEST_POLL_S = 24 * 86400.0
 
 
 def connection_calls(process: Process) -> dict[str, Any]:
@@ -61,7 +63,7 @@ def connection_calls(process: Process) -> dict[str, Any]:
         address = native("connect", addr)
         limit_s = integer(timeout)
         try:
-            return _connected(address, min(limit_s if limit_s > 0 else process.send_timeout_s, LONGEST_SLEEP_S))
+            return _connected(address, min(limit_s if limit_s > 0 else process.send_timeout_s, _LONGEST_POLL_S))
         except (OSError, ValueError, OverflowError):
             return -1
 
@@ -141,7 +143,7 @@ def _write_all(fd: int, data: bytes, timeout_s: float) -> None:
     poller.register(fd, select.POLLOUT)
     while sent < len(data):
         left_s = max(0.0, deadline - time.monotonic())
-        if not poller.poll(min(left_s, LONGEST_SLEEP_S) * 1000):
+        if not poller.poll(min(left_s, _LONGEST_POLL_S) * 1000):
             raise TimeoutError(None, f"only {sent} of {len(data)} bytes could be written within {timeout_s:g} s")
         with contextlib.suppress(BlockingIOError):
             sent += os.write(fd, data[sent:])

@@ -1,4 +1,4 @@
-"""Notices workers that do not hear their master, and says so.
+"""The heartbeat between master and workers: notices workers that do not hear their master, and says so.
 
 A worker can be deaf and serve all the same: C code holds its interpreter's lock, its control thread has ended, somebody
 has stopped it. A reload would then be reported while the old code answers on. So each worker is asked now and then, and
@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from fairlead.logs import Log
 from fairlead.master.worker_process import WorkerProcess
 
-__all__ = ["ANSWER_WITHIN_S", "ASK_EVERY_S", "Hearing"]
+__all__ = ["ANSWER_WITHIN_S", "ASK_EVERY_S", "Heartbeat"]
 
 #: How often each worker is asked, and how long it may take. A control thread among two hundred busy ones waits for the
 #: interpreter's lock for a second at most.
@@ -25,7 +25,7 @@ ASK_EVERY_S, ANSWER_WITHIN_S = 10.0, 4.0
 
 
 @dataclass
-class _Ear:
+class _Beat:
     ask_at: float
     #: When the question was asked that waits for its answer; infinity: none does.
     asked_at: float = math.inf
@@ -34,20 +34,20 @@ class _Ear:
     is_leaving: bool = False
 
 
-class Hearing:
+class Heartbeat:
     """The workers that serve or leave."""
 
     def __init__(self, log: Log, clock: Callable[[], float]) -> None:
         self._log = log
         self._clock = clock
-        self._ears: dict[WorkerProcess, _Ear] = {}
+        self._ears: dict[WorkerProcess, _Beat] = {}
 
     def due_at(self) -> list[float]:
         return [self._due(ear) for ear in self._ears.values()]
 
     def is_ready(self, worker: WorkerProcess) -> None:
         """It serves from now on."""
-        ear = self._ears[worker] = _Ear(math.inf)
+        ear = self._ears[worker] = _Beat(math.inf)
         self._ask(worker, ear)
 
     def leaves(self, worker: WorkerProcess) -> None:
@@ -83,12 +83,12 @@ class Hearing:
     def forget(self, worker: WorkerProcess) -> None:
         self._ears.pop(worker, None)
 
-    def _ask(self, worker: WorkerProcess, ear: _Ear) -> None:
+    def _ask(self, worker: WorkerProcess, ear: _Beat) -> None:
         ear.ask_at = math.inf
         if ear.asked_at == math.inf or ear.is_leaving:
             ear.asked_at = self._clock()
         worker.send({"command": "ping"})
 
-    def _due(self, ear: _Ear) -> float:
+    def _due(self, ear: _Beat) -> float:
         missed_at = ear.asked_at + ANSWER_WITHIN_S if ear.has_answered and not ear.is_missed else math.inf
         return min(ear.ask_at, missed_at)

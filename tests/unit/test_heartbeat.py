@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 from fairlead.logs import Log
-from fairlead.master.hearing import ANSWER_WITHIN_S, ASK_EVERY_S, Hearing
+from fairlead.master.heartbeat import ANSWER_WITHIN_S, ASK_EVERY_S, Heartbeat
 
 
 class Clock:
@@ -34,9 +34,9 @@ class Scene:
         self._reader, self._writer = os.pipe()
         os.set_blocking(self._reader, False)
         self.clock = Clock()
-        self.hearing = Hearing(Log(self._writer), self.clock)
+        self.heartbeat = Heartbeat(Log(self._writer), self.clock)
         self.worker = Worker()
-        self.hearing.is_ready(self.worker)
+        self.heartbeat.is_ready(self.worker)
 
     def log(self) -> str:
         try:
@@ -47,7 +47,7 @@ class Scene:
     def after(self, seconds: float) -> str:
         """What the log says once so much time has passed."""
         self.clock.now += seconds
-        self.hearing.on_time(self.clock.now)
+        self.heartbeat.on_time(self.clock.now)
         return self.log()
 
     def close(self) -> None:
@@ -64,7 +64,7 @@ def scene():
 
 def test_a_worker_is_asked_when_it_is_ready_and_then_now_and_then(scene):
     assert scene.worker.told == [{"command": "ping"}]
-    scene.hearing.answered(scene.worker)
+    scene.heartbeat.answered(scene.worker)
     assert scene.after(ASK_EVERY_S - 0.1) == ""
     assert len(scene.worker.told) == 1
     assert scene.after(0.1) == ""
@@ -72,43 +72,43 @@ def test_a_worker_is_asked_when_it_is_ready_and_then_now_and_then(scene):
 
 
 def test_one_that_does_not_answer_is_told_once_and_so_is_its_return(scene):
-    scene.hearing.answered(scene.worker)
+    scene.heartbeat.answered(scene.worker)
     assert scene.after(ASK_EVERY_S) == ""
     assert scene.after(ANSWER_WITHIN_S - 0.1) == ""
     assert "worker 1 (pid 7) has not answered the master for 4 s: it serves on" in scene.after(0.1)
     assert scene.after(100) == ""
     assert len(scene.worker.told) == 2  # no heap of questions before somebody who does not read
-    scene.hearing.answered(scene.worker)
+    scene.heartbeat.answered(scene.worker)
     assert "worker 1 (pid 7) answers again, after 104 s" in scene.log()
 
 
 def test_one_that_is_told_to_leave_is_asked_at_once(scene):
-    scene.hearing.answered(scene.worker)
-    scene.hearing.leaves(scene.worker)
+    scene.heartbeat.answered(scene.worker)
+    scene.heartbeat.leaves(scene.worker)
     assert len(scene.worker.told) == 2
     assert "it was told to leave, and serves on" in scene.after(ANSWER_WITHIN_S)
-    scene.hearing.leaves(scene.worker)  # with less time, say
+    scene.heartbeat.leaves(scene.worker)  # with less time, say
     assert scene.after(100) == ""
 
 
 def test_one_that_leaves_and_answers_is_not_asked_again(scene):
-    scene.hearing.answered(scene.worker)
-    scene.hearing.leaves(scene.worker)
-    scene.hearing.answered(scene.worker)
+    scene.heartbeat.answered(scene.worker)
+    scene.heartbeat.leaves(scene.worker)
+    scene.heartbeat.answered(scene.worker)
     assert scene.after(100) == ""
     assert len(scene.worker.told) == 2
-    assert scene.hearing.due_at() == [float("inf")]
+    assert scene.heartbeat.due_at() == [float("inf")]
 
 
 def test_another_program_need_not_know_the_question(scene):
     assert scene.after(100) == ""
-    scene.hearing.leaves(scene.worker)
+    scene.heartbeat.leaves(scene.worker)
     assert scene.after(100) == ""
 
 
 def test_one_that_has_ended_is_missed_by_nobody(scene):
-    scene.hearing.answered(scene.worker)
-    scene.hearing.forget(scene.worker)
+    scene.heartbeat.answered(scene.worker)
+    scene.heartbeat.forget(scene.worker)
     assert scene.after(100) == ""
-    assert scene.hearing.due_at() == []
-    scene.hearing.answered(scene.worker)  # what it said last came late
+    assert scene.heartbeat.due_at() == []
+    scene.heartbeat.answered(scene.worker)  # what it said last came late
