@@ -12,6 +12,7 @@ from collections.abc import Mapping
 from typing import Any, NamedTuple, TypeVar, Union, cast
 
 from fairlead._native import Session
+from fairlead.channels.patience import insist
 from fairlead.errors import ConnectionClosed
 
 __all__ = ["BaseWebSocket", "Data", "Joined", "close_code_after", "with_native_methods"]
@@ -59,7 +60,7 @@ class BaseWebSocket:
         self, channel: str, since: int | None = None, *, offsets: bool = False, slow_consumer: str | None = None
     ) -> Joined:
         """Make the client a member of a channel: what is published there goes to it, whatever the application does.
-        Waits for nothing.
+        Waits for nothing, unless a process that writes to the channels was stopped; see `fairlead.channels.publish`.
 
         `channel` is a name of 1 to 255 bytes of UTF-8 without control characters. `since` is an offset to begin behind:
         first comes what is still in memory, then what is published, without a gap or a repetition; without it the
@@ -69,9 +70,11 @@ class BaseWebSocket:
         that is a member already stays one as it is.
 
         Returns where the membership begins. Raises `ValueError` for a bad name, offset or `slow_consumer`,
-        `ConnectionClosed` when the connection is over, and `ChannelsError` when there is no room for another channel.
+        `ConnectionClosed` when the connection is over, and `ChannelsError` when there is no room for another channel or
+        the channels cannot be used at present.
         """
-        answer = self._session.join(channel, since, offsets, slow_consumer)
+        join = self._session.join
+        answer = insist(lambda: join(channel, since, offsets, slow_consumer))
         return Joined(answer.offset, answer.replayed, answer.missed)
 
     def leave(self, channel: str) -> bool:

@@ -11,6 +11,7 @@ from __future__ import annotations
 __all__ = [
     "BodyFailed",
     "BodyTimedOut",
+    "ChannelsBusy",
     "ChannelsError",
     "ConnectionClosed",
     "FairleadError",
@@ -104,6 +105,11 @@ class BodyTimedOut(BodyFailed, TimeoutError):
 
 class ChannelsError(FairleadError, OSError):
     """The channels cannot be used at present: the machine's fault or the operator's. Nothing was changed."""
+
+
+class ChannelsBusy(ChannelsError):
+    """Another process has the channels' lock and does not move. It goes away when that process goes on or ends;
+    callers wait for it (channels/patience.py) before they let an application see it."""
 
 
 def text_of(error: BaseException) -> str:

@@ -19,6 +19,7 @@ from fairlead.errors import ChannelsError
 from fairlead.logs import Log
 from fairlead.master.listeners import bind
 from fairlead.settings.kinds import AddressKind
+from support.region_lock import hold_lock
 
 TIMEOUT_S = 20.0
 _PAUSE = threading.Event()
@@ -258,3 +259,45 @@ def test_another_version_is_told(tmp_path):
         )
         thread.start()
         channels_api.connect(str(tmp_path / "other"), timeout=TIMEOUT_S)
+
+
+def publishes(client: socket.socket, http: bool) -> None:
+    """Sends a request to publish one byte."""
+    request = line({"do": "publish", "channel": "a", "kind": "text", "length": 1}) + b"x"
+    if http:
+        request = b"POST /channels/a HTTP/1.1\r\nAuthorization: Bearer token\r\nContent-Length: 1\r\n\r\nx"
+    client.sendall(request)
+
+
+@pytest.mark.parametrize("http", [False, True])
+@pytest.mark.parametrize("is_freed", [False, True])
+def test_a_request_that_waits_for_the_lock_holds_up_no_other(open_server, http, is_freed):
+    channels, path, address, _ = open_server(http, patience_s=20.0 if is_freed else 0.3)
+    with (
+        channels_api.connect(path) as other,
+        socket.socket(socket.AF_INET if http else socket.AF_UNIX) as client,
+        contextlib.ExitStack() as stuck,
+    ):
+        client.settimeout(TIMEOUT_S)
+        client.connect(address if http else path)
+        if not http:
+            assert b"fairlead-channels" in client.recv(1000)
+        offset = other.publish("a", "before")
+        stuck.enter_context(hold_lock(f"/proc/self/fd/{channels.fileno()}"))
+        publishes(client, http)
+        begun = time.monotonic()
+        for _ in range(3):
+            assert [message.offset for message in other.history("a")] == [offset]
+            assert other.members("a") == 0
+        assert time.monotonic() - begun < 5.0
+        if is_freed:
+            stuck.close()
+        answer = client.recv(1000).decode()
+        if is_freed:
+            assert str(offset + 1) in answer
+        else:
+            assert f"process {os.getpid()} " in answer and ("503" in answer or "unavailable" in answer)
+            stuck.close()
+        # What comes behind it on the same connection is served as before.
+        publishes(client, http)
+        assert str(offset + (2 if is_freed else 1)) in client.recv(1000).decode()

@@ -3,6 +3,7 @@
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 
 use fairlead_engine as fl;
 use fl::{ChannelError, JoinError, Kind, MessageKind, Missed, RegionError, SlowConsumer};
@@ -70,6 +71,7 @@ impl Channels {
     /// Publishes `str` as text, a bytes-like object as binary; answers the message's offset in its channel.
     ///
     /// Raises `ValueError` for a bad name or a message that is too long, `fairlead.ChannelsError`; nothing was published then.
+    /// A `ChannelsBusy` comes after two milliseconds, whoever has the lock: waiting longer is the caller's business.
     fn publish(&self, py: Python<'_>, name: &Bound<'_, PyString>, data: &Bound<'_, PyAny>) -> PyResult<u64> {
         let payload = Payload::of(data)?;
         let kind = match payload.kind() {
@@ -78,12 +80,27 @@ impl Channels {
         };
         let (name, bytes) = (name.to_str()?, payload.bytes());
         let published = match self.channels.try_publish(name, kind, bytes) {
-            // Whoever has the lock may be a process that does not move: the other threads go on meanwhile.
-            Ok(None) => py.detach(|| self.channels.publish(name, kind, bytes)),
+            Ok(None) => py.detach(|| self.channels.publish_within(name, kind, bytes, fl::BRIEFLY)),
             Ok(Some(offset)) => Ok(offset),
             Err(error) => Err(error),
         };
         published.map_err(|error| channel_error(py, &error))
+    }
+
+    /// Blocks the thread until nobody has the channels' lock, at most so many seconds; False if somebody still has it.
+    fn wait_free(&self, py: Python<'_>, timeout_s: f64) -> PyResult<bool> {
+        let patience = Duration::try_from_secs_f64(timeout_s)
+            .map_err(|error| PyValueError::new_err(error.to_string()))?;
+        match py.detach(|| self.channels.wait_free(patience)) {
+            Err(ChannelError::Busy(_)) => Ok(false),
+            waited => waited.map(|()| true).map_err(|error| channel_error(py, &error)),
+        }
+    }
+
+    /// `(thread, position)`: while both stay the same it is the same thread that has the lock, and goes on having it.
+    #[getter]
+    fn lock_state(&self) -> (u32, u64) {
+        self.channels.lock_state()
     }
 
     /// The messages after `since`, at most `limit` and about `bytes` of payload. A channel that does not exist has the
@@ -146,9 +163,7 @@ impl Channels {
 
     /// All channels.
     fn list(&self, py: Python<'_>) -> PyResult<Vec<ChannelFacts>> {
-        let all = py
-            .detach(|| self.channels.list())
-            .map_err(|error| channel_error(py, &error))?;
+        let all = py.detach(|| self.channels.list());
         let facts = all.into_iter().map(|one| ChannelFacts {
             name: one.name,
             members: one.members,
@@ -171,10 +186,10 @@ impl Channels {
         all.collect()
     }
 
-    /// Lets go of the members of processes that have ended; answers how many processes there were.
+    /// Lets go of the members of processes that have ended; answers how many processes there were. Waits as `publish` does.
     fn forget_dead(&self, py: Python<'_>) -> PyResult<usize> {
         self.channels
-            .forget_dead()
+            .forget_dead(fl::BRIEFLY)
             .map_err(|error| channel_error(py, &error))
     }
 
@@ -234,15 +249,20 @@ pub(crate) fn message_kind(kind: Kind) -> MessageKind {
     }
 }
 
-/// A call that cannot be right is a `ValueError`; the rest is `fairlead.ChannelsError`.
+/// A call that cannot be right is a `ValueError`; the rest is `fairlead.ChannelsError`, or the kind of it that goes away.
 pub(crate) fn channel_error(py: Python<'_>, error: &ChannelError) -> PyErr {
     static CLASS: PyOnceLock<Py<PyType>> = PyOnceLock::new();
-    match error {
-        ChannelError::Name(_) | ChannelError::TooLong { .. } => PyValueError::new_err(error.to_string()),
-        _ => match CLASS.import(py, "fairlead.errors", "ChannelsError") {
-            Ok(class) => PyErr::from_type(class.clone(), error.to_string()),
-            Err(error) => error,
-        },
+    static BUSY: PyOnceLock<Py<PyType>> = PyOnceLock::new();
+    let class = match error {
+        ChannelError::Name(_) | ChannelError::TooLong { .. } => {
+            return PyValueError::new_err(error.to_string());
+        }
+        ChannelError::Busy(_) => BUSY.import(py, "fairlead.errors", "ChannelsBusy"),
+        _ => CLASS.import(py, "fairlead.errors", "ChannelsError"),
+    };
+    match class {
+        Ok(class) => PyErr::from_type(class.clone(), error.to_string()),
+        Err(error) => error,
     }
 }
 

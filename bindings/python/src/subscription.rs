@@ -42,8 +42,8 @@ impl Subscription {
                 )))
             }
         };
-        let (subscriber, answer) = engine
-            .subscribe(name, since, limit, drops)
+        let (subscriber, answer) = py
+            .detach(|| engine.subscribe(name, since, limit, drops))
             .map_err(|error| join_error(py, &error))?;
         Ok(Self {
             subscriber,

@@ -34,7 +34,9 @@ fn main() {
         per_second(seconds, publish) / 1e6
     );
 
-    place.join("room").expect("room for a channel");
+    place
+        .join("room", std::time::Duration::from_secs(5))
+        .expect("room for a channel");
     let mut cursor = place.cursor();
     let mut buffer = Vec::new();
     let publish_and_read = |count: &mut u64| {

@@ -1,11 +1,11 @@
 //! Channels by name, over one region: publish, join, look back.
 //!
-//! One object for each process and region. Publishing takes the region's lock for the length of one append; reading takes
-//! none.
+//! One object for each process and region. Publishing, joining and leaving take the region's lock for the length of one
+//! append or one change of a count; looking takes none. Whoever waits for it says for how long, and who leaves never waits.
 
 use std::collections::HashMap;
-use std::io;
-use std::sync::{OnceLock, PoisonError, RwLock};
+use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError, RwLock};
+use std::time::Duration;
 
 use crate::directory::ChannelId;
 use crate::error::ChannelError;
@@ -13,7 +13,7 @@ use crate::history::{History, Joined, Missed};
 use crate::layout::{channel, header, worker, Layout, LONGEST_NAME, WORKERS};
 use crate::lock::Held;
 use crate::log::{Kind, Record};
-use crate::region::{this_process, Region};
+use crate::region::{this_process, Region, PATIENCE};
 use crate::{sleep, wake};
 
 /// What a message counts for in a page besides its payload, in bytes, so that empty ones are bounded too.
@@ -27,6 +27,8 @@ pub struct Channels {
     known: RwLock<HashMap<Box<str>, ChannelId>>,
     /// The place of this process's loop, and what wakes it without a detour through the system.
     own: OnceLock<(usize, Box<dyn Fn() + Send + Sync>)>,
+    /// Members of this process's places that have left, and were not counted out yet: somebody else had the lock.
+    departed: Mutex<Vec<(usize, ChannelId)>>,
 }
 
 /// One channel, as it was when it was looked at.
@@ -80,6 +82,7 @@ impl Channels {
             longest,
             known: RwLock::default(),
             own: OnceLock::new(),
+            departed: Mutex::default(),
         }
     }
 
@@ -92,10 +95,25 @@ impl Channels {
     /// caller's word. Answers the message's offset in the channel.
     ///
     /// # Errors
-    /// A bad name, a message that is too long, a full directory, a lock that is not to be had: nothing was published.
+    /// A bad name, a message that is too long, a full directory, a lock that is not to be had within five seconds: nothing
+    /// was published.
     pub fn publish(&self, name: &str, kind: Kind, payload: &[u8]) -> Result<u64, ChannelError> {
+        self.publish_within(name, kind, payload, PATIENCE)
+    }
+
+    /// [`Channels::publish`] with another patience.
+    ///
+    /// # Errors
+    /// As there.
+    pub fn publish_within(
+        &self,
+        name: &str,
+        kind: Kind,
+        payload: &[u8],
+        patience: Duration,
+    ) -> Result<u64, ChannelError> {
         let known = self.check(name, payload)?;
-        let held = self.region.lock()?;
+        let held = self.region.lock(patience)?;
         self.append(held, name, known, kind, payload)
     }
 
@@ -202,10 +220,54 @@ impl Channels {
         let _ = self.own.set((place, wake));
     }
 
+    /// Holds the lock, as a process does that is stopped with it: for tests of those who must not wait for it.
+    #[doc(hidden)]
+    pub fn hold(&self) -> impl Drop + '_ {
+        loop {
+            if let Ok(held) = self.region.lock(PATIENCE) {
+                return held;
+            }
+        }
+    }
+
+    /// Waits until nobody has the lock, at most so long. Whoever has something locked that others need lets go of it, comes
+    /// here, and tries again.
+    ///
+    /// # Errors
+    /// [`ChannelError::Busy`]; the system's.
+    pub fn wait_free(&self, patience: Duration) -> Result<(), ChannelError> {
+        self.region.lock(patience).map(drop)
+    }
+
+    /// The thread that has the lock, zero if none has, and how far the log is: while both stay as they are nobody but it has
+    /// come to the lock.
+    pub fn lock_state(&self) -> (u32, u64) {
+        (self.region.holder(), self.region.log().tail())
+    }
+
     /// Counts one more member of this worker.
-    pub(crate) fn join(&self, place: usize, name: &str) -> Result<Joined, ChannelError> {
+    pub(crate) fn join(&self, place: usize, name: &str, patience: Duration) -> Result<Joined, ChannelError> {
         let known = self.known(name)?;
-        let _held = self.region.lock()?;
+        let held = self.region.lock(patience)?;
+        self.add_member(&held, place, name, known)
+    }
+
+    /// [`Channels::join`] without waiting; `None` if somebody has the lock.
+    pub(crate) fn try_join(&self, place: usize, name: &str) -> Result<Option<Joined>, ChannelError> {
+        let known = self.known(name)?;
+        match self.region.try_lock()? {
+            None => Ok(None),
+            Some(held) => self.add_member(&held, place, name, known).map(Some),
+        }
+    }
+
+    fn add_member(
+        &self,
+        _held: &Held<'_>,
+        place: usize,
+        name: &str,
+        known: Option<ChannelId>,
+    ) -> Result<Joined, ChannelError> {
         let id = self.current(name, known)?;
         let directory = self.region.directory();
         let members = directory.members_of(id.index(), place);
@@ -224,15 +286,85 @@ impl Channels {
         }
     }
 
-    /// Counts one member less.
-    pub(crate) fn leave(&self, place: usize, id: ChannelId) -> io::Result<()> {
-        let _held = self.region.lock()?;
+    /// Counts one member less, now or, if somebody has the lock, with the next [`Channels::settle`]. False if that is needed.
+    pub(crate) fn leave(&self, place: usize, id: ChannelId) -> bool {
+        {
+            let mut departed = self.departed();
+            // Behind those that wait already, so that a crowd costs one look at a lock that is not to be had.
+            let held = if departed.is_empty() {
+                self.region.try_lock()
+            } else {
+                Ok(None)
+            };
+            match held {
+                Ok(Some(_held)) => self.take_member(place, id),
+                Ok(None) => {
+                    departed.push((place, id));
+                    return false;
+                }
+                // Nothing can be counted in such a region any more.
+                Err(_) => {}
+            }
+        }
+        true
+    }
+
+    /// Counts out the members that have left while somebody had the lock. False if somebody still has.
+    pub(crate) fn settle(&self) -> bool {
+        if self.departed().is_empty() {
+            return true;
+        }
+        let Ok(Some(_held)) = self.region.try_lock() else {
+            return false;
+        };
+        let mut departed = self.departed();
+        for (place, id) in departed.iter() {
+            self.take_member(*place, *id);
+        }
+        departed.clear();
+        true
+    }
+
+    /// The place is given back, and all its members with it.
+    pub(crate) fn forget_departed(&self, place: usize) {
+        self.departed().retain(|(of, _)| *of != place);
+    }
+
+    fn departed(&self) -> MutexGuard<'_, Vec<(usize, ChannelId)>> {
+        self.departed.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Counts one member less. The caller has the lock.
+    fn take_member(&self, place: usize, id: ChannelId) {
         let directory = self.region.directory();
         let members = directory.members_of(id.index(), place);
         if directory.is_current(id) && members > 0 {
             directory.set_members(id.index(), place, members - 1);
         }
-        Ok(())
+    }
+
+    /// The channel of this name, and how far it is, without the lock.
+    fn find(&self, name: &str) -> Option<Joined> {
+        let directory = self.region.directory();
+        loop {
+            let id = directory.find_unlocked(name).or_else(|| {
+                // Somebody who changes the lists may have led us astray. Without the lock, look at every entry.
+                match self.region.try_lock() {
+                    Ok(Some(_held)) => directory.find(name),
+                    _ => directory.find_in_all(name),
+                }
+            })?;
+            let mut found = self.facts_of(id);
+            // The number is written before the position: without the lock, the one that belongs to the position counts.
+            let newest = found.newest.and_then(|newest| self.region.log().record(newest));
+            if let Some(newest) = newest.filter(|newest| newest.is_of(id)) {
+                found.offset = newest.offset;
+            }
+            // Its entry may have become another channel's meanwhile.
+            if directory.is_still(id) {
+                return Some(found);
+            }
+        }
     }
 
     /// What was published after `since` and is still there, oldest first; without `since` all that is there. At most
@@ -247,14 +379,9 @@ impl Channels {
         limit: usize,
     ) -> Result<Vec<(Record, Vec<u8>)>, ChannelError> {
         self.known(name)?;
-        let found = {
-            let _held = self.region.lock()?;
-            self.region.directory().find(name)
-        };
-        let Some(id) = found else {
+        let Some(joined) = self.find(name) else {
             return Ok(Vec::new());
         };
-        let joined = self.facts_of(id);
         let most = if since.is_some() { usize::MAX } else { limit };
         let history = self.look_back(&joined, since.unwrap_or(0), most);
         let mut messages = Vec::new();
@@ -285,11 +412,7 @@ impl Channels {
         bytes: usize,
     ) -> Result<Option<Page>, ChannelError> {
         self.known(name)?;
-        let joined = {
-            let _held = self.region.lock()?;
-            self.region.directory().find(name).map(|id| self.facts_of(id))
-        };
-        let Some(joined) = joined else {
+        let Some(joined) = self.find(name) else {
             return Ok(None);
         };
         let most = if since.is_some() { usize::MAX } else { limit };
@@ -338,36 +461,41 @@ impl Channels {
     /// How many members the channel has, in all processes.
     ///
     /// # Errors
-    /// A bad name; a lock that is not to be had.
+    /// A bad name.
     pub fn members(&self, name: &str) -> Result<u64, ChannelError> {
         self.known(name)?;
-        let _held = self.region.lock()?;
-        let Some(id) = self.region.directory().find(name) else {
+        let Some(Joined { id, .. }) = self.find(name) else {
             return Ok(0);
         };
         let entry = self.region.layout().channel(id.index());
-        Ok(self.region.words().get(entry + channel::MEMBERS))
+        // Those of ours that have left are none, counted out or not.
+        let departed = self.departed();
+        let gone = departed.iter().filter(|(_, of)| *of == id).count() as u64;
+        Ok(self
+            .region
+            .words()
+            .get(entry + channel::MEMBERS)
+            .saturating_sub(gone))
     }
 
     /// All channels.
-    ///
-    /// # Errors
-    /// A lock that is not to be had.
-    pub fn list(&self) -> Result<Vec<ChannelFacts>, ChannelError> {
-        let _held = self.region.lock()?;
+    pub fn list(&self) -> Vec<ChannelFacts> {
         let (words, directory) = (self.region.words(), self.region.directory());
         let facts = |index: usize| {
+            let id = directory.id_unlocked(index);
             let entry = self.region.layout().channel(index);
             let get = |at| words.get(entry + at);
-            Some(ChannelFacts {
+            let facts = ChannelFacts {
                 name: directory.name(index)?,
                 members: get(channel::MEMBERS),
-                messages: get(channel::OFFSET) - get(channel::BASE),
+                messages: get(channel::OFFSET).saturating_sub(get(channel::BASE)),
                 bytes: get(channel::BYTES),
                 offset: get(channel::OFFSET),
-            })
+            };
+            // Left out when it became another one meanwhile.
+            directory.is_still(id).then_some(facts)
         };
-        Ok(directory.used().filter_map(facts).collect())
+        directory.used().filter_map(facts).collect()
     }
 
     /// All processes that have members, or could.
@@ -391,8 +519,8 @@ impl Channels {
     /// Lets go of the members of processes that have ended. Answers how many processes there were.
     ///
     /// # Errors
-    /// A lock that is not to be had.
-    pub fn forget_dead(&self) -> Result<usize, ChannelError> {
+    /// A lock that is not to be had within `patience`: they still count.
+    pub fn forget_dead(&self, patience: Duration) -> Result<usize, ChannelError> {
         let own = this_process();
         let mut count = 0;
         for place in 0..WORKERS {
@@ -401,7 +529,7 @@ impl Channels {
             if process == 0 || process == own || self.region.is_held_elsewhere(place) {
                 continue;
             }
-            let _held = self.region.lock()?;
+            let _held = self.region.lock(patience)?;
             // Somebody else may have come first, and somebody new may have it.
             if self.region.words().get(at) == process && !self.region.is_held_elsewhere(place) {
                 self.region.directory().clear_worker(place);

@@ -5,6 +5,7 @@
 //! the entries when a writer has died ([`Directory::repair`]).
 
 use crate::layout::{channel, header, worker, Layout, LONGEST_NAME, WORKERS};
+use crate::sync::{fence, Ordering};
 use crate::words::Words;
 
 /// The directory in the hands of who has the lock.
@@ -95,6 +96,44 @@ impl Directory<'_> {
         (0..self.touched()).filter(|index| self.words.get(self.entry(*index) + channel::NAME_LENGTH) != 0)
     }
 
+    /// The entry's tenant, for a later [`Directory::is_still`].
+    pub(crate) fn id_unlocked(&self, index: usize) -> ChannelId {
+        ChannelId {
+            index: index as u32,
+            generation: self.words.get_acquire(self.entry(index) + channel::GENERATION),
+        }
+    }
+
+    /// Whether all that was read of the entry, without the lock, since its id was known is this channel's.
+    pub(crate) fn is_still(&self, id: ChannelId) -> bool {
+        fence(Ordering::Acquire);
+        self.is_current(id)
+    }
+
+    /// The id of the entry's channel if it has this name, without the lock.
+    fn id_if_named(&self, index: usize, name: &str) -> Option<ChannelId> {
+        let id = self.id_unlocked(index);
+        (self.is_named(index, name) && self.is_still(id)).then_some(id)
+    }
+
+    /// [`Directory::find`] without the lock. `None` may be wrong: somebody who changes the lists leads astray.
+    pub(crate) fn find_unlocked(&self, name: &str) -> Option<ChannelId> {
+        let mut next = self.words.get_acquire(self.bucket(name));
+        for _ in 0..self.layout.channels {
+            let index = (next.checked_sub(1)? as usize).min(self.layout.channels - 1);
+            if let Some(id) = self.id_if_named(index, name) {
+                return Some(id);
+            }
+            next = self.words.get_acquire(self.entry(index) + channel::NEXT);
+        }
+        None
+    }
+
+    /// The same without the lists: one look at each entry.
+    pub(crate) fn find_in_all(&self, name: &str) -> Option<ChannelId> {
+        (0..self.touched()).find_map(|index| self.id_if_named(index, name))
+    }
+
     pub(crate) fn find(&self, name: &str) -> Option<ChannelId> {
         let mut next = self.words.get(self.bucket(name));
         // Bounded: a chain that somebody has scribbled in must not hold us for ever.
@@ -118,10 +157,12 @@ impl Directory<'_> {
         let generation = self.words.get(entry + channel::GENERATION) + 1;
         // Above every offset that this name, or another log of this machine, can have given before.
         let base = self.words.get(header::EPOCH).max(self.words.get(header::EVICTED));
+        self.words.put(entry + channel::GENERATION, generation);
+        // Before all else that changes, for who reads without the lock.
+        fence(Ordering::Release);
         for at in channel::OFFSET..channel::NAME {
             self.words.put(entry + at, 0);
         }
-        self.words.put(entry + channel::GENERATION, generation);
         self.words.put(entry + channel::OFFSET, base);
         self.words.put(entry + channel::BASE, base);
         self.words.put_bytes(entry + channel::NAME, name.as_bytes());
@@ -243,9 +284,11 @@ impl Directory<'_> {
             }
         }
         let place = Layout::worker(worker);
-        for at in (0..worker::WORDS).filter(|at| *at != worker::WAKES) {
+        for at in (1..worker::WORDS).filter(|at| *at != worker::WAKES) {
             self.words.put(place + at, 0);
         }
+        // Last: from here on somebody else may take the place, who needs no lock for it.
+        self.words.put_release(place + worker::PROCESS, 0);
     }
 
     /// Makes again what leads to the entries: after a writer has died, at any moment of a change.

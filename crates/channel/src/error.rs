@@ -3,6 +3,7 @@
 use std::fmt;
 use std::io;
 
+use crate::holder::Holder;
 use crate::layout::{LARGEST_REGION, LONGEST_NAME, SMALLEST_REGION};
 
 /// Why there is no region.
@@ -75,8 +76,8 @@ pub enum ChannelError {
     /// All places are taken by living processes.
     #[allow(missing_docs)]
     TooManyWorkers { workers: usize },
-    /// A process that holds the lock does not move.
-    Busy,
+    /// A process that holds the lock does not move; which one, where that can be known.
+    Busy(Option<Holder>),
     /// The system's.
     System(io::Error),
 }
@@ -103,8 +104,9 @@ impl fmt::Display for ChannelError {
             Self::TooManyWorkers { workers } => {
                 write!(f, "{workers} processes share these channels already, which is all that can")
             }
-            Self::Busy => f.write_str(
-                "another process has held the channels' lock for 5 s: it is stopped or the machine is overloaded",
+            Self::Busy(Some(holder)) => holder.fmt(f),
+            Self::Busy(None) => f.write_str(
+                "another process holds the channels' lock and does not move: it is stopped, or the machine is overloaded",
             ),
             Self::System(error) => error.fmt(f),
         }
@@ -115,10 +117,6 @@ impl std::error::Error for ChannelError {}
 
 impl From<io::Error> for ChannelError {
     fn from(error: io::Error) -> Self {
-        if error.kind() == io::ErrorKind::TimedOut {
-            Self::Busy
-        } else {
-            Self::System(error)
-        }
+        Self::System(error)
     }
 }

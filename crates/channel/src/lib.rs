@@ -7,8 +7,10 @@
 //! members is not known here. The system is met in `region`, `lock`, `wake` and `open` only.
 //!
 //! # The lock
-//! There is one (`lock`), for all processes: held by whoever appends or changes the directory, never by who reads, never
-//! across a wait. It is robust: when its holder dies, the next one puts the directory in order and goes on.
+//! There is one (`lock`), for all processes: held by whoever appends or changes the directory, never by who reads or looks
+//! back, never across a wait. It is robust: when its holder dies, the next one puts the directory in order and goes on. When
+//! its holder is stopped, publishing and joining fail after the caller's patience, with the holder's name ([`Holder`]); a
+//! member that leaves is noted, and counted out later ([`Place::settle`]).
 //!
 //! # What a crash leaves
 //! Everything that was published before. A record that was being written is invisible, since the tail moves last; what the
@@ -30,6 +32,8 @@ mod directory;
 mod error;
 #[cfg(not(loom))]
 mod history;
+#[cfg(not(loom))]
+mod holder;
 mod layout;
 #[cfg(not(loom))]
 mod lock;
@@ -60,5 +64,7 @@ pub use self::{
     channels::{check_name, ChannelFacts, Channels, Page, WorkerFacts},
     error::{ChannelError, RegionError},
     history::{History, Joined, Missed},
+    holder::Holder,
     reader::{Cursor, Next, Place},
+    region::BRIEFLY,
 };

@@ -1,13 +1,15 @@
 //! The one lock of a region, across processes: POSIX's robust mutex, in the region's header.
 //!
 //! Robust: when its holder dies the next one gets it, and is told, so that it can put in order what was left half done.
-//! It is held for one append or one change of the directory, never while anything waits.
+//! It is held for one append or one change of the directory, never while anything waits. Its holder may be stopped all the
+//! same, so whoever waits for it says for how long; the time is the monotonic clock's.
 #![allow(unsafe_code)]
 
 use std::io;
 use std::mem::MaybeUninit;
 use std::ptr::NonNull;
-use std::time::{Duration, SystemTime};
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::{Duration, Instant};
 
 /// A mutex that lives in shared memory.
 pub(crate) struct RobustLock(NonNull<libc::pthread_mutex_t>);
@@ -16,6 +18,14 @@ pub(crate) struct RobustLock(NonNull<libc::pthread_mutex_t>);
 unsafe impl Send for RobustLock {}
 // SAFETY: as above.
 unsafe impl Sync for RobustLock {}
+
+/// How often a waiting thread looks before it lets others run, and how often it does that before it sleeps. An append takes
+/// a microsecond.
+const LOOKS: u32 = 50;
+const YIELDS: u32 = 60;
+/// How long it sleeps between two looks, at first and at most.
+const NAP: Duration = Duration::from_micros(50);
+const LONGEST_NAP: Duration = Duration::from_millis(2);
 
 /// Who has it.
 pub(crate) struct Held<'a> {
@@ -59,18 +69,40 @@ impl RobustLock {
     /// # Errors
     /// `TimedOut` when its holder has it for so long, which is a stopped process; the system's else.
     pub(crate) fn lock(&self, patience: Duration) -> io::Result<Held<'_>> {
-        if let Some(held) = self.try_lock()? {
-            return Ok(held);
+        // POSIX's timed lock has the wall clock, which may jump; the one with a choice of clocks is missing in older C
+        // libraries. So this looks again and again.
+        let (mut looks, mut nap) = (0, NAP);
+        let begun = Instant::now();
+        loop {
+            if let Some(held) = self.try_lock()? {
+                return Ok(held);
+            }
+            looks += 1;
+            if looks < LOOKS {
+                std::hint::spin_loop();
+                continue;
+            }
+            let left = patience.saturating_sub(begun.elapsed());
+            if left.is_zero() {
+                return Err(io::ErrorKind::TimedOut.into());
+            }
+            if looks < YIELDS {
+                std::thread::yield_now();
+            } else {
+                std::thread::sleep(nap.min(left));
+                nap = (nap * 2).min(LONGEST_NAP);
+            }
         }
-        let until = SystemTime::now() + patience;
-        let since_1970 = until.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
-        let until = libc::timespec {
-            tv_sec: since_1970.as_secs() as libc::time_t,
-            tv_nsec: since_1970.subsec_nanos() as libc::c_long,
-        };
-        // SAFETY: the mutex is made and mapped, see `at`.
-        let status = unsafe { libc::pthread_mutex_timedlock(self.0.as_ptr(), &until) };
-        self.taken(status)
+    }
+
+    /// The thread that has it, by the system's number, while somebody has.
+    pub(crate) fn holder(&self) -> Option<u32> {
+        if !cfg!(target_env = "gnu") {
+            return None; // another C library may keep it elsewhere
+        }
+        // SAFETY: the mutex is made and mapped; its first word is the one that the kernel knows (set_robust_list(2)).
+        let word = unsafe { AtomicU32::from_ptr(self.0.as_ptr().cast()) }.load(Ordering::Relaxed);
+        Some(word & libc::FUTEX_TID_MASK).filter(|thread| *thread != 0)
     }
 
     /// Takes the lock if nobody has it.

@@ -1,6 +1,7 @@
 //! One process's loop as a reader of the log: its place among the workers, and its cursor.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use crate::channels::Channels;
 use crate::directory::ChannelId;
@@ -8,7 +9,7 @@ use crate::error::ChannelError;
 use crate::history::Joined;
 use crate::layout::{worker, Layout, WORKERS};
 use crate::log::{Look, Record};
-use crate::region::this_process;
+use crate::region::{this_process, BRIEFLY, PATIENCE};
 use crate::{sleep, wake};
 
 /// A place among the workers of a region. Dropping it takes the worker's members along.
@@ -33,27 +34,45 @@ pub enum Next {
 pub struct Cursor(u64);
 
 impl Place {
-    /// Takes a free place; those of processes that have died are free.
+    /// Takes a free place; those of processes that have died are free. Needs no lock, unless all free ones are such: a new
+    /// worker can start while somebody who has it does not move.
     ///
     /// # Errors
     /// None is free; the system's.
     pub fn claim(channels: Arc<Channels>) -> Result<Place, ChannelError> {
-        channels.forget_dead()?;
-        let held = channels.region.lock()?;
-        let words = channels.region.words();
+        // Not to be had? Then the next one does it.
+        let _ = channels.forget_dead(BRIEFLY);
+        if let Some(index) = Place::take(&channels)? {
+            return Ok(Place { channels, index });
+        }
+        channels.forget_dead(PATIENCE)?;
+        match Place::take(&channels)? {
+            Some(index) => Ok(Place { channels, index }),
+            None => Err(ChannelError::TooManyWorkers { workers: WORKERS }),
+        }
+    }
+
+    /// The number of a place that is this process's now.
+    fn take(channels: &Channels) -> Result<Option<usize>, ChannelError> {
+        let (region, own) = (&channels.region, this_process());
         for index in 0..WORKERS {
             let at = Layout::worker(index) + worker::PROCESS;
-            if words.get(at) == 0 && channels.region.hold_place(index)? {
-                words.put(at, this_process());
-                words.put(
-                    Layout::worker(index) + worker::CURSOR,
-                    channels.region.log().tail(),
-                );
-                drop(held);
-                return Ok(Place { channels, index });
+            // The system's lock keeps other processes away, and the exchange our other threads.
+            if region.words().get_acquire(at) != 0 || !region.hold_place(index)? {
+                continue;
+            }
+            match region.words().put_if(at, 0, own) {
+                Ok(()) => {
+                    let cursor = Layout::worker(index) + worker::CURSOR;
+                    region.words().put(cursor, region.log().tail());
+                    return Ok(Some(index));
+                }
+                Err(other) if other == own => {}
+                // Somebody had it for a moment, and has died: it is to be found dead.
+                Err(_) => region.let_go_of_place(index),
             }
         }
-        Err(ChannelError::TooManyWorkers { workers: WORKERS })
+        Ok(None)
     }
 
     /// The channels it is a place in.
@@ -69,17 +88,31 @@ impl Place {
     /// One member more; its messages are those after the offset in the answer.
     ///
     /// # Errors
-    /// A bad name, a full directory, a lock that is not to be had: nothing was changed.
-    pub fn join(&self, name: &str) -> Result<Joined, ChannelError> {
-        self.channels.join(self.index, name)
+    /// A bad name, a full directory, a lock that is not to be had within `patience`: nothing was changed.
+    pub fn join(&self, name: &str, patience: Duration) -> Result<Joined, ChannelError> {
+        self.channels.join(self.index, name, patience)
     }
 
-    /// One member less.
+    /// [`Place::join`] without waiting; `None` if somebody has the lock.
     ///
     /// # Errors
-    /// A lock that is not to be had; the member is counted until the worker ends.
-    pub fn leave(&self, id: ChannelId) -> Result<(), ChannelError> {
-        Ok(self.channels.leave(self.index, id)?)
+    /// As there.
+    pub fn try_join(&self, name: &str) -> Result<Option<Joined>, ChannelError> {
+        self.channels.try_join(self.index, name)
+    }
+
+    /// One member less. Waits for nothing: if somebody has the lock it is noted, who waits for wake-ups is woken, and has to
+    /// [`Place::settle`].
+    pub fn leave(&self, id: ChannelId) {
+        if !self.channels.leave(self.index, id) {
+            self.wake_self();
+        }
+    }
+
+    /// Counts out the members that have left while somebody had the lock. False if somebody still has: then it is to be tried
+    /// again after a while.
+    pub fn settle(&self) -> bool {
+        self.channels.settle()
     }
 
     /// A cursor behind the newest record.
@@ -165,9 +198,9 @@ impl Place {
     }
 
     /// Blocks until somebody wakes this place, or has since the wake-up with the number `seen`. Answers the newest one's number.
-    /// For a thread that does nothing else, because no poller can wait for this.
-    pub fn wait_for_wake(&self, seen: u32) -> u32 {
-        wake::wait(self.channels.region.wakes(self.index), seen)
+    /// For a thread that does nothing else, because no poller can wait for this. Answers `seen` when `limit` has passed.
+    pub fn wait_for_wake(&self, seen: u32, limit: Option<Duration>) -> u32 {
+        wake::wait(self.channels.region.wakes(self.index), seen, limit)
     }
 
     /// The number of the newest wake-up.
@@ -183,10 +216,12 @@ impl Place {
 
 impl Drop for Place {
     fn drop(&mut self) {
-        // Without the lock the members stay until somebody finds this process dead.
-        if let Ok(_held) = self.channels.region.lock() {
+        self.channels.forget_departed(self.index);
+        // Without the lock the members stay until somebody finds that nobody holds the place.
+        let held = self.channels.region.lock(BRIEFLY);
+        if held.is_ok() {
             self.channels.region.directory().clear_worker(self.index);
-            self.channels.region.let_go_of_place(self.index);
         }
+        self.channels.region.let_go_of_place(self.index);
     }
 }

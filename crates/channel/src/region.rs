@@ -17,14 +17,18 @@ use memmap2::{MmapOptions, MmapRaw};
 use rustix::fs::{FlockOperation, MemfdFlags, OFlags, SealFlags};
 
 use crate::directory::Directory;
-use crate::error::RegionError;
+use crate::error::{ChannelError, RegionError};
+use crate::holder::Holder;
 use crate::layout::{header, worker, Layout, LARGEST_REGION, MAGIC, SMALLEST_REGION, VERSION};
 use crate::lock::{Held, RobustLock};
 use crate::log::{Log, Writer};
 use crate::words::Words;
 
-/// For how long a writer waits for another one. An append takes a microsecond: who has the lock for so long is stopped.
-const PATIENCE: Duration = Duration::from_secs(5);
+/// For how long a writer waits for another one who can do nothing else meanwhile. An append takes a microsecond: who has
+/// the lock for so long is stopped.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(5);
+/// For how long somebody waits who has something better to do, or others to look after.
+pub const BRIEFLY: Duration = Duration::from_millis(2);
 
 /// Places of workers are locked at these bytes of the file, far behind its end: the system lets go when a process dies.
 const PLACES: i64 = 1 << 40;
@@ -198,17 +202,32 @@ impl Region {
         }
     }
 
-    /// Takes the lock; what a holder that died has left is in order again.
+    /// Takes the lock, waiting at most so long; what a holder that died has left is in order again.
     #[inline]
-    pub(crate) fn lock(&self) -> io::Result<Held<'_>> {
-        self.lock.lock(PATIENCE).map(|held| self.in_order(held))
+    pub(crate) fn lock(&self, patience: Duration) -> Result<Held<'_>, ChannelError> {
+        match self.lock.lock(patience) {
+            Ok(held) => Ok(self.in_order(held)),
+            Err(error) if error.kind() == io::ErrorKind::TimedOut => Err(self.busy()),
+            Err(error) => Err(error.into()),
+        }
     }
 
     /// The same if nobody has it.
     #[inline]
-    pub(crate) fn try_lock(&self) -> io::Result<Option<Held<'_>>> {
+    pub(crate) fn try_lock(&self) -> Result<Option<Held<'_>>, ChannelError> {
         let held = self.lock.try_lock()?;
         Ok(held.map(|held| self.in_order(held)))
+    }
+
+    /// The thread that has the lock; zero if none has, or it cannot be known.
+    pub(crate) fn holder(&self) -> u32 {
+        self.lock.holder().unwrap_or(0)
+    }
+
+    /// The error that names who has the lock.
+    #[cold]
+    pub(crate) fn busy(&self) -> ChannelError {
+        ChannelError::Busy(self.lock.holder().and_then(Holder::of_thread))
     }
 
     #[inline]

@@ -4,6 +4,7 @@ mod crashes;
 mod log;
 mod pages;
 mod readers;
+mod stopped;
 mod wakes;
 
 use std::sync::Arc;

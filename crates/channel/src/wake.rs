@@ -3,9 +3,10 @@
 //! A futex, since it needs nothing but the memory that all have: no descriptor to hand over, no path, no permission, and
 //! whoever maps the region, at whatever time, can wake everybody. The price is a thread that wakes its own loop.
 
-use rustix::thread::futex;
+use rustix::thread::{futex, Timespec};
 
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::{Duration, Instant};
 
 /// Wakes the thread that waits.
 pub(crate) fn wake(wakes: &AtomicU32) {
@@ -14,15 +15,22 @@ pub(crate) fn wake(wakes: &AtomicU32) {
     let _ = futex::wake(wakes, futex::Flags::empty(), 1);
 }
 
-/// Blocks until somebody wakes, or has since the wake-up with the number `seen`. Answers the newest one's number.
-pub(crate) fn wait(wakes: &AtomicU32, seen: u32) -> u32 {
+/// Blocks until somebody wakes, or has since the wake-up with the number `seen`. Answers the newest one's number; `seen`
+/// again if there was none within `limit`.
+pub(crate) fn wait(wakes: &AtomicU32, seen: u32, limit: Option<Duration>) -> u32 {
+    let until = limit.map(|limit| Instant::now() + limit);
     loop {
         let now = wakes.load(Ordering::SeqCst);
-        if now != seen {
+        let left = until.map(|until| until.saturating_duration_since(Instant::now()));
+        if now != seen || left.is_some_and(|left| left.is_zero()) {
             return now;
         }
+        let left = left.map(|left| Timespec {
+            tv_sec: left.as_secs() as i64,
+            tv_nsec: i64::from(left.subsec_nanos()),
+        });
         // Ends early when the word has changed, or for a signal: it is looked at again.
-        let _ = futex::wait(wakes, futex::Flags::empty(), seen, None);
+        let _ = futex::wait(wakes, futex::Flags::empty(), seen, left.as_ref());
     }
 }
 

@@ -45,6 +45,13 @@ impl<'a> Words<'a> {
         self.0[at].load(Ordering::SeqCst) != 0 && self.0[at].swap(0, Ordering::SeqCst) != 0
     }
 
+    /// Puts a word in the place of another; the one that is there if it is not that.
+    pub(crate) fn put_if(self, at: usize, old: u64, new: u64) -> Result<(), u64> {
+        self.0[at]
+            .compare_exchange(old, new, Ordering::SeqCst, Ordering::SeqCst)
+            .map(drop)
+    }
+
     #[inline]
     pub(crate) fn add(self, at: usize, more: u64) {
         self.0[at].fetch_add(more, Ordering::Relaxed);

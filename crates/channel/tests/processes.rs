@@ -10,6 +10,9 @@ use std::time::{Duration, Instant};
 
 use fairlead_channel::{Channels, Cursor, Kind, Next, Place, SMALLEST_REGION};
 
+/// An append takes a microsecond; this is for a machine under load.
+const PATIENCE: Duration = Duration::from_secs(20);
+
 const ROLE: &str = "FAIRLEAD_TEST_ROLE";
 const REGION: &str = "FAIRLEAD_TEST_REGION";
 
@@ -100,15 +103,15 @@ fn an_actor_of_the_other_tests() {
         "member" => loop {
             let place = Place::claim(Arc::clone(&channels)).unwrap();
             for number in 0..20 {
-                let joined = place.join(&format!("busy {}", number % 4)).unwrap();
+                let joined = place.join(&format!("busy {}", number % 4), PATIENCE).unwrap();
                 if number % 3 == 0 {
-                    place.leave(joined.id).unwrap();
+                    place.leave(joined.id);
                 }
             }
         },
         "resident" => {
             let place = Place::claim(Arc::clone(&channels)).unwrap();
-            place.join("room").unwrap();
+            place.join("room", PATIENCE).unwrap();
             loop {
                 std::thread::park();
             }
@@ -182,14 +185,9 @@ fn writers_are_killed_and_the_others_go_on() {
             assert_eq!(offset, record.offset + 1);
             assert!(is_whole(bytes));
         }
-        channels.forget_dead().unwrap();
+        channels.forget_dead(PATIENCE).unwrap();
         let busy = |name: &str| name.starts_with("busy") || kills.is_multiple_of(10);
-        for facts in channels
-            .list()
-            .unwrap()
-            .into_iter()
-            .filter(|facts| busy(&facts.name))
-        {
+        for facts in channels.list().into_iter().filter(|facts| busy(&facts.name)) {
             let history = channels.history(&facts.name, None, 50).unwrap();
             assert!(history
                 .windows(2)
@@ -201,8 +199,8 @@ fn writers_are_killed_and_the_others_go_on() {
     for actor in &mut actors {
         actor.kill();
     }
-    channels.forget_dead().unwrap();
-    let members: u64 = channels.list().unwrap().iter().map(|facts| facts.members).sum();
+    channels.forget_dead(PATIENCE).unwrap();
+    let members: u64 = channels.list().iter().map(|facts| facts.members).sum();
     assert_eq!(members, 0, "members of dead processes are forgotten");
     assert_eq!(channels.workers().len(), 1);
     assert!(

@@ -22,7 +22,7 @@ mod settings;
 pub use engine::{Batch, Engine, Statistics};
 pub use fairlead_channel::{
     check_name, ChannelError, ChannelFacts, Channels, Kind, Missed, Place, Record, RegionError, WorkerFacts,
-    LONGEST_NAME,
+    BRIEFLY, LONGEST_NAME,
 };
 pub use fairlead_front::{
     Answered, BodyError, BodyRead, BoundListener, ClientCa, FrontSettings, KeyPair, Listener, ListenerConfig,

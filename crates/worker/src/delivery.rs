@@ -10,7 +10,7 @@ use crate::backlog::Backlog;
 use crate::connection::{Connection, State, TooSlow};
 use crate::frames::{Form, Style, MARK};
 use crate::members::{Membership, News, Recipient};
-use crate::subscriptions::{Entered, JoinAnswer, JoinError, JoinOptions};
+use crate::subscriptions::{Entered, JoinAnswer, JoinError, JoinOptions, Subscriptions};
 
 /// Beyond this many unsent bytes messages wait as names and not as bytes. A quarter of the app's own limit, so that what an
 /// app sends itself still finds room.
@@ -24,6 +24,15 @@ impl Connection {
     /// The connection is over; a bad name; no room for another channel.
     pub fn join(self: &Arc<Self>, name: &str, options: JoinOptions) -> Result<JoinAnswer, JoinError> {
         let subscriptions = self.subscriptions.as_ref().ok_or(JoinError::NoChannels)?;
+        subscriptions.patiently(|| self.join_once(subscriptions, name, options))
+    }
+
+    fn join_once(
+        self: &Arc<Self>,
+        subscriptions: &Arc<Subscriptions<Connection>>,
+        name: &str,
+        options: JoinOptions,
+    ) -> Result<JoinAnswer, JoinError> {
         let mut table = subscriptions.table();
         let encoding = {
             let state = self.lock();

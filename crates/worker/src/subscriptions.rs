@@ -6,13 +6,16 @@
 //! # Locks
 //! The table's, which the driver has while it delivers and who joins or leaves has for that; then a connection's, or a
 //! subscription's; then the leaf queues. Who has a connection locked must not come here: what leaves then goes through
-//! [`Subscriptions::depart`].
+//! [`Subscriptions::depart`]. For the lock of the region, which a process that does not move may have, nobody waits in here
+//! with any of these: a join fails and is tried again with nothing locked ([`Subscriptions::patiently`]), and a member that
+//! leaves is counted out by the listener once the lock is free.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::thread::JoinHandle;
+use std::time::Duration;
 
-use fairlead_channel::{ChannelError, Cursor, Joined, Missed, Next, Place, Record};
+use fairlead_channel::{ChannelError, Cursor, Joined, Missed, Next, Place, Record, BRIEFLY};
 
 use crate::backlog::SlowConsumer;
 use crate::frames::{Form, Style};
@@ -20,6 +23,11 @@ use crate::inbox::{lock, Shared};
 use crate::members::{Local, Membership, Recipient, BATCH};
 use crate::settings::ChannelSettings;
 use crate::subscription::{Drops, Subscription};
+
+/// How often a join that finds the region's lock taken waits for it, briefly.
+const TRIES: u32 = 5;
+/// How often the listener looks whether the lock is free again, while members wait to be counted out.
+const SETTLE_EVERY: Duration = Duration::from_millis(50);
 
 /// How a connection becomes a member.
 #[derive(Clone, Copy, Debug, Default)]
@@ -72,6 +80,9 @@ pub(crate) struct Subscriptions<C> {
     /// The thread that waits for wake-ups; made for the first member.
     listener: Mutex<Option<JoinHandle<()>>>,
     is_stopped: AtomicBool,
+    /// No thread is to be had.
+    #[cfg(test)]
+    pub(crate) is_short_of_threads: AtomicBool,
     /// Memberships of connections that are over: the driver, which has found that, has them locked and must not come here.
     departed: Mutex<Vec<Membership>>,
 }
@@ -147,6 +158,8 @@ impl<C: Recipient + Send + Sync + 'static> Subscriptions<C> {
             is_live: AtomicBool::new(false),
             listener: Mutex::default(),
             is_stopped: AtomicBool::new(false),
+            #[cfg(test)]
+            is_short_of_threads: AtomicBool::new(false),
             departed: Mutex::default(),
         })
     }
@@ -171,11 +184,9 @@ impl<C: Recipient + Send + Sync + 'static> Subscriptions<C> {
     ) -> Result<Entered, ChannelError> {
         if table.count == 0 {
             self.place.skip(&mut table.cursor);
+            self.listen()?;
         }
-        let joined = self.place.join(name)?;
-        if table.count == 0 {
-            self.listen();
-        }
+        let joined = self.place.try_join(name)?.ok_or(ChannelError::Busy(None))?;
         table.count += 1;
         self.is_live.store(true, Ordering::SeqCst);
         let index = joined.id.index();
@@ -203,6 +214,22 @@ impl<C: Recipient + Send + Sync + 'static> Subscriptions<C> {
             entered.records = history.records;
         }
         Ok(entered)
+    }
+
+    /// Joins; while somebody has the region's lock, waits a little for it with nothing locked that others need.
+    pub(crate) fn patiently<T>(
+        &self,
+        mut join: impl FnMut() -> Result<T, JoinError>,
+    ) -> Result<T, JoinError> {
+        for _ in 0..TRIES {
+            match join() {
+                Err(JoinError::Channel(ChannelError::Busy(_))) => {
+                    self.place.channels().wait_free(BRIEFLY)?;
+                }
+                other => return other,
+            }
+        }
+        join()
     }
 
     /// The member that has entered gets frames from now on. `slow_consumer` as the settings say, if it does not.
@@ -234,8 +261,7 @@ impl<C: Recipient + Send + Sync + 'static> Subscriptions<C> {
         if table.count == 0 {
             self.is_live.store(false, Ordering::SeqCst);
         }
-        // Refused only when the lock is not to be had; then a member too much is counted until this process ends.
-        let _ = self.place.leave(membership.id);
+        self.place.leave(membership.id);
     }
 
     /// Ends memberships of a connection that is over.
@@ -266,6 +292,16 @@ impl<C: Recipient + Send + Sync + 'static> Subscriptions<C> {
 
     /// Makes a task a member: it takes the messages itself.
     pub(crate) fn subscribe(
+        self: &Arc<Self>,
+        name: &str,
+        since: Option<u64>,
+        limit: usize,
+        drops: Drops,
+    ) -> Result<(Arc<Subscription>, Membership, JoinAnswer), JoinError> {
+        self.patiently(|| self.subscribe_once(name, since, limit, drops))
+    }
+
+    fn subscribe_once(
         self: &Arc<Self>,
         name: &str,
         since: Option<u64>,
@@ -367,11 +403,12 @@ impl<C: Recipient + Send + Sync + 'static> Subscriptions<C> {
         self.place.wake_up();
     }
 
-    /// Starts the thread that waits for other processes' wake-ups: no poller can.
-    fn listen(self: &Arc<Self>) {
+    /// Starts the thread that waits for other processes' wake-ups: no poller can. It counts out members as well whose
+    /// leaving had to wait for the region's lock.
+    fn listen(self: &Arc<Self>) -> Result<(), ChannelError> {
         let mut listener = lock(&self.listener);
         if listener.is_some() {
-            return;
+            return Ok(());
         }
         let for_thread = Arc::downgrade(self);
         let newest = self.place.wakes();
@@ -381,15 +418,23 @@ impl<C: Recipient + Send + Sync + 'static> Subscriptions<C> {
                 if subscriptions.is_stopped.load(Ordering::SeqCst) {
                     return;
                 }
-                seen = subscriptions.place.wait_for_wake(seen);
-                subscriptions.shared.wake_driver();
+                let limit = (!subscriptions.place.settle()).then_some(SETTLE_EVERY);
+                let newest = subscriptions.place.wait_for_wake(seen, limit);
+                if newest != seen {
+                    seen = newest;
+                    subscriptions.shared.wake_driver();
+                }
             }
         };
-        // Without it the loop would sleep through its channels: better to find that here, and at every join, than nowhere.
-        *listener = std::thread::Builder::new()
-            .name("fairlead-wakes".into())
-            .spawn(listen)
-            .ok();
+        let thread = std::thread::Builder::new().name("fairlead-wakes".into());
+        #[cfg(test)]
+        let thread = match self.is_short_of_threads.load(Ordering::SeqCst) {
+            true => thread.stack_size(isize::MAX as usize / 2),
+            false => thread,
+        };
+        // Without it the loop would sleep through its channels.
+        *listener = Some(thread.spawn(listen).map_err(ChannelError::System)?);
+        Ok(())
     }
 
     /// Ends the thread.

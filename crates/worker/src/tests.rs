@@ -4,6 +4,7 @@ mod channels;
 mod connections;
 mod memberships;
 mod outside;
+mod stopped;
 mod subscriptions;
 mod support;
 mod threads;

@@ -19,7 +19,9 @@ from typing import Callable, Union
 
 from fairlead._native import Channels as NativeChannels
 from fairlead._native import Subscription as NativeSubscription
+from fairlead.channels import patience
 from fairlead.channels.wire import Message
+from fairlead.errors import ChannelsBusy
 
 __all__ = ["CLIENT_JS", "Subscription", "configure", "history", "members", "publish", "serve", "subscribe"]
 
@@ -44,24 +46,31 @@ def configure(native: NativeChannels | None) -> None:
     """Take the instance's channels; the worker calls it once, before the application is loaded."""
     global _channels
     _channels = native
+    patience.configure(native, None)
 
 
-def serve(subscribe: Subscribe) -> None:
-    """Take the runner's way of waiting; the worker calls it once, when it has one."""
+def serve(subscribe: Subscribe, sleep: Callable[[float], None]) -> None:
+    """Take the runner's ways of waiting; the worker calls it once, when it has one."""
     global _subscribe
     _subscribe = subscribe
+    patience.configure(_channels, sleep)
 
 
 def publish(name: str, data: Data) -> int:
     """Publish `str` as a text message, bytes-like objects as a binary one. Returns its offset in the channel.
 
     It never waits for a slow member. Raises ValueError for a bad name (1 to 255 bytes of UTF-8 without control
-    characters) or a message over --channels-max-message, ChannelsError when the channels cannot be used at present;
-    nothing was published then.
+    characters) or a message over --channels-max-message, ChannelsError when the channels cannot be used at present: a
+    process that writes to them was stopped, and did not go on for five seconds. Nothing was published then. Meanwhile
+    other tasks run; a coroutine does not wait so long.
     """
-    if _channels is None:
+    native = _channels
+    if native is None:
         raise RuntimeError(_OUTSIDE.format("publish"))
-    return _channels.publish(name, data)
+    try:
+        return native.publish(name, data)
+    except ChannelsBusy:
+        return patience.insist(lambda: native.publish(name, data))
 
 
 def history(name: str, since: int | None = None, limit: int | None = None) -> list[Message]:
@@ -89,7 +98,8 @@ def subscribe(name: str, since: int | None = None, *, limit: int = 100_000, drop
     """
     if _channels is None or _subscribe is None:
         raise RuntimeError(_OUTSIDE.format("subscribe"))
-    return Subscription(_subscribe(name, since, limit, drops))
+    subscribe = _subscribe
+    return Subscription(patience.insist(lambda: subscribe(name, since, limit, drops)))
 
 
 class Subscription:

@@ -20,7 +20,7 @@ from urllib.parse import parse_qsl, unquote_to_bytes
 
 from fairlead._native import Channels
 from fairlead.channels.session import HIGH, PAGE, Outbox
-from fairlead.errors import ChannelsError
+from fairlead.errors import ChannelsBusy, ChannelsError
 
 #: Bytes of a request line and its headers.
 LONGEST_HEAD = 8192
@@ -101,6 +101,8 @@ class HttpSession:
         self._token = token
         self._buffer = bytearray()
         self._head: _Head | None = None
+        #: A request that waits for the channels' lock, and why.
+        self._held: tuple[_Head, bytes, ChannelsBusy] | None = None
         self.outbox = Outbox()
         self.is_over = False
 
@@ -111,7 +113,29 @@ class HttpSession:
 
     @property
     def wants_input(self) -> bool:
-        return not self.is_over and self.outbox.size < HIGH
+        return not self.is_over and self._held is None and self.outbox.size < HIGH
+
+    @property
+    def is_held(self) -> bool:
+        """A request waits for the channels' lock, which somebody has who does not move."""
+        return self._held is not None
+
+    def retry(self) -> bool:
+        """Try the request again that waits for the lock. False if it still waits."""
+        if self._held is not None:
+            head, body, _ = self._held
+            self._held = None
+            self._answer(head, body)
+            self.go_on()
+        return self._held is None
+
+    def give_up(self) -> None:
+        """Answer the request that waits for the lock: it cannot be done."""
+        if self._held is not None:
+            head, _, error = self._held
+            self._held = None
+            self._put(503, {"error": str(error)}, head.is_last, {})
+            self.go_on()
 
     def receive(self, data: bytes) -> None:
         """Take what the client sent, and answer what is complete."""
@@ -166,17 +190,22 @@ class HttpSession:
         body = bytes(self._buffer[: head.length])
         del self._buffer[: head.length]
         self._head = None
+        self._answer(head, body)
+        return True
+
+    def _answer(self, head: _Head, body: bytes) -> None:
         try:
             answer = self._do(head, body)
         except _Refused as error:
             self._put(error.status, {"error": str(error)}, head.is_last, error.headers)
         except (ValueError, UnicodeError) as error:
             self._put(400, {"error": str(error)}, head.is_last, {})
+        except ChannelsBusy as error:
+            self._held = (head, body, error)
         except ChannelsError as error:
             self._put(503, {"error": str(error)}, head.is_last, {})
         else:
             self._put(200, answer, head.is_last, {})
-        return True
 
     def _do(self, head: _Head, body: bytes) -> dict[str, Any]:
         if not head.path.startswith(_PREFIX) or head.path == _PREFIX:

@@ -20,6 +20,7 @@ from typing import Protocol, Union
 
 from fairlead._native import Channels
 from fairlead.channels.http import HttpSession
+from fairlead.channels.patience import PATIENCE_S
 from fairlead.channels.session import LineSession
 from fairlead.channels.wire import line
 from fairlead.errors import ChannelsError
@@ -31,8 +32,7 @@ Session = Union[LineSession, HttpSession]
 #: Clients at a time of each kind: strangers at the HTTP address must not take the places of the socket's clients.
 MOST_CLIENTS = 256
 LOOK_EVERY_S = 0.05
-#: After something was said to the server it looks sooner, but not more often than this: each look takes the log's lock
-#: once for each subscriber.
+#: After something was said to the server it looks sooner, but not more often than this.
 LOOK_SOON_S = 0.002
 #: How often members of dead processes are looked for when other instances share the file.
 SWEEP_EVERY_S = 3.0
@@ -73,6 +73,8 @@ class _Client:
         self.heard_at = self.taken_at = now
         self.partial_at: float | None = None
         self.waits = False
+        #: Since when its request waits for the channels' lock.
+        self.held_at: float | None = None
         #: When it is cut, once what was sent last has left.
         self.cut_at: float | None = None
 
@@ -90,6 +92,7 @@ class ChannelsServer:
         sweeps: bool = False,
         stall_s: float = STALL_S,
         request_s: float = REQUEST_S,
+        patience_s: float = PATIENCE_S,
         most_clients: int = MOST_CLIENTS,
     ) -> None:
         """`listeners` become the server's. `sweeps`: other instances share the channels."""
@@ -98,6 +101,7 @@ class ChannelsServer:
         self._listeners = list(listeners)
         self._token = token
         self._stall_s, self._request_s, self._most_clients = stall_s, request_s, most_clients
+        self._patience_s = patience_s
         self._sweep_at = 0.0 if sweeps else None
         self._sweep_failed = False
         self._selector = selectors.DefaultSelector()
@@ -181,7 +185,7 @@ class ChannelsServer:
 
     def _wait_s(self) -> float | None:
         now = time.monotonic()
-        if any(client.session.is_subscribed for client in self._clients):
+        if any(client.session.is_subscribed or client.session.is_held for client in self._clients):
             return max(0.0, self._look_at - now)
         waits = [] if self._sweep_at is None else [max(0.0, self._sweep_at - now)]
         if self._clients or self._accepts_at is not None:
@@ -296,10 +300,11 @@ class ChannelsServer:
         looks, is_readable = self._look_at <= now, True
         if looks:
             self._looked_at, self._look_at = now, now + LOOK_EVERY_S
+        if looks:
+            self._retry(now)
         for client in list(self._clients):
             session = client.session
             if looks and session.is_subscribed:
-                # Who holds the lock and does not move costs seconds; one client that waits for it is enough.
                 is_readable = is_readable and session.pump()
                 self._flush(client, now)
             if client not in self._clients:
@@ -319,6 +324,22 @@ class ChannelsServer:
                 self._flush(client, now)
             elif session.idle_s is not None and client.heard_at + session.idle_s <= now and not session.outbox.size:
                 self._drop(client)
+
+    def _retry(self, now: float) -> None:
+        """Requests that wait for the channels' lock: each try costs a little time, so one that fails is enough."""
+        is_free = True
+        for client in self._clients:
+            session = client.session
+            if not session.is_held:
+                continue
+            client.held_at = now if client.held_at is None else client.held_at
+            is_free = is_free and session.retry()
+            if session.is_held and client.held_at + self._patience_s <= now:
+                session.give_up()
+        for client in list(self._clients):
+            if client.held_at is not None and not client.session.is_held:
+                client.held_at = None
+                self._flush(client, now)
 
     def _sweep(self) -> None:
         """Whoever notices lets go of the members of a dead instance: its own master is dead as well."""

@@ -14,7 +14,7 @@ from typing import Any
 
 from fairlead._native import Channels
 from fairlead.channels.wire import VERSION, BadLine, Reader, data_of, line, message_frame
-from fairlead.errors import ChannelsError
+from fairlead.errors import ChannelsBusy, ChannelsError
 
 #: Bytes that wait for a client before it is served no further, and bytes of history that are read at a time.
 HIGH = 256 * 1024
@@ -67,6 +67,8 @@ class LineSession:
         self._subscribed = ""
         self._cursor = 0
         self._is_behind = False
+        #: A request that waits for the channels' lock, and why.
+        self._held: tuple[dict[str, Any], bytes | None, ChannelsBusy] | None = None
         self.outbox.put(
             line({"fairlead-channels": VERSION, "max_message": channels.longest_message, "pid": os.getpid()})
         )
@@ -77,7 +79,7 @@ class LineSession:
     @property
     def is_partial(self) -> bool:
         """A request has begun to come and is not complete."""
-        return not self.is_over and not self._subscribed and self.outbox.size < HIGH and self._reader.is_partial
+        return self.wants_input and not self._subscribed and self._reader.is_partial
 
     @property
     def is_subscribed(self) -> bool:
@@ -85,7 +87,29 @@ class LineSession:
 
     @property
     def wants_input(self) -> bool:
-        return not self.is_over and self.outbox.size < HIGH
+        return not self.is_over and self._held is None and self.outbox.size < HIGH
+
+    @property
+    def is_held(self) -> bool:
+        """A request waits for the channels' lock, which somebody has who does not move."""
+        return self._held is not None
+
+    def retry(self) -> bool:
+        """Try the request again that waits for the lock. False if it still waits."""
+        if self._held is not None:
+            request, payload, _ = self._held
+            self._held = None
+            self._answer(request, payload)
+            self.go_on()
+        return self._held is None
+
+    def give_up(self) -> None:
+        """Answer the request that waits for the lock: it cannot be done."""
+        if self._held is not None:
+            _, _, error = self._held
+            self._held = None
+            self._error("unavailable", str(error))
+            self.go_on()
 
     def receive(self, data: bytes) -> None:
         """Take what the client sent, and answer what is complete."""
@@ -169,6 +193,8 @@ class LineSession:
             self._error("bad-text", "a message of kind text is UTF-8")
         except ValueError as error:
             self._error("bad-value", str(error))
+        except ChannelsBusy as error:
+            self._held = (request, payload, error)
         except ChannelsError as error:
             self._error("unavailable", str(error))
 

@@ -204,6 +204,8 @@ class Master:
     def _wait_s(self) -> float | None:
         due = [kill_at for kill_at in self._leaving.values() if kill_at != math.inf]
         due += [*self._respawn_at.values(), *self._harakiri.due_at(), *self._heartbeat.due_at()]
+        if self._channels.due_at is not None:
+            due.append(self._channels.due_at)
         if not self._is_stopping:
             due += self._certificates.due_at
             due += [watch.due_at for watch in (self._touched, self._modules) if watch is not None]
@@ -244,6 +246,7 @@ class Master:
                 self._arrive("respawn", [worker_id])
         self._harakiri.on_time(now)
         self._heartbeat.on_time(now)
+        self._channels.on_time(now)
         if not self._is_stopping:
             self._certificates.on_time(now, self._workers())
         for watch in (self._touched, self._modules):
@@ -462,7 +465,7 @@ class Master:
         self._statistics.ended(worker)
         if self._scoreboard is not None and worker.cell is not None:
             self._scoreboard.clear(worker.cell)
-        self._channels.forget_members()
+        self._channels.forget_members(self._clock())
         arrival = self._arrival_of(worker)
         if arrival is not None:
             self._arrival_failed(arrival, f"{worker.label} {how} before it was ready; see its output above.")

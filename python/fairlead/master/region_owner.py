@@ -22,6 +22,9 @@ from fairlead.settings.options import Settings
 _QUEUE = 64
 _LONGEST_TOKEN = 1024
 
+#: Seconds between two looks whether the channels' lock is to be had.
+_RETRY_S = 1.0
+
 
 class RegionOwner:
     """The channels as the master has them: `bind`, then privileges are dropped, then `make`. Both raise MasterError.
@@ -31,6 +34,8 @@ class RegionOwner:
 
     def __init__(self, settings: Settings, log: Log) -> None:
         self.fd = -1
+        #: When there is something to do again, on the master's clock.
+        self.due_at: float | None = None
         self._settings = settings
         self._log = log
         self._channels: Channels | None = None
@@ -53,13 +58,23 @@ class RegionOwner:
         for listener in self._listeners:
             self._log.info(f"--{listener.kind} at {listener.bound}")
 
-    def forget_members(self) -> None:
-        """A worker has ended, in whatever way: its members are none any more."""
+    def forget_members(self, now: float) -> None:
+        """A worker has ended, in whatever way: its members are none any more, now or as soon as the channels' lock is
+        to be had."""
+        is_known = self.due_at is not None
+        self.due_at = None
         try:
             if self._channels is not None:
                 self._channels.forget_dead()
         except ChannelsError as error:
-            self._log.warning(f"the members of a worker that has ended are still counted: {error}")
+            self.due_at = now + _RETRY_S
+            if not is_known:
+                self._log.warning(f"the members of a worker that has ended are still counted: {error}")
+
+    def on_time(self, now: float) -> None:
+        """Do what was put off."""
+        if self.due_at is not None and self.due_at <= now:
+            self.forget_members(now)
 
     def refuse(self) -> None:
         """Take no new clients at the server; its addresses are free from now on."""

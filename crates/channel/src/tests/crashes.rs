@@ -3,6 +3,7 @@
 use super::{another, channels, publish, read};
 use crate::channels::Channels;
 use crate::reader::Place;
+use crate::region::PATIENCE;
 use crate::words::crash;
 use crate::Kind;
 
@@ -12,14 +13,14 @@ fn find_dead(channels: &Channels) {
     channels.region.directory().repair();
     channels
         .region
-        .writer(&channels.region.lock().unwrap())
+        .writer(&channels.region.lock(PATIENCE).unwrap())
         .enter_last();
 }
 
 /// Everything that has to be true between two operations.
 fn check(channels: &Channels) {
     let mut names = Vec::new();
-    for facts in channels.list().unwrap() {
+    for facts in channels.list() {
         let history = channels.history(&facts.name, None, usize::MAX).unwrap();
         let offsets: Vec<u64> = history.iter().map(|(record, _)| record.offset).collect();
         assert!(
@@ -154,12 +155,12 @@ fn who_frees_an_entry_dies_at_any_store() {
             publish(channels, "a new one", b"first");
         },
         |channels, _, _| {
-            let all = channels.list().unwrap();
+            let all = channels.list();
             assert!(all.len() >= channels.region.layout().channels - 1);
             for number in 0..20 {
                 publish(channels, &format!("another {number}"), b"x");
             }
-            assert_eq!(channels.list().unwrap().len(), channels.region.layout().channels);
+            assert_eq!(channels.list().len(), channels.region.layout().channels);
         },
     );
 }
@@ -168,21 +169,21 @@ fn who_frees_an_entry_dies_at_any_store() {
 fn a_member_dies_while_it_joins_or_leaves() {
     at_every_store(
         |channels, place| {
-            place.join("room").unwrap();
+            place.join("room", PATIENCE).unwrap();
             publish(channels, "room", b"x");
         },
         |_, place| {
-            let joined = place.join("room").unwrap();
-            place.leave(joined.id).unwrap();
-            place.leave(joined.id).unwrap();
+            let joined = place.join("room", PATIENCE).unwrap();
+            place.leave(joined.id);
+            place.leave(joined.id);
         },
         |channels, place, done| {
             let members = channels.members("room").unwrap();
             assert!(members <= 2 && (!done || members == 0));
-            let joined = place.join("room").unwrap();
+            let joined = place.join("room", PATIENCE).unwrap();
             assert_eq!(channels.members("room").unwrap(), members + 1);
             for _ in 0..=members {
-                place.leave(joined.id).unwrap();
+                place.leave(joined.id);
             }
             assert_eq!(channels.members("room").unwrap(), 0);
         },

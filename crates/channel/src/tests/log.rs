@@ -6,6 +6,7 @@ use proptest::prelude::*;
 
 use super::{another, channels, publish, read};
 use crate::reader::{Next, Place};
+use crate::region::PATIENCE;
 use crate::{ChannelError, Channels, Kind, Missed, RegionError, LONGEST_NAME};
 
 #[test]
@@ -74,7 +75,7 @@ fn who_comes_back_is_told_what_is_lost() {
     let place = Place::claim(another(&channels)).unwrap();
     let first = publish(&channels, "room", b"first");
     let missed = |since| {
-        let joined = place.join("room").unwrap();
+        let joined = place.join("room", PATIENCE).unwrap();
         channels.look_back(&joined, since, usize::MAX).missed
     };
     assert_eq!(missed(0), Missed::Nothing);
@@ -86,7 +87,7 @@ fn who_comes_back_is_told_what_is_lost() {
     for _ in 0..30 {
         publish(&channels, "room", &large);
     }
-    let joined = place.join("room").unwrap();
+    let joined = place.join("room", PATIENCE).unwrap();
     let history = channels.look_back(&joined, first, usize::MAX);
     let oldest = history.records[0].offset;
     assert!(oldest > first + 1);
@@ -131,7 +132,7 @@ fn what_cannot_be_published_changes_nothing() {
         refused("a", &vec![0; longest + 1]),
         ChannelError::TooLong { .. }
     ));
-    assert!(channels.list().unwrap().is_empty());
+    assert!(channels.list().is_empty());
     publish(&channels, &long[..LONGEST_NAME], b"x");
     publish(&channels, "a", &vec![1; longest]);
     assert_eq!(channels.history("a", None, 1).unwrap()[0].1, vec![1; longest]);
@@ -153,22 +154,17 @@ fn an_idle_channel_goes_when_its_entry_is_needed_and_its_numbers_never_come_agai
     let place = Place::claim(another(&channels)).unwrap();
     publish(&channels, "idle", b"x");
     let offset = publish(&channels, "idle", b"x");
-    place.join("kept").unwrap();
+    place.join("kept", PATIENCE).unwrap();
     let room = channels.region.layout().channels;
     for number in 0..room * 2 {
         publish(&channels, &format!("room {number}"), b"x");
     }
-    let names: Vec<String> = channels
-        .list()
-        .unwrap()
-        .into_iter()
-        .map(|facts| facts.name)
-        .collect();
+    let names: Vec<String> = channels.list().into_iter().map(|facts| facts.name).collect();
     assert_eq!(names.len(), room);
     assert!(names.contains(&"kept".to_owned()));
     assert!(!names.contains(&"idle".to_owned()));
     assert!(publish(&channels, "idle", b"x") > offset);
-    let joined = place.join("idle").unwrap();
+    let joined = place.join("idle", PATIENCE).unwrap();
     assert_eq!(channels.look_back(&joined, offset, 9).missed, Missed::Unknown);
 }
 
@@ -178,17 +174,17 @@ fn a_directory_full_of_members_is_an_error() {
     let place = Place::claim(another(&channels)).unwrap();
     let room = channels.region.layout().channels;
     let joined: Vec<_> = (0..room)
-        .map(|number| place.join(&format!("room {number}")).unwrap())
+        .map(|number| place.join(&format!("room {number}"), PATIENCE).unwrap())
         .collect();
     assert!(matches!(
         channels.publish("one more", Kind::Text, b""),
         Err(ChannelError::DirectoryFull { .. })
     ));
     assert!(matches!(
-        place.join("one more"),
+        place.join("one more", PATIENCE),
         Err(ChannelError::DirectoryFull { .. })
     ));
-    place.leave(joined[7].id).unwrap();
+    place.leave(joined[7].id);
     publish(&channels, "one more", b"");
 }
 
@@ -197,11 +193,11 @@ fn members_are_counted_over_all_places_and_go_with_theirs() {
     let channels = channels();
     let first = Place::claim(another(&channels)).unwrap();
     let second = Place::claim(another(&channels)).unwrap();
-    let joined = first.join("room").unwrap();
-    first.join("room").unwrap();
-    second.join("room").unwrap();
+    let joined = first.join("room", PATIENCE).unwrap();
+    first.join("room", PATIENCE).unwrap();
+    second.join("room", PATIENCE).unwrap();
     assert_eq!(channels.members("room").unwrap(), 3);
-    first.leave(joined.id).unwrap();
+    first.leave(joined.id);
     assert_eq!(channels.members("room").unwrap(), 2);
     drop(second);
     assert_eq!(channels.members("room").unwrap(), 1);
@@ -282,7 +278,7 @@ proptest! {
 fn who_does_not_want_to_wait_for_the_lock_is_told_that_it_is_taken() {
     let channels = channels();
     let other = another(&channels);
-    let held = other.region.lock().unwrap();
+    let held = other.region.lock(PATIENCE).unwrap();
     assert_eq!(channels.try_publish("room", Kind::Text, b"x").unwrap(), None);
     drop(held);
     let offset = channels.try_publish("room", Kind::Text, b"x").unwrap().unwrap();

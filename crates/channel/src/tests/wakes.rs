@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 
 use super::{another, channels, publish, read};
 use crate::reader::Place;
+use crate::region::PATIENCE;
 
 #[test]
 fn only_members_that_sleep_are_called() {
@@ -17,7 +18,7 @@ fn only_members_that_sleep_are_called() {
     publish(&channels, "room", b"x");
     assert_eq!(place.wakes(), wakes, "it has no member");
     place.skip(&mut cursor);
-    let joined = place.join("room").unwrap();
+    let joined = place.join("room", PATIENCE).unwrap();
     assert!(place.fall_asleep(&cursor));
     publish(&channels, "room", b"x");
     publish(&channels, "room", b"x");
@@ -27,7 +28,7 @@ fn only_members_that_sleep_are_called() {
     assert_eq!(place.wakes(), wakes + 1, "it is awake");
     assert!(!place.fall_asleep(&cursor), "there is something to read");
     read(&place, &mut cursor);
-    place.leave(joined.id).unwrap();
+    place.leave(joined.id);
     assert!(place.fall_asleep(&cursor));
     publish(&channels, "room", b"x");
     assert_eq!(place.wakes(), wakes + 1);
@@ -42,7 +43,7 @@ fn the_own_loop_is_rung_without_a_call() {
     place.wake_with(move || {
         wake.fetch_add(1, Ordering::SeqCst);
     });
-    place.join("room").unwrap();
+    place.join("room", PATIENCE).unwrap();
     assert!(place.fall_asleep(&place.cursor()));
     let wakes = place.wakes();
     publish(&channels, "room", b"x");
@@ -53,7 +54,7 @@ fn the_own_loop_is_rung_without_a_call() {
 fn no_wake_up_is_lost() {
     let channels = channels();
     let place = Place::claim(another(&channels)).unwrap();
-    place.join("room").unwrap();
+    place.join("room", PATIENCE).unwrap();
     let mut cursor = place.cursor();
     let seen = Arc::new(AtomicUsize::new(0));
     let count = Arc::clone(&seen);
@@ -62,7 +63,7 @@ fn no_wake_up_is_lost() {
             let wakes = place.wakes();
             if place.fall_asleep(&cursor) {
                 let begun = Instant::now();
-                place.wait_for_wake(wakes);
+                place.wait_for_wake(wakes, None);
                 assert!(
                     begun.elapsed() < Duration::from_secs(10),
                     "slept through a message"

@@ -13,7 +13,7 @@ import contextlib
 import threading
 from typing import Any
 
-from fairlead import ChannelsError, ConnectionClosed, Session, channels
+from fairlead import ChannelsError, ConnectionClosed, Session, WebSocket, channels
 from fairlead.compat.uwsgi.arguments import NO_REQUEST, Text, integer, native, octets, public, request_of, task_of
 from fairlead.compat.uwsgi.contract import Process
 
@@ -48,7 +48,7 @@ class _Membership:
         else:
             # Of a connection that is over the next WebSocket call tells; uWSGI's join does not look.
             with contextlib.suppress(ConnectionClosed):
-                session.join(name, slow_consumer="drop-newest")
+                WebSocket(session).join(name, slow_consumer="drop-newest")
 
     def subscribe(self) -> channels.Subscription:
         if self.subscription is None:
