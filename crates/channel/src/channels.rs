@@ -275,7 +275,7 @@ impl Channels {
         Ok(self.facts_of(id))
     }
 
-    fn facts_of(&self, id: ChannelId) -> Joined {
+    pub(crate) fn facts_of(&self, id: ChannelId) -> Joined {
         let (words, entry) = (self.region.words(), self.region.layout().channel(id.index()));
         let newest = words.get_acquire(entry + channel::NEWEST).checked_sub(1);
         Joined {

@@ -115,6 +115,15 @@ impl Place {
         self.channels.settle()
     }
 
+    /// The records of a channel behind `offset`, oldest first.
+    pub fn behind(&self, id: ChannelId, offset: u64) -> Vec<Record> {
+        let joined = self.channels.facts_of(id);
+        if joined.offset <= offset {
+            return Vec::new();
+        }
+        self.channels.look_back(&joined, offset, usize::MAX).records
+    }
+
     /// A cursor behind the newest record.
     pub fn cursor(&self) -> Cursor {
         Cursor(self.channels.region.log().tail())

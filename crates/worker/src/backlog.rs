@@ -82,11 +82,9 @@ impl Backlog {
         self.pop().is_some()
     }
 
-    /// Drops what waits of one channel.
-    pub(crate) fn forget(&mut self, name: &str) {
-        self.waiting.retain(|waiting| &*waiting.name != name);
-        let counting = self.waiting.iter().filter(|waiting| waiting.counts);
-        self.bytes = counting.map(|waiting| waiting.length).sum();
+    /// A part of it is of before the membership.
+    pub(crate) fn has_past(&self) -> bool {
+        self.waiting.iter().any(|waiting| !waiting.counts)
     }
 
     fn pop(&mut self) -> Option<PendingMessage> {
@@ -105,7 +103,7 @@ impl Backlog {
         room: usize,
         out: &mut Vec<u8>,
     ) -> (u64, u64) {
-        let full = out.len() + room;
+        let full = out.len().saturating_add(room);
         let (mut moved, mut lost) = (0, 0);
         let (mut payload, mut scratch) = (Vec::new(), Vec::new());
         while out.len() < full {

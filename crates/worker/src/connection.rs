@@ -204,6 +204,7 @@ impl Connection {
 
     /// Starts the close handshake, RFC 6455 §7.1.2. Harmless when the connection is closing already.
     pub fn close(&self, code: CloseCode, reason: &str) -> Result<(), UsageError> {
+        self.settle_memberships();
         let now = self.shared.poller.now();
         let mut state = self.lock();
         let State { session, outbox, .. } = &mut *state;
@@ -224,6 +225,7 @@ impl Connection {
     /// The app is done with the connection. If nobody closed it yet it is closed with `code`; the loop sees the
     /// close handshake through. Messages that were not received are dropped.
     pub fn release(&self, code: CloseCode, reason: &str) {
+        self.settle_memberships();
         let now = self.shared.poller.now();
         let mut state = self.lock();
         if state.released {
@@ -251,6 +253,9 @@ impl Connection {
 
     /// Drops the TCP connection at once, without a Close frame (`uwsgi.disconnect()`), or because `why`.
     pub fn abandon(&self, why: Lost) {
+        if why == Lost::Dropped {
+            self.settle_memberships();
+        }
         let now = self.shared.poller.now();
         let mut state = self.lock();
         if why == Lost::Dropped {

@@ -6,15 +6,22 @@ use fairlead_channel::{Missed, Place};
 use fairlead_websocket::{CloseCode, MessageKind, Time};
 use rustix::net::SendFlags;
 
-use crate::backlog::Backlog;
+use crate::backlog::{Backlog, SlowConsumer};
 use crate::connection::{Connection, State, TooSlow};
 use crate::frames::{Form, Style, MARK};
-use crate::members::{Membership, News, Recipient};
+use crate::members::{Membership, News, Recipient, BATCH};
 use crate::subscriptions::{Entered, JoinAnswer, JoinError, JoinOptions, Subscriptions};
 
 /// Beyond this many unsent bytes messages wait as names and not as bytes. A quarter of the app's own limit, so that what an
 /// app sends itself still finds room.
 const MARK_BEHIND: usize = 64 * 1024;
+
+/// So many times the limit, or what a turn brings, may wait for a client before it is closed if its socket took something when
+/// it was last offered: a burst comes faster than any client reads. More would be memory, some 48 bytes for each message.
+const BURST: usize = 8;
+
+/// How often one connection's outbox is filled from its backlog before others have their turn: 256 KiB at a time.
+const FEEDS: usize = 4;
 
 impl Connection {
     /// Makes this connection a member of a channel: from here on what is published there goes to its client. One that is a
@@ -67,7 +74,7 @@ impl Connection {
         Ok(entered.answer)
     }
 
-    /// Ends the membership; false if there was none. What has not left yet is dropped.
+    /// Ends the membership; false if there was none. What was published before still reaches the client.
     pub fn leave_channel(&self, name: &str) -> bool {
         let Some(subscriptions) = &self.subscriptions else {
             return false;
@@ -76,15 +83,34 @@ impl Connection {
         let found = {
             let mut state = self.lock();
             let index = table.position(state.memberships(), name);
-            index.map(|index| state.memberships_mut().leave(index, name))
+            index.map(|index| state.memberships_mut().list.swap_remove(index))
         };
         if let Some(membership) = found {
+            subscriptions.settle(&mut table, &[membership]);
             subscriptions.leave(&mut table, membership);
         }
         // An app that sees a connection end, leaves and counts who is left, counts without it. The driver may have taken
         // the membership from the connection up to the moment in which we looked, so this comes behind.
         subscriptions.let_go(&mut table);
         found.is_some()
+    }
+
+    /// Before the app ends the connection: what was published while it was a member goes before the end.
+    pub(crate) fn settle_memberships(&self) {
+        let Some(subscriptions) = &self.subscriptions else {
+            return;
+        };
+        {
+            let state = self.lock();
+            if state.memberships().is_empty() || state.is_over() {
+                return;
+            }
+        }
+        let mut table = subscriptions.table();
+        let memberships = self.lock().memberships().to_vec();
+        subscriptions.settle(&mut table, &memberships);
+        drop(table);
+        self.lock().feed_all(subscriptions.place());
     }
 
     /// Messages of its channels that this client did not get: it was slow, or they were overwritten.
@@ -122,6 +148,32 @@ impl Connection {
     }
 }
 
+impl Connection {
+    /// The client is behind. Answers how many messages wait for it now, and how many it misses.
+    fn fall_behind(&self, state: &mut State, news: &News<'_>) -> (u64, u64) {
+        let count = news.records.len() as u64;
+        let bytes: usize = news.records.iter().map(|record| record.length).sum();
+        let mut limit = news.limit;
+        if state.backlog_bytes() + bytes > limit {
+            // What counts is what the socket has refused; and who goes on taking is not slow, but has met a burst.
+            let subscriptions = self.subscriptions.as_ref();
+            let took = subscriptions.is_some_and(|channels| state.offer(channels.place(), news.now));
+            if took && news.slow_consumer == SlowConsumer::Close {
+                limit = limit.max(BATCH).saturating_mul(BURST);
+            }
+        }
+        let dropped = match state.memberships_mut().fall_behind(news, limit) {
+            Ok(dropped) => dropped,
+            Err(TooSlow) => {
+                state.close_slow(news.limit, news.now);
+                count
+            }
+        };
+        self.make_dirty(state);
+        (count - dropped, dropped)
+    }
+}
+
 impl Recipient for Connection {
     #[inline]
     fn deliver(&self, news: &News<'_>) -> (u64, u64) {
@@ -130,11 +182,8 @@ impl Recipient for Connection {
         if state.is_over() {
             return (0, 0);
         }
-        let is_behind = state.outbox.len() >= MARK_BEHIND || state.has_backlog();
-        if is_behind {
-            let dropped = state.fall_behind(news);
-            self.make_dirty(&mut state);
-            return (count - dropped, dropped);
+        if state.outbox.len() >= MARK_BEHIND || state.has_backlog() {
+            return self.fall_behind(&mut state, news);
         }
         if state.session.count_sent(count, news.frames.len()).is_err() {
             return (0, 0);
@@ -143,6 +192,19 @@ impl Recipient for Connection {
             self.make_dirty(&mut state);
         }
         (count, 0)
+    }
+
+    fn owe(&self, news: &News<'_>) -> (u64, u64) {
+        let mut state = self.lock();
+        if state.is_over() {
+            return (0, 0);
+        }
+        let found = self.fall_behind(&mut state, news);
+        if let Some(subscriptions) = &self.subscriptions {
+            // Before what the app sends next, if there is room.
+            state.feed(subscriptions.place());
+        }
+        found
     }
 
     fn miss(&self, count: u64) {
@@ -177,17 +239,6 @@ impl State {
         false
     }
 
-    /// The client does not keep up. Answers how many messages it misses now.
-    fn fall_behind(&mut self, news: &News<'_>) -> u64 {
-        match self.memberships_mut().fall_behind(news) {
-            Ok(dropped) => dropped,
-            Err(TooSlow) => {
-                self.close_slow(news.limit, news.now);
-                news.records.len() as u64
-            }
-        }
-    }
-
     fn close_slow(&mut self, limit: usize, now: Time) {
         let reason = format!("slow consumer: {limit} bytes of channel messages wait for it");
         // They can be had again with the offset of the last one it got.
@@ -198,10 +249,49 @@ impl State {
             .close(CloseCode::TRY_AGAIN_LATER, &reason, now, self.outbox.buffer());
     }
 
+    fn backlog_bytes(&self) -> usize {
+        self.member.as_ref().map_or(0, |member| member.backlog.bytes())
+    }
+
+    /// Writes what waits, and then what waits behind it in the channels' log. True if the socket took some of it, or has yet
+    /// to come.
+    pub(crate) fn offer(&mut self, place: &Place, now: Time) -> bool {
+        let mut took = self.socket.is_none();
+        for feeds in 0..=FEEDS {
+            if feeds > 0 {
+                if !self.has_backlog() || self.is_blocked() {
+                    break;
+                }
+                self.feed(place);
+            }
+            let before = self.outbox.len();
+            self.flush(now);
+            took |= self.outbox.len() < before;
+        }
+        took
+    }
+
     /// Moves waiting messages into the outbox while there is room.
     pub(crate) fn feed(&mut self, place: &Place) {
+        self.feed_up_to(MARK_BEHIND, place);
+    }
+
+    /// Moves all that wait into the outbox, whose bytes are as many as the limit lets wait: a Close comes behind them.
+    /// A replay has no bounds, and who has not seen the end of it comes back for the rest.
+    fn feed_all(&mut self, place: &Place) {
+        if self
+            .member
+            .as_ref()
+            .is_some_and(|member| member.backlog.has_past())
+        {
+            return;
+        }
+        self.feed_up_to(usize::MAX, place);
+    }
+
+    fn feed_up_to(&mut self, mark: usize, place: &Place) {
         let Some(member) = &mut self.member else { return };
-        let room = MARK_BEHIND.saturating_sub(self.outbox.len());
+        let room = mark.saturating_sub(self.outbox.len());
         if member.backlog.is_empty() || room == 0 {
             return;
         }

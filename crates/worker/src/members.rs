@@ -22,6 +22,9 @@ pub(crate) trait Recipient {
     /// Takes frames in, at once if it keeps up. Answers how many messages were delivered, or will be, and how many dropped.
     fn deliver(&self, news: &News<'_>) -> (u64, u64);
 
+    /// The same for records without frames, which a member is owed before it leaves.
+    fn owe(&self, news: &News<'_>) -> (u64, u64);
+
     /// So many messages are lost for it.
     fn miss(&self, count: u64);
 }
@@ -159,6 +162,43 @@ impl<C: Recipient> Local<C> {
                 Target::Recipient { recipient, .. } => recipient.miss(lost),
                 Target::Task(subscription) => subscription.miss(lost),
             }
+        }
+    }
+
+    /// Gives one member what has come for it and was not read yet. Answers as [`Local::deliver`] does.
+    pub(crate) fn settle(
+        &mut self,
+        shared: &Shared,
+        membership: &Membership,
+        records: &[Record],
+        limit: usize,
+    ) -> (u64, u64) {
+        let Some(member) = self.members.get_mut(membership.key) else {
+            return (0, 0);
+        };
+        let records = &records[records.partition_point(|record| record.offset < member.next)..];
+        let Some(newest) = records.last() else {
+            return (0, 0);
+        };
+        member.next = newest.offset + 1;
+        match &member.target {
+            Target::Task(subscription) => {
+                let missed = subscription.deliver(shared, records.iter().map(|record| record.position));
+                ((records.len() as u64).saturating_sub(missed), missed)
+            }
+            Target::Recipient {
+                recipient,
+                form,
+                slow_consumer,
+            } => recipient.owe(&News {
+                name: &self.name,
+                records,
+                frames: &[],
+                style: self.frames.form(*form).style,
+                slow_consumer: *slow_consumer,
+                limit,
+                now: shared.poller.now(),
+            }),
         }
     }
 

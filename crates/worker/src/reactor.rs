@@ -26,9 +26,6 @@ use crate::watch::{Watches, WATCH_BIT};
 /// One read takes at most this much. 256 KiB: a whole 64 KiB message with its neighbours, still inside the L2 cache.
 const READ_BUFFER: usize = 256 * 1024;
 
-/// How often one connection's outbox is filled from its backlog before others have their turn: 256 KiB at a time.
-const FEEDS: usize = 4;
-
 pub(crate) struct Reactor {
     sources: Sources,
     connections: Slab<Arc<Connection>>,
@@ -387,18 +384,13 @@ fn settle(timers: &mut Timers, shared: &Shared, connection: &Connection, state: 
 
 /// Writes what waits, and then what waits behind it in the channels' log.
 fn flush(connection: &Connection, state: &mut State, now: Time) {
-    state.flush(now);
-    let Some(subscriptions) = &connection.subscriptions else {
-        return;
-    };
-    for _ in 0..FEEDS {
-        if !state.has_backlog() || state.is_blocked() {
-            return;
+    match &connection.subscriptions {
+        Some(subscriptions) if state.has_backlog() => {
+            state.offer(subscriptions.place(), now);
+            if state.has_backlog() && !state.is_blocked() {
+                connection.make_dirty(state);
+            }
         }
-        state.feed(subscriptions.place());
-        state.flush(now);
-    }
-    if state.has_backlog() && !state.is_blocked() {
-        connection.make_dirty(state);
+        _ => state.flush(now),
     }
 }

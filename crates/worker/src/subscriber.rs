@@ -71,11 +71,13 @@ impl Subscriber {
         self.subscription.is_closed()
     }
 
-    /// Ends the membership. What has come can still be taken.
+    /// Ends the membership. What was published before can still be taken.
     pub fn close(&self) {
         let membership = lock(&self.membership).take();
         if let Some(membership) = membership {
-            self.subscriptions.leave_all(vec![membership]);
+            let mut table = self.subscriptions.table();
+            self.subscriptions.settle(&mut table, &[membership]);
+            self.subscriptions.leave(&mut table, membership);
         }
         self.subscription.close(&self.shared);
         self.shared.wake_driver();

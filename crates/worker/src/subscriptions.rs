@@ -247,6 +247,22 @@ impl<C: Recipient + Send + Sync + 'static> Subscriptions<C> {
         Some(local.add_recipient(Arc::clone(recipient), form, slow_consumer, offset + 1))
     }
 
+    /// Hands over what was published for these members up to now: who publishes and leaves right behind it, or closes, has
+    /// published as a member.
+    pub(crate) fn settle(&self, table: &mut Table<C>, memberships: &[Membership]) {
+        for membership in memberships {
+            let Some(local) = table.local(membership.id.index()) else {
+                continue;
+            };
+            let records = self.place.behind(local.id, local.last);
+            if records.is_empty() {
+                continue;
+            }
+            let (delivered, dropped) = local.settle(&self.shared, membership, &records, self.backlog);
+            self.place.count_deliveries(delivered, dropped);
+        }
+    }
+
     /// Ends a membership.
     pub(crate) fn leave(&self, table: &mut Table<C>, membership: Membership) {
         let index = membership.id.index();

@@ -33,12 +33,6 @@ impl Memberships {
         }
     }
 
-    /// Takes one out, and drops what waits of its channel.
-    pub(crate) fn leave(&mut self, index: usize, name: &str) -> Membership {
-        self.backlog.forget(name);
-        self.list.swap_remove(index)
-    }
-
     /// Takes all out, and drops what waits.
     pub(crate) fn take_all(&mut self) -> Vec<Membership> {
         self.backlog = Backlog::default();
@@ -46,10 +40,11 @@ impl Memberships {
     }
 
     /// The client does not keep up. Answers how many messages it misses now.
-    pub(crate) fn fall_behind(&mut self, news: &News<'_>) -> Result<u64, TooSlow> {
+    pub(crate) fn fall_behind(&mut self, news: &News<'_>, limit: usize) -> Result<u64, TooSlow> {
         let mut dropped = 0;
         for record in news.records {
-            let is_full = |backlog: &Backlog| backlog.bytes() + record.length > news.limit;
+            // One always finds room, however long it is.
+            let is_full = |backlog: &Backlog| backlog.bytes() > 0 && backlog.bytes() + record.length > limit;
             if is_full(&self.backlog) {
                 match news.slow_consumer {
                     SlowConsumer::Close => return Err(TooSlow),

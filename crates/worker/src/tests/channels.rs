@@ -262,6 +262,33 @@ fn a_slow_member_is_closed_with_the_reason() {
 }
 
 #[test]
+fn a_burst_far_over_the_limit_closes_nobody_who_reads_on() {
+    for (limit, burst) in [(64 * KIB, 350), (KIB, 350), (1024 * KIB, 350)] {
+        let channels = channels();
+        let bench = bench_on(&channels, limit, SlowConsumer::Close);
+        let (connection, mut client) = bench.join();
+        join(&connection, "busy");
+        // Unsent bytes of the app's own, and one message that is longer than the limit.
+        connection.send(MessageKind::Binary, &[0; 12_000]);
+        for number in 0..burst {
+            publish(&channels, "busy", &format!("{number:08}").repeat(1000));
+        }
+        let mut bytes = Vec::new();
+        for _ in 0..burst {
+            bench.turn();
+            bytes.extend(received(&mut client));
+        }
+        assert_eq!(
+            connection.closure().map(|closure| closure.reason),
+            None,
+            "{limit}"
+        );
+        let count = frames(&bytes).len();
+        assert_eq!((count, connection.missed()), (burst + 1, 0), "{limit}");
+    }
+}
+
+#[test]
 fn a_slow_member_may_lose_the_newest_or_the_oldest_instead() {
     for (policy, keeps_newest) in [
         (SlowConsumer::DropNewest, false),
