@@ -10,6 +10,7 @@ mod current;
 mod descriptors;
 mod engine;
 mod environ;
+mod gil_queue;
 mod greenlet;
 mod head;
 mod hub;

@@ -11,6 +11,7 @@ use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
 use pyo3::types::PyType;
 
+use crate::gil_queue::detach_in_line;
 use crate::limit::Limit;
 use crate::payload::{typed, Payload};
 use crate::waiting::Waiter;
@@ -69,7 +70,7 @@ impl Session {
             // With no further message waiting the write happens in here, and other threads run meanwhile; a GIL that is
             // held over it makes every thread that wakes up in that time wait twice.
             Waiter::Threads if self.connection.queued_messages() == 0 => {
-                py.detach(|| self.connection.send(kind, payload))
+                detach_in_line(py, || self.connection.send(kind, payload))
             }
             _ => self.connection.send(kind, payload),
         };

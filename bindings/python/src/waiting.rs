@@ -8,6 +8,7 @@ use std::time::Duration;
 use fairlead_engine::Token;
 use pyo3::prelude::*;
 
+use crate::gil_queue::detach_in_line;
 use crate::limit::Limit;
 use crate::parked::Woken;
 use crate::parker::Parker;
@@ -34,7 +35,7 @@ impl Waiter {
         forget: impl FnOnce(Token),
     ) -> PyResult<bool> {
         match self {
-            Self::Threads => Ok(py.detach(|| block(limit.left()))),
+            Self::Threads => Ok(detach_in_line(py, || block(limit.left()))),
             Self::Hub(hub) if hub.is_elsewhere() => {
                 let mut registered = None;
                 let in_time = py.detach(|| {

@@ -97,6 +97,14 @@ def busy(environ, start_response):
             ws.send("done")
 
 
+def holds_the_interpreter(environ, start_response):
+    """Computes in C, which lets no other thread run, over as many numbers as the client says."""
+    with websocket(environ) as ws:
+        for message in ws:
+            sum(range(int(message)))
+            ws.send("done")
+
+
 def blocking(environ, start_response):
     """The same in a call of the system that no runner knows, and that lets go of the interpreter."""
     with websocket(environ) as ws:

@@ -10,6 +10,7 @@ use pyo3::types::PyBytes;
 
 use crate::awaiting::{Awaiting, Messages, Work};
 use crate::channels;
+use crate::gil_queue::detach_in_line;
 use crate::limit::Limit;
 use crate::payload::{typed, Payload};
 use crate::rows::{JoinAnswer, SessionCounters, SessionEnd};
@@ -218,7 +219,7 @@ impl Session {
             },
             slow_consumer: slow_consumer.map(channels::slow_consumer).transpose()?,
         };
-        match py.detach(|| self.connection.join(name, options)) {
+        match detach_in_line(py, || self.connection.join(name, options)) {
             Ok(answer) => Ok(JoinAnswer {
                 offset: answer.offset,
                 replayed: answer.replayed,
@@ -231,7 +232,7 @@ impl Session {
 
     /// Ends the membership; False if there was none.
     fn leave(&self, py: Python<'_>, name: &str) -> bool {
-        py.detach(|| self.connection.leave_channel(name))
+        detach_in_line(py, || self.connection.leave_channel(name))
     }
 
     /// Messages of its channels that the client did not get, since it was slow.

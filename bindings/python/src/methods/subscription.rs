@@ -5,6 +5,7 @@ use pyo3::prelude::*;
 
 use crate::awaiting::{Awaiting, Work};
 use crate::channels::count;
+use crate::gil_queue::detach_in_line;
 use crate::limit::{seconds, Limit};
 use crate::subscription::Subscription;
 use crate::waiting::Waiter;
@@ -31,7 +32,7 @@ impl Subscription {
             let in_time = match &self.waiter {
                 Waiter::Threads => {
                     let mut registered = None;
-                    let in_time = py.detach(|| {
+                    let in_time = detach_in_line(py, || {
                         self.engine.wait_on_thread(limit.left(), |token| {
                             registered = Some(token);
                             ask(token)
