@@ -7,6 +7,7 @@
 use pyo3::ffi;
 use pyo3::prelude::*;
 
+use crate::forked;
 use crate::payload::Payload;
 use crate::request::Request;
 use crate::session::Session;
@@ -42,6 +43,7 @@ impl CurrentSession {
         context: &Context<'py>,
         verb: &str,
     ) -> PyResult<Bound<'py, Session>> {
+        forked::check()?;
         let request = match &context.0 {
             Some(context) => Some(self.resolve.bind(py).call1((context,))?),
             None => match self.running(py)? {

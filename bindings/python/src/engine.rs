@@ -142,6 +142,11 @@ impl Engine {
         Ok(())
     }
 
+    /// What loop and runner wait for; a process that the application forks gives its copies up.
+    fn own_descriptors(&self) -> Vec<i32> {
+        self.engine.own_descriptors().collect()
+    }
+
     /// True while the runner's thread does not come to the loop.
     fn is_stalled(&self) -> bool {
         self.engine.runner_is_stalled()

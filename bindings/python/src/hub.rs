@@ -260,6 +260,10 @@ impl Hub {
                     .then_some(Duration::from_millis(20));
                 py.detach(|| self.engine().poll(&mut batch, limit));
                 py.check_signals()?;
+                if fl::is_forked() {
+                    // A task of the parent's that came back here: the parent goes on with it, and nobody here does.
+                    return Ok(());
+                }
             }
             self.handle(py, &mut batch, &start, &hub)?;
         }

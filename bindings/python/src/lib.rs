@@ -10,6 +10,7 @@ mod current;
 mod descriptors;
 mod engine;
 mod environ;
+mod forked;
 mod gil_queue;
 mod greenlet;
 mod head;
@@ -55,5 +56,6 @@ fn _engine(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_class::<tls::Tls>()?;
     module.add_function(wrap_pyfunction!(greenlet::ancestors, module)?)?;
     module.add_function(wrap_pyfunction!(settings::settings_table, module)?)?;
+    module.add_function(wrap_pyfunction!(forked::note_fork, module)?)?;
     Ok(())
 }

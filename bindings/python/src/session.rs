@@ -11,6 +11,7 @@ use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
 use pyo3::types::PyType;
 
+use crate::forked;
 use crate::gil_queue::detach_in_line;
 use crate::limit::Limit;
 use crate::payload::{typed, Payload};
@@ -51,6 +52,7 @@ impl Session {
         py: Python<'py>,
         iterates: bool,
     ) -> PyResult<Option<Bound<'py, PyAny>>> {
+        forked::check()?;
         match self
             .connection
             .receive(None, |kind, payload| typed(py, kind, payload))
@@ -66,6 +68,7 @@ impl Session {
 
     /// False if the outbox is full: nothing was taken, and there may be room later.
     pub(crate) fn try_send(&self, py: Python<'_>, kind: MessageKind, payload: &[u8]) -> PyResult<bool> {
+        forked::check()?;
         let sent = match self.waiter {
             // With no further message waiting the write happens in here, and other threads run meanwhile; a GIL that is
             // held over it makes every thread that wakes up in that time wait twice.

@@ -8,6 +8,7 @@ use pyo3::exceptions::{PyRuntimeError, PyStopAsyncIteration, PyValueError};
 use pyo3::prelude::*;
 
 use crate::channels::{join_error, message_kind};
+use crate::forked;
 use crate::payload::typed;
 use crate::waiting::Waiter;
 
@@ -33,6 +34,7 @@ impl Subscription {
         limit: usize,
         drops: &str,
     ) -> PyResult<Self> {
+        forked::check()?;
         let drops = match drops {
             "newest" => Drops::Newest,
             "oldest" => Drops::Oldest,

@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use crate::directory::ChannelId;
 use crate::error::ChannelError;
+use crate::forked::is_forked;
 use crate::history::{History, Joined, Missed};
 use crate::layout::{channel, header, worker, Layout, LONGEST_NAME, WORKERS};
 use crate::lock::Held;
@@ -160,6 +161,9 @@ impl Channels {
     }
 
     fn known(&self, name: &str) -> Result<Option<ChannelId>, ChannelError> {
+        if is_forked() {
+            return check_name(name).map(|()| None);
+        }
         let known = self.known.read().unwrap_or_else(PoisonError::into_inner);
         match known.get(name) {
             Some(id) => Ok(Some(*id)),
@@ -177,6 +181,9 @@ impl Channels {
         let id = directory
             .find_or_create(name)
             .ok_or(ChannelError::DirectoryFull { channels })?;
+        if is_forked() {
+            return Ok(id);
+        }
         let mut known = self.known.write().unwrap_or_else(PoisonError::into_inner);
         if known.len() >= channels * 2 {
             known.clear(); // names of channels that are long gone
@@ -203,7 +210,7 @@ impl Channels {
                 bits &= bits - 1;
                 if sleep::has_to_be_woken(self.region.words(), place) {
                     match self.own.get() {
-                        Some((own, wake)) if *own == place => wake(),
+                        Some((own, wake)) if *own == place && !is_forked() => wake(),
                         _ => self.wake_place(place),
                     }
                 }
@@ -288,6 +295,9 @@ impl Channels {
 
     /// Counts one member less, now or, if somebody has the lock, with the next [`Channels::settle`]. False if that is needed.
     pub(crate) fn leave(&self, place: usize, id: ChannelId) -> bool {
+        if is_forked() {
+            return true;
+        }
         {
             let mut departed = self.departed();
             // Behind those that wait already, so that a crowd costs one look at a lock that is not to be had.

@@ -31,6 +31,8 @@ mod directory;
 #[cfg(not(loom))]
 mod error;
 #[cfg(not(loom))]
+mod forked;
+#[cfg(not(loom))]
 mod history;
 #[cfg(not(loom))]
 mod holder;
@@ -63,6 +65,7 @@ pub use log::{Kind, Record};
 pub use self::{
     channels::{check_name, ChannelFacts, Channels, Page, WorkerFacts},
     error::{ChannelError, RegionError},
+    forked::{is_forked, note_fork},
     history::{History, Joined, Missed},
     holder::Holder,
     reader::{Cursor, Next, Place},

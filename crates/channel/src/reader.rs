@@ -6,6 +6,7 @@ use std::time::Duration;
 use crate::channels::Channels;
 use crate::directory::ChannelId;
 use crate::error::ChannelError;
+use crate::forked::is_forked;
 use crate::history::Joined;
 use crate::layout::{worker, Layout, WORKERS};
 use crate::log::{Look, Record};
@@ -225,6 +226,9 @@ impl Place {
 
 impl Drop for Place {
     fn drop(&mut self) {
+        if is_forked() {
+            return;
+        }
         self.channels.forget_departed(self.index);
         // Without the lock the members stay until somebody finds that nobody holds the place.
         let held = self.channels.region.lock(BRIEFLY);

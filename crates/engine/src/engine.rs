@@ -199,6 +199,15 @@ impl Engine {
             .map(|descriptor| descriptor.as_raw_fd()))
     }
 
+    /// What loop and runner wait for. A process that is forked from this one shares it, and must give it up: what it
+    /// changes there changes here.
+    pub fn own_descriptors(&self) -> impl Iterator<Item = RawFd> + '_ {
+        self.shared
+            .worker
+            .own_descriptors()
+            .map(|descriptor| descriptor.as_raw_fd())
+    }
+
     /// Call it when all that an [`Engine::poll`] without a wait told is dealt with: what was sent leaves, and from here on
     /// a change makes a descriptor readable.
     pub fn leave_to_foreign_loop(&self) {

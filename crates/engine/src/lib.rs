@@ -21,8 +21,8 @@ mod settings;
 
 pub use engine::{Batch, Engine, Statistics};
 pub use fairlead_channel::{
-    check_name, ChannelError, ChannelFacts, Channels, Kind, Missed, Place, Record, RegionError, WorkerFacts,
-    BRIEFLY, LONGEST_NAME,
+    check_name, is_forked, note_fork, ChannelError, ChannelFacts, Channels, Kind, Missed, Place, Record,
+    RegionError, WorkerFacts, BRIEFLY, LONGEST_NAME,
 };
 pub use fairlead_front::{
     Answered, BodyError, BodyRead, BoundListener, ClientCa, FrontSettings, KeyPair, Listener, ListenerConfig,

@@ -9,6 +9,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
+use fairlead_channel::is_forked;
 use fairlead_front::{AccessRecord, BodyRead, Exchange, LogLevel, Outcome};
 use fairlead_http::{Request as Head, ResponseHead};
 use fairlead_websocket::{CloseCode, Handshake, HandshakeError, UsageError};
@@ -467,6 +468,9 @@ impl Request {
 
 impl Drop for Request {
     fn drop(&mut self) {
+        if is_forked() {
+            return; // it is the parent's
+        }
         self.complete();
     }
 }

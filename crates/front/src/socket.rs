@@ -7,7 +7,8 @@ use std::cell::RefCell;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::num::NonZeroUsize;
-use std::os::fd::{AsRawFd, OwnedFd, RawFd};
+use std::ops::{Deref, DerefMut};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
 use std::pin::Pin;
 use std::task::{ready, Context, Poll};
 
@@ -27,16 +28,93 @@ thread_local! {
 
 /// An accepted socket.
 pub(crate) enum Socket {
-    Tcp(TcpStream),
-    Unix(UnixStream),
+    Tcp(Shut<TcpStream>),
+    Unix(Shut<UnixStream>),
+}
+
+/// A socket that is shut down before it is closed. A close alone ends a connection only if nobody else has the socket, and
+/// a process that the application has forked has a copy of each.
+pub(crate) struct Shut<S: AsFd>(Option<S>);
+
+impl<S: AsFd> Shut<S> {
+    pub(crate) fn new(socket: S) -> Shut<S> {
+        Shut(Some(socket))
+    }
+
+    /// The socket, which lives on.
+    fn into_inner(mut self) -> Option<S> {
+        self.0.take()
+    }
+}
+
+impl<S: AsFd> Drop for Shut<S> {
+    fn drop(&mut self) {
+        if let Some(socket) = &self.0 {
+            // It has an end already if that fails.
+            let _ = rustix::net::shutdown(socket, rustix::net::Shutdown::Both);
+        }
+    }
+}
+
+impl<S: AsFd> Deref for Shut<S> {
+    type Target = S;
+
+    fn deref(&self) -> &S {
+        self.0.as_ref().expect("taken by value only")
+    }
+}
+
+impl<S: AsFd> DerefMut for Shut<S> {
+    fn deref_mut(&mut self) -> &mut S {
+        self.0.as_mut().expect("taken by value only")
+    }
+}
+
+impl<S: AsFd> AsFd for Shut<S> {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.deref().as_fd()
+    }
+}
+
+impl<S: AsFd + AsyncRead + Unpin> AsyncRead for Shut<S> {
+    fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        Pin::new(self.get_mut().deref_mut()).poll_read(cx, buf)
+    }
+}
+
+impl<S: AsFd + AsyncWrite + Unpin> AsyncWrite for Shut<S> {
+    fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
+        Pin::new(self.get_mut().deref_mut()).poll_write(cx, buf)
+    }
+
+    fn poll_write_vectored(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bufs: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(self.get_mut().deref_mut()).poll_write_vectored(cx, bufs)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.deref().is_write_vectored()
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(self.get_mut().deref_mut()).poll_flush(cx)
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(self.get_mut().deref_mut()).poll_shutdown(cx)
+    }
 }
 
 impl Socket {
     /// The socket itself, non-blocking, no longer known to tokio.
     pub(crate) fn into_fd(self) -> io::Result<OwnedFd> {
+        let taken = io::ErrorKind::NotConnected;
         match self {
-            Socket::Tcp(stream) => stream.into_std().map(OwnedFd::from),
-            Socket::Unix(stream) => stream.into_std().map(OwnedFd::from),
+            Socket::Tcp(stream) => stream.into_inner().ok_or(taken)?.into_std().map(OwnedFd::from),
+            Socket::Unix(stream) => stream.into_inner().ok_or(taken)?.into_std().map(OwnedFd::from),
         }
     }
 
@@ -83,13 +161,13 @@ impl Socket {
                 Socket::Tcp(stream) => {
                     ready!(stream.poll_write_ready(cx))?;
                     stream.try_io(Interest::WRITABLE, || {
-                        send_file(&SockRef::from(&*stream), range, size)
+                        send_file(&SockRef::from(&**stream), range, size)
                     })
                 }
                 Socket::Unix(stream) => {
                     ready!(stream.poll_write_ready(cx))?;
                     stream.try_io(Interest::WRITABLE, || {
-                        send_file(&SockRef::from(&*stream), range, size)
+                        send_file(&SockRef::from(&**stream), range, size)
                     })
                 }
             };
@@ -111,15 +189,15 @@ impl Socket {
 
     pub(crate) fn reader(&mut self) -> Pin<&mut (dyn AsyncRead + Send + Unpin)> {
         match self {
-            Socket::Tcp(stream) => Pin::new(stream),
-            Socket::Unix(stream) => Pin::new(stream),
+            Socket::Tcp(stream) => Pin::new(&mut **stream),
+            Socket::Unix(stream) => Pin::new(&mut **stream),
         }
     }
 
     pub(crate) fn writer(&mut self) -> Pin<&mut (dyn AsyncWrite + Send + Unpin)> {
         match self {
-            Socket::Tcp(stream) => Pin::new(stream),
-            Socket::Unix(stream) => Pin::new(stream),
+            Socket::Tcp(stream) => Pin::new(&mut **stream),
+            Socket::Unix(stream) => Pin::new(&mut **stream),
         }
     }
 }

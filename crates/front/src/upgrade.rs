@@ -14,7 +14,7 @@ use tokio::net::UnixStream;
 use tokio::sync::oneshot;
 
 use crate::connection::Connection;
-use crate::socket::{BoxStream, Socket};
+use crate::socket::{BoxStream, Shut, Socket};
 use crate::tls::{self, RecordLayer};
 
 /// Takes a socket that leaves the front. One for each accepted handshake; exactly one of its methods is called, on the front's
@@ -96,7 +96,7 @@ impl Upgrade {
             Some(Taker::Proxy(taker)) => {
                 // A failure here is a socket that cannot be watched: the upgrade is lost with it.
                 if let Ok(stream) = UnixStream::from_std(end.into()) {
-                    let _ = taker.send((Box::pin(stream), Bytes::new()));
+                    let _ = taker.send((Box::pin(Shut::new(stream)), Bytes::new()));
                 }
             }
             None => {}

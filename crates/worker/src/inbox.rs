@@ -130,6 +130,12 @@ impl Shared {
         Ok(waker.descriptor())
     }
 
+    /// Descriptors of the loop that a process which was forked from this one shares with it.
+    pub(crate) fn own_descriptors(&self) -> impl Iterator<Item = BorrowedFd<'_>> {
+        let waker = self.runner_waker.get().map(Waker::descriptor);
+        std::iter::once(self.poller.descriptor()).chain(waker)
+    }
+
     /// Wakes the runner if something waits for it. Called by the loop thread, whose turns took the readiness.
     pub(crate) fn wake_runner(&self) {
         let Some(waker) = self.runner_waker.get() else {

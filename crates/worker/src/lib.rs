@@ -249,6 +249,12 @@ impl Worker {
         Ok([self.shared.poller.descriptor(), self.shared.runner_waker()?])
     }
 
+    /// What loop and runner wait for. A process that is forked from this one shares it, and must give it up: what it
+    /// changes there changes here.
+    pub fn own_descriptors(&self) -> impl Iterator<Item = BorrowedFd<'_>> {
+        self.shared.own_descriptors()
+    }
+
     /// Call it when all events of a [`Worker::drive`] without a wait are dealt with: it flushes, and from here on a
     /// change makes a descriptor readable.
     pub fn leave_to_foreign_loop(&self) {

@@ -2,6 +2,8 @@
 
 use std::sync::{Arc, Mutex};
 
+use fairlead_channel::is_forked;
+
 use crate::connection::Connection;
 use crate::event::{Token, Waiting};
 use crate::inbox::{lock, Shared};
@@ -92,6 +94,9 @@ impl Subscriber {
 
 impl Drop for Subscriber {
     fn drop(&mut self) {
+        if is_forked() {
+            return; // the membership is the parent's
+        }
         self.close();
     }
 }

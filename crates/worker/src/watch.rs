@@ -7,6 +7,8 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 
+use fairlead_channel::is_forked;
+
 use crate::event::{Event, Token};
 use crate::inbox::{lock, Shared};
 use crate::poller::Interest;
@@ -71,6 +73,9 @@ impl Watch {
 
 impl Drop for Watch {
     fn drop(&mut self) {
+        if is_forked() {
+            return; // the loop that watches is the parent's
+        }
         drop(self.watches.end(self.key));
     }
 }

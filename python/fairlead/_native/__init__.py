@@ -24,6 +24,7 @@ from fairlead._engine import (
     Tls,
     __version__,
     ancestors,
+    note_fork,
     settings_table,
 )
 
@@ -48,5 +49,6 @@ __all__ = [
     "Tls",
     "__version__",
     "ancestors",
+    "note_fork",
     "settings_table",
 ]

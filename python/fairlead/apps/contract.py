@@ -15,6 +15,7 @@ from collections.abc import Coroutine, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Callable, Generic, Optional, Protocol, TypeVar
 
+from fairlead import forked
 from fairlead._native import Request
 from fairlead.apps.response import Response
 from fairlead.apps.task import Task, Totals
@@ -205,6 +206,8 @@ class Caller(Generic[R]):
             self._end(task, response, core)
 
     def _end(self, task: Task, response: Response, core: int | None) -> None:
+        if forked.is_child:
+            forked.end(self._log)
         try:
             took_s = time.monotonic() - task.started
             if task.is_watched:
@@ -255,6 +258,8 @@ class Caller(Generic[R]):
             self._failed(task, response, error)
 
     def _failed(self, task: Task, response: Response, error: BaseException) -> None:
+        if forked.is_child:
+            forked.end(self._log, error)
         request = task.request
         session = request.session
         if session is not None:

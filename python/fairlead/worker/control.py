@@ -39,6 +39,13 @@ class Control:
         """From now on one thread stays in `wait`: questions leave the reading to it. Call it before that starts."""
         self._has_reader = True
 
+    def fileno(self) -> int:
+        return self._socket.fileno()
+
+    def in_forked_child(self) -> None:
+        """Nobody waits for a lock that one of the parent's threads held."""
+        self._sending = allocate_lock()
+
     def wait(self, timeout_s: float | None = None) -> dict[str, Any] | None:
         """The next message that is no answer. Raises EOFError when the master is gone; None after `timeout_s`."""
         deadline = None if timeout_s is None else time.monotonic() + timeout_s

@@ -52,6 +52,11 @@ class Deadlines:
         self._tasks: dict[Any, float] = {}
         self._next = math.inf
 
+    def in_forked_child(self) -> None:
+        """The parent's tasks are not watched here, and its locks not waited for."""
+        self._lock = allocate_lock()
+        self._tasks.clear()
+
     def begin(self, task: Task) -> None:
         """Watch a task from its beginning on."""
         task.is_watched = True

@@ -61,6 +61,11 @@ class Services:
         """`running` counts the tasks that run."""
         self._caller, self._runner, self._running = caller, runner, running
 
+    def in_forked_child(self) -> None:
+        """Nobody waits for a lock that one of the parent's threads held."""
+        self._asking = allocate_lock()
+        self.deadlines.in_forked_child()
+
     def is_serving(self) -> None:
         self._serves = True
 

@@ -17,7 +17,7 @@ import sys
 import time
 from typing import TYPE_CHECKING, Any, cast
 
-from fairlead import apps, channels, runners
+from fairlead import apps, channels, forked, runners
 from fairlead._native import Answered, Channels, Engine, EngineSettings, Listener, Routes, StaticFiles
 from fairlead.apps.contract import Setup
 from fairlead.compat import uwsgi as uwsgi_compat
@@ -33,6 +33,7 @@ from fairlead.settings.options import Settings
 from fairlead.statistics import REPORT_EVERY_S
 from fairlead.websocket import configure
 from fairlead.worker.control import Control
+from fairlead.worker.forking import ForkGuard
 from fairlead.worker.loading import Loaded, load_application
 from fairlead.worker.services import Services
 from fairlead.worker.tls import WorkerTls
@@ -62,6 +63,11 @@ class Worker:
         self._log = log
         self._settings = Settings.from_plain(start["settings"])
         self._services = Services(control, start, self._settings, log)
+        self._forks = ForkGuard(
+            control.fileno(),
+            (one["fd"] for one in start["listeners"]),
+            (control.in_forked_child, self._services.in_forked_child),
+        )
         self._access = AccessLog(log, enabled=not self._settings.disable_logging)
         self._ended = Latch()
         self._requests_left = self._settings.max_requests
@@ -86,7 +92,9 @@ class Worker:
             # First: a runner may have to change the library before the application sees it.
             factory = runners.find(settings.runner, settings)
             loaded = load_application(settings)
+            self._end_if_forked()
         except LoadError as error:
+            self._end_if_forked()
             self._log_cause(error)
             return self._fail(str(error))
         mounts = getattr(uwsgi, "applications", None)
@@ -112,8 +120,10 @@ class Worker:
         caller = apps.caller_for(_finder(loaded, mounts), setup, settings)
         # Before the engine accepts: a hook that takes its time must hold up nobody whom another worker could serve.
         _call_hook(uwsgi, "post_fork_hook", self._log)
+        self._end_if_forked()
         try:
             engine = self._start_engine(native, factory)
+            self._forks.engine_is_made(engine)
             runner = factory(engine, caller.run, settings.slots)
         except OSError as error:
             return self._fail(f"the engine cannot start: {error}.")
@@ -139,6 +149,7 @@ class Worker:
         self._control.tell(event="ready")
         self._control.flush(_MASTER_READS_S)  # the list of modules may be longer than the socket takes at once
         runner.run()
+        self._end_if_forked()
         self._ended.set()
         engine.stop(0.5)
         _call_hook(uwsgi, "atexit", self._log)
@@ -342,6 +353,10 @@ class Worker:
         while not engine.is_quiet() and not self._ended.wait(0.02):
             pass
         runner.stop()
+
+    def _end_if_forked(self) -> None:
+        if forked.is_child:
+            forked.end(self._log)
 
     def _log_cause(self, error: LoadError) -> None:
         cause = error.__cause__

@@ -10,6 +10,7 @@ use pyo3::types::PyBytes;
 
 use crate::awaiting::{Awaiting, Messages, Work};
 use crate::channels;
+use crate::forked;
 use crate::gil_queue::detach_in_line;
 use crate::limit::Limit;
 use crate::payload::{typed, Payload};
@@ -25,6 +26,7 @@ impl Session {
         limit: Option<f64>,
         take: impl Fn(MessageKind, &[u8]) -> PyResult<Bound<'py, PyAny>>,
     ) -> PyResult<Option<Bound<'py, PyAny>>> {
+        forked::check()?;
         // The way of a busy connection: one lock, no token.
         match self.connection.receive(None, &take) {
             Received::Message(message) => return message.map(Some),
@@ -45,6 +47,7 @@ impl Session {
 
     /// Waits for a message or the end; false when the limit passed. A hint: the caller looks.
     fn wait_something(&self, py: Python<'_>, limit: Limit) -> PyResult<bool> {
+        forked::check()?;
         let connection = &self.connection;
         let taken = AtomicBool::new(false);
         let in_time = self.waiter.wait(
@@ -73,6 +76,7 @@ impl Session {
         py: Python<'py>,
         take: impl Fn(MessageKind, &[u8]) -> PyResult<Bound<'py, PyAny>>,
     ) -> PyResult<Option<Bound<'py, PyAny>>> {
+        forked::check()?;
         match self.connection.receive(None, take) {
             Received::Message(message) => message.map(Some),
             Received::Closed(closure) => Err(connection_closed(py, &closure)),
@@ -185,6 +189,7 @@ impl Session {
     /// Starts the close handshake. Messages that came before the peer's Close can still be received.
     #[pyo3(signature = (code=1000, reason=""))]
     fn close(&self, code: u16, reason: &str) -> PyResult<()> {
+        forked::check()?;
         let refused = |error: fl::UsageError| PyValueError::new_err(error.to_string());
         let code = close_code(code)?;
         self.connection.close(code, reason).map_err(refused)
@@ -193,6 +198,7 @@ impl Session {
     /// Sends a Ping with up to 125 bytes. Pings go out by themselves; this is for apps that measure.
     #[pyo3(signature = (data=None))]
     fn ping(&self, data: Option<&[u8]>) -> PyResult<()> {
+        forked::check()?;
         self.connection
             .ping(data.unwrap_or_default())
             .map_err(|error| PyValueError::new_err(error.to_string()))
@@ -288,6 +294,7 @@ impl Session {
 
     /// A descriptor that polls readable exactly while `receive` would not wait. Not to be read or closed.
     fn fileno(&self) -> PyResult<i32> {
+        forked::check()?;
         Ok(self.connection.notify_descriptor()?)
     }
 

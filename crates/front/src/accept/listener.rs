@@ -9,7 +9,7 @@ use fairlead_http::Address;
 use socket2::{Domain, SockAddr, Socket as RawSocket, Type};
 use tokio::net::{TcpStream, UnixStream};
 
-use crate::socket::{inet, Socket};
+use crate::socket::{inet, Shut, Socket};
 
 /// The queue of a listener bound here. The kernel cuts it to `net.core.somaxconn` (4096 since Linux 5.4).
 const BACKLOG: i32 = 1024;
@@ -120,12 +120,15 @@ impl Listener {
             Listener::Tcp(listener) => {
                 let (stream, address) = listener.accept()?;
                 stream.set_nonblocking(true)?;
-                Ok((Socket::Tcp(TcpStream::from_std(stream)?), inet(address)))
+                Ok((
+                    Socket::Tcp(Shut::new(TcpStream::from_std(stream)?)),
+                    inet(address),
+                ))
             }
             Listener::Unix(listener) => {
                 let (stream, _) = listener.accept()?;
                 stream.set_nonblocking(true)?;
-                let socket = Socket::Unix(UnixStream::from_std(stream)?);
+                let socket = Socket::Unix(Shut::new(UnixStream::from_std(stream)?));
                 Ok((socket, Address::Unix(String::new())))
             }
         }

@@ -114,12 +114,12 @@ async fn receive(socket: &Socket, buffer: &mut [u8], flags: RecvFlags) -> io::Re
     match socket {
         Socket::Tcp(stream) => {
             stream
-                .async_io(Interest::READABLE, || Ok(recv(stream, &mut *buffer, flags)?.0))
+                .async_io(Interest::READABLE, || Ok(recv(&**stream, &mut *buffer, flags)?.0))
                 .await
         }
         Socket::Unix(stream) => {
             stream
-                .async_io(Interest::READABLE, || Ok(recv(stream, &mut *buffer, flags)?.0))
+                .async_io(Interest::READABLE, || Ok(recv(&**stream, &mut *buffer, flags)?.0))
                 .await
         }
     }

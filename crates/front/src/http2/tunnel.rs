@@ -19,6 +19,7 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::UnixStream;
 
 use crate::http2::sending::{room, Progress};
+use crate::socket::Shut;
 
 /// The most that is read from a session at a time. All tunnels share one such buffer.
 const READ_SIZE: usize = 64 * 1024;
@@ -37,7 +38,7 @@ pub(super) struct Tunnel {
     /// `None` once the session takes no more.
     recv: Option<RecvStream>,
     send: SendStream<Bytes>,
-    session: UnixStream,
+    session: Shut<UnixStream>,
     /// From the client, not taken by the session. The stream's window bounds it.
     inbound: VecDeque<Bytes>,
     client_ended: bool,
@@ -59,7 +60,7 @@ impl Tunnel {
         Tunnel {
             recv: Some(recv),
             send,
-            session,
+            session: Shut::new(session),
             inbound: VecDeque::new(),
             client_ended: false,
             outbound: Bytes::new(),

@@ -11,7 +11,7 @@ use hyper::rt::ReadBufCursor;
 use tokio::io::ReadBuf;
 use tokio::net::{TcpStream, UnixStream};
 
-use crate::socket::BoxStream;
+use crate::socket::{BoxStream, Shut};
 
 /// Connects to a server at `address`: `host:port`, a path, or `@abstract`.
 pub(super) async fn connect(address: &str) -> io::Result<BoxStream> {
@@ -20,10 +20,10 @@ pub(super) async fn connect(address: &str) -> io::Result<BoxStream> {
         let address = std::os::unix::net::SocketAddr::from_abstract_name(name)?;
         let stream = std::os::unix::net::UnixStream::connect_addr(&address)?;
         stream.set_nonblocking(true)?;
-        return Ok(Box::pin(UnixStream::from_std(stream)?));
+        return Ok(Box::pin(Shut::new(UnixStream::from_std(stream)?)));
     }
     if address.contains('/') {
-        return Ok(Box::pin(UnixStream::connect(address).await?));
+        return Ok(Box::pin(Shut::new(UnixStream::connect(address).await?)));
     }
     let full;
     let address = if address.starts_with(':') {
@@ -34,7 +34,7 @@ pub(super) async fn connect(address: &str) -> io::Result<BoxStream> {
     };
     let stream = TcpStream::connect(address).await?;
     stream.set_nodelay(true)?;
-    Ok(Box::pin(stream))
+    Ok(Box::pin(Shut::new(stream)))
 }
 
 /// A stream to a backend.

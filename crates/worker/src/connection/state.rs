@@ -358,7 +358,8 @@ impl State {
         Some(shared)
     }
 
-    /// Takes the socket out of the loop and closes it. If a thread sits in it, shutting it down ends that read.
+    /// Takes the socket out of the loop and closes it. It is shut down first: that ends the read of a thread that sits in
+    /// it, and the connection even if a process that the application has forked has a copy of the socket.
     pub(crate) fn retire(&mut self, shared: &Shared) {
         self.retired = true;
         if !self.outbox.is_empty() || self.layer.is_some() {
@@ -369,9 +370,7 @@ impl State {
             if self.registered.take().is_some() {
                 let _ = shared.poller.remove(socket.as_fd());
             }
-            if self.thread_inside {
-                let _ = rustix::net::shutdown(socket, Shutdown::Both);
-            }
+            let _ = rustix::net::shutdown(socket, Shutdown::Both);
         }
         self.socket = None;
         // The app may keep the connection for long, and a runner does until the next request of its slot.
