@@ -1,23 +1,26 @@
 """The log of master and workers: one format, one write per line, to standard error or where --logto leads it.
 
-Formatting and writing only; who logs what is decided by the callers. The invariant: a line leaves in a single
-`write(2)` to a descriptor opened for appending, so that lines of several processes never mix; and text that a
-client chose (a path, a header) is escaped, so that nobody can forge a line. A full disk or a closed terminal
-never stops the server: write errors are dropped. This is no front end to `logging`, whose price per record is
-a multiple of ours.
+Formatting only; how the bytes leave without anybody waiting is log_writer.py, and who logs what is decided by the
+callers. The invariant: a line leaves in a single `write(2)` to a descriptor opened for appending, so that lines of
+several processes never mix; it has a limit; and text that a client chose (a path, a header) is escaped, so that nobody
+can forge a line. This is no front end to `logging`, whose price per record is a multiple of ours.
 """
 
 from __future__ import annotations
 
-import contextlib
 import os
 import time
 import traceback
 from collections.abc import Callable, Mapping
 
 from fairlead.errors import MasterError, hint_for
+from fairlead.log_writer import LogWriter
 
 _NONE: Mapping[bytes, bytes] = {}
+
+#: Characters of one record. The traceback of a recursion through several functions has some 100 KB, of which beginning
+#: and end tell all; an exception that holds an upload would be the upload.
+LONGEST_RECORD = 32 * 1024
 
 
 def redirect_output(path: str) -> None:
@@ -36,7 +39,7 @@ class Log:
     threads."""
 
     def __init__(self, fd: int = 2, clock: Callable[[], float] = time.time) -> None:
-        self._fd = fd
+        self._writer = LogWriter(fd, self._lost_line)
         self._clock = clock
         self._stamp: tuple[int, str] = (-1, "")
 
@@ -57,22 +60,37 @@ class Log:
 
     def plain(self, text: str) -> None:
         """A line for people at a terminal, without time and process."""
-        self._write_all(f"{text}\n")
+        self._writer.put(_encoded(f"{text}\n"))
 
     def write(self, level: str, text: str) -> None:
+        self._writer.put(self._line(level, text))
+
+    def look(self) -> None:
+        """Standard error has become another file."""
+        self._writer.look()
+
+    def finish(self, timeout_s: float = 0.2) -> None:
+        """The process ends: give a reader that is behind so long for what has not left yet."""
+        self._writer.finish(timeout_s)
+
+    def _line(self, level: str, text: str) -> bytes:
+        if len(text) > LONGEST_RECORD:
+            text = shortened(text, LONGEST_RECORD)
         now = int(self._clock())
         stamp = self._stamp  # one read: another thread may replace the pair
         if stamp[0] != now:  # strftime costs more than the rest, so once a second is enough
             stamp = self._stamp = (now, time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(now)))
         # The process id is asked for each time: it is cheap, and right in a program the app forked.
-        self._write_all(f"{stamp[1]} [{os.getpid()}] {level}: {text}\n")
+        return _encoded(f"{stamp[1]} [{os.getpid()}] {level}: {text}\n")
 
-    def _write_all(self, line: str) -> None:
-        data = line.encode("utf-8", "backslashreplace")
-        with contextlib.suppress(OSError):
-            written = os.write(self._fd, data)
-            while written < len(data):
-                written += os.write(self._fd, data[written:])
+    def _lost_line(self, count: int) -> bytes:
+        return self._line(
+            "warning", f"{count} {'line' if count == 1 else 'lines'} before this one could not be written"
+        )
+
+
+def _encoded(line: str) -> bytes:
+    return line.encode("utf-8", "backslashreplace")
 
 
 class AccessLog:

@@ -22,7 +22,7 @@ FLOORS = (
     ("websocket", "async_websocket", "base_websocket", "channels", "files", "current"),
     ("_native",),
     ("settings",),
-    ("statistics", "control_protocol", "locks", "logs", "os_threads", "forked", "errors"),
+    ("statistics", "control_protocol", "locks", "logs", "log_writer", "os_threads", "forked", "errors"),
 )
 
 #: Floors whose modules may know each other: they are one thing in several files.

@@ -34,7 +34,7 @@ FIELD = {
         async asyncio awaitable awaiting backlog base budget cancel cork driver flood future gevent greenlet
         greenlets guard handle hub inbox loom outbox park parked parker parking pending poller pump reactor
         readable readiness runner runners service services subscriber subscribers subscription subscriptions
-        task timer timers wake waker wakes watch watchdog writable
+        task timer timers wake waker wakes watch watchdog writable writer
     """,
     "POSIX and Linux": """
         address descriptor descriptors directory epoll error errors event eventfd events file futex kernel lock

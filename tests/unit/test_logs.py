@@ -98,6 +98,17 @@ def test_an_exception_brings_its_hint_and_traceback(pipe):
     assert text.endswith("NameError: name 'uwsgi' is not defined\n")
 
 
+def test_a_record_has_a_limit_and_says_what_was_cut(pipe):
+    log = Log(pipe[1])
+    log.info("<" + "x" * 40_000_000 + ">")
+    first = written(pipe).rstrip("\n")
+    assert len(first) < 33_000 and first.endswith("x>")
+    assert re.search(r"info: <x+ \[… 39967234 characters cut …\] x+>$", first)
+    log.exception("the app raised ValueError", ValueError("y" * 40_000_000 + " at the end"))
+    rest = written(pipe)
+    assert len(rest) < 33_000 and rest.endswith("y at the end\n") and "characters cut" in rest
+
+
 def test_a_closed_log_stops_nobody():
     reader, writer = os.pipe()
     os.close(reader)

@@ -43,7 +43,10 @@ def serve(arguments: Sequence[str]) -> int:
     log = Log()
     for sentence in (*reading.warnings, *settings.remarks):
         log.warning(sentence)
-    return Master(settings, log).run()
+    try:
+        return Master(settings, log).run()
+    finally:
+        log.finish()
 
 
 def check_machine(settings: Settings) -> None:

@@ -160,6 +160,7 @@ class Master:
             _write_pidfile(settings.pidfile)
         if settings.logto:
             redirect_output(settings.logto)
+            self._log.look()
         _drop_privileges(settings.uid, settings.gid)
         self._locks_fd = make_lock_file()  # now, so that it belongs to whom the workers run as
         self._channels.make()

@@ -8,6 +8,7 @@ when the socket ends the master is gone, and the worker leaves too.
 
 from __future__ import annotations
 
+import atexit
 import math
 import mimetypes
 import os
@@ -322,6 +323,7 @@ class Worker:
         runner.kill()
         if not self._ended.wait(_KILL_GRACE_S):
             self._log.warning(f"{engine.busy().running} tasks did not end in time and are cut")
+            self._log.finish()
             os._exit(0)
 
     def _answer(self, message: dict[str, Any]) -> None:
@@ -370,6 +372,7 @@ def main() -> int:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGHUP, signal.SIG_IGN)
     log = Log()
+    atexit.register(log.finish)  # first, so it comes behind what the application has registered
     try:
         control = Control(int(os.environ.pop(CONTROL_FD)))
     except (KeyError, ValueError, OSError):
