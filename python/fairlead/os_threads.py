@@ -1,8 +1,10 @@
 """Threads and waiting as the operating system has them, whatever a library makes of the standard modules.
 
-gevent's monkey patching turns threads into greenlets of the thread that starts them. The worker's own threads sit in
-native calls and in `poll`; as greenlets they would stop the hub and all its tasks. So the originals are taken here,
-when this module is imported, before any library is.
+gevent's monkey patching, which an application may do under any runner, turns threads into greenlets of the thread that
+starts them. The worker's own threads sit in native calls and in `poll`; as greenlets they would stop the hub and all
+its tasks, and under threads no request would ever be answered. So the originals are taken here, when this module is
+imported, before any library is. What the worker and its runners need of the modules that can be patched they take from
+here; tests/architecture holds them to it.
 """
 
 from __future__ import annotations
@@ -11,9 +13,20 @@ import contextlib
 import math
 from _thread import allocate_lock, get_ident, get_native_id, start_new_thread
 from select import POLLERR, POLLHUP, POLLIN, POLLNVAL, POLLOUT, poll
+from socket import socket as Socket
+from time import sleep
 from typing import Callable
 
-__all__ = ["LONGEST_SLEEP_S", "Latch", "allocate_lock", "get_ident", "start_thread", "wait_ready"]
+__all__ = [
+    "LONGEST_SLEEP_S",
+    "Latch",
+    "Socket",
+    "allocate_lock",
+    "get_ident",
+    "sleep",
+    "start_thread",
+    "wait_ready",
+]
 
 #: poll(2) and epoll(7) count milliseconds in 31 bits, 24.8 days, and Python raises OverflowError beyond. Who may have
 #: to wait for longer waits for this, and then looks again.

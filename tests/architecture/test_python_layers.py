@@ -34,6 +34,28 @@ SERVED_BY_THE_MASTER = {"channels.server", "channels.session", "channels.http"}
 #: What never belongs to the side of the master: it must survive any application, so it loads none of it.
 OF_THE_WORKER = {"worker", "runners", "apps", "compat", "", *FLOORS[6]} - {"channels"}
 
+#: What of the standard library an application may replace while it is loaded (gevent's and eventlet's monkey patching).
+#: "*": the whole module.
+PATCHABLE = {
+    "concurrent": "*",
+    "multiprocessing": "*",
+    "os": {"fork", "forkpty", "waitpid"},
+    "queue": "*",
+    "select": "*",
+    "selectors": "*",
+    "socket": {"create_connection", "getaddrinfo", "socket", "socketpair"},
+    "subprocess": "*",
+    "threading": {
+        *("Barrier", "BoundedSemaphore", "Condition", "Event", "Lock", "RLock", "Semaphore", "Thread", "Timer"),
+        *("get_ident", "local"),
+    },
+    "time": {"sleep"},
+}
+
+#: Who may use it all the same: it takes the originals; its one socket is made before an application is loaded; it
+#: follows an application's own threads and pools.
+MAY_USE_PATCHABLE = {"os_threads", "worker.control", "current"}
+
 #: Libraries that bring a scheduler of their own.
 SCHEDULERS = ("gevent", "greenlet", "asyncio")
 
@@ -149,10 +171,10 @@ def test_runners_know_neither_each_other_nor_an_application():
         if part(who) != "runners":
             continue
         sibling = part(whom) == "runners" and whom != "runners.contract"
-        if sibling or part(whom) not in {"runners", "_native", "errors"}:
+        if sibling or part(whom) not in {"runners", "_native", "errors", "os_threads"}:
             found.append(f"{place}: {who} imports {whom or 'fairlead'}")
     hold(
-        "a runner imports the contract and the native engine",
+        "a runner imports the contract, the native engine, and the system's own threads",
         "five concurrency models must not become five servers; what they share is the contract, not each other",
         found,
     )
@@ -191,6 +213,43 @@ def test_a_foreign_scheduler_appears_in_one_file():
         "whoever does not use a model must not need its library, and a model must be removable by one file",
         found,
     )
+
+
+def test_what_runs_beside_an_application_takes_nothing_that_it_can_patch():
+    found = []
+    for module, path in package_modules().items():
+        who = short(module)
+        # compat waits for the application, as it waits itself; a client of the channels is somebody else's program.
+        elsewhere = who.startswith("channels.") or part(who) in {"cli", "master", "settings", "compat"}
+        if elsewhere or who in MAY_USE_PATCHABLE:
+            continue
+        for line, library, used in uses_of_patchable(text(path)):
+            found.append(f"{name(path)}:{line}: {library}{'.' if used else ''}{used}")
+    hold(
+        "what runs in a worker takes threads, locks, sockets and waits from os_threads",
+        "an application may replace them while it is loaded, and a thread that became a greenlet runs for nobody",
+        found,
+    )
+
+
+def uses_of_patchable(source: str) -> list[tuple[int, str, str]]:
+    """Line, module and name of each use; the name is "" where the module itself is not to be imported."""
+    found = []
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.Import):
+            found += [(node.lineno, one.name, "") for one in node.names if PATCHABLE.get(one.name.split(".")[0]) == "*"]
+        elif isinstance(node, ast.ImportFrom) and (names := PATCHABLE.get((node.module or "").split(".")[0])):
+            found += [(node.lineno, node.module, one.name) for one in node.names if names == "*" or one.name in names]
+        elif isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name):
+            names = PATCHABLE.get(node.value.id, ())
+            if names != "*" and node.attr in names:
+                found.append((node.lineno, node.value.id, node.attr))
+    return found
+
+
+def test_a_use_of_what_can_be_patched_is_found():
+    source = "import time\nimport queue\nfrom threading import Lock\ntime.sleep(1)\ntime.monotonic()\n"
+    assert uses_of_patchable(source) == [(2, "queue", ""), (3, "threading", "Lock"), (4, "time", "sleep")]
 
 
 def test_only_native_touches_the_extension():

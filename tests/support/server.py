@@ -26,7 +26,7 @@ APPS = Path(__file__).parent / "apps"
 TIMEOUT_S = 20.0
 
 READY = re.compile(r"^fairlead \S+ serving .* at (.*) — \d+ workers?, ")
-PANIC = re.compile(r"panicked at|Fatal Python error|SystemError: ", re.MULTILINE)
+PANIC = re.compile(r"panicked at|Fatal Python error|SystemError: (?!you can call uwsgi api function)", re.MULTILINE)
 
 
 class Server:

@@ -72,11 +72,11 @@ impl Hub {
         hub: &Bound<'_, PyAny>,
     ) -> PyResult<()> {
         for event in batch.events.drain(..) {
-            self.report(py, self.go_on(py, event), start)?;
+            report(py, self.go_on(py, event), start);
         }
         for request in batch.requests.drain(..) {
             let request = Request::wrap(py, request, self.waiter())?;
-            self.report(py, self.begin(py, request, start, hub), start)?;
+            report(py, self.begin(py, request, start, hub), start);
         }
         Ok(())
     }
@@ -125,19 +125,6 @@ impl Hub {
         };
         let arguments = PyTuple::new(py, [request])?;
         greenlet::switch(&task, Some(&arguments)).map(drop)
-    }
-
-    /// What a task ended with, seen from the hub.
-    fn report(&self, py: Python<'_>, outcome: PyResult<()>, start: &Bound<'_, PyAny>) -> PyResult<()> {
-        // `start` lets no exception of the app through; what comes here is the runner's own trouble, or a task's that was
-        // killed before it began. One task's trouble is not the hub's.
-        if let Err(error) = outcome {
-            if error.is_instance_of::<pyo3::exceptions::PyKeyboardInterrupt>(py) {
-                return Err(error);
-            }
-            error.write_unraisable(py, Some(start));
-        }
-        Ok(())
     }
 
     fn resting(&self) -> MutexGuard<'_, Vec<Py<PyAny>>> {
@@ -194,6 +181,16 @@ impl Hub {
                 }
             }
         }
+    }
+}
+
+/// What a task ended with, seen from the hub. `start` lets no exception of the app through; what comes here is the
+/// runner's own trouble, a task's that was killed before it began, that of a greenlet of the app's own, whose parent is the
+/// hub, or of a signal handler of the app's. One task's trouble is not the hub's, whatever it is: an exit or an interrupt
+/// would end the worker with everybody's connections.
+fn report(py: Python<'_>, outcome: PyResult<()>, start: &Bound<'_, PyAny>) {
+    if let Err(error) = outcome {
+        error.write_unraisable(py, Some(start));
     }
 }
 
@@ -259,7 +256,7 @@ impl Hub {
                     .load(Ordering::SeqCst)
                     .then_some(Duration::from_millis(20));
                 py.detach(|| self.engine().poll(&mut batch, limit));
-                py.check_signals()?;
+                report(py, py.check_signals(), &start);
                 if fl::is_forked() {
                     // A task of the parent's that came back here: the parent goes on with it, and nobody here does.
                     return Ok(());

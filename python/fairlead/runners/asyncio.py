@@ -9,14 +9,14 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import threading
-import time
+import traceback
 from collections.abc import Coroutine
 from typing import Any, Callable
 
 from fairlead._native import Engine, Hub, Request, ancestors
 from fairlead.errors import LoadError
-from fairlead.runners.contract import RunTask
+from fairlead.os_threads import get_ident, sleep
+from fairlead.runners.contract import RunTask, go_on_until
 
 __all__ = ["AsyncioRunner"]
 
@@ -60,12 +60,13 @@ class AsyncioRunner:
         for descriptor in descriptors:
             loop.add_reader(descriptor, self._turn)
         loop.call_soon(self._turn)
-        self._thread = threading.get_ident()
-        loop.run_forever()
+        self._thread = get_ident()
+        self._run_until(lambda: self._is_over, loop.run_forever)
         self._thread = 0
         for descriptor in descriptors:
             loop.remove_reader(descriptor)
-        loop.run_until_complete(self._end())
+        ending = asyncio.Task(self._end(), loop=loop)
+        self._run_until(ending.done, lambda: loop.run_until_complete(ending))
         loop.close()
 
     def stop(self) -> None:
@@ -77,10 +78,10 @@ class AsyncioRunner:
         self._call_soon(self._cancel_tasks)
 
     def sleep(self, seconds: float) -> None:
-        if threading.get_ident() == self._thread:
+        if get_ident() == self._thread:
             self._hub.sleep(seconds)
         else:  # a thread of the application's own, or the loop does not run
-            time.sleep(seconds)
+            sleep(seconds)
 
     def pause(self) -> None:
         self._hub.sleep(0.0)
@@ -91,6 +92,26 @@ class AsyncioRunner:
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
         self._has_new_tasks = True
+
+    def _run_until(self, is_over: Callable[[], bool], run: Callable[[], object]) -> None:
+        """`run` the loop, again and again: asyncio hands exits and interrupts of any task or callback on to whoever
+        runs it. The worker serves others too: the one that failed has failed."""
+
+        def step() -> None:
+            run()
+            if not is_over():
+                self._complain("the application has stopped the worker's event loop; it goes on", None)
+
+        def report(error: BaseException) -> None:
+            self._complain("an exit or an interrupt behind a request; the worker goes on", error)
+
+        go_on_until(lambda: is_over() or self._loop.is_closed(), step, report)
+
+    def _complain(self, text: str, error: BaseException | None) -> None:
+        try:
+            self._loop.call_exception_handler({"message": text, **({"exception": error} if error else {})})
+        except BaseException:  # the application's own handler is no better
+            traceback.print_exception(error)
 
     def _turn(self) -> None:
         goes_on = True

@@ -18,6 +18,29 @@ from fairlead._native import Engine, Request, Session, Subscription
 RunTask = Callable[[Request], None]
 
 
+def go_on_until(
+    is_over: Callable[[], bool], step: Callable[[], object], report: Callable[[BaseException], object]
+) -> None:
+    """Call `step`, which waits, until `is_over()`, and hand what it raises to `report`.
+
+    A runner's own thread has the application's code on it: signal handlers, callbacks, greenlets. What they raise must
+    not end a worker with everybody's connections, be it an exit or an interrupt.
+    """
+    error: BaseException | None = None
+    while True:
+        last, error = error, None
+        try:
+            if last is not None:
+                report(last)
+                last = None
+            if is_over():
+                return
+            step()
+        except BaseException as caught:
+            # What comes while another one is reported is not: where `report` cannot work, that would have no end.
+            error = caught if last is None else None
+
+
 class WaitDescriptors(Protocol):
     """Parks the calling task until a descriptor is ready, at most `timeout_s` seconds.
 

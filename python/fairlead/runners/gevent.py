@@ -13,10 +13,11 @@ from typing import Any
 
 import gevent
 import gevent.event
+import gevent.exceptions
 import gevent.monkey
 
 from fairlead._native import Engine, Hub, Request, ancestors
-from fairlead.runners.contract import RunTask
+from fairlead.runners.contract import RunTask, go_on_until
 
 __all__ = ["GeventRunner"]
 
@@ -45,8 +46,16 @@ class GeventRunner:
         self.subscribe = self._native.subscribe
         self._tasks: set[gevent.Greenlet] = set()
         self._is_over = gevent.event.Event()
+        #: The application has destroyed the hub: nobody can be served any more.
+        self._lost: gevent.exceptions.LoopExit | None = None
         # Not before the application is loaded, which may choose the loop. ImportError for one that is not installed.
         self._hub = gevent.get_hub()
+        # gevent hands exits, interrupts and SystemError of any greenlet, callback or thread of its pool on to the main
+        # greenlet, and with it ends a program. This one serves others too: the one that failed has failed, with its
+        # traceback, exits' as well.
+        self._hub.SYSTEM_ERROR = ()
+        self._hub.NOT_ERROR = (gevent.GreenletExit,)
+        self._hub.handle_system_error = lambda *error: None
 
     @staticmethod
     def prepare(settings: Any) -> None:
@@ -62,11 +71,20 @@ class GeventRunner:
         # Before the first turn: from here on a change makes a descriptor readable.
         self._native.leave()
         try:
-            self._is_over.wait()
+            go_on_until(lambda: self._lost is not None or self._is_over.is_set(), self._is_over.wait, self._report)
+            if self._lost is not None:
+                raise self._lost
         finally:
             for watcher in watchers:
                 watcher.stop()
                 watcher.close()
+
+    def _report(self, error: BaseException) -> None:
+        """Thrown into the main greenlet by the application, or raised in one of its own whose parent that is."""
+        if isinstance(error, gevent.exceptions.LoopExit):
+            self._lost = error
+            return
+        self._hub.print_exception("The worker's main greenlet, which goes on,", type(error), error, error.__traceback__)
 
     def stop(self) -> None:
         self._native.stop()
@@ -105,8 +123,12 @@ class GeventRunner:
 
     def _turn(self) -> None:
         """What the engine has for its tasks, and what they sent; called on the hub, by its loop."""
-        goes_on = self._native.turn(self._start)
-        self._native.leave()
+        goes_on = True
+        try:
+            goes_on = self._native.turn(self._start)
+        finally:
+            # Whatever happened, or no descriptor would ever become readable again.
+            self._native.leave()
         if not goes_on:
             self._is_over.set()
 

@@ -9,10 +9,8 @@ Both ways schedule alike, so they are one class and a constant: they differ in w
 
 from __future__ import annotations
 
-import threading
-import time
-
 from fairlead._native import Engine, Hub, Request, ancestors
+from fairlead.os_threads import get_ident, sleep
 from fairlead.runners.contract import RunTask
 
 __all__ = ["Generators", "Greenlets"]
@@ -36,7 +34,7 @@ class Greenlets:
         self._thread = 0
 
     def run(self) -> None:
-        self._thread = threading.get_ident()
+        self._thread = get_ident()
         try:
             self._hub.run(self._live)
         finally:
@@ -55,10 +53,10 @@ class Greenlets:
         self._hub.stop()
 
     def sleep(self, seconds: float) -> None:
-        if threading.get_ident() == self._thread:
+        if get_ident() == self._thread:
             self._hub.sleep(seconds)
         else:  # a thread of the application's own, or the hub does not run
-            time.sleep(seconds)
+            sleep(seconds)
 
     def kill(self) -> None:
         self._hub.kill()

@@ -1,17 +1,21 @@
 """The threads runner (`--threads N`): N threads, each serves one request after the other and reads its own socket.
 
 A thread that waits in a verb of the engine has released the GIL. Threads cannot be ended from outside: `kill` does
-nothing, and the worker leaves without those that do not return.
+nothing, and the worker leaves without those that do not return. They are the system's own, not `threading`'s: an
+application that patches that module would get greenlets, which nobody runs.
 """
 
 from __future__ import annotations
 
+import contextlib
+import sys
 import threading
-import time
+import traceback
 from contextvars import Context
 
 from fairlead._native import Engine, ancestors
-from fairlead.runners.contract import RunTask
+from fairlead.os_threads import Latch, allocate_lock, sleep, start_thread
+from fairlead.runners.contract import RunTask, go_on_until
 
 __all__ = ["Threads"]
 
@@ -24,30 +28,57 @@ class Threads:
     start_task = None
     task_exit = None
     ancestors = staticmethod(ancestors)
+    sleep = staticmethod(sleep)
 
     def __init__(self, engine: Engine, run_task: RunTask, slots: int) -> None:
         self._engine = engine
         self._run_task = run_task
         self.subscribe = engine.subscribe
-        # Daemons: a thread that an application holds up for ever must not hold up the end of the process.
-        self._threads = [
-            threading.Thread(target=self._serve, name=f"fairlead-{n}", daemon=True) for n in range(1, slots + 1)
-        ]
+        self._slots = slots
+        self._counting = allocate_lock()
+        self._serving = slots
+        self._have_ended = Latch()
+        #: Why not all could be started.
+        self._failure: BaseException | None = None
 
     def run(self) -> None:
-        for thread in self._threads:
-            thread.start()
-        for thread in self._threads:
-            thread.join()
+        # Only signal handlers of the application's run on this thread, so not even the starting is left to it.
+        start_thread(self._start_all, "fairlead-start")
+        go_on_until(self._have_ended.is_set, self._have_ended.wait, traceback.print_exception)
+        if self._failure is not None:
+            raise self._failure
 
     def stop(self) -> None:
         self._engine.dismiss()
 
-    def sleep(self, seconds: float) -> None:
-        time.sleep(seconds)
-
     def kill(self) -> None:
         pass
+
+    def _start_all(self) -> None:
+        try:
+            for number in range(1, self._slots + 1):
+                self._start(f"fairlead-{number}")
+        except BaseException as error:  # the system has no thread left, or no memory for it
+            self._failure = error
+            self._have_ended.set()
+
+    def _start(self, name: str) -> None:
+        # The end of the process does not wait for them: an application may hold one up for ever.
+        start_thread(lambda: self._live(name), name)
+
+    def _live(self, name: str) -> None:
+        try:
+            # What `threading.Thread` does for its own: a name for the application's log, debuggers, profilers.
+            with contextlib.suppress(Exception):
+                threading.current_thread().name = name
+                sys.settrace(threading.gettrace())
+                sys.setprofile(threading.getprofile())
+            self._serve()
+        finally:
+            with self._counting:
+                self._serving -= 1
+                if not self._serving:
+                    self._have_ended.set()
 
     def _serve(self) -> None:
         while (request := self._engine.wait_request()) is not None:
