@@ -7,6 +7,8 @@ import os
 import socket
 import struct
 
+from fairlead.os_threads import Socket
+
 __all__ = ["memory", "queue_length"]
 
 #: linux/sock_diag.h and linux/unix_diag.h: NETLINK_SOCK_DIAG, SOCK_DIAG_BY_FAMILY, UDIAG_SHOW_RQLEN, UNIX_DIAG_RQLEN.
@@ -15,7 +17,7 @@ _SOCK_DIAG, _BY_FAMILY, _SHOW_QUEUE, _QUEUE = 4, 20, 0x10, 4
 
 def queue_length(fd: int) -> int:
     """Connections that wait to be accepted at a listener, for whichever process accepts next. Raises OSError."""
-    with socket.socket(fileno=os.dup(fd)) as listener:
+    with Socket(fileno=os.dup(fd)) as listener:
         if listener.family == socket.AF_UNIX:
             return _unix_queue(os.fstat(fd).st_ino)
         # struct tcp_info: of a listener, the number at offset 24 (tcpi_unacked) is the length of its queue.
@@ -28,7 +30,7 @@ def _unix_queue(inode: int) -> int:
     """The kernel tells it by sock_diag(7) only: one question over netlink, one answer."""
     request = struct.pack("BBHIII2I", socket.AF_UNIX, 0, 0, 0xFFFFFFFF, inode, _SHOW_QUEUE, 0xFFFFFFFF, 0xFFFFFFFF)
     head = struct.pack("IHHII", 16 + len(request), _BY_FAMILY, 1, 0, 0)  # NLM_F_REQUEST
-    with socket.socket(socket.AF_NETLINK, socket.SOCK_DGRAM, _SOCK_DIAG) as kernel:
+    with Socket(socket.AF_NETLINK, socket.SOCK_DGRAM, _SOCK_DIAG) as kernel:
         kernel.settimeout(1.0)
         kernel.sendto(head + request, (0, 0))
         answer = kernel.recv(8192)

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import time
 from typing import Any, Callable
 
 from fairlead.apps.contract import Caller
@@ -16,7 +15,7 @@ from fairlead.apps.task import Task
 from fairlead.current import find_request
 from fairlead.locks import Locks
 from fairlead.logs import Log
-from fairlead.os_threads import allocate_lock
+from fairlead.os_threads import allocate_lock, sleep
 from fairlead.runners.contract import Runner
 from fairlead.settings.options import Settings
 from fairlead.statistics import row_of
@@ -159,6 +158,6 @@ class Services:
 
     def _sleep(self, seconds: float) -> None:
         if self._runner is None:
-            time.sleep(seconds)
+            sleep(seconds)
         else:
             self._runner.sleep(seconds)
