@@ -9,8 +9,8 @@ import re
 
 import pytest
 from faults.machine import BEHAVIOURS, books, echo, get, wait_until
-from support.raw_client import RawClient
-from support.runners import every_runner, one_runner
+from support.raw_client import RawClient, handshake_request
+from support.runners import every_read_path, every_runner, one_runner
 from support.server import Server
 
 pytestmark = every_runner
@@ -146,8 +146,6 @@ def test_endless_recursion_is_an_exception_like_any_other(server, upgrade):
 @one_runner
 def test_uwsgi_without_its_import_gets_a_hint(server):
     with RawClient(server.connect()) as client:
-        from support.raw_client import handshake_request
-
         client.send_bytes(handshake_request(server.host_header, "/no_import"))
         assert client.read_response().status == 500
     server.wait_for_line(r"/no_import.*NameError.*add `import uwsgi` at the top of the file")
@@ -157,6 +155,22 @@ def test_a_send_to_a_peer_that_left_is_no_error_of_the_app(server, upgrade):
     upgrade(server, "/raise_in_send").close_in_order()
     wait_until(lambda: books(server)["live"] == 0, "the task ends")
     assert not [line for line in server.lines if "raised" in line]
+
+
+@every_read_path
+def test_handshakes_followed_by_a_reset_are_a_line_and_a_count(server, upgrade):
+    since = server.mark()
+    for _ in range(200):
+        client = RawClient(server.connect())
+        client.send_bytes(handshake_request(server.host_header, "/echo"))
+        client.abort()
+    server.wait_for_line(r"127\.0\.0\.1:\d+ /echo: the client left before it was answered", since)
+    nobody_is_left(server)
+    echo(upgrade(server, "/echo"))
+    server.stop()
+    told = [line for line in server.lines if re.search(r"left before (it was|they were) answered", line)]
+    assert 1 <= len(told) <= 3, told
+    assert not [line for line in server.lines if "Traceback" in line or "raised" in line]
 
 
 BAD_STARTS = {

@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 from fairlead.apps.contract import Application, Caller, Setup
+from fairlead.apps.left_clients import TELL_EVERY_S, LeftClients
 from fairlead.apps.response import Response
 from fairlead.apps.task import Task
 from fairlead.errors import BodyTimedOut, ConnectionClosed, HandshakeRefused
@@ -23,6 +24,7 @@ class Request:
     def __init__(self, path: str = "/", session: Any = None, refusal: int | None = None) -> None:
         self.path, self.session, self.refusal = path, session, refusal
         self.said: list[Any] = []
+        self.has_left = False
         self.task: Task | None = None
         self.is_complete = False
 
@@ -39,7 +41,7 @@ class Request:
         return self.refusal
 
     def is_gone(self) -> bool:
-        return False
+        return self.has_left
 
     def abort(self, why: str) -> None:
         self.said.append(f"abort: {why}")
@@ -63,6 +65,9 @@ class Notes:
     def __init__(self) -> None:
         self.lines: list[str] = []
         self.watched: list[Task] = []
+
+    def info(self, text: str) -> None:
+        self.lines.append(text)
 
     def error(self, text: str) -> None:
         self.lines.append(text)
@@ -190,6 +195,43 @@ def test_a_refused_handshake_is_answered_by_the_engine():
     caller_of(raises(HandshakeRefused(403, "origin")), notes).run(request)
     assert request.said == []
     assert notes.lines == ["request / 403 0"]
+
+
+@pytest.mark.parametrize("error", [HandshakeRefused(499, "gone"), OSError("write error")])
+def test_clients_that_left_are_one_line_and_a_count_and_no_failure(error):
+    notes = Notes()
+    notes.enabled = False
+    caller = caller_of(raises(error), notes)
+    for _ in range(1000):
+        request = Request()
+        request.has_left = True
+        caller.run(request)
+        assert request.is_complete
+    assert notes.lines == ["127.0.0.1:1 /: the client left before it was answered"]
+    assert caller.totals.exceptions == 0
+    caller.left_clients.tell(at_once=True)
+    assert notes.lines[1:] == ["999 more clients left before they were answered"]
+
+
+def test_those_that_follow_later_are_told_after_a_while():
+    lines, now = [], [0.0]
+    left = LeftClients(lines.append, lambda: now[0])
+    left.note("first")
+    left.tell()
+    assert lines == ["first: the client left before it was answered"]
+    left.note("second")
+    now[0] = TELL_EVERY_S
+    left.tell()
+    left.tell()
+    assert lines[1:] == ["1 more client left before it was answered"]
+    for _ in range(3):
+        left.note("third")
+    now[0] = 2 * TELL_EVERY_S
+    left.note("fourth")
+    assert lines[2:] == ["4 more clients left before they were answered"]
+    now[0] = 3 * TELL_EVERY_S
+    left.note("fifth")
+    assert lines[3:] == ["fifth: the client left before it was answered"]
 
 
 def test_a_body_that_breaks_off_is_the_client_s_fault():

@@ -12,6 +12,7 @@ from http import HTTPStatus
 from typing import Callable
 
 from fairlead._native import Head, Request
+from fairlead.errors import HandshakeRefused
 
 __all__ = ["Response"]
 
@@ -85,5 +86,5 @@ class Response:
         return True
 
     def client_left(self, error: BaseException) -> bool:
-        """True if `error` only says that the client has gone; the log has a line for that already."""
-        return isinstance(error, OSError) and self._request.is_gone()
+        """True if `error` only says that the client has gone: nobody has failed."""
+        return isinstance(error, (OSError, HandshakeRefused)) and self._request.is_gone()

@@ -16,6 +16,7 @@ import platform
 import signal
 import sys
 import time
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, cast
 
 from fairlead import apps, channels, forked, runners
@@ -75,6 +76,8 @@ class Worker:
         self._async_calls = AsyncCalls(log.info)
         self._reported: dict[str, Any] = {}
         self._is_report_broken = False
+        #: Tells of clients that left since it was last called; `True`: without waiting for more.
+        self._tell_of_left_clients: Callable[[bool], None] = lambda at_once: None
         #: What the module `uwsgi` holds, for hooks that the application sets there.
         self._names: dict[str, Any] = {}
 
@@ -130,6 +133,7 @@ class Worker:
             return self._fail(f"the engine cannot start: {error}.")
         except SettingsError as error:
             return self._fail(str(error))
+        self._tell_of_left_clients = caller.left_clients.tell
         caller.start_task, caller.task_exit = runner.start_task, runner.task_exit
         inherit_from(runner.ancestors)
         self._async_calls.serve(runner)
@@ -154,6 +158,7 @@ class Worker:
         self._ended.set()
         engine.stop(0.5)
         _call_hook(uwsgi, "atexit", self._log)
+        self._tell_of_left_clients(True)
         self._report()
         self._control.flush(_MASTER_READS_S)
         return 0
@@ -305,6 +310,7 @@ class Worker:
                 self._log.warning("the master is gone; this worker leaves too")
                 message = {"command": "stop", "reason": "stop", "deadline_s": self._settings.reload_mercy_s}
             if message is None and left_s > REPORT_EVERY_S:
+                self._tell_of_left_clients(False)
                 self._report()
                 continue
             if message is None:
