@@ -119,8 +119,8 @@ DIFFERENT = {
         "the same limit, but WebSockets are closed with 1012 at once",
     ),
     "harakiri": (
-        "counts from the request's beginning, so ends every longer WebSocket",
-        "a WebSocket counts until its handshake only",
+        "counts from the request's beginning, so ends every longer WebSocket, and counts what a slow client takes",
+        "a WebSocket counts until its handshake only; waits of the application for its client do not count",
     ),
     "max-requests": (
         "the worker waits for its open WebSockets",

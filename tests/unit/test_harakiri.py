@@ -9,13 +9,14 @@ from typing import Any
 import pytest
 from fairlead.logs import Log
 from fairlead.master.harakiri import ANSWER_WITHIN_S, Harakiri
-from fairlead.worker.harakiri import Deadlines
+from fairlead.worker.harakiri import LOOK_AGAIN_S, Deadlines
 
 
 @dataclass(eq=False)
 class Request:
     label: str = "127.0.0.1:1 GET /slow"
     session: object | None = None
+    client_time_s: float = 0.0
 
 
 @dataclass(eq=False)
@@ -133,6 +134,46 @@ def test_a_nearer_limit_is_told_at_once(make, clock, told):
     deadlines.begin(task)
     deadlines.set(task, 2)
     assert [event["in_s"] for event in told] == [60.0, 2.0]
+
+
+def test_time_that_the_client_takes_does_not_count(make, clock, told):
+    deadlines = make(5.0)
+    task = task_at(clock)
+    deadlines.begin(task)
+    clock.now += 5
+    task.request.client_time_s = 3.0
+    deadlines.answer()
+    assert told[-1] == {"event": "harakiri", "in_s": 3.0, "overdue": None}
+    clock.now += 3
+    deadlines.answer()
+    assert told[-1]["overdue"] == task.request.label
+
+
+def test_the_apps_own_limit_does_not_count_it_either_and_begins_when_it_is_set(make, clock, told):
+    deadlines = make(0.0)
+    task = task_at(clock)
+    task.request.client_time_s = 7.0
+    deadlines.set(task, 10)
+    clock.now += 10
+    task.request.client_time_s = 9.0
+    deadlines.answer()
+    assert told == [
+        {"event": "harakiri", "in_s": 10.0, "overdue": None},
+        {"event": "harakiri", "in_s": 2.0, "overdue": None},
+    ]
+    clock.now += 2
+    deadlines.answer()
+    assert told[-1]["overdue"] == task.request.label
+
+
+def test_a_task_with_little_time_left_that_waits_for_its_client_costs_few_looks(make, clock, told):
+    deadlines = make(5.0)
+    task = task_at(clock)
+    deadlines.begin(task)
+    clock.now += 5
+    task.request.client_time_s = 0.001
+    deadlines.answer()
+    assert told[-1] == {"event": "harakiri", "in_s": LOOK_AGAIN_S, "overdue": None}
 
 
 # -- the master's end

@@ -116,6 +116,19 @@ impl Work {
         }
     }
 
+    /// A wait begins, which the client ends.
+    fn begin_wait(&self) {
+        if let Self::Room { request } = self {
+            request.get().client_time.begin();
+        }
+    }
+
+    fn end_wait(&self) {
+        if let Self::Room { request } = self {
+            request.get().client_time.end();
+        }
+    }
+
     fn waiter(&self) -> &Waiter {
         match self {
             Self::Receive { session, .. } | Self::Send { session, .. } => session.get().waiter(),
@@ -180,6 +193,7 @@ impl Awaiting {
                 "this was awaited already; call the method again for each await",
             ));
         };
+        self.work.end_wait();
         let outcome = pending.get().outcome();
         if outcome != WaitOutcome::Event {
             self.work.forget(token);
@@ -203,6 +217,7 @@ impl Awaiting {
             match self.work.register(token) {
                 Ok(true) => {
                     hub.limit(token, limit);
+                    self.work.begin_wait();
                     *self.wait() = Some(Wait {
                         limit,
                         token,
@@ -228,6 +243,7 @@ impl Awaiting {
         self.begun.store(true, Ordering::Relaxed);
         let wait = self.wait().take();
         if let Some(wait) = wait {
+            self.work.end_wait();
             self.work.forget(wait.token);
         }
     }
@@ -294,6 +310,7 @@ impl Drop for Awaiting {
     fn drop(&mut self) {
         let wait = self.wait.get_mut().unwrap_or_else(PoisonError::into_inner).take();
         if let Some(wait) = wait {
+            self.work.end_wait();
             self.work.forget(wait.token);
         }
         if !*self.begun.get_mut() {

@@ -6,6 +6,7 @@
 
 mod awaiting;
 mod channels;
+mod client_time;
 mod current;
 mod descriptors;
 mod engine;

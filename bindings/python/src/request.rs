@@ -6,6 +6,7 @@ use fairlead_engine as fl;
 use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
 
+use crate::client_time::ClientTime;
 use crate::session::Session;
 use crate::waiting::Waiter;
 
@@ -16,6 +17,7 @@ pub(crate) struct Request {
     pub(crate) waiter: Waiter,
     pub(crate) session: PyOnceLock<Py<Session>>,
     pub(crate) task: Mutex<Option<Py<PyAny>>>,
+    pub(crate) client_time: ClientTime,
 }
 
 impl Request {
@@ -31,6 +33,7 @@ impl Request {
                 waiter,
                 session: PyOnceLock::new(),
                 task: Mutex::default(),
+                client_time: ClientTime::default(),
             },
         )
     }

@@ -502,7 +502,8 @@ class Settings:
     )
     harakiri_s: float = setting(
         "harakiri", Seconds(), 0.0,
-        "kill a worker with an HTTP request that takes longer than this; open WebSockets do not count",
+        "kill a worker with an HTTP request that takes longer than this; open WebSockets and waits for the client do "
+        "not count",
         short="t", default_text="off",
     )  # fmt: skip
     max_requests: int = setting(

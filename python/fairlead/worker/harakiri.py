@@ -5,7 +5,9 @@ inside it can. A request costs no message: only the nearest moment at which the 
 told, and then when the next one is.
 
 Other than in uWSGI an open WebSocket is not a request that takes long; only the application's own limit counts for it
-(compat §2.4).
+(compat §2.4). And what counts is the application's time: while a task waits for its client, for the rest of a body or
+for room to send, its limit waits too. Else any stranger could have workers killed by sending slowly; those waits have
+limits of their own (--http-timeout).
 """
 
 from __future__ import annotations
@@ -17,7 +19,10 @@ from typing import Any, Protocol
 
 from fairlead.os_threads import allocate_lock
 
-__all__ = ["Deadlines"]
+__all__ = ["LOOK_AGAIN_S", "Deadlines"]
+
+#: The soonest the master is asked to look again: the limit of a task that waits for its client moves on all the time.
+LOOK_AGAIN_S = 0.1
 
 
 class Request(Protocol):
@@ -25,6 +30,8 @@ class Request(Protocol):
     def session(self) -> object | None: ...
     @property
     def label(self) -> str: ...
+    @property
+    def client_time_s(self) -> float: ...
 
 
 class Task(Protocol):
@@ -48,7 +55,7 @@ class Deadlines:
         self._tell = tell
         self._clock = clock
         self._lock = allocate_lock()
-        #: The tasks that are watched, with the moment the application itself has set.
+        #: The tasks that are watched, with the moment the application itself has set, as if no client took any time.
         self._tasks: dict[Any, float] = {}
         self._next = math.inf
 
@@ -66,8 +73,9 @@ class Deadlines:
     def set(self, task: Task, seconds: int) -> None:
         """The application's own limit, from now on; 0 takes it back."""
         task.is_watched = True
-        self._tasks[task] = self._clock() + seconds if seconds > 0 else math.inf
-        self._look_at(self._tasks[task])
+        moment = self._clock() + seconds if seconds > 0 else math.inf
+        self._tasks[task] = moment - task.request.client_time_s
+        self._look_at(moment)
 
     def end(self, task: Task) -> None:
         self._tasks.pop(task, None)
@@ -80,13 +88,14 @@ class Deadlines:
             at, task = min(due, key=lambda pair: pair[0], default=(math.inf, None))
             self._next = at
             overdue = task.request.label if task is not None and at <= now else None
-            in_s = None if at == math.inf else max(0.0, at - now)
+            in_s = None if at == math.inf else max(0.0 if overdue else LOOK_AGAIN_S, at - now)
             self._tell(event="harakiri", in_s=in_s, overdue=overdue)
 
     def _due_at(self, task: Task, own: float) -> float:
-        if not self._limit_s or task.request.session is not None:
-            return own
-        return min(own, task.started + self._limit_s)
+        without_client = own
+        if self._limit_s and task.request.session is None:
+            without_client = min(own, task.started + self._limit_s)
+        return without_client + task.request.client_time_s
 
     def _look_at(self, moment: float) -> None:
         with self._lock:

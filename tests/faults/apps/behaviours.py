@@ -74,6 +74,13 @@ def pid(environ, start_response):
             ws.send(message)
 
 
+def takes_and_gives(environ, start_response):
+    """Reads all of the body, and gives more than all buffers hold."""
+    environ["wsgi.input"].read()
+    start_response("200 OK", [("Content-Length", str(256 * 65536))])
+    return (b"x" * 65536 for _ in range(256))
+
+
 def park(environ, start_response):
     """Never receives: the task waits for something that the engine does not know."""
     websocket(environ)

@@ -24,14 +24,31 @@ impl Request {
     /// Waits for room in the response's buffer; false if there is none in time. True too when the client has gone.
     fn wait_room(&self, py: Python<'_>, limit: Limit) -> PyResult<bool> {
         let request = &self.request;
-        let room = self.waiter.wait(
+        if request.is_writable() {
+            return Ok(true);
+        }
+        let room = self.wait_for_client(py, limit, fl::Request::wait_writable)?;
+        Ok(room || request.is_gone())
+    }
+
+    /// Waits until what `ask` asks for may be there; false when the limit passed.
+    fn wait_for_client(
+        &self,
+        py: Python<'_>,
+        limit: Limit,
+        ask: impl Fn(&fl::Request, fl::Token) -> bool + Send + Sync + Copy,
+    ) -> PyResult<bool> {
+        let request = &self.request;
+        self.client_time.begin();
+        let outcome = self.waiter.wait(
             py,
             limit,
-            |token| request.wait_writable(token),
-            |left| request.wait_blocking(left, fl::Request::wait_writable),
+            |token| ask(request, token),
+            |left| request.wait_blocking(left, ask),
             |_| {},
-        )?;
-        Ok(room || request.is_gone())
+        );
+        self.client_time.end();
+        outcome
     }
 
     /// What `read` finds, once it finds something; empty at the body's end.
@@ -50,13 +67,7 @@ impl Request {
                 BodyRead::Failed(why) => return Err(body_failed(py, &why)),
                 BodyRead::Pending => {}
             }
-            let in_time = self.waiter.wait(
-                py,
-                limit,
-                |token| request.wait_body(token),
-                |left| request.wait_blocking(left, fl::Request::wait_body),
-                |_| {},
-            )?;
+            let in_time = self.wait_for_client(py, limit, fl::Request::wait_body)?;
             if !in_time && limit.has_passed() {
                 return Err(too_slow(py, timeout));
             }
@@ -227,13 +238,8 @@ impl Request {
                 BodyRead::Failed(why) => return Err(body_failed(py, &why)),
                 BodyRead::Pending => {}
             }
-            let in_time = self.waiter.wait(
-                py,
-                limit_at,
-                |token| request.wait_more(token, seen),
-                |left| request.wait_blocking(left, |request, token| request.wait_more(token, seen)),
-                |_| {},
-            )?;
+            let in_time =
+                self.wait_for_client(py, limit_at, |request, token| request.wait_more(token, seen))?;
             if !in_time && limit_at.has_passed() && request.received() == seen {
                 return Err(too_slow(py, timeout.unwrap_or_default()));
             }
@@ -344,6 +350,12 @@ impl Request {
     /// A descriptor that polls readable while there is a WebSocket message to receive. Not to be read or closed.
     fn fileno(&self) -> PyResult<i32> {
         Ok(self.request.notify_descriptor()?)
+    }
+
+    /// Seconds that its task has waited for the client, for the body or for room to send.
+    #[getter]
+    fn client_time_s(&self) -> f64 {
+        self.client_time.total().as_secs_f64()
     }
 
     /// True once its task has ended.
