@@ -187,6 +187,16 @@ impl Socket {
         })
     }
 
+    /// Watches for the end of both directions. It takes a descriptor.
+    pub(crate) fn hang_up(&self) -> io::Result<HangUp> {
+        let twin = match self {
+            Socket::Tcp(stream) => stream.as_fd().try_clone_to_owned()?,
+            Socket::Unix(stream) => stream.as_fd().try_clone_to_owned()?,
+        };
+        // A stream of whichever family, for its readiness alone.
+        TcpStream::from_std(twin.into()).map(HangUp)
+    }
+
     pub(crate) fn reader(&mut self) -> Pin<&mut (dyn AsyncRead + Send + Unpin)> {
         match self {
             Socket::Tcp(stream) => Pin::new(&mut **stream),
@@ -208,6 +218,24 @@ impl AsRawFd for Socket {
             Socket::Tcp(stream) => stream.as_raw_fd(),
             Socket::Unix(stream) => stream.as_raw_fd(),
         }
+    }
+}
+
+/// Tells when the other side of a socket is gone altogether: reset, or closed where a close can be told from the end of one
+/// direction (UNIX). A second descriptor of the same socket, because the readiness of the first belongs to whoever reads and
+/// writes.
+pub(crate) struct HangUp(TcpStream);
+
+impl HangUp {
+    /// Ready when it is so.
+    pub(crate) fn poll(&self, cx: &mut Context<'_>) -> Poll<()> {
+        // An error is the end of the runtime.
+        let _ = ready!(self.0.poll_write_ready(cx));
+        // That there is room for bytes is forgotten; that there is nobody who could take them cannot be.
+        let _ = self.0.try_io(Interest::WRITABLE, || {
+            io::Result::<()>::Err(io::ErrorKind::WouldBlock.into())
+        });
+        self.0.poll_write_ready(cx).map(|_| ())
     }
 }
 

@@ -286,7 +286,7 @@ fn a_client_that_leaves_is_noticed() {
     // ... and while it computes: then its next call says so.
     let client = stage.client_sending(GET);
     let exchange = stage.exchange();
-    drop(client);
+    support::reset(client);
     let after = std::time::Instant::now() + PATIENCE;
     while !exchange.is_gone() {
         assert!(std::time::Instant::now() < after, "nobody noticed");

@@ -251,6 +251,8 @@ fn every_row_gets_its_status_and_nothing_is_smuggled() {
         if row.status == 200 {
             stage.exchange().respond(head(200, &[]), "").expect("a client");
             assert_eq!(client.reply().status(), 200, "{}", row.name);
+            // The front would wait for an answer to what follows.
+            support::reset(client);
             continue;
         }
         let reply = client.reply();

@@ -306,7 +306,7 @@ fn an_application_learns_that_its_client_has_left() {
         let exchange = stage.exchange();
         assert_eq!(stage.body(&exchange), Ok(body.as_bytes().to_vec()));
         exchange.start_response(head(200, &[])).expect("a client");
-        drop(client);
+        support::reset(client);
         while !exchange.is_gone() {
             std::thread::yield_now();
         }

@@ -53,6 +53,16 @@ impl Framing {
             && (self.head.has_request_line || !matches!(&self.partial[..], [] | [b'\r']))
     }
 
+    /// What has come ends with a whole message, or with a part of the next head: no body is on its way.
+    pub(crate) fn is_outside_bodies(&self) -> bool {
+        matches!(self.at, At::Head)
+    }
+
+    /// Heads that have come whole.
+    pub(crate) fn heads(&self) -> u64 {
+        self.heads
+    }
+
     /// The body of head number `ordinal` is broken: nobody can tell where it ends, whatever hyper makes of it.
     pub(crate) fn is_body_broken(&self, ordinal: u64) -> bool {
         matches!(self.at, At::Blind) && self.heads == ordinal

@@ -33,6 +33,7 @@ use crate::settings::FrontSettings;
 use crate::socket::Socket;
 use crate::tls::RecordLayer;
 use service::Service;
+use state::Rest;
 
 pub(crate) use state::Http1State;
 pub(crate) use transport::Transport;
@@ -149,8 +150,13 @@ fn turn(
             // closed, and the request that its client has sent meanwhile would be lost.
             Pin::new(&mut *http).graceful_shutdown();
         }
-        if !state.pump(context) && !leaves {
-            break;
+        if state.pump(context) || leaves {
+            continue;
+        }
+        match state.rest_behind_end() {
+            Rest::Some => break,
+            Rest::Unknown => {}
+            Rest::None => return Poll::Ready(Ending::Complete),
         }
     }
     match state.check_deadline() {

@@ -68,9 +68,7 @@ impl Answering {
 
     pub(crate) fn refused(state: Arc<Http1State>, status: u16, why: &str) -> Answering {
         let mut response = plain(status, why);
-        response
-            .headers_mut()
-            .insert(header::CONNECTION, HeaderValue::from_static("close"));
+        close_behind(&mut response);
         Answering(Some(Waiting::Refused(state, response)))
     }
 
@@ -119,23 +117,57 @@ impl Future for Answering {
                 let was_refused =
                     core.upgrade_requested && response.status() != StatusCode::SWITCHING_PROTOCOLS;
                 if was_refused || matches!(core.lock().incoming.end, End::Failed(_)) {
-                    let close = HeaderValue::from_static("close");
-                    response.headers_mut().insert(header::CONNECTION, close);
+                    close_behind(&mut response);
                     state.expect_unread();
                 }
-                if state.is_uwsgi && response.status() != StatusCode::SWITCHING_PROTOCOLS {
-                    // hyper chunks nothing in HTTP/1.0. The peer writes the version of the request instead.
-                    *response.version_mut() = hyper::Version::HTTP_10;
+                if response.status() != StatusCode::SWITCHING_PROTOCOLS {
+                    settle(&mut response, &state);
                 }
                 Poll::Ready(Ok(response))
             }
-            Some(Waiting::Refused(state, response)) => {
+            Some(Waiting::Refused(state, mut response)) => {
+                settle(&mut response, &state);
                 state.end_request();
                 Poll::Ready(Ok(response))
             }
             None => Poll::Pending,
         }
     }
+}
+
+/// Says whether the connection is kept, where hyper would not say it or say two things.
+fn settle(response: &mut Response<ResponseBody>, state: &Http1State) {
+    let terms = state.terms();
+    if state.is_uwsgi {
+        // hyper chunks nothing in HTTP/1.0. The peer writes the version of the request instead.
+        *response.version_mut() = hyper::Version::HTTP_10;
+        return;
+    }
+    // In HTTP/1.0 nothing else delimits such a body.
+    let ends_body = terms.is_http10 && matches!(response.body(), ResponseBody::Streaming { left: None, .. });
+    let closes = terms.closes || ends_body || says(response.headers(), b"close");
+    // A rest is not waited for where the connection closes anyway.
+    if closes || !state.settle_body() {
+        close_behind(response);
+    }
+    if terms.is_http10 && says(response.headers(), b"close") {
+        // To an answer in HTTP/1.1 hyper adds that the connection is kept, as the client has asked.
+        *response.version_mut() = hyper::Version::HTTP_10;
+    }
+}
+
+fn close_behind(response: &mut Response<ResponseBody>) {
+    let close = HeaderValue::from_static("close");
+    response.headers_mut().insert(header::CONNECTION, close);
+}
+
+/// Whether this option is among those of Connection, in one line or in several (RFC 9110 §7.6.1).
+pub(super) fn says(headers: &HeaderMap, wanted: &[u8]) -> bool {
+    let mut options = headers
+        .get_all(header::CONNECTION)
+        .iter()
+        .flat_map(|value| value.as_bytes().split(|byte| *byte == b','));
+    options.any(|option| option.trim_ascii().eq_ignore_ascii_case(wanted))
 }
 
 impl Drop for Answering {

@@ -17,8 +17,8 @@ use hyper::{header, Method};
 use crate::connection::Connection;
 use crate::error::Refusal;
 use crate::exchange::{BodyPlan, Core, Exchange};
-use crate::http1::response::{Answering, ResponseBody};
-use crate::http1::state::Http1State;
+use crate::http1::response::{says, Answering, ResponseBody};
+use crate::http1::state::{Http1State, Terms};
 use crate::pipeline::Pipeline;
 use crate::settings::FrontSettings;
 
@@ -33,7 +33,8 @@ pub(crate) fn builder(settings: &FrontSettings) -> http1::Builder {
     let mut http = http1::Builder::new();
     // No timer: hyper's header time-out counts the silence between two requests as a slow head. the task keeps both.
     http.header_read_timeout(None)
-        // A client that has ended its side is gone: nobody waits for a response on half a connection.
+        // hyper looks for a client that is gone while an answer is made. Of one that has only ended its side it does not
+        // hear (`transport`).
         .half_close(false)
         // Flushing late would join pipelined responses, but it also buffers without a bound.
         .pipeline_flush(false)
@@ -70,6 +71,9 @@ impl Service {
             .unwrap_or_else(|| convert(&head, connection));
         // RFC 9110 §7.8: an Upgrade in HTTP/1.0 is to be ignored.
         let is_upgrade = request.version() == Version::Http11 && Handshake::is_requested(&request);
+        if is_upgrade {
+            self.state.expect_upgrade();
+        }
         let plan = if body.is_end_stream() {
             BodyPlan::None
         } else if is_upgrade {
@@ -139,7 +143,7 @@ impl hyper::service::Service<hyper::Request<Incoming>> for Service {
         connection.shared().counters.request();
         match self
             .state
-            .begin_request()
+            .begin_request(terms(&head))
             .map_or_else(|| admit(&head, &body, connection.settings()), Err)
         {
             Ok(()) => match self.to_https {
@@ -148,6 +152,16 @@ impl hyper::service::Service<hyper::Request<Incoming>> for Service {
             },
             Err(rule) => self.refuse(&rule),
         }
+    }
+}
+
+/// What a head says of its connection. hyper goes by the last word of several, or by the one it looks for.
+fn terms(head: &Parts) -> Terms {
+    let is_http10 = head.version == hyper::Version::HTTP_10;
+    Terms {
+        is_http10,
+        may_upgrade: false,
+        closes: says(&head.headers, b"close") || is_http10 && !says(&head.headers, b"keep-alive"),
     }
 }
 

@@ -31,6 +31,23 @@ pub(crate) struct Http1State {
     inner: Mutex<Inner>,
 }
 
+/// What a request says of its connection.
+#[derive(Clone, Copy, Default)]
+pub(super) struct Terms {
+    pub(super) is_http10: bool,
+    /// It asks for an upgrade.
+    pub(super) may_upgrade: bool,
+    /// It wants the connection closed, whatever else it says (RFC 9112 §9.3).
+    pub(super) closes: bool,
+}
+
+/// What a client that has ended its side still has to get.
+pub(super) enum Rest {
+    Some,
+    Unknown,
+    None,
+}
+
 struct Inner {
     framing: Framing,
     heads: u64,
@@ -42,6 +59,12 @@ struct Inner {
     owes_head: bool,
     /// hyper knows that the next answer is the last.
     is_leaving: bool,
+    /// The client has ended its side, behind a whole request, and hyper does not know.
+    has_ended: bool,
+    /// hyper had a turn since, and no request was in flight.
+    has_looked_behind: bool,
+    /// What the present request says of itself.
+    terms: Terms,
     /// The client may still be sending what nobody will read.
     unread: bool,
     /// When the present wait began: for a head, for the next request, or for bytes of a body.
@@ -64,6 +87,9 @@ impl Http1State {
             in_flight: false,
             owes_head: false,
             is_leaving: false,
+            has_ended: false,
+            has_looked_behind: false,
+            terms: Terms::default(),
             unread: false,
             waiting_since_ms: connection.accepted_ms(),
             write_blocked_since_ms: None,
@@ -110,9 +136,20 @@ impl Http1State {
         // The time for a head runs from its first byte, however slowly the others follow. The first head of a connection is
         // timed from the accept: a client that connects has something to say.
         let head_began = !was_inside && inner.framing.inside_head() && inner.heads > 0;
-        if head_began || inner.pump.is_some() {
+        // What is read for nothing has one time in all.
+        let moves_body = inner.pump.as_ref().is_some_and(|pump| !pump.is_skipping());
+        if head_began || moves_body {
             inner.waiting_since_ms = self.now_ms();
         }
+    }
+
+    /// The client has ended its side. True: what it has asked for is answered all the same, and hyper must not know, which
+    /// would give the answer up. A body that is not complete has failed with it; and nobody can speak WebSocket without a
+    /// way there (RFC 6455 §5.5.1 wants a Close from both).
+    pub(super) fn outlives_end(&self) -> bool {
+        let mut inner = self.lock();
+        inner.has_ended = inner.framing.is_outside_bodies() && !(inner.in_flight && inner.terms.may_upgrade);
+        inner.has_ended
     }
 
     /// A write was tried; `blocked`: the client takes no more at present.
@@ -147,13 +184,20 @@ impl Http1State {
     }
 
     /// A head was parsed: counts it and tells which rule it breaks.
-    pub(super) fn begin_request(&self) -> Option<Refusal> {
+    pub(super) fn begin_request(&self, terms: Terms) -> Option<Refusal> {
         let mut inner = self.lock();
         inner.heads += 1;
         inner.in_flight = true;
+        inner.terms = terms;
+        inner.has_looked_behind = false;
         inner.owes_head = true;
         let ordinal = inner.heads;
         inner.framing.broken_rule(ordinal)
+    }
+
+    /// The request asks for an upgrade.
+    pub(super) fn expect_upgrade(&self) {
+        self.lock().terms.may_upgrade = true;
     }
 
     /// The request has a body, which `core` shall receive.
@@ -169,7 +213,7 @@ impl Http1State {
     /// hyper may have the head of the answer now. False: [`begin_leaving`](Http1State::begin_leaving) comes first.
     pub(super) fn may_answer(&self) -> bool {
         let mut inner = self.lock();
-        let may = inner.is_leaving || !self.connection.shared().is_draining();
+        let may = inner.is_leaving || !self.is_last(&inner);
         inner.owes_head &= !may;
         may
     }
@@ -179,6 +223,19 @@ impl Http1State {
         let mut inner = self.lock();
         inner.in_flight = false;
         inner.waiting_since_ms = self.now_ms();
+    }
+
+    pub(super) fn terms(&self) -> Terms {
+        self.lock().terms
+    }
+
+    /// The head of the answer goes out, and the connection is kept as far as the request's body is concerned. To be asked
+    /// once; false: the head has to say that it closes.
+    pub(super) fn settle_body(&self) -> bool {
+        let mut inner = self.lock();
+        let Inner { pump, is_leaving, .. } = &mut *inner;
+        // hyper says it already.
+        *is_leaving || pump.as_mut().is_none_or(Pump::settle)
     }
 
     /// The connection closes after this answer although the client may be sending.
@@ -207,13 +264,32 @@ impl Http1State {
     /// The answer to the present request shall be the last of this connection, and its head can still say so: hyper has to
     /// be told before it gets that head. True once.
     pub(super) fn begin_leaving(&self) -> bool {
-        if !self.connection.shared().is_draining() {
+        let mut inner = self.lock();
+        if !self.is_last(&inner) {
             return false;
         }
-        let mut inner = self.lock();
         let begins = inner.owes_head && !inner.is_leaving;
         inner.is_leaving |= begins;
         begins
+    }
+
+    /// No request is served behind the present one.
+    fn is_last(&self, inner: &Inner) -> bool {
+        self.connection.shared().is_draining() || inner.has_ended && inner.framing.heads() == inner.heads
+    }
+
+    /// The client has ended its side, and has got all answers that are known of. hyper may have another request, and has
+    /// it looked for in one more turn.
+    pub(super) fn rest_behind_end(&self) -> Rest {
+        let mut inner = self.lock();
+        if !inner.has_ended || inner.in_flight || inner.write_blocked_since_ms.is_some() {
+            return Rest::Some;
+        }
+        if std::mem::replace(&mut inner.has_looked_behind, true) {
+            Rest::None
+        } else {
+            Rest::Unknown
+        }
     }
 
     /// Moves one piece of the request body; true if hyper should look again.
@@ -227,6 +303,13 @@ impl Http1State {
                 let over = inner.pump.take();
                 inner.unread = true;
                 // With it the last of the request may go, and its access record calls the event sink.
+                drop(inner);
+                drop(over);
+                true
+            }
+            Pumped::Skipped => {
+                let over = inner.pump.take();
+                inner.waiting_since_ms = self.now_ms();
                 drop(inner);
                 drop(over);
                 true

@@ -17,7 +17,7 @@ use tokio::io::ReadBuf;
 use crate::events::LogLevel;
 use crate::http1::sendfile::is_stand_in;
 use crate::http1::state::Http1State;
-use crate::socket::{is_of_the_socket, Socket, SCRATCH};
+use crate::socket::{is_of_the_socket, HangUp, Socket, SCRATCH};
 use crate::tls::RecordLayer;
 
 /// One connection's socket as hyper sees it.
@@ -33,6 +33,15 @@ pub(crate) struct Transport {
     /// What is written instead of the same number of hyper's first bytes.
     version: &'static [u8],
     opening: Opening,
+    end: End,
+}
+
+/// Whether the client has ended its side.
+enum End {
+    Open,
+    /// It has, and hyper does not know: it would give up the answer. Without a watch, for lack of a descriptor, only a
+    /// write finds out that the client is gone altogether.
+    Held(Option<HangUp>),
 }
 
 /// What a connection begins with: a request, or HTTP/2's preface (RFC 9113 §3.4).
@@ -71,6 +80,7 @@ impl Transport {
             first: Bytes::new(),
             version: b"",
             opening,
+            end: End::Open,
         }
     }
 
@@ -99,6 +109,22 @@ impl Transport {
             Opening::Undecided(seen + common)
         };
         None
+    }
+
+    /// The client's stream has ended. Pending: hyper shall not know, since an answer is owed or on its way.
+    fn poll_end(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        if matches!(self.end, End::Open) {
+            if !self.state.outlives_end() {
+                return Poll::Ready(Ok(()));
+            }
+            self.end = End::Held(self.socket.hang_up().ok());
+        }
+        match &self.end {
+            End::Held(Some(watch)) => watch
+                .poll(cx)
+                .map(|()| Err(io::ErrorKind::ConnectionReset.into())),
+            End::Held(None) | End::Open => Poll::Pending,
+        }
     }
 
     /// With TLS between the socket and hyper.
@@ -248,6 +274,9 @@ impl hyper::rt::Read for Transport {
         mut buf: ReadBufCursor<'_>,
     ) -> Poll<io::Result<()>> {
         let transport = self.get_mut();
+        if matches!(transport.end, End::Held(_)) {
+            return transport.poll_end(cx);
+        }
         if !transport.first.is_empty() {
             let first = transport
                 .first
@@ -258,6 +287,9 @@ impl hyper::rt::Read for Transport {
         }
         if let Some(records) = &mut transport.records {
             let plain = ready!(records.poll_read(&mut transport.socket, cx, &transport.state.connection))?;
+            if plain.is_empty() {
+                return transport.poll_end(cx);
+            }
             let plain = &plain[..plain.len().min(buf.remaining())];
             transport.state.read(plain);
             buf.put_slice(plain);
@@ -265,7 +297,7 @@ impl hyper::rt::Read for Transport {
             records.consume(count);
             return Poll::Ready(Ok(()));
         }
-        SCRATCH.with_borrow_mut(|scratch| loop {
+        let read = SCRATCH.with_borrow_mut(|scratch| loop {
             let room = (buf.remaining() - transport.opening.kept()).min(scratch.len());
             let mut read = ReadBuf::new(&mut scratch[..room]);
             ready!(transport.socket.reader().poll_read(cx, &mut read))?;
@@ -273,13 +305,17 @@ impl hyper::rt::Read for Transport {
             if let Some(before) = transport.decide(read.filled()) {
                 buf.put_slice(before);
                 buf.put_slice(read.filled());
-                return Poll::Ready(Ok(()));
+                return Poll::Ready(Ok(before.len() + read.filled().len()));
             }
             if matches!(transport.opening, Opening::Http2(_)) {
                 // Whatever hyper makes of it, it has neither read nor written anything.
                 return Poll::Ready(Err(io::Error::other("HTTP/2")));
             }
-        })
+        });
+        match ready!(read)? {
+            0 => transport.poll_end(cx),
+            _ => Poll::Ready(Ok(())),
+        }
     }
 }
 

@@ -11,6 +11,7 @@ pub(crate) mod tls;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpStream};
 use std::os::fd::OwnedFd;
+use std::os::unix::net::UnixStream;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{channel, Receiver, Sender};
 use std::sync::Arc;
@@ -199,6 +200,19 @@ impl Stage {
         let mut client = self.client();
         client.send(bytes);
         client
+    }
+
+    /// A client of a front that listens at an abstract name.
+    pub(crate) fn unix_client(&self) -> UnixStream {
+        use std::os::linux::net::SocketAddrExt;
+        let name = match &self.address {
+            Address::Unix(name) => name.strip_prefix('@').expect("an abstract name"),
+            other => panic!("not a UNIX socket: {other}"),
+        };
+        let address = std::os::unix::net::SocketAddr::from_abstract_name(name).expect("a name");
+        let stream = UnixStream::connect_addr(&address).expect("the front accepts");
+        stream.set_read_timeout(Some(PATIENCE)).expect("a timeout");
+        stream
     }
 
     pub(crate) fn request(&self) -> (Request, Arc<Exchange>) {
@@ -393,6 +407,15 @@ impl<S: Read + Write> Client<S> {
         }
         assert_eq!(String::from_utf8_lossy(&rest), "");
     }
+}
+
+/// Ends the connection with a reset: the client is gone, and not only silent from now on.
+pub(crate) fn reset(client: Client<TcpStream>) {
+    let stream = client.stream.into_inner();
+    let linger = Some(Duration::ZERO);
+    socket2::SockRef::from(&stream)
+        .set_linger(linger)
+        .expect("a socket");
 }
 
 pub(crate) fn head(status: u16, headers: &[(&str, &str)]) -> ResponseHead {
