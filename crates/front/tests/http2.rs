@@ -119,6 +119,9 @@ fn short(change: impl FnOnce(&mut FrontSettings)) -> Stage {
     Stage::with(settings)
 }
 
+/// What a client takes on a stream before it has given anything back (RFC 9113 §6.9.2).
+const WINDOW: usize = 65_535;
+
 const SHORT: Duration = Duration::from_millis(300);
 
 #[test]
@@ -616,6 +619,67 @@ fn a_client_that_takes_nothing_of_a_response_is_reset_in_time_and_alone() {
     assert_eq!(reason, Some(Reason::CANCEL));
     assert_eq!(status, 204);
     assert_eq!(stage.front.statistics().timed_out, 1);
+}
+
+#[test]
+fn a_client_that_takes_a_little_at_a_time_has_its_time_anew_with_each() {
+    const STEP: usize = 10_000;
+    const STEPS: usize = 6;
+    let stage = short(|settings| {
+        settings.stall_timeout = Duration::from_secs(1);
+        settings.header_timeout = SHORT;
+    });
+    let (go_on, mut steps) = tokio::sync::mpsc::unbounded_channel();
+    let mut builder = Builder::new();
+    // The streams' windows bound what is sent, and that of the connection does not.
+    builder.initial_connection_window_size(1 << 24);
+    let client = client_with(&stage, builder, |mut sender| async move {
+        let mut bodies = Vec::new();
+        for path in ["/whole", "/pieces", "/file"] {
+            sender = ready(sender).await;
+            let (response, _) = sender.send_request(get(path), true).expect("sent");
+            bodies.push((response.await.expect("a response").into_body(), 0));
+        }
+        while steps.recv().await.is_some() {
+            for (body, came) in &mut bodies {
+                let wanted = if *came == 0 { WINDOW } else { *came + STEP };
+                while *came < wanted {
+                    *came += body.data().await.expect("more").expect("no reset").len();
+                }
+                let mut flow = body.flow_control().clone();
+                flow.release_capacity(STEP).expect("it came");
+            }
+        }
+        bodies.iter().map(|(_, came)| *came).collect::<Vec<_>>()
+    });
+    let large = vec![0; 1 << 20];
+    let path = std::env::temp_dir().join(format!("fairlead-http2-steady-{}", std::process::id()));
+    std::fs::write(&path, &large).expect("a file");
+    for _ in 0..3 {
+        let (request, exchange) = stage.request();
+        if request.target() == b"/whole" {
+            exchange.respond(head(200, &[]), large.clone()).expect("a client");
+            continue;
+        }
+        exchange.start_response(head(200, &[])).expect("a client");
+        if request.target() == b"/file" {
+            let file = File::open(&path).expect("a file");
+            exchange
+                .write_file(file, 0, large.len() as u64)
+                .expect("a client");
+        } else {
+            exchange.write(large.clone()).expect("a client");
+        }
+        exchange.finish();
+    }
+    std::fs::remove_file(&path).expect("a file");
+    for _ in 0..STEPS {
+        // A whole life of another connection passes.
+        stage.client().assert_closed();
+        go_on.send(()).expect("a client");
+    }
+    drop(go_on);
+    assert_eq!(join(client), [WINDOW + (STEPS - 1) * STEP; 3]);
 }
 
 #[test]

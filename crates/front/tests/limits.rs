@@ -215,6 +215,44 @@ fn a_client_that_takes_nothing_for_too_long_is_cut_and_the_writer_told() {
 }
 
 #[test]
+fn a_client_that_takes_a_part_at_a_time_has_its_time_anew_with_each() {
+    let stage = Stage::with(FrontSettings {
+        stall_timeout: SHORT * 20,
+        header_timeout: SHORT * 5,
+        ..support::front_settings()
+    });
+    // More than the kernel keeps back before it tells that there is room again.
+    let mut part = vec![0; 4 << 20];
+    let large = vec![b'x'; 40 << 20];
+    let path = std::env::temp_dir().join(format!("fairlead-limits-{}", std::process::id()));
+    std::fs::write(&path, &large).expect("a file");
+    let file = std::fs::File::open(&path).expect("a file");
+    std::fs::remove_file(&path).expect("a file");
+    let mut clients = Vec::new();
+    for is_file in [false, true] {
+        clients.push(stage.client_sending(GET));
+        let exchange = stage.exchange();
+        if is_file {
+            exchange.start_response(head(200, &[])).expect("a client");
+            let file = file.try_clone().expect("a file");
+            exchange
+                .write_file(file, 0, large.len() as u64)
+                .expect("a client");
+            exchange.finish();
+        } else {
+            exchange.respond(head(200, &[]), large.clone()).expect("a client");
+        }
+    }
+    for _ in 0..6 {
+        // A whole life of another connection passes.
+        stage.client().assert_closed();
+        for client in &mut clients {
+            client.stream.read_exact(&mut part).expect("more");
+        }
+    }
+}
+
+#[test]
 fn the_front_stops_reading_a_body_that_nobody_takes() {
     let stage = Stage::with(FrontSettings {
         body_high_water: 10_000,

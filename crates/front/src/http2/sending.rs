@@ -22,8 +22,8 @@ const BLOCK: u64 = 64 * 1024;
 pub(super) enum Progress {
     /// Whatever comes next.
     Waiting,
-    /// The client has no room for what there is.
-    Owing,
+    /// The client has no room for what there is; so many bytes have left before.
+    Owing(u64),
     Done,
     /// The client is gone before that.
     Lost,
@@ -38,6 +38,7 @@ pub(super) struct Sending {
     is_last: bool,
     /// The response is to be cut; what was sent before shall arrive. The number of flushes then.
     cut: Option<u64>,
+    sent: u64,
 }
 
 impl Sending {
@@ -49,6 +50,7 @@ impl Sending {
             piece,
             is_last: is_whole,
             cut: None,
+            sent: 0,
         }
     }
 
@@ -99,6 +101,7 @@ impl Sending {
                     let ends =
                         self.piece.is_empty() && self.is_last && self.left.is_none_or(|left| left == 0);
                     core.sent(piece.len());
+                    self.sent += piece.len() as u64;
                     if self.send.send_data(piece, ends).is_err() {
                         return Progress::Lost;
                     }
@@ -107,7 +110,7 @@ impl Sending {
                     }
                 }
                 Poll::Ready(None) => return Progress::Lost,
-                Poll::Pending => return Progress::Owing,
+                Poll::Pending => return Progress::Owing(self.sent),
             }
         }
     }

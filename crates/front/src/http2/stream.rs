@@ -34,8 +34,8 @@ pub(super) struct StreamTask {
     body: Option<Body>,
     way: Way,
     is_head: bool,
-    /// The client has no room for what waits since then.
-    blocked_since_ms: Option<u64>,
+    /// The client has no room for what waits since then, and so many bytes had left by then.
+    blocked_since_ms: Option<(u64, u64)>,
     http2: Arc<Http2State>,
     registration: Registration,
 }
@@ -157,13 +157,12 @@ impl StreamTask {
         self.keep_deadline()
     }
 
-    /// Begins or ends the client's time to make room; false: what waits will be woken.
+    /// Begins or ends the client's time to make room, which is of progress: whoever takes something has it anew. False: what
+    /// waits will be woken.
     fn note(&mut self, progress: &Progress) -> bool {
-        self.blocked_since_ms = match progress {
-            Progress::Owing => Some(
-                self.blocked_since_ms
-                    .unwrap_or_else(|| self.core.connection.shared().now_ms()),
-            ),
+        self.blocked_since_ms = match (progress, self.blocked_since_ms) {
+            (Progress::Owing(sent), Some(since)) if since.1 == *sent => Some(since),
+            (Progress::Owing(sent), _) => Some((self.core.connection.shared().now_ms(), *sent)),
             _ => None,
         };
         false
@@ -401,7 +400,7 @@ impl StreamTask {
     fn keep_deadline(&mut self) -> Poll<()> {
         let connection = Arc::clone(&self.core.connection);
         let situation = Situation {
-            write_blocked_since_ms: self.blocked_since_ms,
+            write_blocked_since_ms: self.blocked_since_ms.map(|(since, _)| since),
             in_flight: true,
             body_awaited_since_ms: self.body.as_ref().and_then(|_| self.core.body_awaited_since()),
             waiting_since_ms: self.body.as_ref().map_or(0, |body| body.came_ms),
@@ -415,7 +414,7 @@ impl StreamTask {
         }
         if let Way::Tunnel(tunnel) = &self.way {
             if !tunnel.is_session_gone() {
-                self.blocked_since_ms = Some(now);
+                self.blocked_since_ms = self.blocked_since_ms.map(|(_, sent)| (now, sent));
                 return self.keep_deadline();
             }
         }

@@ -44,6 +44,7 @@ pub(super) struct Tunnel {
     client_ended: bool,
     /// From the session; the client has no room for it.
     outbound: Bytes,
+    sent: u64,
     session_ended: bool,
 }
 
@@ -64,6 +65,7 @@ impl Tunnel {
             inbound: VecDeque::new(),
             client_ended: false,
             outbound: Bytes::new(),
+            sent: 0,
             session_ended: false,
         }
     }
@@ -156,12 +158,13 @@ impl Tunnel {
             match room(&mut self.send, self.outbound.len(), cx) {
                 Poll::Ready(Some(room)) => {
                     let piece = self.outbound.split_to(room.min(self.outbound.len()));
+                    self.sent += piece.len() as u64;
                     if self.send.send_data(piece, false).is_err() {
                         return Progress::Done;
                     }
                 }
                 Poll::Ready(None) => return Progress::Done,
-                Poll::Pending => return Progress::Owing,
+                Poll::Pending => return Progress::Owing(self.sent),
             }
         }
         cx.waker().wake_by_ref();
