@@ -49,6 +49,8 @@ pub(crate) struct Incoming {
     pub(crate) waiter: Option<Waiter>,
     /// The pump may read. Stays set: the application has shown that it wants the body.
     pub(crate) wanted: bool,
+    /// The application has asked for some of it.
+    pub(crate) is_read: bool,
     /// Somebody waits for bytes since then, and the client has its time to send them.
     pub(crate) awaited_since_ms: Option<u64>,
     /// The pump stopped at the high-water mark.
@@ -146,6 +148,7 @@ impl Incoming {
 
     /// Sets `wanted`; true if that is news to the pump.
     pub(crate) fn want(&mut self) -> bool {
+        self.is_read = true;
         !std::mem::replace(&mut self.wanted, true) && self.end == End::Open
     }
 }

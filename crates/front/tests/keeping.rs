@@ -6,7 +6,7 @@ mod support;
 use std::net::TcpStream;
 use std::time::Duration;
 
-use fairlead_front::FrontSettings;
+use fairlead_front::{BodyRead, FrontSettings};
 use support::{head, Client, Reply, Stage, GET, PATIENCE};
 
 /// All that a reply says about its connection.
@@ -83,6 +83,35 @@ fn a_long_rest_an_unknown_one_and_one_that_waits_for_permission_end_the_connecti
         // Whatever the client still sends is read, so that no reset takes the answer back.
         client.send("body");
         client.assert_closed();
+    }
+}
+
+#[test]
+fn an_application_that_reads_while_it_answers_keeps_its_connection_if_it_reads_all() {
+    let stage = Stage::new();
+    for (rest, is_kept) in [("", true), ("6\r\nunread\r\n", true), ("", false)] {
+        let mut client = stage.client_sending(post("Transfer-Encoding: chunked\r\n") + "4\r\nread\r\n");
+        let exchange = stage.exchange();
+        while exchange.read_body(4) == BodyRead::Pending {
+            if !exchange.wait_body(3) {
+                assert_eq!(stage.wakes.recv_timeout(PATIENCE), Ok(3));
+            }
+        }
+        exchange.start_response(head(200, &[])).expect("a client");
+        exchange.write("heard").expect("a client");
+        assert_eq!(persistence(&client.head()), [""; 0]);
+        if is_kept {
+            exchange.finish();
+            client.send(format!("{rest}0\r\n\r\n"));
+            assert_eq!(client.exactly(15), b"5\r\nheard\r\n0\r\n\r\n");
+            client.send(GET);
+            answer(&stage, &mut client);
+        } else {
+            exchange.finish();
+            assert_eq!(client.exactly(15), b"5\r\nheard\r\n0\r\n\r\n");
+            client.send([&b"20000\r\n"[..], &[b'x'; 0x20000], b"\r\n0\r\n\r\n"].concat());
+            client.assert_closed();
+        }
     }
 }
 

@@ -299,7 +299,7 @@ impl Exchange {
             return true;
         }
         state.incoming.waiter = Some(waiter());
-        state.incoming.wanted = true;
+        state.incoming.want();
         if is_timed {
             let now = self.core.connection.shared().now_ms();
             state.incoming.awaited_since_ms.get_or_insert(now);

@@ -21,8 +21,8 @@ pub(super) struct Pump {
     /// The number of its head.
     ordinal: u64,
     total: u64,
-    /// What the application leaves of it is read and forgotten.
-    skips_rest: bool,
+    /// So much of what the application leaves of it is read and forgotten.
+    skips: u64,
 }
 
 /// The longest rest of a body that is read for nothing, so that its connection can be kept. A new connection costs about
@@ -53,25 +53,28 @@ impl Pump {
             core,
             ordinal,
             total: 0,
-            skips_rest: false,
+            skips: 0,
         }
     }
 
     /// The answer's head goes out: will the connection be of use behind it, whatever the application leaves of the body?
-    /// False: the rest is long, or nobody knows how long, or the client waits for permission to send it.
-    pub(super) fn settle(&mut self) -> bool {
-        let is_short = self
-            .body
-            .size_hint()
-            .exact()
-            .is_some_and(|rest| rest <= SKIPPED_REST);
-        self.skips_rest = is_short && self.core.lock().incoming.wanted;
-        self.skips_rest || self.body.is_end_stream()
+    /// False: the rest is long, or nobody knows how long, or the client waits for permission to send it. One that reads
+    /// while it answers in pieces is trusted to read all.
+    pub(super) fn settle(&mut self, is_streaming: bool) -> bool {
+        let (wanted, is_read) = {
+            let state = self.core.lock();
+            (state.incoming.wanted, state.incoming.is_read)
+        };
+        let rest = self.body.size_hint().exact();
+        if wanted && rest.is_some_and(|rest| rest <= SKIPPED_REST) || is_streaming && is_read {
+            self.skips = SKIPPED_REST;
+        }
+        self.skips > 0 || self.body.is_end_stream()
     }
 
     /// Nobody waits for the rest any more.
     pub(super) fn is_skipping(&self) -> bool {
-        self.skips_rest && self.core.lock().closed
+        self.skips > 0 && self.core.lock().closed
     }
 
     /// Reads what nobody wants.
@@ -82,7 +85,13 @@ impl Pump {
                 return Pumped::Closed;
             }
             match frame {
-                Poll::Ready(Some(Ok(_))) => {}
+                Poll::Ready(Some(Ok(frame))) => {
+                    let size = frame.data_ref().map_or(0, |data| data.len() as u64);
+                    let Some(left) = self.skips.checked_sub(size) else {
+                        return Pumped::Closed;
+                    };
+                    self.skips = left.max(1);
+                }
                 Poll::Ready(Some(Err(_))) => return Pumped::Closed,
                 Poll::Ready(None) => return Pumped::Skipped,
                 Poll::Pending => return Pumped::Nothing,
@@ -110,7 +119,7 @@ impl Pump {
         let state = self.core.lock();
         if state.closed {
             drop(state);
-            return if self.skips_rest {
+            return if self.skips > 0 {
                 self.skip(framing, context)
             } else {
                 Pumped::Closed

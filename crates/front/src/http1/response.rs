@@ -147,7 +147,8 @@ fn settle(response: &mut Response<ResponseBody>, state: &Http1State) {
     let ends_body = terms.is_http10 && matches!(response.body(), ResponseBody::Streaming { left: None, .. });
     let closes = terms.closes || ends_body || says(response.headers(), b"close");
     // A rest is not waited for where the connection closes anyway.
-    if closes || !state.settle_body() {
+    let is_streaming = matches!(response.body(), ResponseBody::Streaming { .. });
+    if closes || !state.settle_body(is_streaming) {
         close_behind(response);
     }
     if terms.is_http10 && says(response.headers(), b"close") {

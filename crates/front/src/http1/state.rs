@@ -231,11 +231,11 @@ impl Http1State {
 
     /// The head of the answer goes out, and the connection is kept as far as the request's body is concerned. To be asked
     /// once; false: the head has to say that it closes.
-    pub(super) fn settle_body(&self) -> bool {
+    pub(super) fn settle_body(&self, is_streaming: bool) -> bool {
         let mut inner = self.lock();
         let Inner { pump, is_leaving, .. } = &mut *inner;
         // hyper says it already.
-        *is_leaving || pump.as_mut().is_none_or(Pump::settle)
+        *is_leaving || pump.as_mut().is_none_or(|pump| pump.settle(is_streaming))
     }
 
     /// The connection closes after this answer although the client may be sending.
