@@ -1,6 +1,7 @@
 //! The properties that the fuzz targets check. They stand here, free of any fuzzer, because the tests of the
-//! crates http and websocket include the same files to replay the committed seeds and to check random streams.
+//! crates http, websocket and channel include the same files to replay the committed seeds and to check random streams.
 
+pub mod channel_region;
 pub mod handshake;
 pub mod proxy_header;
 pub mod proxy_request;

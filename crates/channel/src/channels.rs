@@ -13,7 +13,7 @@ use crate::forked::is_forked;
 use crate::history::{History, Joined, Missed};
 use crate::layout::{channel, header, worker, Layout, LONGEST_NAME, WORKERS};
 use crate::lock::Held;
-use crate::log::{Kind, Record};
+use crate::log::{Damaged, Kind, Record};
 use crate::region::{this_process, Region, PATIENCE};
 use crate::{sleep, wake};
 
@@ -153,11 +153,19 @@ impl Channels {
         payload: &[u8],
     ) -> Result<u64, ChannelError> {
         let id = self.current(name, known)?;
-        let offset = self.region.writer(&held).append(id.index(), kind, payload);
+        let appended = self.region.writer(&held).append(id.index(), kind, payload);
+        let offset = appended.map_err(|Damaged| self.damaged())?;
         let mask = self.mask(id);
         drop(held);
         self.wake(mask);
         Ok(offset)
+    }
+
+    /// Says to all that somebody has scribbled in the region.
+    #[cold]
+    pub(crate) fn damaged(&self) -> ChannelError {
+        self.region.mark_damaged();
+        ChannelError::Damaged
     }
 
     fn known(&self, name: &str) -> Result<Option<ChannelId>, ChannelError> {
@@ -354,25 +362,31 @@ impl Channels {
     }
 
     /// The channel of this name, and how far it is, without the lock.
-    fn find(&self, name: &str) -> Option<Joined> {
+    fn find(&self, name: &str) -> Result<Option<Joined>, ChannelError> {
+        self.region.check()?;
         let directory = self.region.directory();
         loop {
-            let id = directory.find_unlocked(name).or_else(|| {
+            let found = directory.find_unlocked(name).or_else(|| {
                 // Somebody who changes the lists may have led us astray. Without the lock, look at every entry.
                 match self.region.try_lock() {
                     Ok(Some(_held)) => directory.find(name),
                     _ => directory.find_in_all(name),
                 }
-            })?;
+            });
+            let Some(id) = found else { return Ok(None) };
             let mut found = self.facts_of(id);
             // The number is written before the position: without the lock, the one that belongs to the position counts.
-            let newest = found.newest.and_then(|newest| self.region.log().record(newest));
-            if let Some(newest) = newest.filter(|newest| newest.is_of(id)) {
-                found.offset = newest.offset;
+            let log = self.region.log();
+            let newest = found.newest.map(|newest| log.record(newest, log.tail()));
+            match newest.unwrap_or(Ok(None)) {
+                Ok(Some(newest)) if newest.is_of(id) => found.offset = newest.offset,
+                // Another one's: the entry has changed its tenant.
+                Ok(_) => {}
+                Err(Damaged) => return Err(self.damaged()),
             }
             // Its entry may have become another channel's meanwhile.
             if directory.is_still(id) {
-                return Some(found);
+                return Ok(Some(found));
             }
         }
     }
@@ -389,7 +403,7 @@ impl Channels {
         limit: usize,
     ) -> Result<Vec<(Record, Vec<u8>)>, ChannelError> {
         self.known(name)?;
-        let Some(joined) = self.find(name) else {
+        let Some(joined) = self.find(name)? else {
             return Ok(Vec::new());
         };
         let most = if since.is_some() { usize::MAX } else { limit };
@@ -422,7 +436,7 @@ impl Channels {
         bytes: usize,
     ) -> Result<Option<Page>, ChannelError> {
         self.known(name)?;
-        let Some(joined) = self.find(name) else {
+        let Some(joined) = self.find(name)? else {
             return Ok(None);
         };
         let most = if since.is_some() { usize::MAX } else { limit };
@@ -454,13 +468,26 @@ impl Channels {
     /// The records of a channel after `since` up to the moment of the join, at most the newest `most`.
     pub fn look_back(&self, joined: &Joined, since: u64, most: usize) -> History {
         let log = self.region.log();
-        let mut records = Vec::new();
-        let mut position = joined.newest;
-        while let Some(record) = position.and_then(|position| log.record(position)) {
+        let mut records: Vec<Record> = Vec::new();
+        let (mut position, mut end) = (joined.newest, log.tail());
+        while let Some(newest) = position {
+            // Each ends before the one behind it begins, so there are no circles, and no more bytes than the log has.
+            let record = match log.record(newest, end) {
+                Ok(Some(record)) => record,
+                Ok(None) => break,
+                Err(Damaged) => {
+                    self.damaged();
+                    break;
+                }
+            };
             if !record.is_of(joined.id) || record.offset <= since || records.len() == most {
                 break;
             }
-            position = record.previous;
+            if records.last().is_some_and(|newer| newer.offset <= record.offset) {
+                self.damaged();
+                break;
+            }
+            (position, end) = (record.previous, record.position);
             records.push(record);
         }
         records.reverse();
@@ -474,7 +501,7 @@ impl Channels {
     /// A bad name.
     pub fn members(&self, name: &str) -> Result<u64, ChannelError> {
         self.known(name)?;
-        let Some(Joined { id, .. }) = self.find(name) else {
+        let Some(Joined { id, .. }) = self.find(name)? else {
             return Ok(0);
         };
         let entry = self.region.layout().channel(id.index());
@@ -517,7 +544,9 @@ impl Channels {
             let process = words.get(at + worker::PROCESS);
             (process != 0).then(|| WorkerFacts {
                 process,
-                lag: tail.saturating_sub(words.get(at + worker::CURSOR)) * 8,
+                lag: tail
+                    .saturating_sub(words.get(at + worker::CURSOR))
+                    .saturating_mul(8),
                 overtaken: words.get(at + worker::OVERTAKEN),
                 delivered: words.get(at + worker::DELIVERED),
                 dropped: words.get(at + worker::DROPPED),
@@ -549,6 +578,11 @@ impl Channels {
         Ok(count)
     }
 
+    /// Somebody has scribbled in the region: every call fails.
+    pub fn is_damaged(&self) -> bool {
+        self.region.is_damaged()
+    }
+
     /// Offsets of new channels begin above this: a random number, from 2^51 to 2^52, that no other log has.
     pub fn epoch(&self) -> u64 {
         self.region.words().get(header::EPOCH)
@@ -560,7 +594,7 @@ impl Channels {
         let head = log.head();
         (
             self.region.layout().capacity as u64 * 8,
-            log.tail().saturating_sub(head) * 8,
+            log.tail().saturating_sub(head).saturating_mul(8),
         )
     }
 }

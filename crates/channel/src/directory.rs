@@ -154,7 +154,7 @@ impl Directory<'_> {
         }
         let index = self.free_entry()?;
         let entry = self.entry(index);
-        let generation = self.words.get(entry + channel::GENERATION) + 1;
+        let generation = self.words.get(entry + channel::GENERATION).wrapping_add(1);
         // Above every offset that this name, or another log of this machine, can have given before.
         let base = self.words.get(header::EPOCH).max(self.words.get(header::EVICTED));
         self.words.put(entry + channel::GENERATION, generation);
@@ -171,7 +171,8 @@ impl Directory<'_> {
         self.words
             .put_release(entry + channel::NAME_LENGTH, name.len() as u64);
         self.words.put(bucket, index as u64 + 1);
-        self.words.put(header::COUNT, self.words.get(header::COUNT) + 1);
+        self.words
+            .put(header::COUNT, self.words.get(header::COUNT).wrapping_add(1));
         Some(self.id(index))
     }
 
@@ -185,7 +186,15 @@ impl Directory<'_> {
         if self.words.get(header::FREE) == 0 {
             self.evict()?;
         }
-        let index = self.words.get(header::FREE) as usize - 1;
+        let is_free = |index: usize| {
+            index < self.layout.channels && self.words.get(self.entry(index) + channel::NAME_LENGTH) == 0
+        };
+        let mut index = (self.words.get(header::FREE) as usize).checked_sub(1)?;
+        if !is_free(index) {
+            // Somebody has scribbled in the lists. They only lead to the entries: make them again.
+            self.link();
+            index = (self.words.get(header::FREE) as usize).checked_sub(1)?;
+        }
         let next = self.words.get(self.entry(index) + channel::NEXT);
         self.words.put(header::FREE, next);
         Some(index)
@@ -220,12 +229,13 @@ impl Directory<'_> {
         self.words.put_release(entry + channel::NAME_LENGTH, 0);
         self.words.put(
             entry + channel::GENERATION,
-            self.words.get(entry + channel::GENERATION) + 1,
+            self.words.get(entry + channel::GENERATION).wrapping_add(1),
         );
         self.words
             .put(entry + channel::NEXT, self.words.get(header::FREE));
         self.words.put(header::FREE, index as u64 + 1);
-        self.words.put(header::COUNT, self.words.get(header::COUNT) - 1);
+        self.words
+            .put(header::COUNT, self.words.get(header::COUNT).wrapping_sub(1));
         Some(())
     }
 
@@ -240,6 +250,7 @@ impl Directory<'_> {
                     let behind = self.words.get(self.entry(index) + channel::NEXT);
                     return self.words.put(link, behind);
                 }
+                next if next as usize > self.layout.channels => return,
                 next => link = self.entry(next as usize - 1) + channel::NEXT,
             }
         }
@@ -263,9 +274,10 @@ impl Directory<'_> {
         let (at, shift) = self.count_at(index, worker);
         let before = self.members_of(index, worker);
         let others = self.words.get(at) & !(0xffff_ffff << shift);
-        self.words.put(at, others | members << shift);
+        self.words.put(at, others | (members & 0xffff_ffff) << shift);
         let entry = self.entry(index);
-        let sum = self.words.get(entry + channel::MEMBERS) + members - before;
+        let sum = self.words.get(entry + channel::MEMBERS);
+        let sum = sum.wrapping_add(members).wrapping_sub(before);
         self.words.put(entry + channel::MEMBERS, sum);
         if (before == 0) != (members == 0) {
             let (at, bit) = (entry + channel::MASK + worker / 64, 1 << (worker % 64));

@@ -15,6 +15,8 @@ pub enum RegionError {
     NotAFile,
     /// Not made by us, or not completely.
     NotARegion,
+    /// Somebody else has written into it.
+    Damaged,
     /// Made by another release.
     #[allow(missing_docs)]
     OtherVersion { found: u64, ours: u64 },
@@ -38,6 +40,10 @@ impl fmt::Display for RegionError {
             Self::NotAFile => f.write_str("it is no regular file; name one, or a path where none is"),
             Self::NotARegion => f.write_str(
                 "it is no file of channels, or its making was interrupted; remove it if it is not used otherwise",
+            ),
+            Self::Damaged => f.write_str(
+                "it is damaged: a program that is none of ours has written into it; stop all instances that share it and \
+                 remove it",
             ),
             Self::OtherVersion { found, ours } => write!(
                 f,
@@ -78,6 +84,8 @@ pub enum ChannelError {
     TooManyWorkers { workers: usize },
     /// A process that holds the lock does not move; which one, where that can be known.
     Busy(Option<Holder>),
+    /// Somebody has scribbled in the region: nothing is written there any more, nor read.
+    Damaged,
     /// The system's.
     System(io::Error),
 }
@@ -105,6 +113,10 @@ impl fmt::Display for ChannelError {
                 write!(f, "{workers} processes share these channels already, which is all that can")
             }
             Self::Busy(Some(holder)) => holder.fmt(f),
+            Self::Damaged => f.write_str(
+                "the channels are damaged: a program that is none of ours has written into their memory; reload to \
+                 begin with new ones, or where a file is shared, stop all its instances and remove it",
+            ),
             Self::Busy(None) => f.write_str(
                 "another process holds the channels' lock and does not move: it is stopped, or the machine is overloaded",
             ),

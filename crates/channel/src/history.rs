@@ -45,8 +45,8 @@ impl Missed {
         if since < joined.base || since > joined.offset {
             return Missed::Unknown;
         }
-        let next = oldest.map_or(joined.offset + 1, |record| record.offset);
-        match next - since - 1 {
+        let next = oldest.map_or(joined.offset.saturating_add(1), |record| record.offset);
+        match next.saturating_sub(since).saturating_sub(1) {
             0 => Missed::Nothing,
             count => Missed::Messages(count),
         }

@@ -57,8 +57,13 @@ impl Memory {
     }
 
     fn publish(&self, id: ChannelId, value: u64) -> u64 {
+        self.publish_bytes(id, &value.to_ne_bytes())
+    }
+
+    fn publish_bytes(&self, id: ChannelId, payload: &[u8]) -> u64 {
         let _held = self.lock.lock().unwrap();
-        Writer::new(self.log()).append(id.index(), Kind::Binary, &value.to_ne_bytes())
+        let writer = Writer::new(self.log());
+        writer.append(id.index(), Kind::Binary, payload).unwrap()
     }
 }
 
@@ -87,6 +92,7 @@ fn a_reader_gets_whole_records_or_none() {
         for _ in 0..3 {
             match memory.log().look(position) {
                 Look::Nothing => {}
+                Look::Damaged => panic!("nobody scribbles here"),
                 Look::Overtaken(head) => {
                     assert!(head > position);
                     position = head;
@@ -105,6 +111,38 @@ fn a_reader_gets_whole_records_or_none() {
             }
         }
         writer.join().unwrap();
+    });
+}
+
+/// An append may find room that another thread's append has made before, and move no head: who reads what it overwrites
+/// still sees that the head has moved.
+#[test]
+fn room_that_an_earlier_append_has_made_is_no_trap() {
+    model(|| {
+        let (memory, id) = Memory::new();
+        // The whole ring: the next record makes room for two.
+        let old = [7; 80];
+        memory.publish_bytes(id, &old);
+        let reader = {
+            let memory = Arc::clone(&memory);
+            thread::spawn(move || match memory.log().look(0) {
+                Look::Record(record) if record.offset == 1 => {
+                    let mut payload = Vec::new();
+                    if memory.log().payload(&record, &mut payload) {
+                        assert_eq!(payload, old, "torn, and not seen");
+                    }
+                }
+                Look::Record(_) | Look::Overtaken(_) => {}
+                other => panic!("{other:?}"),
+            })
+        };
+        memory.publish(id, 102);
+        let second = {
+            let memory = Arc::clone(&memory);
+            thread::spawn(move || memory.publish(id, 103))
+        };
+        second.join().unwrap();
+        reader.join().unwrap();
     });
 }
 

@@ -9,7 +9,7 @@ use crate::error::ChannelError;
 use crate::forked::is_forked;
 use crate::history::Joined;
 use crate::layout::{worker, Layout, WORKERS};
-use crate::log::{Look, Record};
+use crate::log::{Damaged, Look, Record};
 use crate::region::{this_process, BRIEFLY, PATIENCE};
 use crate::{sleep, wake};
 
@@ -150,13 +150,17 @@ impl Place {
                 self.count(worker::OVERTAKEN, 1);
                 Next::Overtaken
             }
+            Look::Damaged => {
+                self.channels.damaged();
+                Next::Nothing
+            }
         }
     }
 
     /// True if there is something to read.
     #[inline]
     pub fn has_news(&self, cursor: &Cursor) -> bool {
-        self.channels.region.log().tail() > cursor.0
+        self.channels.region.log().tail() > cursor.0 && !self.channels.region.is_damaged()
     }
 
     /// Appends a record's payload; false if it was overwritten.
@@ -168,7 +172,13 @@ impl Place {
     /// The record at a position that was one, with its payload; `None` if it was overwritten.
     pub fn read_at(&self, position: u64, into: &mut Vec<u8>) -> Option<Record> {
         let log = self.channels.region.log();
-        let record = log.record(position)?;
+        let record = match log.record(position, log.tail()) {
+            Ok(record) => record?,
+            Err(Damaged) => {
+                self.channels.damaged();
+                return None;
+            }
+        };
         log.payload(&record, into).then_some(record)
     }
 
@@ -198,7 +208,9 @@ impl Place {
     /// The loop wants to sleep, and be woken for its channels. False if there is something to read: then it must not.
     #[inline]
     pub fn fall_asleep(&self, cursor: &Cursor) -> bool {
+        // Nothing is read of a damaged one any more, whatever its tail says.
         sleep::fall_asleep(self.channels.region.log(), self.index, cursor.0)
+            || self.channels.region.is_damaged()
     }
 
     /// The loop is awake: nobody need wake it.

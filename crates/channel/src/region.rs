@@ -10,7 +10,7 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::Path;
 use std::ptr::NonNull;
-use std::sync::atomic::{AtomicU32, AtomicU64};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::time::Duration;
 
 use memmap2::{MmapOptions, MmapRaw};
@@ -39,6 +39,8 @@ pub(crate) struct Region {
     file: File,
     layout: Layout,
     lock: RobustLock,
+    /// This process has found it damaged. The header says so too, to all, unless that is gone as well.
+    damaged: AtomicBool,
 }
 
 impl Region {
@@ -139,6 +141,9 @@ impl Region {
         if told != [length, layout.channels, layout.capacity].map(|fact| fact as u64) {
             return Err(RegionError::NotARegion);
         }
+        if region.is_damaged() {
+            return Err(RegionError::Damaged);
+        }
         Ok(region)
     }
 
@@ -150,6 +155,7 @@ impl Region {
             map,
             file,
             layout,
+            damaged: AtomicBool::new(false),
         })
     }
 
@@ -194,6 +200,28 @@ impl Region {
         }
     }
 
+    /// Somebody has found what no writer of ours leaves there.
+    #[inline]
+    pub(crate) fn is_damaged(&self) -> bool {
+        self.damaged.load(Ordering::Relaxed) || self.words().get(header::DAMAGED) != 0
+    }
+
+    /// Says so, to all processes and for good.
+    #[cold]
+    pub(crate) fn mark_damaged(&self) {
+        self.damaged.store(true, Ordering::Relaxed);
+        self.words().put(header::DAMAGED, 1);
+    }
+
+    /// Fails if it is damaged.
+    #[inline]
+    pub(crate) fn check(&self) -> Result<(), ChannelError> {
+        if self.is_damaged() {
+            return Err(ChannelError::Damaged);
+        }
+        Ok(())
+    }
+
     /// Only for who has the lock, or is alone.
     pub(crate) fn directory(&self) -> Directory<'_> {
         Directory {
@@ -205,6 +233,7 @@ impl Region {
     /// Takes the lock, waiting at most so long; what a holder that died has left is in order again.
     #[inline]
     pub(crate) fn lock(&self, patience: Duration) -> Result<Held<'_>, ChannelError> {
+        self.check()?;
         match self.lock.lock(patience) {
             Ok(held) => Ok(self.in_order(held)),
             Err(error) if error.kind() == io::ErrorKind::TimedOut => Err(self.busy()),
@@ -215,6 +244,7 @@ impl Region {
     /// The same if nobody has it.
     #[inline]
     pub(crate) fn try_lock(&self) -> Result<Option<Held<'_>>, ChannelError> {
+        self.check()?;
         let held = self.lock.try_lock()?;
         Ok(held.map(|held| self.in_order(held)))
     }
@@ -244,7 +274,9 @@ impl Region {
 
     fn put_in_order(&self) {
         self.directory().repair();
-        Writer::new(self.log()).enter_last();
+        if Writer::new(self.log()).enter_last().is_err() {
+            self.mark_damaged();
+        }
     }
 
     pub(crate) fn descriptor(&self) -> BorrowedFd<'_> {

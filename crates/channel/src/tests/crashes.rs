@@ -14,7 +14,8 @@ fn find_dead(channels: &Channels) {
     channels
         .region
         .writer(&channels.region.lock(PATIENCE).unwrap())
-        .enter_last();
+        .enter_last()
+        .unwrap();
 }
 
 /// Everything that has to be true between two operations.
