@@ -49,6 +49,7 @@ UNSAFE = {
     "bindings/python/src/channels.rs": "takes over the channels' descriptor that was inherited as a number",
     "crates/channel/src/lock.rs": "a robust mutex of POSIX in shared memory",
     "crates/channel/src/region.rs": "maps the channels' memory, which is words to all others",
+    "crates/engine/src/memory.rs": "asks the system's allocator to give back what lies free",
     "bindings/python/src/current.rs": "reads a context variable through CPython's C API",
     "bindings/python/src/descriptors.rs": "borrows and duplicates the application's descriptors, which come as numbers",
     "bindings/python/src/settings.rs": "takes over the listeners that were inherited as numbers",

@@ -101,6 +101,7 @@ impl Engine {
             delivery: app.delivery,
             parking,
             queue: AdmissionQueue::new(app.slots, parallel),
+            trimmer: Arc::default(),
             front,
         });
         let handoff = Arc::new(EngineHandoff::new(Arc::clone(&shared), answered));

@@ -9,6 +9,7 @@ use fairlead_websocket::OriginPolicy;
 use fairlead_worker::Worker;
 
 use crate::admission_queue::{AdmissionQueue, Released};
+use crate::memory::Trimmer;
 use crate::parking::Parking;
 use crate::settings::{Delivery, LogSink};
 
@@ -20,6 +21,7 @@ pub(crate) struct EngineShared<R> {
     pub(crate) parking: Arc<Parking>,
     pub(crate) delivery: Delivery,
     pub(crate) queue: AdmissionQueue<R>,
+    pub(crate) trimmer: Arc<Trimmer>,
     /// The front holds its handoff, and the handoff this: it must not hold the front.
     pub(crate) front: Arc<OnceLock<Weak<Front>>>,
 }
@@ -27,6 +29,7 @@ pub(crate) struct EngineShared<R> {
 impl<R> EngineShared<R> {
     /// A request is done with its slot.
     pub(crate) fn slot_is_free(&self) {
+        self.trimmer.count_end();
         match self.queue.release() {
             Released::Passed => self.worker.wake(),
             Released::Free => {

@@ -8,13 +8,14 @@
 //!
 //! Absent on purpose: any language, any parsing of configuration, any knowledge of how tasks are scheduled.
 
-#![forbid(unsafe_code)]
+#![deny(unsafe_code)]
 
 mod admission_queue;
 mod arriving;
 mod engine;
 mod engine_shared;
 mod handoff;
+mod memory;
 mod parking;
 mod request;
 mod settings;

@@ -84,3 +84,5 @@ class Threads:
         while (request := self._engine.wait_request()) is not None:
             # A context of its own for each task, as a greenlet has: what one sets the next must not see.
             Context().run(self._run_task, request)
+            # Not kept until the next one comes.
+            del request
