@@ -5,19 +5,23 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import signal
+import socket
 import threading
 import time
 from collections.abc import Callable
 
 import pytest
-from faults.machine import BEHAVIOURS, echo, get, is_running, wait_until
+from faults.machine import APPS, BEHAVIOURS, echo, get, is_running, wait_until
 from support.raw_client import RawClient
-from support.runners import every_runner, one_runner
+from support.runners import every_read_path, every_runner, one_runner
 from support.server import TIMEOUT_S, Server
 
 pytestmark = every_runner
+
+HOLDS_GIL = APPS / "holds_gil.py"
 
 
 class Load:
@@ -112,6 +116,41 @@ def test_workers_leave_when_their_master_is_killed_even_if_apps_do_not(start):
     client.read_data()
     server.signal(signal.SIGKILL)
     wait_until(lambda: not any(is_running(pid) for pid in pids), "the worker ends", 6)
+
+
+@every_read_path
+def test_a_worker_that_holds_the_interpreters_lock_does_not_outlive_its_master(start):
+    server = start(HOLDS_GIL, "--reload-mercy", "0.5")
+    (worker,) = server.worker_pids()
+    client = RawClient.upgrade(server, "/")
+    echo(client)
+    with server.connect() as other:
+        other.sendall(b"GET /hold HTTP/1.1\r\nHost: x\r\n\r\n")
+        server.wait_for_line("holds the lock")
+        server.signal(signal.SIGKILL)
+        # At once, although no line of Python runs there any more: the sessions are told, and the port is let go.
+        assert client.read_close()[0] == 1001
+        client.close()
+        wait_until(lambda: is_refused(server.address), "the port is free")
+        wait_until(lambda: not is_running(worker), "the worker ends", 6)
+    server.wait_for_line("the master is gone, and this worker does not come to its own end")
+
+
+@one_runner
+def test_a_worker_that_holds_the_lock_while_it_loads_does_not_outlive_its_master(runner):
+    server = Server.launch("--wsgi-file", str(HOLDS_GIL), "--http", "127.0.0.1:0", *runner.options,
+                           environ={"HOLD_AT_LOAD": "yes"})  # fmt: skip
+    try:
+        worker = int(server.wait_for_line(r"worker (\d+) holds the lock")[1])
+    finally:
+        server.signal(signal.SIGKILL)
+    wait_until(lambda: not is_running(worker), "the worker ends", 6)
+    server.wait_for_end()
+
+
+def is_refused(address: tuple[str, int]) -> bool:
+    with socket.socket() as probe:
+        return probe.connect_ex(address) == errno.ECONNREFUSED
 
 
 def test_a_reload_under_load_refuses_nobody_and_closes_old_sessions_with_1012(start):

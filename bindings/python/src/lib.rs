@@ -18,6 +18,7 @@ mod head;
 mod hub;
 mod limit;
 mod log_queue;
+mod master_watch;
 mod methods;
 mod parked;
 mod parker;
@@ -51,6 +52,7 @@ fn _engine(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_class::<current::CurrentSession>()?;
     module.add_class::<head::Head>()?;
     module.add_class::<hub::Hub>()?;
+    module.add_class::<master_watch::MasterWatch>()?;
     module.add_class::<request::Request>()?;
     module.add_class::<session::Session>()?;
     module.add_class::<tls::TicketKeys>()?;

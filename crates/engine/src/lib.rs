@@ -15,6 +15,7 @@ mod arriving;
 mod engine;
 mod engine_shared;
 mod handoff;
+mod master_watch;
 mod memory;
 mod parking;
 mod request;
@@ -40,6 +41,7 @@ pub use fairlead_worker::{
     Received, Sent, Slab, SlowConsumer, Stall, Style, Subscriber, Taken, Token, Waiting, Watch,
     WorkerSettings,
 };
+pub use master_watch::MasterWatch;
 pub use request::{AcceptError, Gone, Request};
 pub use settings::{
     find as find_setting, settings, AnsweredSink, Delivery, Kind as SettingKind, LogSink, Setting,

@@ -27,10 +27,11 @@ _OF_THE_WORKER = (Engine, Hub, Request, Session, Subscription, CurrentSession)
 
 
 class ForkGuard:
-    """Watches over forks from now on. `listeners` are the inherited sockets; `told` are called in a child."""
+    """Watches over forks from now on. `control` are the numbers of the control socket,
+    `listeners` the inherited sockets; `told` are called in a child."""
 
-    def __init__(self, control: int, listeners: Iterable[int], told: Iterable[Callable[[], None]]) -> None:
-        self._control = control
+    def __init__(self, control: Iterable[int], listeners: Iterable[int], told: Iterable[Callable[[], None]]) -> None:
+        self._control = tuple(control)
         #: The addresses at which our sockets are: listeners, and every connection that was accepted from them.
         self._addresses = {_address(fd) for fd in listeners}
         self._told = tuple(told)
@@ -45,7 +46,7 @@ class ForkGuard:
         forked.note(refusal)
         for tell in self._told:
             tell()
-        numbers = [self._control, *(self._engine.own_descriptors() if self._engine is not None else ())]
+        numbers = [*self._control, *(self._engine.own_descriptors() if self._engine is not None else ())]
         with contextlib.suppress(OSError):  # no descriptor is free to read the list: then these at least
             numbers += [fd for fd in map(int, os.listdir("/proc/self/fd")) if self._is_ours(fd)]
         _replace(numbers)

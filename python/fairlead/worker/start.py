@@ -20,7 +20,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, cast
 
 from fairlead import apps, channels, forked, runners
-from fairlead._native import Answered, Channels, Engine, EngineSettings, Listener, Routes, StaticFiles
+from fairlead._native import Answered, Channels, Engine, EngineSettings, Listener, MasterWatch, Routes, StaticFiles
 from fairlead.apps.contract import Setup
 from fairlead.compat import uwsgi as uwsgi_compat
 from fairlead.compat.uwsgi import bodies
@@ -61,12 +61,13 @@ class Worker:
 
     def __init__(self, control: Control, start: dict[str, Any], log: Log) -> None:
         self._control = control
+        self._master_watch = MasterWatch(control.fileno())
         self._start = start
         self._log = log
         self._settings = Settings.from_plain(start["settings"])
         self._services = Services(control, start, self._settings, log)
         self._forks = ForkGuard(
-            control.fileno(),
+            (control.fileno(), self._master_watch.fileno()),
             (one["fd"] for one in start["listeners"]),
             (control.in_forked_child, self._services.in_forked_child),
         )
@@ -128,6 +129,7 @@ class Worker:
         try:
             engine = self._start_engine(native, factory)
             self._forks.engine_is_made(engine)
+            self._master_watch.serves(engine, settings.reload_mercy_s)
             runner = factory(engine, caller.run, settings.slots)
         except OSError as error:
             return self._fail(f"the engine cannot start: {error}.")
@@ -321,6 +323,7 @@ class Worker:
             is_first = deadline is None
             ends = time.monotonic() + float(message["deadline_s"])
             deadline = ends if deadline is None else min(deadline, ends)
+            self._master_watch.leaves_within(deadline - time.monotonic())
             if is_first:
                 self._drain(engine, runner, str(message.get("reason")))
         if self._ended.is_set():
