@@ -9,6 +9,7 @@ can forge a line. This is no front end to `logging`, whose price per record is a
 from __future__ import annotations
 
 import os
+import sys
 import time
 import traceback
 from collections.abc import Callable, Mapping
@@ -21,6 +22,22 @@ _NONE: Mapping[bytes, bytes] = {}
 #: Characters of one record. The traceback of a recursion through several functions has some 100 KB, of which beginning
 #: and end tell all; an exception that holds an upload would be the upload.
 LONGEST_RECORD = 32 * 1024
+
+
+def open_standard_streams() -> None:
+    """Open /dev/null in the place of a closed standard input, output or error (`<&- >&- 2>&-`). Before anything else: the
+    next socket would get its number, and then every word for standard error would go there."""
+    for number, name, mode in ((0, "stdin", "r"), (1, "stdout", "w"), (2, "stderr", "w")):
+        try:
+            os.fstat(number)
+        except OSError:
+            fd = os.open(os.devnull, os.O_RDONLY if mode == "r" else os.O_WRONLY)
+            if fd != number:
+                os.dup2(fd, number)
+                os.close(fd)
+            os.set_inheritable(number, True)
+            if getattr(sys, name) is None:
+                setattr(sys, name, os.fdopen(number, mode, closefd=False))
 
 
 def redirect_output(path: str) -> None:

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 
 import pytest
 from faults.machine import BEHAVIOURS, get, is_running, open_files, wait_until
-from support.server import Server
+from support.server import TIMEOUT_S, Server
 
 LIMIT = 60
 
@@ -55,3 +55,26 @@ def test_a_crowded_worker_does_not_outlive_its_master(crowded):
 def test_too_few_open_files_for_the_slots_are_told_at_the_start(start, runner):
     server = start(BEHAVIOURS, *runner.with_slots(50), under=("prlimit", "--nofile=40:60"))
     server.wait_for_line(r"50 slots may need \d+ open files in each worker, and the limit is 60")
+
+
+def test_closed_standard_descriptors_become_dev_null(runner, tmp_path):
+    path, pidfile = str(tmp_path / "socket"), tmp_path / "pid"
+    server = Server.launch(
+        "--http", path, "--wsgi-file", str(BEHAVIOURS), "--pidfile", str(pidfile), *runner.options,
+        under=("sh", "-c", 'exec "$@" <&- >&- 2>&-', "sh"),
+    )  # fmt: skip
+    try:
+        client = socket.socket(socket.AF_UNIX)
+        wait_until(lambda: client.connect_ex(path) == 0, "the socket is there")
+        client.settimeout(TIMEOUT_S)
+        with client:
+            client.sendall(b"GET /whoami HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
+            assert client.recv(1000).startswith(b"HTTP/1.1 200")
+        processes = [int(pidfile.read_text()), *server.worker_pids()]
+        assert len(processes) == 2
+        for pid in processes:
+            assert [os.readlink(f"/proc/{pid}/fd/{fd}") for fd in range(3)] == ["/dev/null"] * 3
+        server.ask_to_stop()
+        assert server.wait_for_end() == 0
+    finally:
+        server.kill()

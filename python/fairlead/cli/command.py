@@ -14,6 +14,7 @@ from fairlead.cli.channels import channels
 from fairlead.cli.publish import publish
 from fairlead.cli.serve import serve
 from fairlead.errors import FairleadError
+from fairlead.logs import open_standard_streams
 
 #: The exit status of a start that the operator has to mend; uWSGI uses 1, which a crash of Python has as well.
 BAD_START = 2
@@ -24,6 +25,7 @@ COMMANDS: Mapping[str, Callable[[Sequence[str]], int]] = {"publish": publish, "c
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command with `argv` (without the program's name); returns the exit status: 0, or 2 for a bad start."""
+    open_standard_streams()
     arguments = sys.argv[1:] if argv is None else argv
     try:
         if not arguments:

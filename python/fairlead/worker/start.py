@@ -28,7 +28,7 @@ from fairlead.compat.uwsgi.async_calls import AsyncCalls
 from fairlead.control_protocol import CONTROL_FD
 from fairlead.current import inherit_from
 from fairlead.errors import LoadError, SettingsError, text_of
-from fairlead.logs import AccessLog, Log, shortened
+from fairlead.logs import AccessLog, Log, open_standard_streams, shortened
 from fairlead.os_threads import Latch, get_ident, start_thread
 from fairlead.runners.contract import Runner, RunnerFactory
 from fairlead.settings.options import Settings
@@ -377,6 +377,7 @@ class Worker:
 
 def main() -> int:
     """Run the worker that the environment describes. Returns the exit status."""
+    open_standard_streams()
     # Ctrl-C in a terminal reaches all processes of the group; the master alone answers it.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGHUP, signal.SIG_IGN)
