@@ -25,8 +25,8 @@ LONGEST_RECORD = 32 * 1024
 
 
 def open_standard_streams() -> None:
-    """Open /dev/null in the place of a closed standard input, output or error (`<&- >&- 2>&-`). Before anything else: the
-    next socket would get its number, and then every word for standard error would go there."""
+    """Open /dev/null in the place of a closed standard input, output or error (`<&- >&- 2>&-`). Before anything else:
+    the next socket would get its number, and then every word for standard error would go there."""
     for number, name, mode in ((0, "stdin", "r"), (1, "stdout", "w"), (2, "stderr", "w")):
         try:
             os.fstat(number)

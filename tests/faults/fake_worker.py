@@ -1,8 +1,8 @@
 """A worker that speaks the master's protocol and nothing else: the scripted peer of test_master.py.
 
 It shows that a worker need not be ours (only the standard library is imported), and it fails on demand. What
-it does at start stands in the file named by FAKE_PLAN ("ready", "deaf", "crash", "fail: sentence", "hang");
-once it serves, a line sent to its port tells it what to do. It reports on standard error, which the test
+it does at start stands in the file named by FAKE_PLAN ("ready", "deaf", "crash", "fail: sentence", "gate ID: FIFO",
+"hang"); once it serves, a line sent to its port tells it what to do. It reports on standard error, which the test
 reads. Into its cell of the scoreboard, if there is one, it writes its worker id.
 """
 
@@ -53,6 +53,8 @@ def main():
     if plan.startswith("fail: "):
         tell(event="failed", message=plan[6:])
         sys.exit(2)
+    if plan.startswith(f"gate {first['worker_id']}: "):
+        open(plan.partition(": ")[2]).close()  # a FIFO: until the test opens its end
     if plan == "hang":
         lines.readline()  # the stop command, or the master's end
         sys.exit(0)

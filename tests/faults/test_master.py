@@ -325,6 +325,51 @@ def test_a_start_message_that_no_socket_holds_arrives_whole(start):
     assert master.wait_for_end() == 0
 
 
+def test_a_replacement_that_fails_is_tried_again_until_it_succeeds(start):
+    master = start().wait_until_ready()
+    old, _ = master.ask()
+    master.plan.write_text("fail: the code on disk is broken.")
+    master.ask("replace")
+    master.wait_for(r"replacement of worker 1 did not come up \(the code on disk is broken\.\); starting another$")
+    master.wait_for(r"worker 1 did not come up \(the code on disk is broken\.\); starting another in 0\.1 s")
+    assert master.ask()[0] == old
+    master.plan.write_text("ready")
+    new = int(master.wait_for(r"worker 1 \(pid (\d+)\) is ready")[1])
+    master.wait_for("told to stop because of reload")
+    assert master.ask()[0] == new != old
+
+
+def test_a_worker_that_asks_for_a_successor_before_all_are_ready_gets_one(start, tmp_path):
+    gate, address = tmp_path / "gate", str(tmp_path / "socket")
+    os.mkfifo(gate)
+    master = start("--http", address, "--processes", "2", plan=f"gate 2: {gate}")
+    master.wait_for("fake 2 .* started with plan 'gate")
+    with socket.socket(socket.AF_UNIX) as client:
+        client.settimeout(TIMEOUT_S)
+        client.connect(address)
+        client.sendall(b"replace\n")
+        old = int(client.recv(1000).split()[0])
+    master.plan.write_text("ready")
+    gate.write_text("")
+    master.wait_for("serving")
+    master.wait_for(rf"worker 1 \(pid {old}\) asks to be replaced")
+    master.wait_for(r"worker 1 \(pid \d+\) is ready")
+
+
+def test_a_reload_during_the_first_start_is_remembered(start, tmp_path):
+    gate = tmp_path / "gate"
+    os.mkfifo(gate)
+    master = start(plan=f"gate 1: {gate}")
+    master.wait_for("started with plan 'gate")
+    master.signal(signal.SIGHUP)
+    master.wait_for("SIGHUP: the first workers are not ready yet; reloading after that")
+    master.plan.write_text("ready")
+    gate.write_text("")
+    master.wait_for("serving")
+    master.wait_for("reloading: SIGHUP")
+    master.wait_for("reloaded: 1 new worker ready")
+
+
 def test_a_touched_file_reloads(start, tmp_path):
     touched = tmp_path / "touch"
     master = start("--touch-reload", str(touched)).wait_until_ready()

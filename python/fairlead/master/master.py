@@ -113,6 +113,8 @@ class Master:
         self._channels = RegionOwner(settings, log)
         self._generation = 0
         self._is_announced = False
+        #: Why to reload once the first workers are ready.
+        self._reload_later = ""
         self._is_stopping = False
         self._start_failure: FairleadError | None = None
         self._touched: Watch | None = None
@@ -260,7 +262,12 @@ class Master:
     def _reload(self, why: str) -> None:
         """Start a new generation; the old one leaves when the whole new one is ready. A reload during a
         reload starts again: the newest state of the app wins."""
-        if self._is_stopping or not self._is_announced:
+        if self._is_stopping:
+            return
+        if not self._is_announced:
+            if not self._reload_later:
+                self._log.info(f"{why}: the first workers are not ready yet; reloading after that")
+            self._reload_later = why
             return
         self._log.info(f"reloading: {why}")
         self._certificates.renew(self._workers())
@@ -349,8 +356,13 @@ class Master:
             self._log.info(f"reloaded: {_count(len(arrival.workers), 'new worker')} ready, the old leave")
         elif arrival.reason == "start":
             self._announce()
+            if self._reload_later:
+                self._reload(self._reload_later)
         else:
             self._log.info(", ".join(f"{worker.label} is ready" for worker in arrival.workers.values()))
+        for worker in arrival.workers.values():
+            if worker.wants_successor and self._serving.get(worker.worker_id) is worker:
+                self._replace(worker)
 
     def _arrival_failed(self, arrival: _Arrival, why: str) -> None:
         """`why` is a whole sentence."""
@@ -361,9 +373,11 @@ class Master:
             # Several workers usually fail for the same reason: the first sentence is enough.
             self._start_failure = LoadError(why)
             self._is_stopping = True
-        elif arrival.reason == "respawn":
+        elif arrival.reason in ("respawn", "replace"):
+            # Whoever was to be replaced serves on, and goes when one of its successors is ready at last.
+            what = "the replacement of " if arrival.reason == "replace" else ""
             for worker_id in arrival.worker_ids:
-                self._respawn(worker_id, 0.0, f"worker {worker_id} did not come up ({why})")
+                self._respawn(worker_id, 0.0, f"{what}worker {worker_id} did not come up ({why})")
         else:
             self._log.error(f"{arrival.reason} failed, what runs goes on: {why}")
             for worker_id in set(arrival.worker_ids) - set(self._serving):
@@ -436,16 +450,17 @@ class Master:
 
     def _on_request(self, worker: WorkerProcess, action: str) -> None:
         """What an app (`uwsgi.reload()`, `uwsgi.stop()`) or --max-requests asks for."""
-        if action == "reload":
+        if action == "reload" and self._is_announced:
             self._reload(f"{worker.label} asks for it")
         elif action == "stop" and not self._is_stopping:
             self._stop(f"{worker.label} asks for it")
-        elif (
-            action == "replace"
-            and not self._is_stopping
-            and self._serving.get(worker.worker_id) is worker
-            and not self._is_coming(worker.worker_id)
-        ):
+        elif action == "replace" and not self._is_stopping:
+            worker.wants_successor = True  # it asks once; before all of its arrival are ready it may be too early
+            if self._serving.get(worker.worker_id) is worker:
+                self._replace(worker)
+
+    def _replace(self, worker: WorkerProcess) -> None:
+        if not self._is_coming(worker.worker_id):
             self._log.info(f"{worker.label} asks to be replaced")
             self._arrive("replace", [worker.worker_id])
 

@@ -53,6 +53,8 @@ class WorkerProcess:
         self.cell: int | None = (first_line.get("scoreboard") or {}).get("cell")
         self.started_at = now
         self.is_ready = False
+        #: It has said so; one that is not in its place yet has to be remembered.
+        self.wants_successor = False
         self.stats: dict[str, Any] = {}
         self._warn = warn
         self._received = bytearray()
