@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 
 import pytest
-from faults.machine import BEHAVIOURS, books, echo, get, wait_until
+from faults.machine import APPS, BEHAVIOURS, books, echo, get, wait_until
 from support.raw_client import RawClient, handshake_request
 from support.runners import every_read_path, every_runner, one_runner
 from support.server import Server
@@ -144,6 +144,17 @@ def test_endless_recursion_is_an_exception_like_any_other(server, upgrade):
 
 
 @one_runner
+def test_an_application_that_closes_the_servers_descriptors_is_told_so_in_one_line(start):
+    server = start(APPS / "closes.py")
+    (worker,) = server.worker_pids()
+    with server.connect() as client:
+        client.sendall(b"GET /close HTTP/1.1\r\nHost: x\r\n\r\n")
+        server.wait_for_line(rf"^\[{worker}\] error: descriptors of the server have been closed in this process")
+        server.wait_for_line(r"worker 1 \(pid \d+\) is ready")
+    of_the_worker = server.lines[server.lines.index("closing") + 1 :]
+    assert not any(word in line for line in of_the_worker for word in ("panicked", "Traceback", "master is gone"))
+
+
 def test_uwsgi_without_its_import_gets_a_hint(server):
     with RawClient(server.connect()) as client:
         client.send_bytes(handshake_request(server.host_header, "/no_import"))

@@ -41,6 +41,12 @@ impl MasterWatch {
         Ok(())
     }
 
+    /// Descriptors of the server were closed in this process: ends it, with one line.
+    #[staticmethod]
+    fn descriptors_are_lost() {
+        fl::descriptors_are_lost();
+    }
+
     /// The worker was told to leave within so many seconds.
     fn leaves_within(&self, time: f64) -> PyResult<()> {
         self.watch.leaves_within(seconds(time)?);

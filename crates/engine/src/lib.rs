@@ -41,7 +41,7 @@ pub use fairlead_worker::{
     Received, Sent, Slab, SlowConsumer, Stall, Style, Subscriber, Taken, Token, Waiting, Watch,
     WorkerSettings,
 };
-pub use master_watch::MasterWatch;
+pub use master_watch::{descriptors_are_lost, MasterWatch};
 pub use request::{AcceptError, Gone, Request};
 pub use settings::{
     find as find_setting, settings, AnsweredSink, Delivery, Kind as SettingKind, LogSink, Setting,

@@ -10,7 +10,7 @@ use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::{Duration, Instant};
 
 use fairlead_websocket::CloseCode;
-use fairlead_worker::{end_this_process, wait_for_hang_up};
+use fairlead_worker::{end_this_process, explain_lost_descriptors, wait_for_hang_up, DESCRIPTORS_ARE_LOST};
 
 use crate::engine::Engine;
 
@@ -30,11 +30,13 @@ struct Served {
 }
 
 impl MasterWatch {
-    /// `control` is a stream socket whose other end the master has.
+    /// `control` is a stream socket whose other end the master has. The process is a worker's from now on: a panic over a
+    /// descriptor that somebody has closed ends it, with one line.
     ///
     /// # Errors
     /// The system's, when no thread is to be had.
     pub fn start(control: OwnedFd) -> std::io::Result<MasterWatch> {
+        explain_lost_descriptors();
         let watch = MasterWatch::default();
         let here = watch.clone();
         std::thread::Builder::new()
@@ -90,4 +92,9 @@ impl MasterWatch {
     fn lock(&self) -> std::sync::MutexGuard<'_, Option<Served>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// Descriptors of the server were closed in this process: ends it, with one line.
+pub fn descriptors_are_lost() -> ! {
+    end_this_process(DESCRIPTORS_ARE_LOST)
 }

@@ -23,6 +23,33 @@ pub fn wait_for_hang_up(socket: impl AsFd) -> io::Result<()> {
     }
 }
 
+/// What a process says whose application has closed descriptors that were not its own. Nothing can go on without them, and
+/// what else would be said, a panic of each thread that meets one, explains nothing.
+pub const DESCRIPTORS_ARE_LOST: &str =
+    "descriptors of the server have been closed in this process (by os.closerange over \
+    numbers that are not the application's own?): this worker ends, and its connections with it";
+
+/// From now on a panic over a lost descriptor ends the process, with that line in the place of a backtrace.
+pub fn explain_lost_descriptors() {
+    let usual = std::panic::take_hook();
+    std::panic::set_hook(Box::new(move |panic| {
+        // One with a value in its text comes as a String; a literal has none to tell.
+        if panic
+            .payload()
+            .downcast_ref::<String>()
+            .is_some_and(|text| is_of_a_lost_descriptor(text))
+        {
+            end_this_process(DESCRIPTORS_ARE_LOST);
+        }
+        usual(panic);
+    }));
+}
+
+/// As `io::Error` says it in `Debug`: tokio's loop panics with it.
+fn is_of_a_lost_descriptor(text: &str) -> bool {
+    text.contains("Bad file descriptor")
+}
+
 /// Writes one line to standard error and kills this process: with a signal that no handler, lock or exit hook can hold up.
 pub fn end_this_process(why: &str) -> ! {
     let line = format!("[{}] error: {why}\n", std::process::id());

@@ -64,7 +64,7 @@ pub use connection::{Connection, Received, Sent};
 pub use direct::IsReceiving;
 pub use event::{Event, Token, Waiting, THREAD_TOKEN};
 pub use frames::Style;
-pub use last_words::{end_this_process, wait_for_hang_up};
+pub use last_words::{end_this_process, explain_lost_descriptors, wait_for_hang_up, DESCRIPTORS_ARE_LOST};
 pub use poller::{EpollPoller, Interest, Poller, Readiness};
 pub use readiness_descriptor::ReadinessDescriptor;
 pub use settings::{ChannelSettings, LoopLimits, SessionLog, WorkerSettings};

@@ -11,12 +11,15 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::OnceLock;
 use std::time::{Duration, Instant};
 
+use fairlead_channel::is_forked;
 use fairlead_websocket::Time;
 use rustix::event::{epoll, eventfd, poll, EventfdFlags, PollFd, PollFlags, Timespec};
 use rustix::io::Errno;
 use rustix::time::{
     timerfd_create, timerfd_settime, Itimerspec, TimerfdClockId, TimerfdFlags, TimerfdTimerFlags,
 };
+
+use crate::last_words::{end_this_process, DESCRIPTORS_ARE_LOST};
 
 /// What a registration wants to hear of.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
@@ -166,6 +169,8 @@ impl Poller for EpollPoller {
             Ok((events, _)) => events,
             // A signal: whoever waits decides whether to wait again.
             Err(Errno::INTR) => return Ok(()),
+            // It has been closed, or its number is some other file's by now: nothing is ever ready again.
+            Err(Errno::BADF | Errno::INVAL) if !is_forked() => end_this_process(DESCRIPTORS_ARE_LOST),
             Err(error) => return Err(error.into()),
         };
         ready.extend(events.iter().filter_map(|event| {

@@ -9,6 +9,7 @@ when the socket ends the master is gone, and the worker leaves too.
 from __future__ import annotations
 
 import atexit
+import errno
 import math
 import mimetypes
 import os
@@ -54,6 +55,10 @@ _MASTER_READS_S = 1.0
 
 #: Characters of the reason why a worker cannot start: an exception of the application's may hold anything.
 _LONGEST_REASON = 8192
+
+
+#: What the system says of a number that is no descriptor any more, or some other file's: the application has closed it.
+_LOST = frozenset({errno.EBADF, errno.ENOTSOCK})
 
 
 class Worker:
@@ -155,7 +160,12 @@ class Worker:
         self._services.is_serving()
         self._control.tell(event="ready")
         self._control.flush(_MASTER_READS_S)  # the list of modules may be longer than the socket takes at once
-        runner.run()
+        try:
+            runner.run()
+        except OSError as error:
+            if error.errno in _LOST and not forked.is_child:  # the loop of a library found its descriptors gone
+                MasterWatch.descriptors_are_lost()
+            raise
         self._end_if_forked()
         self._ended.set()
         engine.stop(0.5)
@@ -304,7 +314,9 @@ class Worker:
             left_s = math.inf if deadline is None else max(0.0, deadline - time.monotonic())
             try:
                 message = self._control.wait(min(left_s, REPORT_EVERY_S))
-            except (EOFError, OSError):
+            except (EOFError, OSError) as error:
+                if isinstance(error, OSError) and error.errno in _LOST:
+                    MasterWatch.descriptors_are_lost()
                 if deadline is not None:
                     # Stopping already: the deadline goes on counting, and nobody will shorten it.
                     self._ended.wait(left_s)
