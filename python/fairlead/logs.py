@@ -1,14 +1,16 @@
 """The log of master and workers: one format, one write per line, to standard error or where --logto leads it.
 
 Formatting only; how the bytes leave without anybody waiting is log_writer.py, and who logs what is decided by the
-callers. The invariant: a line leaves in a single `write(2)` to a descriptor opened for appending, so that lines of
-several processes never mix; it has a limit; and text that a client chose (a path, a header) is escaped, so that nobody
-can forge a line. This is no front end to `logging`, whose price per record is a multiple of ours.
+callers. The invariant: a record leaves in a single `write(2)` to a descriptor opened for appending, so that records of
+several processes never mix; it has a limit; and nothing in it can pass for another record or speak to a terminal:
+control characters are escaped, and of a record with several lines, a traceback, each further one begins with a tab, as
+in PostgreSQL's log. This is no front end to `logging`, whose price per record is a multiple of ours.
 """
 
 from __future__ import annotations
 
 import os
+import re
 import sys
 import time
 import traceback
@@ -23,6 +25,9 @@ _NONE: Mapping[bytes, bytes] = {}
 #: and end tell all; an exception that holds an upload would be the upload.
 LONGEST_RECORD = 32 * 1024
 
+#: What moves the cursor, ends a line or turns the direction of writing: control characters but line feed and tab, the
+#: line and paragraph separators, and Unicode's embeddings, overrides and isolates (Unicode Standard Annex 9).
+_UNSAFE = re.compile("[\\x00-\\x08\\x0b-\\x1f\\x7f-\\x9f\\u2028-\\u202e\\u2066-\\u2069]")
 
 def open_standard_streams() -> None:
     """Open /dev/null in the place of a closed standard input, output or error (`<&- >&- 2>&-`). Before anything else:
@@ -40,10 +45,10 @@ def open_standard_streams() -> None:
                 setattr(sys, name, os.fdopen(number, mode, closefd=False))
 
 
-def redirect_output(path: str) -> None:
+def redirect_output(path: str, open_file: Callable[[str, int, int], int] = os.open) -> None:
     """Lead standard output and standard error of this process and its children to the file (`--logto`)."""
     try:
-        fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o640)
+        fd = open_file(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o640)
     except OSError as error:
         raise MasterError(f"--logto {path} cannot be opened: {(error.strerror or '').lower()}.") from None
     os.dup2(fd, 1)
@@ -77,7 +82,7 @@ class Log:
 
     def plain(self, text: str) -> None:
         """A line for people at a terminal, without time and process."""
-        self._writer.put(_encoded(f"{text}\n"))
+        self._writer.put(_encoded(f"{one_record(text)}\n"))
 
     def write(self, level: str, text: str) -> None:
         self._writer.put(self._line(level, text))
@@ -91,8 +96,7 @@ class Log:
         self._writer.finish(timeout_s)
 
     def _line(self, level: str, text: str) -> bytes:
-        if len(text) > LONGEST_RECORD:
-            text = shortened(text, LONGEST_RECORD)
+        text = one_record(text)
         now = int(self._clock())
         stamp = self._stamp  # one read: another thread may replace the pair
         if stamp[0] != now:  # strftime costs more than the rest, so once a second is enough
@@ -176,6 +180,16 @@ def _shown(variables: Mapping[bytes, bytes]) -> str:
         return escaped(data.decode("utf-8", "surrogateescape"))
 
     return "".join(f', {shown(name)}="{shown(value)}"' for name, value in variables.items())
+
+
+def one_record(text: str) -> str:
+    """`text` for the log or a terminal: of bounded length, and it cannot pass for more than one record."""
+    if len(text) > LONGEST_RECORD:
+        text = shortened(text, LONGEST_RECORD)
+    if text.isprintable():
+        return text
+    text = text.replace("\r\n", "\n").rstrip("\n").replace("\n", "\n\t")
+    return _UNSAFE.sub(lambda found: found[0].encode("unicode_escape").decode(), text)
 
 
 def shortened(text: str, limit: int) -> str:

@@ -87,7 +87,7 @@ def test_an_app_that_raises_closes_with_1011_and_is_logged(
     code, reason = client.read_close()
     assert (code, reason) == (1011, "")
     server.wait_for_line(rf"{path}: the application raised ValueError: raised on purpose", since)
-    server.wait_for_line(r"^ValueError: raised on purpose", since)
+    server.wait_for_line(r"^\tValueError: raised on purpose", since)
 
 
 @every_runner

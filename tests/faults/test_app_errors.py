@@ -39,7 +39,7 @@ def test_an_exception_after_the_handshake_closes_with_1011(server, upgrade):
         closed_with(upgrade(server, "/raise_after_handshake"), 1011)
     line = server.wait_for_line(r"/raise_after_handshake.* the application raised ValueError: after the handshake")
     assert "127.0.0.1" in line.string
-    server.wait_for_line(r"^ValueError: after the handshake")
+    server.wait_for_line(r"^\tValueError: after the handshake")
     nobody_is_left(server)
     echo(upgrade(server, "/echo"))
 

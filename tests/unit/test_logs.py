@@ -87,6 +87,29 @@ def test_a_client_cannot_forge_a_line(text, shown):
     assert escaped(text) == shown
 
 
+@pytest.mark.parametrize(
+    "text, shown",
+    [
+        ("tab\tand 日本\u3000語 and 👩\u200d🚀", "tab\tand 日本\u3000語 and 👩\u200d🚀"),
+        ("one\n2026-11-30 12:00:00 [1] info: two\n", "one\n\t2026-11-30 12:00:00 [1] info: two"),
+        ("one\r\ntwo\rthree", "one\n\ttwo\\rthree"),
+        ("\x1b[2J\x07\x00\x7f\x9b1m", "\\x1b[2J\\x07\\x00\\x7f\\x9b1m"),
+        ("a\x0b\x0c\x1c\x85\u2028\u2029b", "a\\x0b\\x0c\\x1c\\x85\\u2028\\u2029b"),
+        ("\u202egnp.exe\u2066", "\\u202egnp.exe\\u2066"),
+        ("half \ud800", "half \\ud800"),
+    ],
+)
+def test_a_record_is_one_line_or_its_further_lines_are_marked(pipe, text, shown):
+    Log(pipe[1]).info(text)
+    assert written(pipe).partition("] info: ")[2] == shown + "\n"
+
+
+def test_an_exceptions_text_cannot_forge_a_record(pipe):
+    Log(pipe[1]).exception("raised", ValueError("x\n2026-11-30 12:00:00 [1] info: forged"))
+    first, *rest = written(pipe).splitlines()
+    assert first.endswith("error: raised") and rest and all(line.startswith("\t") for line in rest)
+
+
 def test_an_exception_brings_its_hint_and_traceback(pipe):
     log = Log(pipe[1])
     try:
@@ -94,8 +117,8 @@ def test_an_exception_brings_its_hint_and_traceback(pipe):
     except NameError as error:
         log.exception("the app raised NameError", error)
     text = written(pipe)
-    assert "error: the app raised NameError (add `import uwsgi` at the top of the file)\nTraceback" in text
-    assert text.endswith("NameError: name 'uwsgi' is not defined\n")
+    assert "error: the app raised NameError (add `import uwsgi` at the top of the file)\n\tTraceback" in text
+    assert text.endswith("\n\tNameError: name 'uwsgi' is not defined\n")
 
 
 def test_a_record_has_a_limit_and_says_what_was_cut(pipe):

@@ -110,7 +110,7 @@ impl Settings {
                 slow_consumer: self.channel_limits.slow_consumer,
             }),
             parallel: self.parallel,
-            log: self.log,
+            log: model::escaping(self.log),
             answered: self.answered,
             stall: self.stall,
         })
@@ -133,9 +133,30 @@ mod tests {
     use std::collections::HashSet;
     use std::time::Duration;
 
+    use fairlead_front::LogLevel;
     use fairlead_websocket::OriginPolicy;
 
     use super::*;
+
+    #[test]
+    fn a_line_of_the_log_cannot_pass_for_two_or_speak_to_a_terminal() {
+        let (told, lines) = std::sync::mpsc::channel();
+        let settings = Settings {
+            log: Arc::new(move |_, line| told.send(line.to_owned()).unwrap()),
+            ..Settings::default()
+        };
+        let log = settings.into_parts().unwrap().log;
+        log(
+            LogLevel::Info,
+            "1.2.3.4: /é\r\n2026-11-30 forged\u{1b}[2J\u{85}\u{202e}",
+        );
+        log(LogLevel::Info, "1.2.3.4: /fine \"é\"");
+        assert_eq!(
+            lines.try_recv().unwrap(),
+            "1.2.3.4: /é\\r\\n2026-11-30 forged\\u{1b}[2J\\u{85}\\u{202e}"
+        );
+        assert_eq!(lines.try_recv().unwrap(), "1.2.3.4: /fine \"é\"");
+    }
 
     #[test]
     fn every_default_passes_the_check_of_its_own_row() {

@@ -14,7 +14,7 @@ from fairlead.cli.channels import channels
 from fairlead.cli.publish import publish
 from fairlead.cli.serve import serve
 from fairlead.errors import FairleadError
-from fairlead.logs import open_standard_streams
+from fairlead.logs import one_record, open_standard_streams
 
 #: The exit status of a start that the operator has to mend; uWSGI uses 1, which a crash of Python has as well.
 BAD_START = 2
@@ -35,7 +35,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             return COMMANDS[arguments[0]](arguments[1:])
         return serve(arguments)
     except FairleadError as error:
-        print(f"fairlead: {error}", file=sys.stderr)
+        print(f"fairlead: {one_record(str(error))}", file=sys.stderr)
         return BAD_START
     except BrokenPipeError:  # `fairlead --help | head`: nobody reads the rest, so Python shall not flush it either
         os.dup2(os.open(os.devnull, os.O_WRONLY), 1)

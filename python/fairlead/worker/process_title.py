@@ -10,12 +10,14 @@ from __future__ import annotations
 import contextlib
 import ctypes
 
+from fairlead.logs import one_record
+
 __all__ = ["rename_process"]
 
 
 def rename_process(name: str) -> None:
-    """Show this process as `name`. Where the system does not allow it, nothing happens, as in uWSGI."""
-    data = name.encode()
+    """Show this process as `name`, on one line. Where the system does not allow it, nothing happens, as in uWSGI."""
+    data = one_record(name).replace("\n", " ").replace("\t", " ").encode()
     with contextlib.suppress(OSError), open("/proc/self/comm", "wb") as file:
         file.write(data[:15])
     start, end = _arguments()

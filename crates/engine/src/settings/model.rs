@@ -10,8 +10,33 @@ use fairlead_front::{Answered, FrontSettings, LogLevel, Routes, Scoreboard, Stat
 use fairlead_websocket::{OriginPolicy, SessionSettings};
 use fairlead_worker::{LoopLimits, SlowConsumer, Stall};
 
-/// Where log lines go. Called from any thread, possibly with a connection locked: it writes the line and returns.
+/// Where log lines go. Called from any thread, possibly with a connection locked: it writes the line and returns. The engine
+/// gives it lines in which nothing can pass for another line or speak to a terminal, whatever a client has sent.
 pub type LogSink = Arc<dyn Fn(LogLevel, &str) + Send + Sync>;
+
+/// `sink`, with what clients have sent made harmless before it comes there.
+pub(super) fn escaping(sink: LogSink) -> LogSink {
+    Arc::new(move |level, line| {
+        if line.contains(is_unsafe) {
+            let mut escaped = String::with_capacity(line.len() + 16);
+            for character in line.chars() {
+                if is_unsafe(character) {
+                    escaped.extend(character.escape_default());
+                } else {
+                    escaped.push(character);
+                }
+            }
+            sink(level, &escaped);
+        } else {
+            sink(level, line);
+        }
+    })
+}
+
+/// Control characters, line and paragraph separators, and what turns the direction of writing (Unicode Standard Annex 9).
+fn is_unsafe(character: char) -> bool {
+    character.is_control() || matches!(character, '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
+}
 
 /// Where requests are told that were answered without the application. Called from any thread: it notes that and returns.
 pub type AnsweredSink = Arc<dyn Fn(Answered) + Send + Sync>;

@@ -253,7 +253,7 @@ fn answer(code: u16, reason: Option<String>, headers: Vec<(String, Vec<u8>)>, bo
 
 /// `break:404 Not Found`
 fn answer_with(text: &[u8], body: Vec<u8>) -> Next {
-    let text = String::from_utf8_lossy(text);
+    let text = String::from_utf8_lossy(&clean(text.to_vec())).into_owned();
     let (code, reason) = text.trim().split_once(' ').unwrap_or((text.trim(), ""));
     match code.parse() {
         Ok(code @ 200..=999) => {
