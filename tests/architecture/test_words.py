@@ -38,7 +38,8 @@ FIELD = {
     """,
     "POSIX and Linux": """
         address descriptor descriptors directory epoll error errors event eventfd events file futex kernel lock
-        locks memory os pid pipe process sendfile signal signals sleep socket sockets thread threads time title
+        locks memory os pid pipe privileges process sendfile signal signals sleep socket sockets thread threads
+        time title
     """,
     "Rust, Python, WSGI and C": """
         arguments cffi cli command compat deadlines engine errors info init input language lib main methods mod

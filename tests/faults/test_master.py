@@ -2,27 +2,42 @@
 engine.
 
 Nothing here sleeps: a test waits for a line of the log or for the process to end, each with a time-out, and
-ports are the kernel's choice.
+ports are the kernel's choice. The file stays whole: all its tests are about `RunningMaster`.
 """
 
 from __future__ import annotations
 
 import os
+import pwd
 import queue
 import re
 import signal
 import socket
 import subprocess
 import sys
+import tempfile
 import threading
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from fairlead.master.master import Patience
+from faults.machine import wait_until
 
 FAKE_WORKER = Path(__file__).with_name("fake_worker.py")
 TIMEOUT_S = 15.0
+
+#: A worker that any user can run: our interpreter may lie where only its owner may look.
+SHELL_WORKER = """
+read -r first <&$FAIRLEAD_CONTROL_FD
+printf '{"event":"ready"}\\n' >&$FAIRLEAD_CONTROL_FD
+read -r stop <&$FAIRLEAD_CONTROL_FD
+"""
+
+#: A user whom passwd does not know.
+NO_ENTRY = 54321
+
+only_root = pytest.mark.skipif(os.getuid() != 0, reason="only root can become another user")
 
 PROGRAM = """
 import os, sys
@@ -33,7 +48,8 @@ from fairlead.settings.options import Settings
 from fairlead.settings.sources import read_sources
 try:
     settings = Settings.of(read_sources(sys.argv[2:], os.environ).given)
-    sys.exit(Master(settings, Log(), command=[sys.executable, sys.argv[1]]).run())
+    command = [sys.executable, sys.argv[1]] if sys.argv[1].endswith(".py") else ["bash", "-c", sys.argv[1]]
+    sys.exit(Master(settings, Log(), command=command).run())
 except FairleadError as error:
     print(f"fairlead: {error}", file=sys.stderr)
     sys.exit(2)
@@ -43,10 +59,10 @@ except FairleadError as error:
 class RunningMaster:
     """A master in a process of its own, whose log can be waited for."""
 
-    def __init__(self, plan: Path, *options: str) -> None:
+    def __init__(self, plan: Path, *options: str, worker: str = str(FAKE_WORKER)) -> None:
         self.plan = plan
         self.process = subprocess.Popen(
-            [sys.executable, "-c", PROGRAM, str(FAKE_WORKER), "--wsgi-file", "app.py", *options],
+            [sys.executable, "-c", PROGRAM, worker, "--wsgi-file", "app.py", *options],
             stderr=subprocess.PIPE,
             env={**os.environ, "FAKE_PLAN": str(plan)},
             text=True,
@@ -107,11 +123,11 @@ class RunningMaster:
 def start(tmp_path: Path) -> Iterator[object]:
     started: list[RunningMaster] = []
 
-    def start_one(*options: str, plan: str = "ready") -> RunningMaster:
+    def start_one(*options: str, plan: str = "ready", **how: str) -> RunningMaster:
         path = tmp_path / "plan"
         path.write_text(plan)
         addresses = () if "--http" in options or "--http-socket" in options else ("--http", "127.0.0.1:0")
-        started.append(RunningMaster(path, *addresses, *options))
+        started.append(RunningMaster(path, *addresses, *options, **how))
         return started[-1]
 
     yield start_one
@@ -434,15 +450,105 @@ def test_the_log_goes_to_the_file_of_logto(start, tmp_path):
     assert master.log == []
 
 
-@pytest.mark.skipif(os.getuid() != 0, reason="only root can become another user")
+def let_everybody_in(folder: Path) -> None:
+    """pytest makes its folders for their owner alone."""
+    while folder != Path(tempfile.gettempdir()):
+        folder.chmod(0o755)
+        folder = folder.parent
+
+
+@only_root
 def test_dropped_privileges_cannot_come_back_and_no_group_of_root_stays():
-    program = (
-        "import os, pwd; from fairlead.master.master import _drop_privileges\n"
-        "_drop_privileges(pwd.getpwnam('nobody').pw_uid, None)\n"
-        "print(0 in (*os.getresuid(), *os.getresgid(), *os.getgroups()))"
-    )
-    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=TIMEOUT_S)
-    assert done.stdout == "False\n", done.stderr
+    nobody = pwd.getpwnam("nobody")
+    for uid, gid in ((nobody.pw_uid, None), (nobody.pw_uid, 7), (NO_ENTRY, 7)):
+        program = (
+            "import os; from fairlead.master.privileges import Account\n"
+            "os.setgroups([0, 4])\n"
+            f"Account.of({uid}, {gid}).become()\n"
+            "print(*os.getresuid(), *os.getresgid(), 0 in os.getgroups(), 4 in os.getgroups())"
+        )
+        done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=TIMEOUT_S)
+        group = nobody.pw_gid if gid is None else gid
+        assert done.stdout.split() == [str(uid)] * 3 + [str(group)] * 3 + ["False"] * 2, done.stderr
+
+
+@only_root
+def test_a_user_without_an_entry_needs_its_group(start):
+    master = start("--uid", str(NO_ENTRY))
+    assert master.wait_for_end() == 2
+    assert master.log == [
+        f"fairlead: --uid {NO_ENTRY}: this user has no entry in passwd, so its group is not known; give --gid too."
+    ]
+
+
+@only_root
+@pytest.mark.parametrize("end", [signal.SIGTERM, signal.SIGKILL])
+def test_what_root_made_is_the_users_and_goes_at_the_end(start, tmp_path, end):
+    let_everybody_in(tmp_path)
+    made = [tmp_path / name for name in ("app.sock", "channels.sock", "pid")]
+    options = ["--http-socket", str(made[0]), "--chmod-socket=660", "--channels-socket", str(made[1])]
+    master = start(*options, "--pidfile", str(made[2]), "--uid", "nobody", worker=SHELL_WORKER)
+    master.wait_for("serving")
+    nobody = pwd.getpwnam("nobody")
+    about = [path.stat() for path in made]
+    assert [(one.st_uid, one.st_gid) for one in about] == [(nobody.pw_uid, nobody.pw_gid)] * 2 + [(0, 0)]
+    assert about[0].st_mode & 0o777 == 0o660
+    assert int(made[2].read_text()) == master.process.pid
+    master.signal(end)
+    assert master.wait_for_end() == (0 if end == signal.SIGTERM else -end)
+    # The log has ended: whoever held it has gone, and the process that removes the files holds nothing else.
+    wait_until(lambda: not any(path.exists() for path in made), "the files go")
+
+
+def test_a_second_instance_leaves_the_pidfile_of_one_that_runs(start, tmp_path):
+    pidfile = tmp_path / "pid"
+    first = start("--pidfile", str(pidfile)).wait_until_ready()
+    second = start("--pidfile", str(pidfile))
+    assert second.wait_for_end() == 2
+    assert second.log == [
+        f"fairlead: --pidfile {pidfile} belongs to another instance that runs, process {first.process.pid}; stop it or "
+        "choose another path."
+    ]
+    assert int(pidfile.read_text()) == first.process.pid
+    first.signal(signal.SIGKILL)
+    assert first.wait_for_end() == -signal.SIGKILL
+    third = start("--pidfile", str(pidfile)).wait_until_ready()
+    assert int(pidfile.read_text()) == third.process.pid
+
+
+@only_root
+@pytest.mark.parametrize("option", ["--logto", "--pidfile"])
+@pytest.mark.parametrize("way", ["file", "folder"])
+def test_root_follows_no_link_of_somebody_else(start, tmp_path, option, way):
+    let_everybody_in(tmp_path)
+    roots, theirs = tmp_path / "roots", tmp_path / "theirs"
+    roots.mkdir()
+    theirs.mkdir()
+    os.chown(theirs, 65534, 65534)
+    kept = roots / "kept"
+    kept.write_text("root's own")
+    link = theirs / "link"
+    link.symlink_to(kept if way == "file" else roots)
+    path = link if way == "file" else link / "kept"
+    master = start(option, str(path), "--uid", "65534")
+    assert master.wait_for_end() == 2
+    assert re.search(rf"^fairlead: {option} {path} cannot be \w+: permission denied", master.log[-1])
+    assert kept.read_text() == "root's own"
+
+
+@only_root
+def test_root_writes_where_the_user_may_and_where_root_alone_may(start, tmp_path):
+    let_everybody_in(tmp_path)
+    theirs = tmp_path / "theirs"
+    theirs.mkdir()
+    os.chown(theirs, 65534, 65534)
+    (tmp_path / "link").symlink_to(tmp_path / "pid")
+    options = ["--logto", str(theirs / "log"), "--pidfile", str(tmp_path / "link"), "--uid", "65534"]
+    master = start(*options, worker=SHELL_WORKER)
+    wait_until(lambda: (theirs / "log").exists() and "serving" in (theirs / "log").read_text(), "it serves")
+    assert ((theirs / "log").stat().st_uid, (tmp_path / "pid").stat().st_uid) == (65534, 0)
+    master.signal(signal.SIGTERM)
+    assert master.wait_for_end() == 0
 
 
 def test_patience_grows_to_ten_seconds_and_is_renewed_by_a_minute_of_life():

@@ -7,6 +7,7 @@ import stat
 
 import pytest
 from fairlead.errors import MasterError
+from fairlead.master.privileges import Account
 from fairlead.master.region_owner import bind_server
 from fairlead.settings.options import Given, Settings
 
@@ -28,7 +29,8 @@ def settings(*pairs: tuple[str, str]) -> Settings:
 )
 def test_the_socket_belongs_to_whom_the_workers_run_as(tmp_path, pairs, owner):
     path = str(tmp_path / "server")
-    (listener,), _ = bind_server(settings(("channels-socket", path), *pairs))
+    given = settings(("channels-socket", path), *pairs)
+    (listener,), _ = bind_server(given, Account.of(given.uid, given.gid).owner)
     about = os.stat(path)
     listener.close()
     assert (about.st_uid, about.st_gid) == owner and stat.S_IMODE(about.st_mode) == 0o600
@@ -42,7 +44,8 @@ def test_no_address_is_left_behind_when_another_cannot_be_had(tmp_path):
         bind_server(
             settings(
                 ("channels-socket", path), ("channels-http", "192.0.2.1:1"), ("channels-http-token-file", str(token))
-            )
+            ),
+            None,
         )
     assert not os.path.exists(path)
 
@@ -53,7 +56,7 @@ def test_no_address_is_left_behind_when_another_cannot_be_had(tmp_path):
 def test_the_token_is_the_word_in_its_file(tmp_path, text, token):
     (tmp_path / "token").write_bytes(text)
     (listener,), found = bind_server(
-        settings(("channels-http", "127.0.0.1:0"), ("channels-http-token-file", str(tmp_path / "token")))
+        settings(("channels-http", "127.0.0.1:0"), ("channels-http-token-file", str(tmp_path / "token"))), None
     )
     listener.close()
     assert found == token
@@ -72,4 +75,6 @@ def test_the_token_is_the_word_in_its_file(tmp_path, text, token):
 def test_a_file_without_a_token_is_refused(tmp_path, text, part):
     (tmp_path / "token").write_bytes(text)
     with pytest.raises(MasterError, match=part):
-        bind_server(settings(("channels-http", "127.0.0.1:0"), ("channels-http-token-file", str(tmp_path / "token"))))
+        bind_server(
+            settings(("channels-http", "127.0.0.1:0"), ("channels-http-token-file", str(tmp_path / "token"))), None
+        )

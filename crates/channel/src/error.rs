@@ -23,6 +23,9 @@ pub enum RegionError {
     /// It belongs to somebody else.
     #[allow(missing_docs)]
     OtherOwner { owner: u32, user: u32 },
+    /// Everybody may write it.
+    #[allow(missing_docs)]
+    Writable { mode: u32 },
     /// The system's.
     System(io::Error),
 }
@@ -54,6 +57,10 @@ impl fmt::Display for RegionError {
                 f,
                 "it belongs to user {owner} and this process runs as user {user}; start all instances that share it as \
                  the same user"
+            ),
+            Self::Writable { mode } => write!(
+                f,
+                "every user of this machine may write it (its mode is {mode:03o}), and with it what clients get; chmod o-w"
             ),
             Self::System(error) => error.fmt(f),
         }

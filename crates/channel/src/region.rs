@@ -79,6 +79,11 @@ impl Region {
                 user,
             });
         }
+        if facts.mode() & 0o002 != 0 {
+            return Err(RegionError::Writable {
+                mode: facts.mode() & 0o777,
+            });
+        }
         // Two instances that start at once: one makes it, the other finds it made.
         rustix::fs::flock(&file, FlockOperation::LockExclusive).map_err(io::Error::from)?;
         let length = file.metadata()?.len() as usize;

@@ -72,9 +72,10 @@ class Listener:
             self.file_id = None
 
 
-def bind_all(settings: Settings) -> list[Listener]:
+def bind_all(settings: Settings, owner: tuple[int, int] | None = None) -> list[Listener]:
     """Bind all addresses of --http, --http-socket, --socket, --uwsgi-socket, --https, --https2, --https-socket and
-    --http-to-https, in that order. Raises MasterError or SettingsError."""
+    --http-to-https, in that order. The files of UNIX sockets are `owner`'s unless --chown-socket says otherwise: uWSGI
+    makes them after it has become that user. Raises MasterError or SettingsError."""
     _check_queue(settings.listen)
     listeners: list[Listener] = []
     wanted = [("http", address) for address in settings.http]
@@ -82,7 +83,7 @@ def bind_all(settings: Settings) -> list[Listener]:
     # With --protocol http it is --http-socket under another name, in uWSGI as well.
     wanted += [("socket" if settings.protocol == "uwsgi" else "http-socket", address) for address in settings.socket]
     wanted += [("uwsgi-socket", address) for address in settings.uwsgi_socket]
-    mode, owner = settings.chmod_socket, settings.chown_socket
+    mode, owner = settings.chmod_socket, settings.chown_socket or owner
     try:
         for kind, address in wanted:
             listeners.append(bind(kind, address, settings.listen, mode, owner))
@@ -138,7 +139,7 @@ def bind(
     MasterError."""
     what = f"--{kind} {text or address.text}"
     try:
-        bound = _bound_tcp(address) if address.family == "tcp" else _bound_unix(address)
+        bound = _bound_tcp(address) if address.family == "tcp" else _bound_unix(address, mode)
     except socket.gaierror:
         raise MasterError(f"{what}: there is no host {address.host!r}; use an address of this machine.") from None
     except OSError as error:
@@ -146,11 +147,7 @@ def bind(
     listener = Listener(kind, address, bound)
     try:
         if address.family == "unix":
-            listener.file_id = _file_id(address.name)
-            if mode is not None:
-                os.chmod(address.name, mode)
-            if owner is not None:
-                os.chown(address.name, *owner)
+            listener.file_id = _take_file(address.name, owner)
         listener.socket.listen(queue)
     except OSError as error:
         listener.close()
@@ -176,23 +173,46 @@ def _bound_tcp(address: Address) -> socket.socket:
     return sock
 
 
-def _bound_unix(address: Address) -> socket.socket:
+def _bound_unix(address: Address, mode: int | None) -> socket.socket:
     sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    mask = None
     try:
         if address.family == "unix":
             _remove_stale(address.name)
+            if mode is not None:
+                # On Linux the file gets the socket's mode: by its name somebody could have led us to another file.
+                os.fchmod(sock.fileno(), mode)
+                mask = os.umask(0)
         sock.bind(f"\0{address.name}" if address.family == "abstract" else address.name)
     except BaseException:
         sock.close()
         raise
+    finally:
+        if mask is not None:
+            os.umask(mask)
     return sock
+
+
+def _take_file(path: str, owner: tuple[int, int] | None) -> tuple[int, int]:
+    """Device and inode of a socket's file, which is `owner`'s from now on. By its descriptor: who may write in the
+    folder could put a link in its place."""
+    fd = os.open(path, os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC)
+    try:
+        about = os.fstat(fd)
+        if not stat.S_ISSOCK(about.st_mode) or about.st_nlink != 1:
+            raise OSError(errno.EEXIST, "")
+        if owner is not None and owner != (about.st_uid, about.st_gid):
+            os.chown(f"/proc/self/fd/{fd}", *owner)
+    finally:
+        os.close(fd)
+    return about.st_dev, about.st_ino
 
 
 def _remove_stale(path: str) -> None:
     """Remove the socket file of a server that is gone; leave one that answers, and anything that is no
     socket."""
     try:
-        if not stat.S_ISSOCK(os.stat(path).st_mode):
+        if not stat.S_ISSOCK(os.lstat(path).st_mode):
             raise OSError(errno.EEXIST, "")
     except FileNotFoundError:
         return
@@ -204,7 +224,7 @@ def _remove_stale(path: str) -> None:
 
 
 def _file_id(path: str) -> tuple[int, int]:
-    about = os.stat(path)
+    about = os.lstat(path)
     return about.st_dev, about.st_ino
 
 

@@ -1,10 +1,11 @@
 """The master: owns the listeners, starts workers, and sees to it that the port is never without an acceptor.
 
 It never imports the app, never accepts, never sleeps: one `selectors` loop waits for signals, for workers' messages and
-for the next deadline. Sockets are listeners.py, their certificates certificates.py, processes worker_process.py, what
-workers tell each other scoreboard.py, watched files reload.py, what workers tell of themselves statistics.py and
-harakiri.py; here are the decisions. Settings are read once: a reload takes up a changed *app* and changed certificates,
-not changed options (the listeners belong to the master, so half of them could not change anyway); restart for those.
+for the next deadline. Sockets are listeners.py, their certificates certificates.py, root's rights privileges.py,
+processes worker_process.py, what workers tell each other scoreboard.py, watched files reload.py, what workers tell of
+themselves statistics.py and harakiri.py; here are the decisions. Settings are read once: a reload takes up a changed
+*app* and changed certificates, not changed options (the listeners belong to the master, so half of them could not
+change anyway); restart for those.
 The file stays whole: one state machine, whose places and moves have to be seen together.
 
 A worker is always in exactly one place, and moves only downwards:
@@ -23,7 +24,6 @@ from __future__ import annotations
 import contextlib
 import math
 import os
-import pwd
 import selectors
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -38,6 +38,7 @@ from fairlead.master.harakiri import Harakiri
 from fairlead.master.heartbeat import Heartbeat
 from fairlead.master.listeners import Listener, bind_all
 from fairlead.master.open_files import raise_limit
+from fairlead.master.privileges import Account, FileRemover, Pidfile
 from fairlead.master.region_owner import RegionOwner
 from fairlead.master.reload import TOUCH_EVERY_S, Watch
 from fairlead.master.scoreboard import Scoreboard
@@ -110,6 +111,8 @@ class Master:
         self._harakiri = Harakiri(log, clock)
         self._heartbeat = Heartbeat(log, clock)
         self._locks_fd = -1
+        self._pidfile: Pidfile | None = None
+        self._remover: FileRemover | None = None
         self._channels = RegionOwner(settings, log)
         self._generation = 0
         self._is_announced = False
@@ -152,18 +155,21 @@ class Master:
                 raise MasterError(f"--chdir {settings.chdir}: {(error.strerror or '').lower()}.") from None
         if settings.umask is not None:
             os.umask(settings.umask)
-        self._listeners = bind_all(settings)
+        account = Account.of(settings.uid, settings.gid)
+        self._listeners = bind_all(settings, account.owner)
         raise_limit(settings, len(self._listeners), self._log)
         self._certificates = Certificates(self._listeners, self._log, self._clock())
-        self._channels.bind()
+        self._channels.bind(account.owner)
         if settings.processes > 1:
             self._scoreboard = Scoreboard()
         if settings.pidfile:
-            _write_pidfile(settings.pidfile)
+            self._pidfile = Pidfile(settings.pidfile, account)
         if settings.logto:
-            redirect_output(settings.logto)
+            redirect_output(settings.logto, account.open)
             self._log.look()
-        _drop_privileges(settings.uid, settings.gid)
+        if account.is_another:
+            self._leave_files_to_root()
+        account.become()
         self._locks_fd = make_lock_file()  # now, so that it belongs to whom the workers run as
         self._channels.make()
         now = self._clock()
@@ -171,6 +177,18 @@ class Master:
             self._touched = Watch(settings.touch_reload, TOUCH_EVERY_S, now)
         if settings.py_autoreload_s:
             self._modules = Watch((), settings.py_autoreload_s, now)
+
+    def _leave_files_to_root(self) -> None:
+        """Without its rights the master may not remove at the end what it has made now."""
+        files = [
+            (os.path.abspath(listener.address.name), listener.file_id)
+            for listener in (*self._listeners, *self._channels.listeners)
+            if listener.file_id is not None
+        ]
+        if self._pidfile is not None:
+            files.append((self._pidfile.path, self._pidfile.file_id))
+        if files:
+            self._remover = FileRemover(files)
 
     def _clean_up(self) -> None:
         # Normally nobody is left here; after a bug in this file nobody may stay behind either.
@@ -182,8 +200,10 @@ class Master:
         self._certificates.close()
         if self._scoreboard is not None:
             self._scoreboard.close()
-        if self._settings.pidfile:
-            _remove_pidfile(self._settings.pidfile)
+        if self._pidfile is not None:
+            self._pidfile.remove()
+        if self._remover is not None:
+            self._remover.close()
         if self._locks_fd >= 0:
             os.close(self._locks_fd)
         self._selector.close()
@@ -521,42 +541,3 @@ class Master:
 
 def _count(number: int, noun: str) -> str:
     return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
-
-
-def _write_pidfile(path: str) -> None:
-    try:
-        with open(path, "w", encoding="ascii") as file:
-            file.write(f"{os.getpid()}\n")
-    except OSError as error:
-        raise MasterError(f"--pidfile {path} cannot be written: {(error.strerror or '').lower()}.") from None
-
-
-def _remove_pidfile(path: str) -> None:
-    """Remove it unless another instance has written its own since. After a drop of privileges this may
-    fail."""
-    with contextlib.suppress(OSError, ValueError):
-        with open(path, encoding="ascii") as file:
-            is_ours = int(file.read()) == os.getpid()
-        if is_ours:
-            os.unlink(path)
-
-
-def _drop_privileges(uid: int | None, gid: int | None) -> None:
-    """Become `uid` and `gid`, groups first: afterwards there is no right left to change them.
-
-    uWSGI keeps root's groups when only --uid is given; here the user's own are taken instead.
-    """
-    try:
-        if uid is not None and uid != os.getuid():
-            with contextlib.suppress(KeyError):  # an id without an entry in passwd has no groups to take
-                account = pwd.getpwuid(uid)
-                gid = account.pw_gid if gid is None else gid
-                os.initgroups(account.pw_name, gid)
-        if gid is not None and gid != os.getgid():
-            os.setgid(gid)
-        if uid is not None and uid != os.getuid():
-            os.setuid(uid)
-    except OSError as error:
-        raise MasterError(
-            f"--uid {uid} --gid {gid}: {(error.strerror or '').lower()}; start as root, or leave them out."
-        ) from None

@@ -6,9 +6,7 @@ with the option, the value and the way out.
 
 from __future__ import annotations
 
-import contextlib
 import os
-import pwd
 import re
 
 from fairlead._native import Channels
@@ -40,22 +38,22 @@ class RegionOwner:
         self._log = log
         self._channels: Channels | None = None
         self._server: ChannelsServer | None = None
-        self._listeners: list[Listener] = []
+        self.listeners: list[Listener] = []
         self._token = b""
 
-    def bind(self) -> None:
-        """Bind the addresses of the server, and read its token."""
-        self._listeners, self._token = bind_server(self._settings)
+    def bind(self, owner: tuple[int, int] | None) -> None:
+        """Bind the addresses of the server, whose files are `owner`'s, and read its token."""
+        self.listeners, self._token = bind_server(self._settings, owner)
 
     def make(self) -> None:
         """Make the region, and open the server to programs outside, if there is one."""
         self._channels = make_channels(self._settings)
         self.fd = self._channels.fileno()
         is_shared = bool(self._settings.channels_file)
-        if self._listeners or is_shared:
-            self._server = ChannelsServer(self._channels, self._log, self._listeners, self._token, sweeps=is_shared)
+        if self.listeners or is_shared:
+            self._server = ChannelsServer(self._channels, self._log, self.listeners, self._token, sweeps=is_shared)
             self._server.start()
-        for listener in self._listeners:
+        for listener in self.listeners:
             self._log.info(f"--{listener.kind} at {listener.bound}")
 
     def forget_members(self, now: float) -> None:
@@ -84,7 +82,7 @@ class RegionOwner:
     def close(self) -> None:
         if self._server is not None:
             self._server.close()
-        for listener in self._listeners:
+        for listener in self.listeners:
             listener.close()
 
 
@@ -105,16 +103,13 @@ def make_channels(settings: Settings) -> Channels:
         raise MasterError(f"{option}: {why.lower()}.") from None
 
 
-def bind_server(settings: Settings) -> tuple[list[Listener], bytes]:
+def bind_server(settings: Settings, owner: tuple[int, int] | None) -> tuple[list[Listener], bytes]:
     """Bind --channels-socket and --channels-http, and read the token. Raises MasterError.
 
     It comes before privileges are dropped: a folder such as /run and the token's file may be root's. The files belong
     to whom the workers run as.
     """
     token = _token(settings.channels_http_token_file) if settings.channels_http is not None else b""
-    owner = None
-    if settings.uid is not None or settings.gid is not None:
-        owner = (-1 if settings.uid is None else settings.uid, _group(settings))
     wanted = (("channels-socket", settings.channels_socket), ("channels-http", settings.channels_http))
     listeners: list[Listener] = []
     try:
@@ -126,15 +121,6 @@ def bind_server(settings: Settings) -> tuple[list[Listener], bytes]:
             listener.close()
         raise
     return listeners, token
-
-
-def _group(settings: Settings) -> int:
-    """--gid, or the group that comes with --uid; -1 leaves it (chown(2))."""
-    if settings.gid is not None or settings.uid is None:
-        return -1 if settings.gid is None else settings.gid
-    with contextlib.suppress(KeyError):
-        return pwd.getpwuid(settings.uid).pw_gid
-    return -1
 
 
 def _token(path: str) -> bytes:
