@@ -17,6 +17,7 @@ APP ?= examples/chat.py
 BROWSER ?= yes
 # Seconds that each fuzz target runs.
 FUZZ_SECONDS ?= 30
+CHAOS_SECONDS ?= 600
 # Seconds of the stress test of the channels' log.
 STRESS_SECONDS ?= 10
 # How many failures of outer tests one run of `make test-python` may repeat. 0 when you hunt for one.
@@ -40,7 +41,7 @@ RUST_SOURCES := Cargo.toml Cargo.lock pyproject.toml \
 # The extension lies in the source tree; someone may have cleaned it away behind the stamp.
 MODULE := $(wildcard python/fairlead/_engine*.so)
 
-.PHONY: help setup build run test test-all check lint lint-format lint-rust lint-python format deny test-rust test-python coverage conformance fuzz bench docs lock clean FORCE
+.PHONY: help setup build run test test-all check lint lint-format lint-rust lint-python format deny test-rust test-python coverage conformance chaos fuzz bench docs lock clean FORCE
 
 help: ## this list
 	@echo "usage: make TARGET [NAME=value]"
@@ -141,6 +142,11 @@ coverage: setup ## which lines of code the tests run: .build/coverage/table.txt,
 conformance: setup build ## RFC 6455: the codec's own tests, and the wire's
 	cargo test --locked --quiet -p fairlead-http -p fairlead-websocket
 	$(BIN)/python -m pytest -q tests/conformance $(PYTEST_ARGS)
+
+# A failure names its seed: CHAOS_SEED=4711 draws the same faults again. PYTEST_ARGS='-k threads' is one runner alone.
+chaos: setup build ## workers killed, stopped, starved and reloaded while all publish, for CHAOS_SECONDS under two runners
+	CHAOS_SECONDS=$(CHAOS_SECONDS) $(if $(CHAOS_SEED),CHAOS_SEED=$(CHAOS_SEED)) \
+	    $(BIN)/python -m pytest -q -s tests/chaos --override-ini session_timeout=0 $(PYTEST_ARGS)
 
 # The flags are those of cargo-fuzz, which is not needed then; see fuzz/README.md.
 fuzz: ## fuzz each target for FUZZ_SECONDS (nightly Rust), or replay its seeds (stable)
