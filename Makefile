@@ -17,6 +17,7 @@ APP ?= examples/chat.py
 BROWSER ?= yes
 # Seconds that each fuzz target runs.
 FUZZ_SECONDS ?= 30
+# Seconds of the chaos run, under each of its runners.
 CHAOS_SECONDS ?= 600
 # Seconds of the stress test of the channels' log.
 STRESS_SECONDS ?= 10

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 from fairlead.apps.contract import Application, Caller, Setup
-from fairlead.apps.left_clients import TELL_EVERY_S, LeftClients
+from fairlead.apps.disconnects import TELL_EVERY_S, Disconnects
 from fairlead.apps.response import Response
 from fairlead.apps.task import Task
 from fairlead.errors import BodyTimedOut, ConnectionClosed, HandshakeRefused
@@ -209,13 +209,13 @@ def test_clients_that_left_are_one_line_and_a_count_and_no_failure(error):
         assert request.is_complete
     assert notes.lines == ["127.0.0.1:1 /: the client left before it was answered"]
     assert caller.totals.exceptions == 0
-    caller.left_clients.tell(at_once=True)
+    caller.disconnects.tell(at_once=True)
     assert notes.lines[1:] == ["999 more clients left before they were answered"]
 
 
 def test_those_that_follow_later_are_told_after_a_while():
     lines, now = [], [0.0]
-    left = LeftClients(lines.append, lambda: now[0])
+    left = Disconnects(lines.append, lambda: now[0])
     left.note("first")
     left.tell()
     assert lines == ["first: the client left before it was answered"]

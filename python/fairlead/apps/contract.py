@@ -17,7 +17,7 @@ from typing import Any, Callable, Generic, Optional, Protocol, TypeVar
 
 from fairlead import forked
 from fairlead._native import Request
-from fairlead.apps.left_clients import LeftClients
+from fairlead.apps.disconnects import Disconnects
 from fairlead.apps.response import Response
 from fairlead.apps.task import Task, Totals
 from fairlead.current import current
@@ -136,7 +136,7 @@ class Caller(Generic[R]):
         # uWSGI's core numbers: apps use them as client ids, so a number in use is never given twice.
         self._cores: deque[int] | None = deque(range(setup.cores)) if setup.cores > 1 else None
         self.totals = Totals(setup.cores)
-        self.left_clients = LeftClients(setup.log.info)
+        self.disconnects = Disconnects(setup.log.info)
         #: The runner's way of running the rest of a task as a coroutine; None where applications cannot be async.
         self.start_task: Callable[[Coroutine[Any, Any, None]], None] | None = None
         #: What a runner's tasks are ended by, see its contract.
@@ -278,7 +278,7 @@ class Caller(Generic[R]):
         if is_refusal and response.refused():
             return  # the engine has logged peer, path and rule
         if response.client_left(error):
-            self.left_clients.note(request.label)
+            self.disconnects.note(request.label)
             return
         cause = error_of_session(error)
         if isinstance(cause, BodyFailed) and cause.status and not response.began:

@@ -83,7 +83,7 @@ class Worker:
         self._reported: dict[str, Any] = {}
         self._is_report_broken = False
         #: Tells of clients that left since it was last called; `True`: without waiting for more.
-        self._tell_of_left_clients: Callable[[bool], None] = lambda at_once: None
+        self._tell_of_disconnects: Callable[[bool], None] = lambda at_once: None
         #: What the module `uwsgi` holds, for hooks that the application sets there.
         self._names: dict[str, Any] = {}
 
@@ -140,7 +140,7 @@ class Worker:
             return self._fail(f"the engine cannot start: {error}.")
         except SettingsError as error:
             return self._fail(str(error))
-        self._tell_of_left_clients = caller.left_clients.tell
+        self._tell_of_disconnects = caller.disconnects.tell
         caller.start_task, caller.task_exit = runner.start_task, runner.task_exit
         inherit_from(runner.ancestors)
         self._async_calls.serve(runner)
@@ -170,7 +170,7 @@ class Worker:
         self._ended.set()
         engine.stop(0.5)
         _call_hook(uwsgi, "atexit", self._log)
-        self._tell_of_left_clients(True)
+        self._tell_of_disconnects(True)
         self._report()
         self._control.flush(_MASTER_READS_S)
         return 0
@@ -324,7 +324,7 @@ class Worker:
                 self._log.warning("the master is gone; this worker leaves too")
                 message = {"command": "stop", "reason": "stop", "deadline_s": self._settings.reload_mercy_s}
             if message is None and left_s > REPORT_EVERY_S:
-                self._tell_of_left_clients(False)
+                self._tell_of_disconnects(False)
                 self._report()
                 continue
             if message is None:

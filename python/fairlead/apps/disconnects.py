@@ -12,13 +12,13 @@ from typing import Callable
 
 from fairlead.os_threads import allocate_lock
 
-__all__ = ["LeftClients"]
+__all__ = ["Disconnects"]
 
 #: Seconds from one line to the next.
 TELL_EVERY_S = 10.0
 
 
-class LeftClients:
+class Disconnects:
     """`log` writes a line. Safe to use from several threads."""
 
     def __init__(self, log: Callable[[str], None], clock: Callable[[], float] = time.monotonic) -> None:
