@@ -99,7 +99,10 @@ fn bind(address: &str, backlog: i32) -> io::Result<Listener> {
 
 /// Removes a socket file whose listener has died. Anything else at that path is left for `bind` to complain about.
 fn remove_stale(path: &str) -> io::Result<()> {
-    match std::os::unix::net::UnixStream::connect(path) {
+    // Not blocking: whoever listens there may have no room in its queue, and has not died.
+    let socket = RawSocket::new(Domain::UNIX, Type::STREAM, None)?;
+    socket.set_nonblocking(true)?;
+    match socket.connect(&SockAddr::unix(path)?) {
         Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => std::fs::remove_file(path),
         _ => Ok(()),
     }

@@ -138,6 +138,19 @@ impl Exchange {
         }
     }
 
+    /// Ready once the client has left before its answer was complete. For the same task as
+    /// [`poll_writable`](Exchange::poll_writable), and no other.
+    pub(crate) fn poll_lost(&self, context: &Context<'_>) -> Poll<()> {
+        let mut state = self.core.lock();
+        if state.lost {
+            return Poll::Ready(());
+        }
+        if !state.closed {
+            state.outgoing.waiter = Some(Waiter::Task(context.waker().clone()));
+        }
+        Poll::Pending
+    }
+
     fn wait_for_room(&self, waiter: impl FnOnce() -> Waiter) -> bool {
         let mut state = self.core.lock();
         let has_room = self.has_room(&state);

@@ -59,7 +59,7 @@ impl Pump {
 
     /// The answer's head goes out: will the connection be of use behind it, whatever the application leaves of the body?
     /// False: the rest is long, or nobody knows how long, or the client waits for permission to send it. One that reads
-    /// while it answers in pieces is trusted to read all.
+    /// while it answers in pieces, and not because it refuses, is trusted to read all.
     pub(super) fn settle(&mut self, is_streaming: bool) -> bool {
         let (wanted, is_read) = {
             let state = self.core.lock();

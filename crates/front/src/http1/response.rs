@@ -148,7 +148,8 @@ fn settle(response: &mut Response<ResponseBody>, state: &Http1State) {
     let closes = terms.closes || ends_body || says(response.headers(), b"close");
     // A rest is not waited for where the connection closes anyway.
     let is_streaming = matches!(response.body(), ResponseBody::Streaming { .. });
-    if closes || !state.settle_body(is_streaming) {
+    let is_error = response.status().is_client_error() || response.status().is_server_error();
+    if closes || !state.settle_body(is_streaming && !is_error) {
         close_behind(response);
     }
     if terms.is_http10 && says(response.headers(), b"close") {

@@ -13,7 +13,7 @@ mod head;
 mod link;
 mod tunnel;
 
-use std::future::poll_fn;
+use std::future::{poll_fn, Future};
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll};
@@ -24,6 +24,7 @@ use fairlead_http::{Request, ResponseHead};
 use hyper::body::{Body, Frame, Incoming};
 use hyper::client::conn::http1;
 use tokio::sync::oneshot;
+use tokio::task::AbortHandle;
 use tokio::time::{timeout, Instant};
 
 use crate::connection::Connection;
@@ -32,7 +33,7 @@ use crate::exchange::{BodyRead, Exchange};
 use crate::socket::BoxStream;
 use crate::upstream::Backend;
 use failure::{failure, Failure};
-use link::Link;
+use link::{Link, TakesNoMore};
 
 /// How much of a body is taken at once.
 const PIECE: usize = 64 * 1024;
@@ -53,7 +54,16 @@ pub(crate) async fn carry(
     to: Destination,
 ) {
     let mut label = String::new();
-    let Err(failure) = exchange_with(&connection, &request, &exchange, to, &mut label).await else {
+    let ended = {
+        let mut way = std::pin::pin!(exchange_with(&connection, &request, &exchange, to, &mut label));
+        // Whatever it waits for there: for a client that has left, nobody need go on.
+        poll_fn(|context| match exchange.poll_lost(context) {
+            Poll::Ready(()) => Poll::Ready(Ok(())),
+            Poll::Pending => way.as_mut().poll(context),
+        })
+        .await
+    };
+    let Err(failure) = ended else {
         return;
     };
     let line = format!("{label}: {}", failure.why);
@@ -162,18 +172,18 @@ async fn exchange_with(
         whole: whole.map(Bytes::from),
         has_body,
         moved: Arc::new(Mutex::new(Instant::now())),
+        takes_no_more: link.takes_no_more(),
     };
     let moved = Arc::clone(&body.moved);
     let (mut sender, talk) = http1::handshake(link)
         .await
         .map_err(|error| failure(502, format_args!("cannot be spoken to: {error}")))?;
     let talk = tokio::spawn(talk.without_shutdown());
-    let cut_off = talk.abort_handle();
+    let _cut_off = CutOff(talk.abort_handle());
     let answer = while_it_moves(patience, &moved, sender.send_request(head.map(|()| body))).await;
-    let result = match answer {
+    match answer {
         Some(Ok(response)) if response.status().as_u16() == 101 => {
             if !is_upgrade {
-                cut_off.abort();
                 return Err(failure(502, "answers with 101 where no upgrade was asked for"));
             }
             let (taker, given) = oneshot::channel();
@@ -201,7 +211,7 @@ async fn exchange_with(
             if let Some(record) = exchange.core().record() {
                 record.sent(ended.to_client);
             }
-            return Ok(());
+            Ok(())
         }
         Some(Ok(response)) => forward(exchange, response, patience, &moved).await,
         Some(Err(error)) => Err(failure(502, format_args!("gave no valid response: {error}"))),
@@ -209,9 +219,16 @@ async fn exchange_with(
             504,
             format_args!("said nothing for {} s", patience.as_secs_f32()),
         )),
-    };
-    cut_off.abort();
-    result
+    }
+}
+
+/// Ends the task that speaks to a backend, and closes its connection, when the request is over there.
+struct CutOff(AbortHandle);
+
+impl Drop for CutOff {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
 }
 
 /// The response, piece by piece, as fast as the client takes it.
@@ -259,7 +276,7 @@ async fn forward(
 async fn while_it_moves<T>(
     patience: Duration,
     moved: &Mutex<Instant>,
-    future: impl std::future::Future<Output = T>,
+    future: impl Future<Output = T>,
 ) -> Option<T> {
     let mut future = std::pin::pin!(future);
     let began = Instant::now();
@@ -305,6 +322,7 @@ struct Outward {
     whole: Option<Bytes>,
     has_body: bool,
     moved: Arc<Mutex<Instant>>,
+    takes_no_more: TakesNoMore,
 }
 
 impl Body for Outward {
@@ -316,6 +334,9 @@ impl Body for Outward {
         context: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, std::io::Error>>> {
         let body = self.get_mut();
+        if body.takes_no_more.is_set() {
+            return Poll::Pending;
+        }
         if let Some(whole) = body.whole.take() {
             body.has_body = false;
             return Poll::Ready(Some(Ok(Frame::data(whole))));
