@@ -182,15 +182,25 @@ fn is_proxy(client: Option<&Address>, trusted: &TrustedProxies) -> bool {
 }
 
 /// RFC 7239 §6: an address, `unknown`, or a name that hides one. What is hidden stays so: a hop without an address is
-/// nobody whom a list could trust, and its client is not known.
+/// nobody whom a list could trust, and its client is not known. Nor is who came to nginx at a UNIX socket: `unix:`.
 fn read_node(value: &[u8]) -> Option<Address> {
     let text = std::str::from_utf8(value).ok()?;
     if let Some(address) = parse_address(text) {
         return Some(Address::Inet(address));
     }
-    let (name, port) = text.split_once(':').unwrap_or((text, "0"));
+    if text == "unix:" {
+        return Some(Address::Unknown);
+    }
     let of_name = |byte: u8| byte.is_ascii_alphanumeric() || b"._-".contains(&byte);
     let is_hidden = |text: &str| text.len() > 1 && text.starts_with('_') && text.bytes().all(of_name);
+    let (name, port) = text.rsplit_once(':').unwrap_or((text, "0"));
+    if is_hidden(port) {
+        // An IPv6 address with a port has brackets.
+        let is_plain = !name.contains(':') || name.starts_with('[');
+        if let Some(address) = parse_address(name).filter(|address| is_plain && address.port() == 0) {
+            return Some(Address::Inet(address));
+        }
+    }
     let port_is_good = is_hidden(port) || read_port(port).is_some();
     ((name.eq_ignore_ascii_case("unknown") || is_hidden(name)) && port_is_good).then_some(Address::Unknown)
 }

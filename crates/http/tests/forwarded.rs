@@ -116,6 +116,20 @@ fn the_client_is_the_first_from_the_right_that_is_no_proxy() {
             &[(STANDARD, "for=203.0.113.7, for=10.2.2.2")],
             "203.0.113.7 http inside 8080",
         ),
+        // A port that is hidden is not known, and nothing else.
+        (
+            &[(STANDARD, "for=\"203.0.113.7:_x\";proto=https")],
+            "203.0.113.7 https inside 8080",
+        ),
+        (
+            &[(STANDARD, "for=\"[2001:db8::7]:_x\"")],
+            "2001:db8::7 http inside 8080",
+        ),
+        (
+            &[(STANDARD, "for=203.0.113.7, for=\"10.2.2.2:_x\"")],
+            "203.0.113.7 http inside 8080",
+        ),
+        (&[(FOR, "203.0.113.7:_x")], "203.0.113.7 http inside 8080"),
         // Nothing said, nothing changed.
         (&[][..], unchanged.as_str()),
         (&[(FOR, "")], unchanged.as_str()),
@@ -140,6 +154,7 @@ fn scheme_host_and_port_are_those_of_the_clients_hop() {
         // One value for each hop: that of the client's.
         (&[(FOR, "203.0.113.7, 10.2.2.2"), (PROTO, "https, http")], "203.0.113.7 https inside 8080"),
         (&[(FOR, "127.0.0.1, 203.0.113.7"), (PROTO, "https, http")], "203.0.113.7 http inside 8080"),
+        (&[(FOR, "unix:"), (PROTO, "https"), (HOST, "chat.example")], "unknown https chat.example 8080"),
         // Fewer or more: the last one, which the peer wrote.
         (&[(FOR, "203.0.113.7, 10.2.2.2"), (PROTO, "https")], "203.0.113.7 https inside 8080"),
         (&[(FOR, "203.0.113.7"), (PROTO, "https, http")], "203.0.113.7 http inside 8080"),
@@ -168,6 +183,8 @@ fn a_hidden_client_stays_unknown() {
         &[(STANDARD, "for=\"unknown:80\"")],
         &[(STANDARD, "for=203.0.113.7, for=_hidden, for=10.2.2.2")],
         &[(FOR, "203.0.113.7, unknown")],
+        // nginx at a UNIX socket
+        &[(FOR, "203.0.113.7, unix:")],
     ] {
         assert_eq!(
             applied(headers).as_deref(),
@@ -194,6 +211,9 @@ fn what_a_proxy_wrote_and_nobody_can_read_changes_nothing() {
         (&[(STANDARD, "203.0.113.7")], STANDARD),
         (&[(STANDARD, "for=")], STANDARD),
         (&[(STANDARD, "for=_")], STANDARD),
+        (&[(STANDARD, "for=\"2001:db8::7:_x\"")], STANDARD),
+        (&[(STANDARD, "for=\"203.0.113.7:80:_x\"")], STANDARD),
+        (&[(STANDARD, "for=\"203.0.113.7:_\"")], STANDARD),
         (&[(STANDARD, "for=2001:db8::7;for=10.0.0.1")], STANDARD),
         (&[(STANDARD, "for=203.0.113.7;proto=http;proto=https")], STANDARD),
         (&[(STANDARD, "for=203.0.113.7;host=a;host=b")], STANDARD),
