@@ -94,6 +94,8 @@ pub(crate) enum Refusal {
     ManyHeaders { count: usize, limit: usize },
     /// RFC 9112 §3.2: the target's form does not fit the method.
     Target(String),
+    /// RFC 9112 §3.2 has none in a target; hyper would drop it.
+    Fragment(String),
     /// RFC 9110 §7.8 leaves the order of body and new protocol to chance (CVE-2026-69243 made use of it).
     UpgradeWithBody,
     /// RFC 9110 §9.3.6: only a proxy can do this.
@@ -165,6 +167,12 @@ impl fmt::Display for Refusal {
                 write!(
                     f,
                     "the request target {target:?} does not fit its method; send a path that begins with /"
+                )
+            }
+            Refusal::Fragment(target) => {
+                write!(
+                    f,
+                    "the request target {target:?} has a fragment; send it without # and what follows"
                 )
             }
             Refusal::UpgradeWithBody => {

@@ -23,6 +23,8 @@ pub(crate) struct Framing {
     broken: Option<(u64, Refusal)>,
     /// Number of the head, and bytes that hyper has not handed out, of each chunk. hyper's read buffer bounds it.
     chunks: VecDeque<(u64, u64)>,
+    /// See [`Framing::follow`].
+    minors: Vec<usize>,
 }
 
 #[derive(Default)]
@@ -99,8 +101,15 @@ impl Framing {
         }
     }
 
-    /// Takes note of the next bytes from the client.
-    pub(crate) fn follow(&mut self, mut bytes: &[u8]) {
+    /// Takes note of the next bytes from the client. Tells where among them the minor digit of a version above HTTP/1.1
+    /// stands; such a request is to be read as HTTP/1.1 (RFC 9110 §2.5), which hyper does not do.
+    pub(crate) fn follow(&mut self, bytes: &[u8]) -> Vec<usize> {
+        self.follow_from(bytes, bytes.len());
+        std::mem::take(&mut self.minors)
+    }
+
+    /// `size`: of what came together.
+    fn follow_from(&mut self, mut bytes: &[u8], size: usize) {
         while !bytes.is_empty() {
             match &mut self.at {
                 At::Blind => return,
@@ -117,7 +126,12 @@ impl Framing {
                     }
                 }
                 At::Head | At::ChunkSize | At::ChunkEnd | At::Trailers => {
-                    let Some(end) = bytes.iter().position(|byte| *byte == b'\n') else {
+                    let end = bytes.iter().position(|byte| *byte == b'\n');
+                    if matches!(self.at, At::Head) && !self.head.has_request_line {
+                        let line = &bytes[..end.map_or(bytes.len(), |end| end + 1)];
+                        self.look_for_minor(line, size - bytes.len());
+                    }
+                    let Some(end) = end else {
                         self.partial.extend_from_slice(bytes);
                         return;
                     };
@@ -132,6 +146,24 @@ impl Framing {
                     }
                 }
             }
+        }
+    }
+
+    /// `part`: the next of a request line, which stands at `offset` in what came together.
+    fn look_for_minor(&mut self, part: &[u8], offset: usize) {
+        if part.ends_with(b" HTTP/1.1\r\n") || part.ends_with(b" HTTP/1.0\r\n") {
+            return;
+        }
+        let line = || self.partial.iter().chain(part).copied();
+        let mut blanks = line().enumerate().filter(|(_, byte)| *byte == b' ');
+        let Some((blank, _)) = blanks.nth(1) else { return };
+        let digit = blank + b" HTTP/1.".len();
+        let is_version = line().skip(blank).take(8).eq(*b" HTTP/1.");
+        let is_higher = line()
+            .nth(digit)
+            .is_some_and(|byte| (b'2'..=b'9').contains(&byte));
+        if let (true, Some(at)) = (is_version && is_higher, digit.checked_sub(self.partial.len())) {
+            self.minors.push(offset + at);
         }
     }
 
@@ -177,6 +209,12 @@ impl Framing {
             return;
         }
         if !std::mem::replace(&mut head.has_request_line, true) {
+            // A method may have one.
+            let target = line.split(|byte| *byte == b' ').nth(1).unwrap_or_default();
+            if target.contains(&b'#') {
+                let target = String::from_utf8_lossy(target).into_owned();
+                head.broken.get_or_insert(Refusal::Fragment(target));
+            }
             return;
         }
         let Some(colon) = line.iter().position(|byte| *byte == b':') else {
@@ -333,6 +371,42 @@ mod tests {
             assert_eq!(framing.broken_rule(1), None);
             assert_eq!(framing.broken_rule(2), Some(Refusal::BodyBefore));
         }
+    }
+
+    #[test]
+    fn a_higher_minor_version_is_found_wherever_the_line_is_cut() {
+        let head = b"GET /HTTP/1.2 HTTP/1.7\r\nA: HTTP/1.2 HTTP/1.2 HTTP/1.2\r\n\r\n";
+        let twice = [&head[..], head].concat();
+        assert_eq!(Framing::default().follow(&twice), [21, head.len() + 21]);
+        for cut in 0..twice.len() {
+            let mut framing = Framing::default();
+            let mut found = framing.follow(&twice[..cut]);
+            found.extend(framing.follow(&twice[cut..]).into_iter().map(|at| cut + at));
+            assert_eq!(found, [21, head.len() + 21], "cut at {cut}");
+        }
+        for line in [
+            "GET / HTTP/1.1",
+            "GET / HTTP/1.0",
+            "GET / HTTP/1.",
+            "GET / HTTP/2.2",
+            "GET HTTP/1.2",
+            "GET  / HTTP/1.2",
+        ] {
+            assert_eq!(
+                Framing::default().follow(format!("{line}\r\n").as_bytes()),
+                [],
+                "{line}"
+            );
+        }
+    }
+
+    #[test]
+    fn a_fragment_is_noticed_in_a_target_only() {
+        assert_eq!(
+            follow(b"GET /x#y HTTP/1.1\r\n\r\n").2,
+            Some((1, Refusal::Fragment("/x#y".into())))
+        );
+        assert_eq!(follow(b"G#T /x HTTP/1.1\r\nA: #\r\n\r\n").2, None);
     }
 
     #[test]

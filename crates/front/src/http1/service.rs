@@ -175,6 +175,12 @@ fn admit(head: &Parts, body: &Incoming, settings: &FrontSettings) -> Result<(), 
     if is_asterisk && head.method != Method::OPTIONS || !is_asterisk && !head.uri.path().starts_with('/') {
         return Err(Refusal::Target(head.uri.to_string()));
     }
+    // The host of the absolute form is one like the header's: no user, no list.
+    if let Some(authority) = head.uri.authority().map(|authority| authority.as_str()) {
+        if !is_host(authority.as_bytes()) {
+            return Err(Refusal::Host(authority.to_owned()));
+        }
+    }
     // HTTP/1.0 may come without a Host, but two are wrong in every version.
     let mut hosts = head.headers.get_all(header::HOST).iter();
     match (hosts.next(), hosts.count()) {

@@ -129,10 +129,10 @@ impl Http1State {
 /// For the transport.
 impl Http1State {
     /// Bytes have arrived.
-    pub(super) fn read(&self, bytes: &[u8]) {
+    pub(super) fn read(&self, bytes: &[u8]) -> Vec<usize> {
         let mut inner = self.lock();
         let was_inside = inner.framing.inside_head();
-        inner.framing.follow(bytes);
+        let minors = inner.framing.follow(bytes);
         // The time for a head runs from its first byte, however slowly the others follow. The first head of a connection is
         // timed from the accept: a client that connects has something to say.
         let head_began = !was_inside && inner.framing.inside_head() && inner.heads > 0;
@@ -141,6 +141,7 @@ impl Http1State {
         if head_began || moves_body {
             inner.waiting_since_ms = self.now_ms();
         }
+        minors
     }
 
     /// The client has ended its side. True: what it has asked for is answered all the same, and hyper must not know, which

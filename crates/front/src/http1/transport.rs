@@ -267,6 +267,17 @@ const GATHERED: usize = 1024;
 /// with this.
 const BLOCKS_AT_A_TIME: u32 = 2;
 
+/// Hands bytes to hyper; `minors`: where the minor digit of a version stands that it would refuse, and shall take for 1.
+fn put(buf: &mut ReadBufCursor<'_>, bytes: &[u8], minors: &[usize]) {
+    let mut done = 0;
+    for &minor in minors {
+        buf.put_slice(&bytes[done..minor]);
+        buf.put_slice(b"1");
+        done = minor + 1;
+    }
+    buf.put_slice(&bytes[done..]);
+}
+
 impl hyper::rt::Read for Transport {
     fn poll_read(
         self: Pin<&mut Self>,
@@ -281,8 +292,8 @@ impl hyper::rt::Read for Transport {
             let first = transport
                 .first
                 .split_to(buf.remaining().min(transport.first.len()));
-            transport.state.read(&first);
-            buf.put_slice(&first);
+            let minors = transport.state.read(&first);
+            put(&mut buf, &first, &minors);
             return Poll::Ready(Ok(()));
         }
         if let Some(records) = &mut transport.records {
@@ -291,8 +302,8 @@ impl hyper::rt::Read for Transport {
                 return transport.poll_end(cx);
             }
             let plain = &plain[..plain.len().min(buf.remaining())];
-            transport.state.read(plain);
-            buf.put_slice(plain);
+            let minors = transport.state.read(plain);
+            put(&mut buf, plain, &minors);
             let count = plain.len();
             records.consume(count);
             return Poll::Ready(Ok(()));
@@ -301,10 +312,10 @@ impl hyper::rt::Read for Transport {
             let room = (buf.remaining() - transport.opening.kept()).min(scratch.len());
             let mut read = ReadBuf::new(&mut scratch[..room]);
             ready!(transport.socket.reader().poll_read(cx, &mut read))?;
-            transport.state.read(read.filled());
+            let minors = transport.state.read(read.filled());
             if let Some(before) = transport.decide(read.filled()) {
                 buf.put_slice(before);
-                buf.put_slice(read.filled());
+                put(&mut buf, read.filled(), &minors);
                 return Poll::Ready(Ok(before.len() + read.filled().len()));
             }
             if matches!(transport.opening, Opening::Http2(_)) {
