@@ -157,7 +157,7 @@ fuzz: ## fuzz each target for FUZZ_SECONDS (nightly Rust), or replay its seeds (
 	    exit; \
 	fi; \
 	host=$$(rustc -vV | sed -n 's/^host: //p'); \
-	for target in session handshake proxy_header proxy_request uwsgi_packet; do \
+	for target in session handshake path proxy_header proxy_request uwsgi_packet; do \
 	    mkdir -p fuzz/corpus/$$target; \
 	    echo "== fuzzing $$target for $(FUZZ_SECONDS) s"; \
 	    ( cd fuzz && CARGO_TARGET_DIR="$(CURDIR)/.build/fuzz" \

@@ -3,6 +3,7 @@
 
 pub mod channel_region;
 pub mod handshake;
+pub mod path;
 pub mod proxy_header;
 pub mod proxy_request;
 pub mod session;

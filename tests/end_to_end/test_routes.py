@@ -148,6 +148,32 @@ def test_host_and_target_can_be_replaced(server):
     assert (told["HTTP_HOST"], told["REQUEST_URI"]) == ("inner.example", "/x/page?y=2")
 
 
+@pytest.mark.parametrize("kind", ["http", "uwsgi"])
+def test_a_target_in_absolute_form_is_judged_and_goes_on_as_a_path(server, kind):
+    listen = ("--http", "127.0.0.1:0", "--socket", "127.0.0.1:0")
+    behind = server(listen=listen)
+    host, inner = behind.addresses[["http", "uwsgi"].index(kind)]
+    here = server("route-uri=^/admin return:403", f"route=^/there {kind}:{host}:{inner}")
+
+    def ask(target: str) -> Answer:
+        head = f"GET {target} HTTP/1.1\r\nHost: ignored.example\r\nConnection: close\r\n\r\n"
+        return fetch(here, head.encode())
+
+    assert ask("http://inner.example/admin").status == 403
+    told = json.loads(ask("http://inner.example/there/a%20b?c").body)
+    assert (told["REQUEST_URI"], told["PATH_INFO"], told["HTTP_HOST"]) == (
+        "/there/a%20b?c", "/there/a b", "inner.example"
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize("path", ["/api/a%20b", "/api/%25", "/api/%3Fadmin=1", "/api/%E4%23"])
+def test_what_a_rule_has_captured_arrives_as_it_was_sent(server, path):
+    behind = server()
+    here = server(f"route=^/to(/.*) http:{behind.host_header},,$1", "route=^/moved(/.*) redirect:$1")
+    assert environ_of(here, f"/to{path}?q=1")["REQUEST_URI"] == path
+    assert fetch(here, request(here, f"/moved{path}", "Connection: close")).header("Location") == path
+
+
 def test_what_a_rule_has_set_goes_to_the_other_server(server):
     behind = server()
     rules = ("seturi:/there/body?x", "setmethod:POST")

@@ -37,6 +37,8 @@ def site(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactor
     listener.bind(str(files / "socket"))
     maps = (
         "--static-map",
+        f"/page.ico={files / 'page.html'}",
+        "--static-map",
         f"/static={files}",
         "--static-map",
         f"/static/more/={folder}",
@@ -100,6 +102,18 @@ def test_what_is_no_file_of_the_folder_goes_to_the_application(site, path):
     assert app_answered(get(site, path)), path
 
 
+def test_a_file_that_is_mapped_alone_is_served_at_its_path_alone(site):
+    answer = get(site, "/page.ico")
+    assert (answer.status, answer.body) == (200, b"<p>page</p>")
+    for path in ("/page.ico/", "/page.icon", "/page.ico/page.html"):
+        assert app_answered(get(site, path)), path
+
+
+def test_a_path_names_the_same_file_however_it_is_written(site):
+    for path in ("/static/./page.html", "//static//page.html", "/%2e/static/sub/../page.html", "/x/..%2Fstatic/page.html"):
+        assert get(site, path).body == b"<p>page</p>", path
+
+
 def test_other_methods_go_to_the_application(site):
     assert app_answered(get(site, "/static/page.html", method="POST", body=b"x"))
 
@@ -112,6 +126,20 @@ def test_who_has_the_file_is_told_so(site):
         assert (answer.status, answer.body, answer.header("ETag")) == (304, b"", tag), line
     for line in ('If-None-Match: "other"', f"If-Modified-Since: {formatdate(0, usegmt=True)}"):
         assert get(site, "/static/page.html", line).status == 200, line
+
+
+def test_who_wants_the_file_as_it_was_is_told_that_it_is_not(site):
+    first = get(site, "/static/page.html")
+    tag, date = first.header("ETag"), first.header("Last-Modified")
+    old = formatdate(0, usegmt=True)
+    for line in ('If-Match: "other"', f"If-Match: W/{tag}", f"If-Unmodified-Since: {old}"):
+        answer = get(site, "/static/page.html", line, "Range: bytes=0-1")
+        assert (answer.status, answer.body) == (412, b""), line
+    for lines in ((f'If-Match: "x", {tag}',), ("If-Match: *",), (f"If-Unmodified-Since: {date}",)):
+        assert get(site, "/static/page.html", *lines).status == 200, lines
+    assert get(site, "/static/page.html", f"If-Match: {tag}", f"If-None-Match: {tag}").status == 304
+    head = get(site, "/static/page.html", "Range: bytes=0-1", method="HEAD")
+    assert (head.status, head.header("Content-Length"), head.header("Content-Range")) == (200, "11", None)
 
 
 def test_a_range_is_a_part_of_the_file(site):
@@ -142,10 +170,13 @@ def test_routes_come_before_files(tmp_path: Path):
     rules = ("--route", "^/static/private return:403", "--route", "^/short rewrite:/static/file.txt")
     with Server.start("routed.py", "--static-map", f"/static={tmp_path}", *rules) as server:
         assert get(server, "/short").body == b"one"
-        assert get(server, "/static/private").status == 403
+        for path in ("/static/private", "/static/./private/x", "//static/private", "/%2e/static/private/x"):
+            assert get(server, path).status == 403, path
 
 
-@pytest.mark.parametrize(("folder", "why"), [("/no/such/folder", "cannot be read"), (__file__, "this is no folder")])
+@pytest.mark.parametrize(
+    ("folder", "why"), [("/no/such/folder", "cannot be read"), ("/dev/null", "neither a folder nor a file")]
+)
 def test_a_folder_that_is_none_stops_the_start(folder, why):
     server = Server.launch(
         "--wsgi-file", str(APPS / "routed.py"), "--http", "127.0.0.1:0", "--static-map", f"/static={folder}"

@@ -1,18 +1,23 @@
 //! Static files: a path under a mapped prefix that names a file is served from it, before the app is asked.
 //!
-//! As in uWSGI a request that finds no file goes on to the app. A file is served only if its real path lies in the
-//! folder's real path, so neither dots nor symbolic links lead out. GET and HEAD, validators (RFC 9110 §8.8),
-//! conditions (§13.1.2, §13.1.3) and one range (§14.2); several ranges are answered with the whole file, as the RFC
-//! allows. Pure but for looking at files: what answers is a head and a part of a file, which the pipeline sends.
+//! As in uWSGI a request that finds no file goes on to the app. The path is looked at in its normal form, which is the one
+//! that rules judge. A file is served only if it lies in the folder ([`beneath`]): neither dots nor symbolic links lead out.
+//! GET and HEAD, validators (RFC 9110 §8.8), conditions (§13.1) and one range (§14.2); several ranges are answered with the
+//! whole file, as the RFC allows. Pure but for looking at files: what answers is a head and a part of a file, which the
+//! pipeline sends.
 
 use std::collections::HashMap;
 use std::fs::{File, Metadata};
 use std::os::unix::ffi::OsStrExt;
-use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
-use fairlead_http::{Request, ResponseHead};
+use fairlead_http::{normal_path, Request, ResponseHead};
+
+mod beneath;
+
+use beneath::{open_beneath, open_file};
 
 /// Folders that are served, and how.
 #[derive(Clone, Debug, Default)]
@@ -24,10 +29,11 @@ pub struct StaticFiles {
 
 #[derive(Clone, Debug)]
 struct Map {
-    /// Without a slash at its end.
+    /// In normal form, without a slash at its end.
     prefix: Vec<u8>,
-    /// The folder's real path.
-    folder: PathBuf,
+    /// The real path of a folder, or of the one file that is served.
+    place: PathBuf,
+    is_folder: bool,
 }
 
 /// A file that is there.
@@ -52,11 +58,11 @@ impl Found<'_> {
 }
 
 impl StaticFiles {
-    /// `maps`: pairs of a path's prefix and a folder; `index`: names of the file that stands for a folder, none by default;
-    /// `types`: media types by the ending of a name, which includes its dot.
+    /// `maps`: pairs of a path's prefix and a folder, or of a path and the file that it names; `index`: names of the file
+    /// that stands for a folder, none by default; `types`: media types by the ending of a name, which includes its dot.
     ///
     /// # Errors
-    /// One sentence about a folder that is not there.
+    /// One sentence about a place where there is neither a folder nor a file.
     pub fn new(
         maps: &[(String, String)],
         index: Vec<String>,
@@ -64,18 +70,25 @@ impl StaticFiles {
     ) -> Result<StaticFiles, String> {
         let maps = maps
             .iter()
-            .map(|(prefix, folder)| {
-                let real = Path::new(folder).canonicalize();
-                match real {
-                    Ok(real) if real.is_dir() => Ok(Map {
-                        prefix: prefix.trim_end_matches('/').as_bytes().to_vec(),
-                        folder: real,
+            .map(|(prefix, place)| {
+                let is_there = Path::new(place)
+                    .canonicalize()
+                    .and_then(|real| Ok((real.metadata()?, real)));
+                let mut normal = normal_path(prefix.as_bytes()).into_owned();
+                while normal.ends_with(b"/") {
+                    normal.pop();
+                }
+                match is_there {
+                    Ok((about, real)) if about.is_dir() || about.is_file() => Ok(Map {
+                        prefix: normal,
+                        place: real,
+                        is_folder: about.is_dir(),
                     }),
                     Ok(_) => Err(format!(
-                        "--static-map {prefix}={folder}: this is no folder; name one."
+                        "--static-map {prefix}={place}: this is neither a folder nor a file; name one."
                     )),
                     Err(error) => Err(format!(
-                        "--static-map {prefix}={folder}: the folder cannot be read: {error}."
+                        "--static-map {prefix}={place}: it cannot be read: {error}."
                     )),
                 }
             })
@@ -88,13 +101,8 @@ impl StaticFiles {
         if self.maps.is_empty() || request.method() != b"HEAD" && request.method() != b"GET" {
             return None;
         }
-        let mut path = Vec::new();
-        request.for_each_cgi_variable(|name, value| {
-            if name == "PATH_INFO" {
-                path = value.to_vec();
-            }
-        });
-        let (file, about, name) = self.find(&path)?;
+        let path = request.path_info();
+        let (file, about, name) = self.find(&normal_path(&path))?;
         Some(Found {
             file,
             about,
@@ -102,39 +110,37 @@ impl StaticFiles {
         })
     }
 
+    /// The file that a path in normal form names, and its name.
     fn find(&self, path: &[u8]) -> Option<(File, Metadata, PathBuf)> {
         if path.contains(&0) {
             return None;
         }
         self.maps.iter().find_map(|map| {
             let rest = path.strip_prefix(map.prefix.as_slice())?;
+            if !map.is_folder {
+                let (file, about) =
+                    open_file(&map.place).filter(|(_, about)| rest.is_empty() && about.is_file())?;
+                return Some((file, about, map.place.clone()));
+            }
             if !rest.is_empty() && !rest.starts_with(b"/") {
                 return None;
             }
-            let rest: &Path = Path::new(std::ffi::OsStr::from_bytes(rest));
-            let wanted = map.folder.join(rest.strip_prefix("/").unwrap_or(rest));
-            let named = if wanted.is_dir() {
-                self.index
-                    .iter()
-                    .map(|name| wanted.join(name))
-                    .find(|file| file.is_file())?
-            } else if rest.as_os_str().as_bytes().ends_with(b"/") {
-                return None;
-            } else {
-                wanted
-            };
-            let real = named.canonicalize().ok()?;
-            if !real.starts_with(&map.folder) {
+            let is_folder_s = rest.ends_with(b"/");
+            let name = Path::new(std::ffi::OsStr::from_bytes(
+                rest.strip_prefix(b"/").unwrap_or(rest),
+            ));
+            let (file, about) = open_beneath(&map.place, name)?;
+            if about.is_file() && !is_folder_s {
+                return Some((file, about, name.to_owned()));
+            }
+            if !about.is_dir() {
                 return None;
             }
-            // The real path has no link left; one that is put there now is not followed. A FIFO would hold us up.
-            let file = File::options()
-                .read(true)
-                .custom_flags(libc_flags())
-                .open(&real)
-                .ok()?;
-            let about = file.metadata().ok()?;
-            about.is_file().then_some((file, about, real))
+            self.index.iter().find_map(|index| {
+                let name = name.join(index);
+                let (file, about) = open_beneath(&map.place, &name)?;
+                about.is_file().then_some((file, about, name))
+            })
         })
     }
 
@@ -146,10 +152,6 @@ impl StaticFiles {
             .and_then(|ending| self.types.get(&ending))
             .map_or("application/octet-stream", String::as_str)
     }
-}
-
-fn libc_flags() -> i32 {
-    (rustix::fs::OFlags::NOFOLLOW | rustix::fs::OFlags::NONBLOCK | rustix::fs::OFlags::CLOEXEC).bits() as i32
 }
 
 fn response(request: &Request, file: File, about: &Metadata, media_type: &str) -> Option<FileResponse> {
@@ -167,10 +169,20 @@ fn response(request: &Request, file: File, about: &Metadata, media_type: &str) -
         ("ETag".to_owned(), etag.clone().into_bytes()),
         ("Accept-Ranges".to_owned(), b"bytes".to_vec()),
     ];
+    // RFC 9110 §13.2.2, in this order.
+    if !is_as_wanted(request, &etag, modified) {
+        return bodiless(412, headers);
+    }
     if is_unchanged(request, &etag, modified) {
         return bodiless(304, headers);
     }
-    let range = wanted_range(request, size, &etag, &last_modified);
+    let is_head = request.method() == b"HEAD";
+    let range = if is_head {
+        // §14.2: a range is of a GET.
+        Range::Whole
+    } else {
+        wanted_range(request, size, &etag, &last_modified)
+    };
     let (status, first, length) = match range {
         Range::Whole => (200, 0, size),
         Range::Part { first, length } => {
@@ -186,13 +198,24 @@ fn response(request: &Request, file: File, about: &Metadata, media_type: &str) -
     headers.push(("Content-Type".to_owned(), media_type.as_bytes().to_vec()));
     headers.push(("Content-Length".to_owned(), length.to_string().into_bytes()));
     let head = ResponseHead::new(status, headers).ok()?;
-    let body = (request.method() != b"HEAD").then_some((file, first, length));
+    let body = (!is_head).then_some((file, first, length));
     Some(FileResponse { head, body })
 }
 
 fn bodiless(status: u16, headers: Vec<(String, Vec<u8>)>) -> Option<FileResponse> {
     let head = ResponseHead::new(status, headers).ok()?;
     Some(FileResponse { head, body: None })
+}
+
+/// RFC 9110 §13.1.1 and §13.1.4: the client wants the file only as it knows it. If-Match comes first and then
+/// If-Unmodified-Since does not count; a weak tag is nobody's.
+fn is_as_wanted(request: &Request, etag: &str, modified: SystemTime) -> bool {
+    if request.header("if-match").is_some() {
+        return request
+            .list("if-match")
+            .any(|tag| tag == b"*" || tag == etag.as_bytes());
+    }
+    date(request, "if-unmodified-since").is_none_or(|since| seconds(modified) <= seconds(since))
 }
 
 /// RFC 9110 §13.2.2: If-None-Match comes first and then If-Modified-Since does not count.
@@ -202,14 +225,16 @@ fn is_unchanged(request: &Request, etag: &str, modified: SystemTime) -> bool {
             .list("if-none-match")
             .any(|tag| tag == b"*" || tag.strip_prefix(b"W/").unwrap_or(tag) == etag.as_bytes());
     }
-    let since = request
-        .header("if-modified-since")
-        .and_then(|value| std::str::from_utf8(value).ok())
-        .and_then(|value| httpdate::parse_http_date(value).ok());
-    // HTTP's dates have whole seconds.
-    since.is_some_and(|since| seconds(modified) <= seconds(since))
+    date(request, "if-modified-since").is_some_and(|since| seconds(modified) <= seconds(since))
 }
 
+/// The date of a condition; one that is none is ignored.
+fn date(request: &Request, header: &str) -> Option<SystemTime> {
+    let value = std::str::from_utf8(request.header(header)?).ok()?;
+    httpdate::parse_http_date(value).ok()
+}
+
+/// HTTP's dates have whole seconds.
 fn seconds(time: SystemTime) -> u64 {
     time.duration_since(SystemTime::UNIX_EPOCH)
         .map_or(0, |since| since.as_secs())
@@ -310,6 +335,29 @@ mod tests {
             request = request.header(name.as_bytes(), value.as_bytes());
         }
         request.finish()
+    }
+
+    #[test]
+    fn who_wants_a_file_as_it_was_does_not_get_another_one() {
+        let modified = SystemTime::UNIX_EPOCH + std::time::Duration::from_millis(1_000_000_500);
+        let date = httpdate::fmt_http_date(modified);
+        let wanted = |headers: &[(&str, &str)]| is_as_wanted(&request(headers), "\"a\"", modified);
+        assert!(wanted(&[]));
+        assert!(wanted(&[("If-Match", "\"b\", \"a\"")]));
+        assert!(wanted(&[("If-Match", "*")]));
+        assert!(wanted(&[("If-Unmodified-Since", &date)]));
+        assert!(wanted(&[("If-Unmodified-Since", "yesterday")]));
+        assert!(wanted(&[
+            ("If-Match", "\"a\""),
+            ("If-Unmodified-Since", "Thu, 01 Jan 1970 00:00:00 GMT")
+        ]));
+        assert!(!wanted(&[("If-Match", "\"b\"")]));
+        assert!(!wanted(&[("If-Match", "W/\"a\"")]));
+        assert!(!wanted(&[("If-Match", "\"b\""), ("If-Unmodified-Since", &date)]));
+        assert!(!wanted(&[(
+            "If-Unmodified-Since",
+            "Thu, 01 Jan 1970 00:00:00 GMT"
+        )]));
     }
 
     #[test]

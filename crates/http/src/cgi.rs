@@ -5,9 +5,11 @@
 //! than about the request (`SERVER_NAME`, `wsgi.*`, `HTTPS`) is for the binding. A client cannot forge a variable:
 //! names that would collide after the translation of `-` to `_` are left out.
 
+use std::borrow::Cow;
 use std::io::Write;
 
 use crate::address::Address;
+use crate::path::decode_path;
 use crate::request::Request;
 
 impl Request {
@@ -35,6 +37,20 @@ impl Request {
         }
     }
 
+    /// `PATH_INFO`: as somebody has set it on the way, as it was given, or the target's path, decoded.
+    pub fn path_info(&self) -> Cow<'_, [u8]> {
+        if let Some(path) = self.variable_set("PATH_INFO") {
+            return Cow::Borrowed(path);
+        }
+        match self.given() {
+            Some(mut given) => {
+                let path = given.find(|(name, _)| *name == "PATH_INFO");
+                Cow::Borrowed(path.map_or(&[], |(_, path)| path))
+            }
+            None => decode_path(self.path()),
+        }
+    }
+
     fn client_variables(&self, mut f: impl FnMut(&str, &[u8])) {
         if let Some(given) = self.given() {
             given.for_each(|(name, value)| f(name, value));
@@ -44,7 +60,7 @@ impl Request {
         f("REQUEST_METHOD", self.method());
         f("REQUEST_URI", self.target());
         f("SCRIPT_NAME", b"");
-        f("PATH_INFO", decode(self.path(), &mut scratch));
+        f("PATH_INFO", &decode_path(self.path()));
         f("QUERY_STRING", self.query());
         f("SERVER_PROTOCOL", self.version().as_str().as_bytes());
         self.addresses(&mut scratch, &mut f);
@@ -139,35 +155,6 @@ fn show(scratch: &mut Vec<u8>, value: impl std::fmt::Display) -> &[u8] {
     // Writing to a Vec cannot fail.
     let _ = write!(scratch, "{value}");
     scratch
-}
-
-/// Percent-decoded; an escape that is none stays as it is.
-fn decode<'a>(path: &'a [u8], scratch: &'a mut Vec<u8>) -> &'a [u8] {
-    if !path.contains(&b'%') {
-        return path;
-    }
-    scratch.clear();
-    let mut rest = path;
-    while let [first, tail @ ..] = rest {
-        rest = match (first, tail) {
-            (b'%', [high, low, after @ ..]) if high.is_ascii_hexdigit() && low.is_ascii_hexdigit() => {
-                scratch.push(digit(*high) << 4 | digit(*low));
-                after
-            }
-            _ => {
-                scratch.push(*first);
-                tail
-            }
-        };
-    }
-    scratch
-}
-
-fn digit(hex: u8) -> u8 {
-    match hex {
-        b'0'..=b'9' => hex - b'0',
-        _ => (hex | 0x20) - b'a' + 10,
-    }
 }
 
 #[cfg(test)]

@@ -175,6 +175,8 @@ impl Request {
             // What the other server answers is HTTP/1.1, whatever the client speaks.
             let value = match (name, self.version()) {
                 ("SERVER_PROTOCOL", Version::Http2) => Version::Http11.as_str().as_bytes(),
+                // A packet that came may have a target in absolute form.
+                ("REQUEST_URI", _) if !is_set(name) => self.target(),
                 _ => value,
             };
             block.add(name, value);

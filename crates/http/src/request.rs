@@ -10,7 +10,7 @@ use std::sync::Arc;
 
 use crate::address::{Address, Scheme};
 use crate::client_certificate::ClientCertificate;
-use crate::target::{cut_target, Span};
+use crate::target::{cut_target, origin_form, Span};
 
 /// The HTTP version of a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -84,8 +84,9 @@ impl Request {
         // Most heads of WebSocket requests fit without growing.
         let mut arena = Vec::with_capacity(1024);
         let method = append(&mut arena, method);
-        let target = append(&mut arena, target);
-        let (authority, path, query) = cut_target(&arena, target);
+        let sent = append(&mut arena, target);
+        let (authority, target) = origin_form(&mut arena, sent);
+        let (path, query) = cut_target(&arena, target);
         RequestBuilder(Request {
             arena,
             fields: Vec::with_capacity(16),
@@ -159,7 +160,7 @@ impl Request {
         self.bytes(self.method)
     }
 
-    /// The request target, as it was sent.
+    /// The request target, as it was sent, but without scheme and authority if it came in absolute form.
     pub fn target(&self) -> &[u8] {
         self.bytes(self.target)
     }

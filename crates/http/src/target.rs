@@ -1,4 +1,4 @@
-//! A request target, cut into authority, path and query as ranges of a request's arena. RFC 9112 §3.2.
+//! A request target in origin form, cut into path and query as ranges of a request's arena. RFC 9112 §3.2.
 //!
 //! Nothing is decoded and nothing is refused: the front has read an HTTP request line, and a path means what the
 //! application says it means.
@@ -10,47 +10,50 @@ pub(crate) struct Span {
     pub(crate) end: usize,
 }
 
-/// Authority, path and query of a target, RFC 9112 §3.2.
-pub(crate) fn cut_target(arena: &[u8], target: Span) -> (Option<Span>, Span, Span) {
-    let text = &arena[target.start..target.end];
-    let find = |from: usize, wanted: &[u8]| {
-        text[from..]
-            .iter()
-            .position(|byte| wanted.contains(byte))
-            .map_or(text.len(), |at| from + at)
+/// A target in origin form, and the authority if it came in absolute form (RFC 9112 §3.2.2: "http://host/path", which servers
+/// must accept though proxies get it). Whoever looks at a target behind this sees a path in any case.
+pub(crate) fn origin_form(arena: &mut Vec<u8>, sent: Span) -> (Option<Span>, Span) {
+    let text = &arena[sent.start..sent.end];
+    let scheme = text
+        .windows(3)
+        .position(|part| part == b"://")
+        .filter(|at| is_scheme(&text[..*at]));
+    let Some(scheme) = scheme.filter(|_| !text.starts_with(b"/")) else {
+        return (None, sent);
     };
-    let mut authority = None;
-    let mut path_start = 0;
-    if !text.starts_with(b"/") {
-        // RFC 9112 §3.2.2: "http://host/path", which servers must accept though proxies get it.
-        if let Some(colon) = text
-            .windows(3)
-            .position(|part| part == b"://")
-            .filter(|at| is_scheme(&text[..*at]))
-        {
-            path_start = find(colon + 3, b"/?");
-            authority = Some((colon + 3, path_start));
-        }
+    let host = sent.start + scheme + 3;
+    let end = arena[host..sent.end]
+        .iter()
+        .position(|byte| matches!(byte, b'/' | b'?'))
+        .map_or(sent.end, |at| host + at);
+    let authority = Span { start: host, end };
+    if arena.get(end) == Some(&b'/') && end < sent.end {
+        let target = Span {
+            start: end,
+            end: sent.end,
+        };
+        return (Some(authority), target);
     }
-    let path_end = find(path_start, b"?");
-    let query_start = (path_end + 1).min(text.len());
+    // RFC 9110 §4.2.3: an empty path is "/".
+    let start = arena.len();
+    arena.push(b'/');
+    arena.extend_from_within(end..sent.end);
+    let target = Span {
+        start,
+        end: arena.len(),
+    };
+    (Some(authority), target)
+}
+
+/// Path and query of a target in origin form.
+pub(crate) fn cut_target(arena: &[u8], target: Span) -> (Span, Span) {
+    let text = &arena[target.start..target.end];
+    let end = text.iter().position(|byte| *byte == b'?').unwrap_or(text.len());
     let span = |start: usize, end: usize| Span {
         start: target.start + start,
         end: target.start + end,
     };
-    let mut path = span(path_start, path_end);
-    if authority.is_some() && path_start == path_end {
-        // RFC 9110 §4.2.3: an empty path is "/"; the target has one, between scheme and authority.
-        path = span(path_start, path_start);
-        let slash = authority.map_or(0, |(start, _)| start - 1);
-        path.start = target.start + slash;
-        path.end = path.start + 1;
-    }
-    (
-        authority.map(|(start, end)| span(start, end)),
-        path,
-        span(query_start, text.len()),
-    )
+    (span(0, end), span((end + 1).min(text.len()), text.len()))
 }
 
 fn is_scheme(bytes: &[u8]) -> bool {
@@ -91,15 +94,17 @@ mod tests {
 
     #[test]
     fn a_target_in_absolute_form_overrides_the_host_header() {
-        for (text, authority, path, query) in [
-            ("http://example.org/a?b", "example.org", "/a", "b"),
-            ("HTTP://example.org:81", "example.org:81", "/", ""),
-            ("https://example.org?q", "example.org", "/", "q"),
+        for (text, authority, target, path, query) in [
+            ("http://example.org/a?b", "example.org", "/a?b", "/a", "b"),
+            ("HTTP://example.org:81", "example.org:81", "/", "/", ""),
+            ("https://example.org?q", "example.org", "/?q", "/", "q"),
+            ("http://example.org//a", "example.org", "//a", "//a", ""),
         ] {
             let request = Request::builder(b"GET", text.as_bytes(), Version::Http11)
                 .header(b"Host", b"evil")
                 .finish();
             assert_eq!(request.authority(), Some(authority.as_bytes()));
+            assert_eq!(request.target(), target.as_bytes());
             assert_eq!(
                 (request.path(), request.query()),
                 (path.as_bytes(), query.as_bytes()),

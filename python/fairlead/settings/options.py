@@ -373,7 +373,7 @@ class Settings:
     static_map: tuple[tuple[str, str], ...] = settings(
         "static-map",
         Mount("FOLDER"),
-        "serve the files of a folder under a path; what is no file goes to the application",
+        "serve the files of a folder under a path, or one file at a path; what is no file goes to the application",
     )
     static_index: tuple[str, ...] = settings(
         "static-index", Text("NAME", "the name of a file"), "the file that stands for a folder, such as index.html"

@@ -3,7 +3,7 @@
 //! Pure: no IO. For the uwsgi protocol (compat §6.1) the request is a packet, and the HTTP head beside it only tells hyper how
 //! long the body is ([`Link`](super::link::Link)).
 
-use fairlead_http::{connection_options, is_hop_by_hop, Request, ResponseHead};
+use fairlead_http::{connection_options, encode_target, is_hop_by_hop, is_host, Request, ResponseHead};
 use hyper::header::{self, HeaderMap, HeaderName, HeaderValue};
 
 use crate::proxy::failure::{failure, Failure};
@@ -50,12 +50,16 @@ pub(super) fn outgoing(
         return Ok((Some(packet), head));
     }
     let target = backend.target.as_deref().or(request.variable_set("REQUEST_URI"));
-    let target = target.unwrap_or(request.target());
+    let target = encode_target(target.unwrap_or(request.target()));
     *head.uri_mut() = hyper::Uri::try_from(target).map_err(|_| bad("target"))?;
     let headers = head.headers_mut();
     for (name, value) in request.proxy_headers(backend.style == Style::HttpDumb) {
         let name = HeaderName::from_bytes(name.as_bytes()).map_err(|_| bad("header"))?;
         headers.append(name, HeaderValue::from_bytes(&value).map_err(|_| bad("header"))?);
+    }
+    // A packet may have brought any text.
+    if request.proxy_host().is_some_and(|host| !is_host(host)) {
+        return Err(bad("Host"));
     }
     let host = backend.host.as_deref().or(request.proxy_host());
     if let Some(host) = host {

@@ -4,7 +4,7 @@
 
 use fairlead_http::ResponseHead;
 
-use super::case::Case;
+use super::case::{Case, Form};
 use super::template::Template;
 use crate::upstream::{Backend, Style};
 
@@ -44,6 +44,8 @@ pub(super) enum Action {
     Variable(String, Template),
     /// `setscheme:` and others that set one known variable.
     Set(&'static str, Template),
+    /// `seturi:TARGET`
+    SetTarget(Template),
     /// `rewrite:PATH[?QUERY]`
     Rewrite(Template),
     /// `goto:LABEL`
@@ -138,7 +140,7 @@ impl Action {
             "setscriptname" => Action::Set("SCRIPT_NAME", template()?),
             "setpathinfo" => Action::Set("PATH_INFO", template()?),
             "setmethod" => Action::Set("REQUEST_METHOD", template()?),
-            "seturi" => Action::Set("REQUEST_URI", template()?),
+            "seturi" => Action::SetTarget(template()?),
             "rewrite" => Action::Rewrite(filled(name, template()?)?),
             "goto" if !argument.is_empty() => Action::Goto(argument.to_owned()),
             "log" => Action::Log(template()?),
@@ -162,7 +164,9 @@ impl Action {
             }
             Action::Header(..) => stage != Stage::End,
             // For whoever gets the request.
-            Action::Set(..) | Action::Rewrite(_) | Action::Proxy(_) => stage == Stage::Request,
+            Action::Set(..) | Action::SetTarget(_) | Action::Rewrite(_) | Action::Proxy(_) => {
+                stage == Stage::Request
+            }
             _ => true,
         }
     }
@@ -177,25 +181,31 @@ impl Action {
                 return answer(*code, None, Vec::new(), reason.into());
             }
             Action::Redirect(code, url) => {
-                let location = vec![("Location".to_owned(), clean(url.fill(case)))];
+                let location = vec![("Location".to_owned(), clean(url.fill_target(case)))];
                 return answer(*code, None, location, Vec::new());
             }
             Action::Header(kind, text) => effects.headers.push(header_change(*kind, &text.fill(case))),
-            Action::Variable(name, value) => {
-                let value = value.fill(case);
-                case.set_variable(name, value);
+            Action::Variable(name, template) => {
+                let (value, form) = (template.fill(case), template.form(case));
+                case.set_variable(name, value, form);
             }
-            Action::Set(name, value) => {
-                let value = value.fill(case);
-                case.set_variable(name, value);
+            Action::Set(name, template) => {
+                let value = template.fill(case);
+                let form = match *name {
+                    "PATH_INFO" | "SCRIPT_NAME" => Form::Decoded,
+                    _ => template.form(case),
+                };
+                case.set_variable(name, value, form);
             }
-            Action::Rewrite(target) => {
-                let target = target.fill(case);
-                let at = target.iter().position(|byte| *byte == b'?');
-                let path = &target[..at.unwrap_or(target.len())];
-                case.set_variable("PATH_INFO", path.to_vec());
-                if let Some(at) = at {
-                    case.set_variable("QUERY_STRING", target[at + 1..].to_vec());
+            Action::SetTarget(template) => {
+                let target = template.fill_target(case);
+                case.set_variable("REQUEST_URI", target, Form::AsSent);
+            }
+            Action::Rewrite(template) => {
+                let (path, query) = template.fill_path(case);
+                case.set_variable("PATH_INFO", path, Form::Decoded);
+                if let Some(query) = query {
+                    case.set_variable("QUERY_STRING", query, Form::AsSent);
                 }
             }
             Action::Goto(label) => return Next::Label(label.clone()),
@@ -222,8 +232,19 @@ fn proxy(to: &ProxyTo, case: &mut Case<'_>) -> Next {
         address: String::from_utf8_lossy(&address.fill(case)).into_owned(),
         style: to.style,
         host: to.host.as_ref().map(|host| clean(host.fill(case))),
-        target: to.target.as_ref().map(|target| clean(target.fill(case))),
+        target: to
+            .target
+            .as_ref()
+            .map(|target| origin_form(target.fill_target(case))),
     })
+}
+
+/// What a server behind is asked for is a path, whatever a rule was given to make it of.
+fn origin_form(target: Vec<u8>) -> Vec<u8> {
+    if target.starts_with(b"/") || target == b"*" {
+        return target;
+    }
+    [b"/", target.as_slice()].concat()
 }
 
 /// uWSGI's modifier 30.
@@ -234,7 +255,7 @@ fn strip_script_name(case: &mut Case<'_>) {
     }
     if let Some(rest) = case.variable("PATH_INFO").strip_prefix(script.as_slice()) {
         let rest = rest.to_vec();
-        case.set_variable("PATH_INFO", rest);
+        case.set_variable("PATH_INFO", rest, Form::Decoded);
     }
 }
 

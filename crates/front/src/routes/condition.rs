@@ -3,7 +3,7 @@
 use std::net::IpAddr;
 use std::path::Path;
 
-use regex::bytes::Regex;
+use regex::bytes::{Regex, RegexBuilder};
 
 use super::case::Case;
 use super::template::Template;
@@ -65,9 +65,10 @@ impl Condition {
             "islowerequal" | "lowerequal" | "<=" => (Kind::Compare(f64::le), 2),
             "regexp" | "re" => {
                 let (subject, pattern) = two(name, arguments)?;
+                let subject = Template::compile(subject)?;
                 return Ok(Condition {
-                    kind: Kind::Matches(regex(pattern)?),
-                    operands: vec![Template::compile(subject)?],
+                    kind: Kind::Matches(regex(pattern, subject.is_host())?),
+                    operands: vec![subject],
                 });
             }
             "ipv4in" | "ipv6in" => {
@@ -89,7 +90,10 @@ impl Condition {
     }
 
     pub(super) fn holds(&self, case: &Case<'_>) -> bool {
-        let filled: Vec<_> = self.operands.iter().map(|operand| operand.fill(case)).collect();
+        let mut filled: Vec<_> = self.operands.iter().map(|operand| operand.fill(case)).collect();
+        if self.operands.iter().any(Template::is_host) {
+            filled.iter_mut().for_each(|text| text.make_ascii_lowercase());
+        }
         let one = filled.first().map_or(&[][..], Vec::as_slice);
         let other = filled.get(1).map_or(&[][..], Vec::as_slice);
         let path = || Path::new(<std::ffi::OsStr as std::os::unix::ffi::OsStrExt>::from_bytes(one));
@@ -162,9 +166,18 @@ impl Network {
     }
 }
 
-/// Compiles a pattern.
-pub(super) fn regex(pattern: &str) -> Result<Regex, String> {
-    Regex::new(pattern).map_err(|error| {
+/// Compiles a pattern; of a host's name it does not mind the case (RFC 9110 §4.2.3). It looks at bytes and a dot is any of
+/// them, or `%ff` and `%0a` would hide the rest of a path from `^/admin.*$`; only a class of letters beyond ASCII makes it one
+/// of characters.
+pub(super) fn regex(pattern: &str, is_host: bool) -> Result<Regex, String> {
+    let compile = |of_characters: bool| {
+        RegexBuilder::new(pattern)
+            .case_insensitive(is_host)
+            .dot_matches_new_line(true)
+            .unicode(of_characters)
+            .build()
+    };
+    compile(false).or_else(|_| compile(true)).map_err(|error| {
         let text = error.to_string();
         let why = text
             .lines()
@@ -183,7 +196,7 @@ mod tests {
 
     fn holds(text: &str) -> bool {
         let request = Request::builder(b"GET", b"/a/b", Version::Http11)
-            .header(b"Host", b"example.org")
+            .header(b"Host", b"Example.Org")
             .peer(fairlead_http::Address::Inet(
                 "192.168.7.9:1".parse().expect("an address"),
             ))
@@ -206,6 +219,11 @@ mod tests {
             ("empty:${NOTHING}", true),
             ("empty:${HTTP_HOST}", false),
             ("equal:${HTTP_HOST};example.org", true),
+            ("equal:${HTTP_HOST};EXAMPLE.org", true),
+            ("startswith:Example.org;${HTTP_HOST}", true),
+            ("equal:${HTTP_HOST}${PATH_INFO};example.org/a/b", true),
+            ("equal:${HTTP_HOST}${PATH_INFO};example.org/A/b", false),
+            ("re:${HTTP_HOST};^EXAMPLE", true),
             ("==:${HTTP_HOST};example.com", false),
             ("startswith:${PATH_INFO};/a", true),
             ("endswith:${PATH_INFO};/a", false),

@@ -16,7 +16,7 @@ use regex::bytes::Regex;
 
 use crate::upstream::Backend;
 use action::{Action, Next, Stage};
-use case::Case;
+use case::{Case, Form};
 use condition::{regex, Condition};
 
 pub(crate) use action::{Effects, HeaderChange};
@@ -197,11 +197,11 @@ impl Test {
             Test::If { condition, expected } => condition.holds(case) == *expected,
             Test::Matches(subject, regex) => {
                 let status;
-                let subject = match subject {
-                    Subject::Variable(name) => case.variable(name),
+                let (subject, form) = match subject {
+                    Subject::Variable(name) => (case.variable(name), case.form(name)),
                     Subject::Status => {
                         status = case.status().unwrap_or_default().to_string();
-                        status.as_bytes()
+                        (status.as_bytes(), Form::AsSent)
                     }
                 };
                 let Some(found) = regex.captures(subject) else {
@@ -211,7 +211,7 @@ impl Test {
                     .iter()
                     .map(|group| group.map_or(Vec::new(), |group| group.as_bytes().to_vec()))
                     .collect();
-                case.set_groups(groups);
+                case.set_groups(groups, form);
                 true
             }
         }
@@ -237,7 +237,8 @@ fn rule(kind: &str, value: &str, stage: Stage) -> Result<Rule, String> {
         ("route-run", _) => (Test::Always, value),
         (_, Some(subject)) => {
             let (pattern, action) = parted(value, "REGEX ACTION:ARGUMENT")?;
-            (Test::Matches(subject, regex(pattern)?), action)
+            let is_host = matches!(subject, Subject::Variable("HTTP_HOST"));
+            (Test::Matches(subject, regex(pattern, is_host)?), action)
         }
         (_, None) => {
             let (condition, action) = parted(value, "CONDITION:OPERANDS ACTION:ARGUMENT")?;

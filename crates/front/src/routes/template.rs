@@ -1,6 +1,8 @@
 //! Arguments of actions and conditions: text with holes for what a rule has matched and what is known of a request.
 //!
 //! Compiled once, when the rules are read; filling one copies bytes and cannot fail. What is not there is empty (compat §5.1).
+//! What fills a target and was decoded is encoded again on the way, so that it stays what it was: a part of the path, or one
+//! value in the query.
 //! `$1` … `$9` are groups of the rule's regular expression, `${NAME}` a CGI variable, `${function[argument]}` one of
 //! [`Hole`]'s others.
 
@@ -9,8 +11,9 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use base64::engine::general_purpose::STANDARD;
 use base64::Engine as _;
+use fairlead_http::{encode_path, encode_query, encode_target};
 
-use super::case::Case;
+use super::case::{is_host_variable, Case, Form};
 use crate::nonce::nonce;
 
 /// A compiled argument.
@@ -107,6 +110,88 @@ impl Template {
         }
         filled
     }
+
+    /// For a request target or a URL.
+    pub(super) fn fill_target(&self, case: &Case<'_>) -> Vec<u8> {
+        let mut target = Vec::new();
+        for part in &self.0 {
+            match part {
+                Fragment::Text(text) => target.extend_from_slice(text),
+                Fragment::Hole(hole) => {
+                    let value = encoded(hole, case, target.contains(&b'?'));
+                    target.extend_from_slice(&value);
+                }
+            }
+        }
+        target
+    }
+
+    /// For a path, which stays decoded, and perhaps a query. No decoded `?` begins one.
+    pub(super) fn fill_path(&self, case: &Case<'_>) -> (Vec<u8>, Option<Vec<u8>>) {
+        let (mut path, mut query) = (Vec::new(), None::<Vec<u8>>);
+        for part in &self.0 {
+            let (value, form) = match part {
+                Fragment::Text(text) => (text.clone(), Form::AsSent),
+                Fragment::Hole(hole) if query.is_some() => (encoded(hole, case, true), Form::Decoded),
+                Fragment::Hole(hole) => {
+                    let mut value = Vec::new();
+                    fill(hole, case, &mut value);
+                    (value, hole.form(case))
+                }
+            };
+            if let Some(query) = &mut query {
+                query.extend_from_slice(&value);
+                continue;
+            }
+            let mark = value.iter().position(|byte| *byte == b'?');
+            match mark.filter(|_| form == Form::AsSent) {
+                Some(at) => {
+                    path.extend_from_slice(&value[..at]);
+                    query = Some(value[at + 1..].to_vec());
+                }
+                None => path.extend_from_slice(&value),
+            }
+        }
+        (path, query)
+    }
+
+    /// How what fills it is written.
+    pub(super) fn form(&self, case: &Case<'_>) -> Form {
+        let is_decoded =
+            |part: &Fragment| matches!(part, Fragment::Hole(hole) if hole.form(case) == Form::Decoded);
+        if self.0.iter().any(is_decoded) {
+            Form::Decoded
+        } else {
+            Form::AsSent
+        }
+    }
+
+    /// It is the name of a host, and nothing else.
+    pub(super) fn is_host(&self) -> bool {
+        matches!(self.0.as_slice(), [Fragment::Hole(Hole::Variable(name))] if is_host_variable(name))
+    }
+}
+
+impl Hole {
+    fn form(&self, case: &Case<'_>) -> Form {
+        match self {
+            Hole::Group(_) => case.groups_form(),
+            Hole::Variable(name) => case.form(name),
+            // Its alphabet has a plus sign.
+            Hole::Base64(_) => Form::Decoded,
+            _ => Form::AsSent,
+        }
+    }
+}
+
+fn encoded(hole: &Hole, case: &Case<'_>, in_query: bool) -> Vec<u8> {
+    let mut value = Vec::new();
+    fill(hole, case, &mut value);
+    match hole.form(case) {
+        Form::AsSent => encode_target(&value),
+        Form::Decoded if in_query => encode_query(&value),
+        Form::Decoded => encode_path(&value),
+    }
 }
 
 fn hole(name: &str) -> Result<Hole, String> {
@@ -202,7 +287,7 @@ mod tests {
             .header(b"Cookie", b"one=1; two=zwei")
             .finish();
         let mut case = Case::new(&request, None, 7);
-        case.set_groups(vec![b"all".to_vec(), b"first".to_vec()]);
+        case.set_groups(vec![b"all".to_vec(), b"first".to_vec()], Form::AsSent);
         String::from_utf8(Template::compile(text).expect(text).fill(&case)).expect("text")
     }
 
@@ -218,6 +303,35 @@ mod tests {
         assert_eq!(filled("-${uwsgi[status]}-"), "--");
         assert!(filled("${time[unix]}").parse::<u64>().expect("seconds") > 1_700_000_000);
         assert_eq!(filled("a $ sign, $x and $"), "a $ sign, $x and $");
+    }
+
+    #[test]
+    fn what_was_decoded_is_one_part_of_a_target_again() {
+        let request = Request::builder(b"GET", b"/a%20b%3Fx%26y?q=%20", Version::Http11).finish();
+        let mut case = Case::new(&request, None, 0);
+        case.set_groups(vec![Vec::new(), b"%?&".to_vec()], Form::Decoded);
+        let target = |text| {
+            let filled = Template::compile(text).expect(text).fill_target(&case);
+            String::from_utf8(filled).expect("text")
+        };
+        assert_eq!(target("/x$1${PATH_INFO}"), "/x%25%3F&/a%20b%3Fx&y");
+        assert_eq!(
+            target("/x?y=$1&z=${PATH_INFO}"),
+            "/x?y=%25%3F%26&z=/a%20b%3Fx%26y"
+        );
+        assert_eq!(target("/x${REQUEST_URI}#end"), "/x/a%20b%3Fx%26y?q=%20#end");
+        let path = |text| {
+            let (path, query) = Template::compile(text).expect(text).fill_path(&case);
+            let text = |bytes| String::from_utf8(bytes).expect("text");
+            (text(path), query.map(text))
+        };
+        assert_eq!(path("/x$1"), ("/x%?&".into(), None));
+        assert_eq!(path("/x?y=$1"), ("/x".into(), Some("y=%25%3F%26".into())));
+        assert_eq!(path("/x$1?y"), ("/x%?&".into(), Some("y".into())));
+        assert_eq!(
+            path("/x${REQUEST_URI}"),
+            ("/x/a%20b%3Fx%26y".into(), Some("q=%20".into()))
+        );
     }
 
     #[test]

@@ -161,8 +161,150 @@ fn what_a_client_sent_cannot_split_a_header() {
     };
     assert_eq!(
         head.headers[0],
-        ("Location".to_owned(), b"/Set-Cookie:x".to_vec())
+        ("Location".to_owned(), b"/%0D%0ASet-Cookie:x".to_vec())
     );
+}
+
+#[test]
+fn a_path_is_judged_in_one_form_however_it_is_written() {
+    let rules = [("route", "^/static/private return:403")];
+    let by_condition = [("route-if", "startswith:${PATH_INFO};/static/private return:403")];
+    for target in [
+        "/static/private/x",
+        "/static/./private/x",
+        "/static//private/x",
+        "//static/private/x",
+        "/%2e/static/private/x",
+        "/static/x/../private/x",
+        "/static/%2e%2e/static/private/x",
+        "/static%2F%2Fprivate/x",
+        "/../static/private",
+        "http://anywhere/static/private",
+    ] {
+        assert_eq!(verdict(&rules, target), "403 None Forbidden", "{target}");
+        assert_eq!(verdict(&by_condition, target), "403 None Forbidden", "{target}");
+    }
+    assert_eq!(verdict(&rules, "/static/private/../public"), "run");
+    // The application gets what was sent …
+    let (_, request, _) = decided(&rules, "//a/./b%20c?d");
+    assert_eq!(variable(&request, "PATH_INFO").as_deref(), Some("//a/./b c"));
+    assert_eq!(
+        variable(&request, "REQUEST_URI").as_deref(),
+        Some("//a/./b%20c?d")
+    );
+    // … unless it began elsewhere than the rules have seen.
+    let (_, request, _) = decided(&rules, "/admin/../public/b%20c?d");
+    assert_eq!(variable(&request, "PATH_INFO").as_deref(), Some("/public/b c"));
+    assert_eq!(
+        variable(&request, "REQUEST_URI").as_deref(),
+        Some("/public/b%20c?d")
+    );
+    let (_, request, _) = decided(&[("route", "^/a(.*) rewrite:/static/.$1")], "/a./x");
+    assert_eq!(variable(&request, "PATH_INFO").as_deref(), Some("/x"));
+}
+
+#[test]
+fn no_byte_of_a_path_hides_the_others_from_an_expression() {
+    for target in [
+        "/admin",
+        "/admin%ff",
+        "/admin/%0ax",
+        "/admin/%E4/x",
+        "/admin/\u{e4}",
+    ] {
+        for rule in ["^/admin.*$ return:403", "^/admin[^?]*$ return:403"] {
+            assert_eq!(
+                verdict(&[("route", rule)], target),
+                "403 None Forbidden",
+                "{rule} {target}"
+            );
+        }
+    }
+    assert_eq!(
+        verdict(&[("route", "^/(.*) redirect:/$1")], "/a%E4b"),
+        "302 Some(\"/a%E4b\") "
+    );
+    assert_eq!(
+        verdict(&[("route", "^/[\u{e4}\u{f6}]$ return:403")], "/%C3%B6"),
+        "403 None Forbidden"
+    );
+}
+
+#[test]
+fn the_target_of_a_rule_is_a_path_whoever_wrote_the_host_where() {
+    assert_eq!(
+        verdict(&[("route-uri", "^/admin return:403")], "http://x/admin"),
+        "403 None Forbidden"
+    );
+    assert_eq!(verdict(&[("route-uri", "x return:403")], "http://x/admin"), "run");
+    assert_eq!(
+        verdict(
+            &[("route-host", "^EXAMPLE\\.org$ return:403")],
+            "http://Example.ORG/"
+        ),
+        "403 None Forbidden"
+    );
+    assert_eq!(
+        verdict(
+            &[("route-if", "equal:${HTTP_HOST};Other.example return:403")],
+            "http://oTHER.example/"
+        ),
+        "403 None Forbidden"
+    );
+}
+
+#[test]
+fn what_a_rule_has_captured_arrives_as_it_was_sent() {
+    let to = |rule: &str, target: &str| verdict(&[("route", rule)], target);
+    for path in ["/api/a%20b", "/%25", "/%3Fadmin=1", "/a%23b", "/a%5Cb"] {
+        assert_eq!(
+            to("^/(.*) http:127.0.0.1:1,,/$1", path),
+            format!("Http 127.0.0.1:1 None Some({path:?})")
+        );
+        assert_eq!(
+            to("^(.*)$ redirect:https://example.org$1", path),
+            format!("302 Some(\"https://example.org{path}\") ")
+        );
+    }
+    assert_eq!(
+        to("^/(.*) redirect:/login?next=$1", "/a%26b=c%3Fd"),
+        "302 Some(\"/login?next=a%26b%3Dc%3Fd\") "
+    );
+    // Not encoded twice where it was never decoded.
+    assert_eq!(
+        verdict(
+            &[("route-uri", "^/api(/.*) http:127.0.0.1:1,,$1")],
+            "/api/a%20b?c=%3F"
+        ),
+        "Http 127.0.0.1:1 None Some(\"/a%20b?c=%3F\")"
+    );
+    assert_eq!(
+        verdict(
+            &[("route-uri", "^/to/(.*) http:127.0.0.1:1,,$1")],
+            "/to/http://evil/x"
+        ),
+        "Http 127.0.0.1:1 None Some(\"/http://evil/x\")"
+    );
+    // A slash too many is no host in a browser.
+    assert_eq!(
+        to("^/ redirect:${PATH_INFO}", "//evil.example/x"),
+        "302 Some(\"/evil.example/x\") "
+    );
+    let (_, request, _) = decided(
+        &[("route", "^/old/(.*) rewrite:/new/$1?from=$1")],
+        "/old/a%3Fb%26c=1",
+    );
+    assert_eq!(variable(&request, "PATH_INFO").as_deref(), Some("/new/a?b&c=1"));
+    assert_eq!(
+        variable(&request, "QUERY_STRING").as_deref(),
+        Some("from=a%3Fb%26c%3D1")
+    );
+    let rules = [
+        ("route", "^/old/(.*) addvar:REST=$1"),
+        ("route-run", "seturi:/new/${REST}"),
+    ];
+    let (_, request, _) = decided(&rules, "/old/a%3Fb");
+    assert_eq!(variable(&request, "REQUEST_URI").as_deref(), Some("/new/a%3Fb"));
 }
 
 #[test]
