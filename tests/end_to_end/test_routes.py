@@ -174,6 +174,41 @@ def test_what_a_rule_has_captured_arrives_as_it_was_sent(server, path):
     assert fetch(here, request(here, f"/moved{path}", "Connection: close")).header("Location") == path
 
 
+@pytest.mark.parametrize("kind", ["http", "httpdumb"])
+def test_a_client_that_asks_first_is_answered_by_the_other_server(server, kind):
+    bodies = []
+
+    def serve(connection: socket.socket) -> None:
+        head = read_head(connection)
+        assert "expect: 100-continue" in head.lower()
+        if "/refused" in head:
+            connection.sendall(b"HTTP/1.1 413 Too Large\r\nContent-Length: 3\r\n\r\nno\n")
+            return
+        if "/asked" in head:
+            connection.sendall(b"HTTP/1.1 100 Continue\r\n\r\n")
+        bodies.append(exactly(connection, 4))
+        connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n")
+
+    with backend(serve) as other:
+        here = server(f"route-run={kind}:{other.address}")
+
+        def ask(path: str) -> RawClient:
+            client = RawClient(here.connect())
+            lines = ("Content-Length: 4", "Expect: 100-continue", "Connection: close")
+            client.send_bytes(request(here, path, *lines, method="POST"))
+            return client
+
+        with ask("/refused") as client:
+            answer = read_answer(client, "POST")
+            assert (answer.status, answer.body) == (413, b"no\n")
+        for path in ("/asked", "/who-does-not-know-the-question"):
+            with ask(path) as client:
+                assert client.read_response().status == 100
+                client.send_bytes(b"body")
+                assert read_answer(client, "POST").status == 200
+    assert bodies == [b"body"] * 2
+
+
 def test_what_a_rule_has_set_goes_to_the_other_server(server):
     behind = server()
     rules = ("seturi:/there/body?x", "setmethod:POST")

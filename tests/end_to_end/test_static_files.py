@@ -110,7 +110,12 @@ def test_a_file_that_is_mapped_alone_is_served_at_its_path_alone(site):
 
 
 def test_a_path_names_the_same_file_however_it_is_written(site):
-    for path in ("/static/./page.html", "//static//page.html", "/%2e/static/sub/../page.html", "/x/..%2Fstatic/page.html"):
+    for path in (
+        "/static/./page.html",
+        "//static//page.html",
+        "/%2e/static/sub/../page.html",
+        "/x/..%2Fstatic/page.html",
+    ):
         assert get(site, path).body == b"<p>page</p>", path
 
 

@@ -8,6 +8,7 @@
 //! reached is a 502, one that says nothing for `stall_timeout` a 504; a response that breaks off is cut, so that the
 //! client does not take it for whole.
 
+mod expectation;
 mod failure;
 mod head;
 mod link;
@@ -32,6 +33,7 @@ use crate::events::LogLevel;
 use crate::exchange::{BodyRead, Exchange};
 use crate::socket::BoxStream;
 use crate::upstream::Backend;
+use expectation::Expectation;
 use failure::{failure, Failure};
 use link::{Link, TakesNoMore};
 
@@ -165,11 +167,15 @@ async fn exchange_with(
         None
     };
     let (backend, stream) = reach(connection, to, label).await?;
-    let (packet, head) = head::outgoing(&backend, request, is_upgrade, whole.as_ref().map(Vec::len))?;
+    let (packet, mut head) = head::outgoing(&backend, request, is_upgrade, whole.as_ref().map(Vec::len))?;
+    // The uwsgi protocol has no word for it.
+    let expectation = (packet.is_none() && has_body && Expectation::is_of(request))
+        .then(|| Expectation::pass_on(&mut head));
     let link = Link::new(stream, packet);
     let body = Outward {
         exchange: Arc::clone(exchange),
         whole: whole.map(Bytes::from),
+        expectation,
         has_body,
         moved: Arc::new(Mutex::new(Instant::now())),
         takes_no_more: link.takes_no_more(),
@@ -320,6 +326,8 @@ fn poll_piece(exchange: &Exchange, context: &Context<'_>) -> Poll<Result<Option<
 struct Outward {
     exchange: Arc<Exchange>,
     whole: Option<Bytes>,
+    /// The client waits to be told that its body is wanted.
+    expectation: Option<Expectation>,
     has_body: bool,
     moved: Arc<Mutex<Instant>>,
     takes_no_more: TakesNoMore,
@@ -343,6 +351,10 @@ impl Body for Outward {
         }
         if !body.has_body {
             return Poll::Ready(None);
+        }
+        if let Some(expectation) = &mut body.expectation {
+            std::task::ready!(expectation.poll_met(context));
+            body.expectation = None;
         }
         let piece = std::task::ready!(poll_piece(&body.exchange, context));
         *body.moved.lock().unwrap_or_else(PoisonError::into_inner) = Instant::now();
