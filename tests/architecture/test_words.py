@@ -20,14 +20,15 @@ from repository import PACKAGE, ROOT, files, hold, name, rust_code, text, toml
 #: Words for the names of files and folders, by where a newcomer knows them from.
 FIELD = {
     "HTTP, WebSocket, TLS, CGI, and the formats around them": """
-        accept admission body certificate certificates cgi ciphers client close closing code connection control disconnect
-        environ flow forwarded frame frames framing handshake head header headers host http http1 http2 index
-        key keys mask message method negotiated nonce options origin packet payload peer ping pings protocol proxy
-        query range record records request response secure session settings sni status stream target ticket tickets
-        tls transport trusted tunnel upgrade upstream utf8 version websocket websockets window wire
+        accept admission body certificate certificates cgi ciphers client close closing code connection control
+        disconnect environ flow forwarded frame frames framing handshake head header headers host hpack http http1 http2
+        huffman index key keys malformed mask message method negotiated nonce options origin packet payload peer
+        ping pings protocol proxy query range record records request response secure session settings sni status
+        stream target ticket tickets tls transport trusted tunnel upgrade upstream utf8 version websocket
+        websockets window wire
     """,
     "nginx, Apache, HAProxy and uWSGI": """
-        access backend balancing channels drain files harakiri limits lingering listener listeners master
+        access backend balancing channels drain files filter harakiri limits lingering listener listeners master
         pipeline placeholders reload route router routes scoreboard server static uwsgi variables worker
     """,
     "tokio, mio, hyper, asyncio, gevent, greenlet": """

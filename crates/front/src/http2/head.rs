@@ -1,10 +1,10 @@
 //! Heads: from HTTP/2's to a `Request`, and from an answer to HTTP/2's.
 //!
-//! h2 has already refused (RST_STREAM with PROTOCOL_ERROR, logged by `wire`): pseudo headers that are missing, repeated,
-//! unknown or in the wrong place, names in upper case, connection-specific headers (RFC 9113 §8.2.2), a Content-Length that
-//! is no number or differs from another, or from the body; and, with 431, a header list that is too long. [`admit`] adds what
-//! it accepts. A WebSocket handshake of RFC 8441 becomes one of RFC 6455 here, and its answer goes the other way, so that
-//! nothing behind the front knows a difference.
+//! h2 and the filter before it have already refused (RST_STREAM with PROTOCOL_ERROR, logged by `wire`): pseudo headers that
+//! are missing, repeated, unknown or in the wrong place, names, values and methods that are none, connection-specific headers
+//! (RFC 9113 §8.2.2), a Content-Length that is no number or differs from another, or from the body; and, with 431, a header
+//! list that is too long. [`admit`] adds what it accepts. A WebSocket handshake of RFC 8441 becomes one of RFC 6455 here,
+//! and its answer goes the other way, so that nothing behind the front knows a difference.
 
 use std::cell::RefCell;
 use std::time::{Duration, SystemTime};

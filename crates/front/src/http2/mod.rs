@@ -7,12 +7,17 @@
 //! again (hyper: as soon as it has read), how small DATA frames are bounded, and a stream's bytes without a channel and two
 //! tasks between them.
 //!
-//! The parts: `wire` (what h2 reads and writes), `state` (what the connection and its streams share), `frames` (how it is followed), `flood_guard` (how much
-//! of nothing a client may send), `head` (heads, to and fro), `stream`, `sending`, `tunnel`. No push: RFC 9113 §8.4 made it a choice.
+//! The parts: `wire` (what h2 reads and writes), `filter` (what it does not get to see as it came, with `hpack`,
+//! `hpack_table` and `huffman`), `state` (what the connection and its streams share), `frames` (how it is followed), `flood_guard` (how much of
+//! nothing a client may send), `head` (heads, to and fro), `stream`, `sending`, `tunnel`. No push: RFC 9113 §8.4 made it a choice.
 
+mod filter;
 mod flood_guard;
 mod frames;
 mod head;
+mod hpack;
+mod hpack_table;
+mod huffman;
 mod sending;
 mod state;
 mod stream;

@@ -17,7 +17,7 @@ use crate::http2::frames::{
 };
 
 /// RFC 9113 §3.4
-const PREFACE_LENGTH: usize = 24;
+pub(super) const PREFACE_LENGTH: usize = 24;
 
 /// What a connection and its streams share.
 pub(super) struct Http2State {

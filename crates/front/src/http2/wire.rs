@@ -1,7 +1,8 @@
 //! The stream that the h2 crate reads from and writes to.
 //!
 //! [`Wire`] stands between h2 and whatever carries the connection: a socket, or one inside TLS. It shows the connection's
-//! state every byte that passes by, and tells it when all was flushed.
+//! state every byte that passes by, and tells it when all was flushed. What h2 would end the connection for, though it
+//! concerns one stream, passes through the filter.
 
 use std::fmt;
 use std::io;
@@ -12,7 +13,8 @@ use std::task::{ready, Context, Poll};
 use bytes::{Buf, Bytes};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
-use crate::http2::state::Http2State;
+use crate::http2::filter::IncomingFilter;
+use crate::http2::state::{Http2State, PREFACE_LENGTH};
 use crate::socket::BoxStream;
 
 /// The connection's stream as h2 sees it.
@@ -20,6 +22,9 @@ pub(super) struct Wire {
     stream: BoxStream,
     /// What was read before HTTP/2 was recognised.
     read_ahead: Bytes,
+    filter: IncomingFilter,
+    /// What the filter has let through and h2 has not read.
+    filtered: Vec<u8>,
     state: Arc<Http2State>,
     is_shut: bool,
 }
@@ -29,6 +34,8 @@ impl Wire {
         Wire {
             stream,
             read_ahead,
+            filter: IncomingFilter::behind(PREFACE_LENGTH),
+            filtered: Vec::new(),
             state,
             is_shut: false,
         }
@@ -38,19 +45,55 @@ impl Wire {
 impl AsyncRead for Wire {
     fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         let wire = self.get_mut();
-        if wire.state.flood().is_some() {
-            // The turn of the task, which is now, ends the connection.
-            return Poll::Pending;
+        loop {
+            if !wire.filtered.is_empty() {
+                let size = wire.filtered.len().min(buf.remaining());
+                buf.put_slice(&wire.filtered[..size]);
+                wire.filtered.drain(..size);
+                if wire.filtered.is_empty() {
+                    wire.filtered = Vec::new();
+                }
+                return Poll::Ready(Ok(()));
+            }
+            if wire.state.flood().is_some() {
+                // The turn of the task, which is now, ends the connection.
+                return Poll::Pending;
+            }
+            let before = buf.filled().len();
+            let begun = wire.filter.begun();
+            if begun.len() < buf.remaining() {
+                buf.put_slice(begun);
+            }
+            let behind = buf.filled().len();
+            if wire.read_ahead.has_remaining() {
+                let size = wire.read_ahead.len().min(buf.remaining());
+                buf.put_slice(&wire.read_ahead.split_to(size));
+            } else {
+                let read = wire.stream.as_mut().poll_read(cx, buf);
+                if !matches!(read, Poll::Ready(Ok(()))) {
+                    buf.set_filled(before);
+                    return read;
+                }
+            }
+            let came = &buf.filled()[behind..];
+            if came.is_empty() {
+                buf.set_filled(before);
+                wire.filtered = wire.filter.leftover();
+                if wire.filtered.is_empty() {
+                    return Poll::Ready(Ok(()));
+                }
+                continue;
+            }
+            wire.state.read(came);
+            if behind > before {
+                wire.filter.resume();
+            }
+            let passed = wire.filter.take(&buf.filled()[before..], &mut wire.filtered);
+            buf.set_filled(before + passed);
+            if passed > 0 {
+                return Poll::Ready(Ok(()));
+            }
         }
-        let before = buf.filled().len();
-        if wire.read_ahead.has_remaining() {
-            let size = wire.read_ahead.len().min(buf.remaining());
-            buf.put_slice(&wire.read_ahead.split_to(size));
-        } else {
-            ready!(wire.stream.as_mut().poll_read(cx, buf))?;
-        }
-        wire.state.read(&buf.filled()[before..]);
-        Poll::Ready(Ok(()))
     }
 }
 
