@@ -88,10 +88,46 @@ def empty_data(client: Http2Client) -> Iterator[bytes]:
         yield DataFrame(1, b"").serialize()
 
 
+def padding(client: Http2Client) -> Iterator[bytes]:
+    yield HeadersFrame(1, data=header_block(client), flags=["END_HEADERS"]).serialize()
+    for _ in range(10_000):
+        yield DataFrame(1, b"", flags=["PADDED"], pad_length=1).serialize()
+
+
+def made_to_reset(client: Http2Client) -> Iterator[bytes]:
+    """CVE-2025-8671: the client breaks a rule of each stream, so that it is the server that resets them all."""
+    for number in range(1, 4001, 2):
+        yield HeadersFrame(number, data=header_block(client), flags=["END_HEADERS"]).serialize()
+        yield WindowUpdateFrame(number, window_increment=2**31 - 1).serialize()
+
+
+def malformed(client: Http2Client) -> Iterator[bytes]:
+    for number in range(1, 4001, 2):
+        block = header_block(client, ("X-Upper", "v"))
+        yield HeadersFrame(number, data=block, flags=["END_HEADERS", "END_STREAM"]).serialize()
+
+
+def hpack_bomb(client: Http2Client) -> Iterator[bytes]:
+    """CVE-2016-6581: a line of 4,000 bytes comes once, and then thousands of times by one byte."""
+    line = b"\x40\x01a\x7f\xa1\x1e" + b"v" * 4000
+    for number in range(1, 2001, 2):
+        block = header_block(client) + (line if number == 1 else b"") + b"\xbe" * 8000
+        yield HeadersFrame(number, data=block, flags=["END_HEADERS", "END_STREAM"]).serialize()
+
+
 FLOODS: dict[str, Callable[[Http2Client], Iterator[bytes]]] = {
     "rapid reset": rapid_reset,
     "CONTINUATION": continuations,
+    "empty CONTINUATION": lambda client: (
+        HeadersFrame(1, data=header_block(client)).serialize() if number == 0 else ContinuationFrame(1).serialize()
+        for number in range(10_000)
+    ),
     "empty DATA": empty_data,
+    "DATA of padding": padding,
+    "made to reset": made_to_reset,
+    "malformed": malformed,
+    "HPACK": hpack_bomb,
+    "unknown frames": lambda client: (b"\x00\x00\x04\xfe\x00\x00\x00\x00\x00rest" for _ in range(20_000)),
     "PING": lambda client: (PingFrame(0, b"12345678").serialize() for _ in range(20_000)),
     "SETTINGS": lambda client: (SettingsFrame(0, {4: 65_535}).serialize() for _ in range(20_000)),
     "PRIORITY": lambda client: (PriorityFrame(1, depends_on=0, stream_weight=1).serialize() for _ in range(20_000)),
@@ -139,8 +175,29 @@ def test_requests_that_are_reset_one_after_the_other_are_a_flood_too(server: Ser
         lambda client: HeadersFrame(1, data=b"\xff\xff\xff\xff\xff", flags=["END_HEADERS"]).serialize(),
         lambda client: b"\x00\x00\x04\x00\x00\x00\x00\x00\x00data",
         lambda client: DataFrame(7, b"data").serialize(),
+        lambda client: RstStreamFrame(7, error_code=8).serialize(),
+        lambda client: HeadersFrame(2, data=header_block(client), flags=["END_HEADERS", "END_STREAM"]).serialize(),
+        lambda client: b"\x00\x00\x01\x01\x04\x00\x00\x00\x00\x82",
+        lambda client: b"\x00\x00\x05\x05\x04\x00\x00\x00\x01\x00\x00\x00\x02\x82",
+        lambda client: b"\x00\x40\x01\x01\x05\x00\x00\x00\x01" + bytes(16_385),
+        lambda client: ContinuationFrame(1, data=header_block(client), flags=["END_HEADERS"]).serialize(),
+        lambda client: HeadersFrame(1, data=header_block(client)).serialize() + PingFrame(0, b"12345678").serialize(),
+        lambda client: HeadersFrame(1, data=b"\x82\x3f\xe2\x1f", flags=["END_HEADERS"]).serialize(),
     ],
-    ids=["short PING", "no HPACK", "DATA on the connection", "DATA on an idle stream"],
+    ids=[
+        "short PING",
+        "no HPACK",
+        "DATA on the connection",
+        "DATA on an idle stream",
+        "RST_STREAM on an idle stream",
+        "a stream of the server's",
+        "HEADERS on the connection",
+        "PUSH_PROMISE",
+        "a frame too large",
+        "CONTINUATION of nothing",
+        "a frame inside a block",
+        "a table too large",
+    ],
 )
 def test_broken_frames_end_the_connection_with_a_line(server: Server, make: Callable[[Http2Client], bytes]) -> None:
     since = server.mark()

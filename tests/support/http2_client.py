@@ -32,7 +32,7 @@ from h2.settings import SettingCodes
 from support.raw_client import RawClient
 from support.server import Server
 
-GOAWAY = 7
+RST_STREAM, GOAWAY = 3, 7
 
 Headers = Sequence[tuple[str, str]]
 
@@ -261,6 +261,9 @@ class Http2Client:
                 break
             frame = bytes(self._partial[:size])
             del self._partial[:size]
+            stream = int.from_bytes(frame[5:9], "big") & 0x7FFFFFFF
+            if frame[3] == RST_STREAM and stream not in self.streams:
+                continue  # of a request that was sent past h2, which knows no such stream
             if frame[3] != GOAWAY:
                 frames += frame
                 continue
