@@ -135,6 +135,18 @@ def test_a_malformed_block_may_come_in_parts_with_padding_and_priority(client: H
     assert client.request("/hello", headers=[("x-last", "v")]).body() == b"hello\n"
 
 
+def test_malformed_requests_are_counted_by_time_and_not_for_ever(client: Http2Client, token: str) -> None:
+    """h2 by itself ends a connection at the thousandth: behind a proxy one client could end it for all others."""
+    neighbour = client.request(f"/stream?{token}", method="POST", end=False)
+    for _ in range(60):
+        streams = [client.open([*PSEUDO, (b"X-Upper", b"v")]) for _ in range(20)]  # type: ignore[list-item]
+        assert [stream.wait_for_end() for stream in streams] == [PROTOCOL_ERROR] * 20
+        for stream in [client.request("/hello") for _ in range(4)]:
+            assert stream.body() == b"hello\n"
+    neighbour.sendall(b"still here\n", end=True)
+    assert neighbour.body() == b"STILL HERE\n"
+
+
 def test_empty_data_frames_are_counted_by_time_and_not_for_ever(client: Http2Client, token: str) -> None:
     """h2 by itself ends a connection at the hundredth, however long that took."""
     stream = client.request(f"/body?{token}", method="POST", end=False)

@@ -21,6 +21,8 @@ pub(super) enum FrameCost {
     /// RST_STREAM: a request that was read, checked and perhaps begun for nothing. A browser that leaves a page may reset
     /// all the streams that it is allowed, 128, at once.
     Reset,
+    /// We reset a stream or refused it, because the client broke a rule of it. Most have cost no more than to be read.
+    Refused,
     /// DATA with bytes came.
     Data,
     /// DATA with so many bytes went: a client may answer each with a WINDOW_UPDATE for the stream and one for the connection,
@@ -51,6 +53,7 @@ impl FloodGuard {
             FrameCost::Idle => -1,
             FrameCost::Settings => -5,
             FrameCost::Reset => -5,
+            FrameCost::Refused => -2,
             FrameCost::Data => 1,
             FrameCost::Sent(size) => 3 + i64::try_from(size / 512).unwrap_or(FULL),
             FrameCost::Response => 10,
@@ -92,6 +95,7 @@ mod tests {
         assert_eq!(allowed(&[FrameCost::Idle], 0), 1000);
         assert_eq!(allowed(&[FrameCost::Settings], 0), 200);
         assert_eq!(allowed(&[FrameCost::Reset], 0), 200);
+        assert_eq!(allowed(&[FrameCost::Refused], 0), 500);
     }
 
     #[test]
@@ -122,6 +126,13 @@ mod tests {
             allowed(&[FrameCost::Response, FrameCost::Reset], 0),
             100_000,
             "ended after the response began"
+        );
+        let mut proxy = vec![FrameCost::Refused; 5];
+        proxy.push(FrameCost::Response);
+        assert_eq!(
+            allowed(&proxy, 0),
+            100_000,
+            "a proxy, one of whose clients sends nonsense"
         );
     }
 }

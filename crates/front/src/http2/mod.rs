@@ -49,10 +49,6 @@ const HEADER_LIST: usize = 64 * 1024;
 /// Streams that were reset before they were even accepted; h2's number, its answer to CVE-2023-44487.
 const RESET_UNACCEPTED: usize = 20;
 
-/// Streams that h2 itself has reset or refused in the life of a connection, each with a line in the log. h2's own number: a
-/// proxy keeps its connection for days, and sends all its clients' requests over it.
-const RESET_BY_ERROR: usize = 1024;
-
 /// Bytes of a response that lie in h2 beyond what the application was told; each stream has as many.
 const SEND_BUFFER: usize = 64 * 1024;
 
@@ -101,7 +97,9 @@ fn builder(settings: &FrontSettings) -> server::Builder {
         .initial_connection_window_size(window)
         .max_header_list_size(u32::try_from(header_list).unwrap_or(u32::MAX))
         .max_pending_accept_reset_streams(RESET_UNACCEPTED)
-        .max_local_error_reset_streams(Some(RESET_BY_ERROR))
+        // h2 counts streams that it has reset or refused itself over the life of the connection, and a proxy keeps its
+        // connection for days. The flood guard charges for them, and `wire` reads on when they are out (RUSTSEC-2024-0003).
+        .max_local_error_reset_streams(None)
         .max_send_buffer_size(SEND_BUFFER)
         // What small frames may cost beside their bytes while they lie in h2. Tunnels leave none there, so this is about
         // bodies that nobody reads: an eighth of the window, 1 MiB, is four thousand frames of one byte.

@@ -19,6 +19,9 @@ use crate::http2::frames::{
 /// RFC 9113 §3.4
 pub(super) const PREFACE_LENGTH: usize = 24;
 
+/// As many as a client may begin by default without an answer to any.
+const UNFLUSHED_HEADS: usize = 128;
+
 /// What a connection and its streams share.
 pub(super) struct Http2State {
     pub(super) connection: Arc<Connection>,
@@ -45,6 +48,10 @@ struct Http2Inner {
     write_blocked_since_ms: Option<u64>,
     flushes: u64,
     flush_waiters: Vec<Waker>,
+    /// HEADERS frames that have come since the last flush.
+    unflushed_heads: usize,
+    /// Nothing is read before the next flush.
+    is_holding: bool,
 }
 
 /// What the deadline of a connection depends on.
@@ -74,6 +81,8 @@ impl Http2State {
             write_blocked_since_ms: None,
             flushes: 0,
             flush_waiters: Vec::new(),
+            unflushed_heads: 0,
+            is_holding: false,
         };
         Http2State {
             connection,
@@ -155,10 +164,22 @@ impl Http2State {
         }
     }
 
+    /// So many heads have come that what h2 says to them has to go out first: it keeps a word for each stream that it resets,
+    /// however many there are, while it reads. `flushed` wakes the connection then.
+    pub(super) fn holds_reading(&self) -> bool {
+        let mut inner = self.lock();
+        inner.is_holding = inner.unflushed_heads >= UNFLUSHED_HEADS;
+        inner.is_holding
+    }
+
     /// All that was given to h2 so far has reached the socket.
     pub(super) fn flushed(&self) {
         let mut inner = self.lock();
         inner.flushes += 1;
+        inner.unflushed_heads = 0;
+        if std::mem::take(&mut inner.is_holding) {
+            self.connection.wake();
+        }
         let waiters = std::mem::take(&mut inner.flush_waiters);
         drop(inner);
         for waiter in waiters {
@@ -180,6 +201,7 @@ impl Http2State {
             flood,
             inside_head,
             waiting_since_ms,
+            unflushed_heads,
             ..
         } = inner;
         let now = || self.connection.shared().now_ms();
@@ -190,6 +212,7 @@ impl Http2State {
                         *waiting_since_ms = now();
                     }
                     *inside_head = !frame.has(END_HEADERS);
+                    *unflushed_heads += usize::from(frame.kind == HEADERS);
                     return;
                 }
                 DATA if frame.length > 0 => (FrameCost::Data, ""),
@@ -235,7 +258,14 @@ impl Http2State {
                 HEADERS => {
                     guard.note(FrameCost::Response, now);
                 }
-                RST_STREAM => lines.extend(refused(&frame)),
+                RST_STREAM => {
+                    if let Some(line) = refused(&frame) {
+                        lines.push(line);
+                        if !guard.note(FrameCost::Refused, now) {
+                            flood.get_or_insert("requests that break a rule");
+                        }
+                    }
+                }
                 GOAWAY if frame.code() != 0 => {
                     *is_lingering = true;
                     let words = frame.words();

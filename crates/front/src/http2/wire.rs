@@ -59,6 +59,9 @@ impl AsyncRead for Wire {
                 // The turn of the task, which is now, ends the connection.
                 return Poll::Pending;
             }
+            if wire.state.holds_reading() {
+                return Poll::Pending;
+            }
             let before = buf.filled().len();
             let begun = wire.filter.begun();
             if begun.len() < buf.remaining() {
@@ -157,5 +160,49 @@ impl AsyncWrite for Wire {
 impl fmt::Debug for Wire {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Wire").finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::connection::tests::accepted_at;
+    use std::task::Waker;
+
+    #[test]
+    fn reading_waits_until_is_said_what_is_to_be_said_to_many_heads() {
+        // HEADERS frames with END_STREAM and END_HEADERS, of `:method: GET` alone.
+        let heads = (0..400u32)
+            .flat_map(|number| [&[0, 0, 1, 1, 5][..], &(2 * number + 1).to_be_bytes(), &[0x82]].concat());
+        let bytes: Vec<u8> = [0; PREFACE_LENGTH].into_iter().chain(heads).collect();
+        let length = bytes.len();
+        let state = Arc::new(Http2State::new(Arc::new(accepted_at(0))));
+        let mut wire = Wire::new(Box::pin(tokio::io::empty()), bytes.into(), state);
+        let mut cx = Context::from_waker(Waker::noop());
+        let mut read = |wire: &mut Wire| {
+            let mut space = [0; 100];
+            let mut buf = ReadBuf::new(&mut space);
+            match Pin::new(wire).poll_read(&mut cx, &mut buf) {
+                Poll::Ready(Ok(())) => Some(buf.filled().len()),
+                _ => None,
+            }
+        };
+        let mut parts = Vec::new();
+        loop {
+            let mut part = 0;
+            while let Some(count) = read(&mut wire).filter(|count| *count > 0) {
+                part += count;
+            }
+            if part == 0 {
+                break;
+            }
+            parts.push(part);
+            assert!(read(&mut wire).is_none_or(|count| count == 0), "still");
+            assert!(Pin::new(&mut wire)
+                .poll_flush(&mut Context::from_waker(Waker::noop()))
+                .is_ready());
+        }
+        assert_eq!(parts.iter().sum::<usize>(), length);
+        assert_eq!(parts.len(), 4, "{parts:?}");
     }
 }
