@@ -216,11 +216,12 @@ impl Channels {
             while bits != 0 {
                 let place = word * 64 + bits.trailing_zeros() as usize;
                 bits &= bits - 1;
-                if sleep::has_to_be_woken(self.region.words(), place) {
+                if let Some(sleep) = sleep::sleep_of(self.region.words(), place) {
                     match self.own.get() {
                         Some((own, wake)) if *own == place && !is_forked() => wake(),
                         _ => self.wake_place(place),
                     }
+                    sleep::is_over(self.region.words(), place, sleep);
                 }
             }
         }
@@ -555,11 +556,13 @@ impl Channels {
         (0..WORKERS).filter_map(facts).collect()
     }
 
-    /// Lets go of the members of processes that have ended. Answers how many processes there were.
+    /// Lets go of the members of processes that have ended, and wakes the loops that sleep through messages. Answers how many processes there were.
     ///
     /// # Errors
     /// A lock that is not to be had within `patience`: they still count.
     pub fn forget_dead(&self, patience: Duration) -> Result<usize, ChannelError> {
+        // Whoever has died may have owed somebody a wake-up.
+        self.region.wake_sleepers();
         let own = this_process();
         let mut count = 0;
         for place in 0..WORKERS {

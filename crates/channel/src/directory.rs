@@ -296,9 +296,12 @@ impl Directory<'_> {
             }
         }
         let place = Layout::worker(worker);
-        for at in (1..worker::WORDS).filter(|at| *at != worker::WAKES) {
+        for at in worker::CURSOR..worker::WORDS {
             self.words.put(place + at, 0);
         }
+        // The numbers of sleeps and wake-ups go on: a late publisher may know one.
+        let asleep = self.words.get(place + worker::ASLEEP);
+        self.words.put(place + worker::ASLEEP, asleep & !1);
         // Last: from here on somebody else may take the place, who needs no lock for it.
         self.words.put_release(place + worker::PROCESS, 0);
     }

@@ -56,7 +56,7 @@ pub(crate) mod header {
 pub(crate) mod worker {
     /// The process, zero if the place is free.
     pub(crate) const PROCESS: usize = 0;
-    /// One while its loop sleeps, or is about to.
+    /// Odd while its loop sleeps, or is about to; the rest counts its sleeps.
     pub(crate) const ASLEEP: usize = 1;
     /// Wake-ups so far: what its waiting thread sleeps on, a futex.
     pub(crate) const WAKES: usize = 2;

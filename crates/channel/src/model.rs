@@ -56,6 +56,12 @@ impl Memory {
         }
     }
 
+    /// The number of the last sleep.
+    fn sleep_number(&self, place: usize) -> u64 {
+        let at = Layout::worker(place) + crate::layout::worker::ASLEEP;
+        self.words().get(at) >> 1
+    }
+
     fn publish(&self, id: ChannelId, value: u64) -> u64 {
         self.publish_bytes(id, &value.to_ne_bytes())
     }
@@ -183,11 +189,45 @@ fn no_message_is_slept_through() {
             thread::spawn(move || {
                 memory.publish(id, 1);
                 sleep::before_waking();
-                sleep::has_to_be_woken(memory.words(), WORKERS - 1)
+                sleep::sleep_of(memory.words(), WORKERS - 1).is_some()
             })
         };
         let sleeps = sleep::fall_asleep(memory.log(), WORKERS - 1, 0);
         let is_woken = publisher.join().unwrap();
         assert!(!sleeps || is_woken, "it sleeps, and nobody wakes it");
+    });
+}
+
+/// A publisher that comes late ends no sleep but the one that it has woken the loop from.
+#[test]
+fn a_later_sleep_is_woken_as_well() {
+    model(|| {
+        let place = WORKERS - 1;
+        let (memory, id) = Memory::new();
+        let publishers = [1, 2].map(|value| {
+            let memory = Arc::clone(&memory);
+            thread::spawn(move || {
+                memory.publish(id, value);
+                sleep::before_waking();
+                let sleep = sleep::sleep_of(memory.words(), place);
+                if let Some(sleep) = sleep {
+                    sleep::is_over(memory.words(), place, sleep);
+                }
+                sleep
+            })
+        });
+        // It is woken, by whoever, reads what it finds, and sleeps again.
+        sleep::fall_asleep(memory.log(), place, 0);
+        sleep::wake_up(memory.words(), place);
+        let cursor = memory.log().tail();
+        let sleeps = sleep::fall_asleep(memory.log(), place, cursor);
+        let own = memory.sleep_number(place);
+        let woken = publishers.map(|publisher| publisher.join().unwrap());
+        if sleeps && memory.log().tail() > cursor {
+            assert!(
+                woken.iter().flatten().any(|sleep| sleep.number() == own),
+                "it sleeps, and nobody wakes it"
+            );
+        }
     });
 }

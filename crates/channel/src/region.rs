@@ -19,10 +19,11 @@ use rustix::fs::{FlockOperation, MemfdFlags, OFlags, SealFlags};
 use crate::directory::Directory;
 use crate::error::{ChannelError, RegionError};
 use crate::holder::Holder;
-use crate::layout::{header, worker, Layout, LARGEST_REGION, MAGIC, SMALLEST_REGION, VERSION};
+use crate::layout::{header, worker, Layout, LARGEST_REGION, MAGIC, SMALLEST_REGION, VERSION, WORKERS};
 use crate::lock::{Held, RobustLock};
 use crate::log::{Log, Writer};
 use crate::words::Words;
+use crate::{sleep, wake};
 
 /// For how long a writer waits for another one who can do nothing else meanwhile. An append takes a microsecond: who has
 /// the lock for so long is stopped.
@@ -172,7 +173,7 @@ impl Region {
         }
         // SAFETY: no process of this run of the machine has used it: each looks here first, under the file's lock.
         unsafe { RobustLock::initialise(lock_in(&self.map)?)? };
-        for place in 0..crate::layout::WORKERS {
+        for place in 0..WORKERS {
             self.directory().clear_worker(place);
         }
         self.put_in_order();
@@ -277,7 +278,26 @@ impl Region {
         Writer::new(self.log())
     }
 
-    fn put_in_order(&self) {
+    pub(crate) fn put_in_order(&self) {
+        self.put_lists_in_order();
+        self.wake_sleepers();
+    }
+
+    /// Wakes the loops that sleep and have not read everything: a publisher that has died may have owed them that.
+    pub(crate) fn wake_sleepers(&self) {
+        let (words, tail) = (self.words(), self.log().tail());
+        sleep::before_waking();
+        for place in 0..WORKERS {
+            let cursor = words.get(Layout::worker(place) + worker::CURSOR);
+            let Some(sleep) = sleep::sleep_of(words, place).filter(|_| cursor < tail) else {
+                continue;
+            };
+            wake::wake(self.wakes(place));
+            sleep::is_over(words, place, sleep);
+        }
+    }
+
+    fn put_lists_in_order(&self) {
         self.directory().repair();
         if Writer::new(self.log()).enter_last().is_err() {
             self.mark_damaged();

@@ -4,6 +4,7 @@ mod crashes;
 mod log;
 mod pages;
 mod readers;
+mod slept_through;
 mod stopped;
 mod wakes;
 

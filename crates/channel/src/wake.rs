@@ -10,6 +10,8 @@ use std::time::{Duration, Instant};
 
 /// Wakes the thread that waits.
 pub(crate) fn wake(wakes: &AtomicU32) {
+    #[cfg(test)]
+    crate::words::crash::point();
     wakes.fetch_add(1, Ordering::SeqCst);
     // Cannot fail for a word that is mapped.
     let _ = futex::wake(wakes, futex::Flags::empty(), 1);

@@ -39,14 +39,11 @@ impl<'a> Words<'a> {
         self.0[at].store(value, Ordering::Release);
     }
 
-    /// Sets a word to zero; true if it was not.
-    #[inline]
-    pub(crate) fn take(self, at: usize) -> bool {
-        self.0[at].load(Ordering::SeqCst) != 0 && self.0[at].swap(0, Ordering::SeqCst) != 0
-    }
-
     /// Puts a word in the place of another; the one that is there if it is not that.
+    #[inline]
     pub(crate) fn put_if(self, at: usize, old: u64, new: u64) -> Result<(), u64> {
+        #[cfg(all(test, not(loom)))]
+        crash::point();
         self.0[at]
             .compare_exchange(old, new, Ordering::SeqCst, Ordering::SeqCst)
             .map(drop)
