@@ -3,7 +3,7 @@
 import builtins
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
 from contextvars import Context, ContextVar
-from typing import Any, TypedDict, final
+from typing import Any, ClassVar, TypedDict, final
 
 __version__: str
 
@@ -153,6 +153,8 @@ class SettingRow:
     def reason(self) -> str: ...
 
 class Channels:
+    PLACES: ClassVar[int]
+
     @staticmethod
     def in_memory(size: int, longest: int) -> Channels: ...
     @staticmethod

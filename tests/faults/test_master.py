@@ -49,7 +49,8 @@ from fairlead.settings.sources import read_sources
 try:
     settings = Settings.of(read_sources(sys.argv[2:], os.environ).given)
     command = [sys.executable, sys.argv[1]] if sys.argv[1].endswith(".py") else ["bash", "-c", sys.argv[1]]
-    sys.exit(Master(settings, Log(), command=command).run())
+    places = int(os.environ["FAKE_PLACES"])
+    sys.exit(Master(settings, Log(), command=command, places=places).run())
 except FairleadError as error:
     print(f"fairlead: {error}", file=sys.stderr)
     sys.exit(2)
@@ -59,12 +60,12 @@ except FairleadError as error:
 class RunningMaster:
     """A master in a process of its own, whose log can be waited for."""
 
-    def __init__(self, plan: Path, *options: str, worker: str = str(FAKE_WORKER)) -> None:
+    def __init__(self, plan: Path, *options: str, worker: str = str(FAKE_WORKER), places: int = 128) -> None:
         self.plan = plan
         self.process = subprocess.Popen(
             [sys.executable, "-c", PROGRAM, worker, "--wsgi-file", "app.py", *options],
             stderr=subprocess.PIPE,
-            env={**os.environ, "FAKE_PLAN": str(plan)},
+            env={**os.environ, "FAKE_PLAN": str(plan), "FAKE_PLACES": str(places)},
             text=True,
         )
         self.log: list[str] = []
@@ -123,7 +124,7 @@ class RunningMaster:
 def start(tmp_path: Path) -> Iterator[object]:
     started: list[RunningMaster] = []
 
-    def start_one(*options: str, plan: str = "ready", **how: str) -> RunningMaster:
+    def start_one(*options: str, plan: str = "ready", **how: object) -> RunningMaster:
         path = tmp_path / "plan"
         path.write_text(plan)
         addresses = () if "--http" in options or "--http-socket" in options else ("--http", "127.0.0.1:0")
@@ -237,6 +238,41 @@ def test_an_old_worker_that_stays_is_killed_after_worker_reload_mercy(start):
     master.wait_for("generation 1 told to stop because of reload")
     master.wait_for("did not end in time and is killed")
     assert master.ask()[1] == 2
+
+
+def test_a_reload_without_places_for_all_goes_step_by_step(start):
+    master = start("--processes", "3", places=5).wait_until_ready()
+    master.signal(signal.SIGHUP)
+    master.wait_for("2 new workers ready, 1 to come when places are free")
+    # Those two have taken the last places; the third starts when an old one has ended.
+    master.wait_for("fake [12] generation 1 told to stop because of reload")
+    master.wait_for("fake 3 generation 2 started")
+    master.wait_for("reloaded: 1 new worker ready, the old leave")
+    master.wait_for("fake 3 generation 1 told to stop because of reload")
+    assert {master.ask()[1] for _ in range(6)} == {2}
+
+
+def test_a_reload_waits_while_there_is_no_place_at_all(start):
+    master = start("--processes", "2", "--worker-reload-mercy", "0", places=4, plan="deaf").wait_until_ready()
+    master.plan.write_text("ready")
+    master.signal(signal.SIGHUP)
+    master.wait_for("reloaded: 2 new workers ready")
+    master.signal(signal.SIGHUP)
+    master.wait_for("the reload waits for workers to end: all of 4 places are taken")
+    master.wait_for("did not end in time and is killed")
+    master.wait_for("reloaded: .* ready, the old leave")
+    assert {master.ask()[1] for _ in range(4)} == {3}
+
+
+def test_a_step_of_a_reload_that_fails_ends_it(start):
+    master = start("--processes", "2", places=3).wait_until_ready()
+    master.plan.write_text("fail: broken.")
+    master.signal(signal.SIGHUP)
+    master.wait_for(r"reload failed, what runs goes on: broken\.")
+    master.plan.write_text("ready")
+    master.signal(signal.SIGHUP)
+    master.wait_for("1 new worker ready, 1 to come")
+    master.wait_for("reloaded: 1 new worker ready")
 
 
 def test_a_reload_that_fails_keeps_the_old_workers(start):

@@ -7,8 +7,9 @@ import stat
 
 import pytest
 from fairlead.errors import MasterError
+from fairlead.logs import Log
 from fairlead.master.privileges import Account
-from fairlead.master.region_owner import bind_server
+from fairlead.master.region_owner import RegionOwner, bind_server
 from fairlead.settings.options import Given, Settings
 
 
@@ -78,3 +79,10 @@ def test_a_file_without_a_token_is_refused(tmp_path, text, part):
         bind_server(
             settings(("channels-http", "127.0.0.1:0"), ("channels-http-token-file", str(tmp_path / "token"))), None
         )
+
+
+def test_more_processes_than_a_reload_has_places_for_are_refused():
+    RegionOwner(settings(("processes", "112")), Log()).make()
+    with pytest.raises(MasterError) as refused:
+        RegionOwner(settings(("processes", "113")), Log()).make()
+    assert str(refused.value).startswith("--processes 113 is more than 112: the channels have places for 128 processes")

@@ -39,6 +39,10 @@ impl Channels {
 
 #[pymethods]
 impl Channels {
+    /// Processes that can have members at a time.
+    #[classattr]
+    const PLACES: usize = fl::Channels::PLACES;
+
     /// New channels of `size` bytes in memory; `longest` is the most bytes that a message may have.
     ///
     /// Raises `ValueError` for a size that cannot be, `OSError`.

@@ -76,6 +76,9 @@ pub struct WorkerFacts {
 }
 
 impl Channels {
+    /// Processes that can have members at a time.
+    pub const PLACES: usize = WORKERS;
+
     pub(crate) fn over(region: Region, longest: usize) -> Channels {
         let longest = longest.min(region.layout().longest_payload());
         Channels {

@@ -14,8 +14,9 @@ A worker is always in exactly one place, and moves only downwards:
 - `_serving`: ready, and the only one of its worker id.
 - `_leaving`: told to stop, with the moment when it is killed (infinity: it was).
 
-The invariant: a serving worker starts leaving only after its successor was promoted, or in a stop. A first
-start that fails ends the program; a later failure leaves what runs alone, and is tried again with growing
+The invariant: a serving worker starts leaving only after its successor was promoted, or in a stop. A reload
+comes in several arrivals where the channels have no places for all workers twice (`_to_reload`). A first start that
+fails ends the program; a later failure leaves what runs alone, and is tried again with growing
 patience.
 """
 
@@ -89,8 +90,10 @@ class Master:
         command: Sequence[str] | None = None,
         environ: Mapping[str, str] | None = None,
         clock: Callable[[], float] = time.monotonic,
+        places: int | None = None,
     ) -> None:
-        """`command` is the worker's program, by default `python -m fairlead.worker` with this interpreter."""
+        """`command` is the worker's program, by default `python -m fairlead.worker` with this interpreter. `places`: so
+        many processes there can be, by default what the channels have room for."""
         # Absolute, so that a worker which starts in the folder already can enter it once more.
         folder = os.path.abspath(settings.chdir) if settings.chdir else ""
         self._settings = settings = replace(settings, chdir=folder)
@@ -114,7 +117,10 @@ class Master:
         self._pidfile: Pidfile | None = None
         self._remover: FileRemover | None = None
         self._channels = RegionOwner(settings, log)
+        self._places = places or self._channels.places
         self._generation = 0
+        #: Whose turn is yet to come in a reload: there were no places for all.
+        self._to_reload: list[int] = []
         self._is_announced = False
         #: Why to reload once the first workers are ready.
         self._reload_later = ""
@@ -130,6 +136,7 @@ class Master:
             self._selector.register(signals, selectors.EVENT_READ)
             try:
                 self._prepare()
+                self._generation = 1
                 self._arrive("start", self._worker_ids)
                 while self._workers() or not self._is_stopping:
                     self._turn(signals)
@@ -294,7 +301,20 @@ class Master:
         for arrival in list(self._arrivals):
             if arrival.reason == "reload":
                 self._give_up(arrival)
-        self._arrive("reload", self._worker_ids)
+        self._generation += 1
+        self._to_reload = list(self._worker_ids)
+        if not self._go_on_reloading():
+            self._log.info(f"the reload waits for workers to end: all of {self._places} places are taken")
+
+    def _go_on_reloading(self) -> bool:
+        """Start as many of the new generation as there are places; false if there are none, or none are to come."""
+        if any(arrival.reason == "reload" for arrival in self._arrivals):
+            return False
+        room = max(0, self._places - len(self._workers()))
+        now, self._to_reload = self._to_reload[:room], self._to_reload[room:]
+        if now:
+            self._arrive("reload", now)
+        return bool(now)
 
     def _stop(self, why: str) -> None:
         """Tell everybody to leave within --reload-mercy; those of an unfinished reload get no more time than
@@ -302,6 +322,7 @@ class Master:
         self._log.info(f"stopping: {why}")
         self._is_stopping = True
         self._respawn_at.clear()
+        self._to_reload.clear()
         for arrival in list(self._arrivals):
             self._give_up(arrival)
         for worker in [*self._leaving, *self._serving.values()]:
@@ -315,8 +336,6 @@ class Master:
 
     def _arrive(self, reason: str, worker_ids: Sequence[int]) -> None:
         """Start one worker for each id."""
-        if reason in ("start", "reload"):
-            self._generation += 1
         arrival = _Arrival(reason, worker_ids)
         self._arrivals.append(arrival)
         try:
@@ -372,8 +391,14 @@ class Master:
         if arrival.reason == "reload":
             # Stand-ins that were being started for the old generation have nothing to stand in for.
             for other in list(self._arrivals):
-                self._give_up(other)
-            self._log.info(f"reloaded: {_count(len(arrival.workers), 'new worker')} ready, the old leave")
+                if set(other.worker_ids) <= set(arrival.worker_ids):
+                    self._give_up(other)
+            ready = _count(len(arrival.workers), "new worker")
+            if self._to_reload:
+                self._log.info(f"{ready} ready, {len(self._to_reload)} to come when places are free")
+                self._go_on_reloading()
+            else:
+                self._log.info(f"reloaded: {ready} ready, the old leave")
         elif arrival.reason == "start":
             self._announce()
             if self._reload_later:
@@ -399,6 +424,7 @@ class Master:
             for worker_id in arrival.worker_ids:
                 self._respawn(worker_id, 0.0, f"{what}worker {worker_id} did not come up ({why})")
         else:
+            self._to_reload.clear()
             self._log.error(f"{arrival.reason} failed, what runs goes on: {why}")
             for worker_id in set(arrival.worker_ids) - set(self._serving):
                 if not self._is_coming(worker_id):
@@ -506,6 +532,7 @@ class Master:
         if arrival is not None:
             self._arrival_failed(arrival, f"{worker.label} {how} before it was ready; see its output above.")
         if self._leaving.pop(worker, None) is not None:
+            self._go_on_reloading()
             return
         if self._serving.get(worker.worker_id) is worker:
             del self._serving[worker.worker_id]

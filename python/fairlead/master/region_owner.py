@@ -16,6 +16,10 @@ from fairlead.logs import Log
 from fairlead.master.listeners import Listener, bind
 from fairlead.settings.options import Settings
 
+#: Places that the workers of an instance leave free: for those of a reload that are on their way, and for successors of
+#: single workers.
+_SPARE_PLACES = 16
+
 #: Connections that wait to be accepted, and the longest token.
 _QUEUE = 64
 _LONGEST_TOKEN = 1024
@@ -45,8 +49,19 @@ class RegionOwner:
         """Bind the addresses of the server, whose files are `owner`'s, and read its token."""
         self.listeners, self._token = bind_server(self._settings, owner)
 
+    @property
+    def places(self) -> int:
+        """How many processes can be there at a time, those that are leaving included."""
+        return Channels.PLACES
+
     def make(self) -> None:
         """Make the region, and open the server to programs outside, if there is one."""
+        most = self.places - _SPARE_PLACES
+        if self._settings.processes > most:
+            raise MasterError(
+                f"--processes {self._settings.processes} is more than {most}: the channels have places for {self.places} "
+                "processes, and a reload needs some of them; start several instances behind a proxy."
+            )
         self._channels = make_channels(self._settings)
         self.fd = self._channels.fileno()
         is_shared = bool(self._settings.channels_file)
