@@ -22,11 +22,14 @@ from fairlead.os_threads import allocate_lock, start_thread
 
 __all__ = ["MOST_LINES", "LogWriter"]
 
-#: Lines that wait for the reader. The engine's own queue has as many; a line has 32 KiB at most (logs.py).
+#: Lines that wait for the reader: 32 MiB at most, because a line has a limit (logs.py), and usually 100 KiB.
 MOST_LINES = 1024
 
 #: linux/fs.h: fail with EAGAIN instead of waiting. Python's `os` has the name for reading only.
 _RWF_NOWAIT = 0x8
+
+#: How kernels say that they cannot write so to this kind of file; EPERM is a container's filter of system calls.
+_HAS_NO_NOWAIT = (errno.EOPNOTSUPP, errno.EINVAL, errno.ENOSYS, errno.ESPIPE, errno.EPERM)
 
 #: How often the descriptor is looked at: the application may lead it elsewhere.
 LOOK_EVERY_S = 1.0
@@ -152,7 +155,7 @@ class LogWriter:
             try:
                 return os.pwritev(self._fd, [data], -1, _RWF_NOWAIT)
             except OSError as error:  # Linux does it for sockets, and since 6.5 for pipes
-                if error.errno not in (errno.EOPNOTSUPP, errno.EINVAL, errno.ENOSYS, errno.ESPIPE):
+                if error.errno not in _HAS_NO_NOWAIT:
                     raise
             try:
                 # Another description of the same file: O_NONBLOCK on ours would be everybody's who shares it.
