@@ -21,11 +21,11 @@ from repository import PACKAGE, ROOT, files, hold, name, rust_code, text, toml
 FIELD = {
     "HTTP, WebSocket, TLS, CGI, and the formats around them": """
         accept admission body certificate certificates cgi ciphers client close closing code connection control
-        disconnect environ flow forwarded frame frames framing handshake head header headers host hpack http http1 http2
-        huffman index key keys malformed mask message method negotiated nonce options origin packet payload peer
-        ping pings protocol proxy query range record records request response secure session settings sni status
-        stream target ticket tickets tls transport trusted tunnel upgrade upstream utf8 version websocket
-        websockets window wire
+        disconnect environ expectation flow forwarded frame frames framing handshake head header headers host
+        hpack http http1 http2 huffman index key keys malformed mask message method negotiated nonce options
+        origin packet path payload peer ping pings protocol proxy query range record records request response
+        secure session settings sni status stream target ticket tickets tls transport trusted tunnel upgrade
+        upstream utf8 version websocket websockets window wire
     """,
     "nginx, Apache, HAProxy and uWSGI": """
         access backend balancing channels drain files filter harakiri limits lingering listener listeners master
@@ -38,9 +38,9 @@ FIELD = {
         task timer timers wake waker wakes watch watchdog writable writer
     """,
     "POSIX and Linux": """
-        address descriptor descriptors directory epoll error errors event eventfd events file futex kernel lock
-        locks memory os pid pipe privileges process sendfile signal signals sleep socket sockets thread threads
-        time title
+        address beneath descriptor descriptors directory epoll error errors event eventfd events file futex
+        kernel lock locks memory os pid pipe privileges process sendfile signal signals sleep socket sockets
+        thread threads time title
     """,
     "Rust, Python, WSGI and C": """
         arguments cffi cli command compat deadlines engine errors info init input language lib main methods mod

@@ -1,7 +1,7 @@
 """Internal routes (compat §5): rules before the app, and requests that another server gets.
 
 The other server is Fairlead itself where the two have to understand each other, and a script of bytes where the wire
-counts. The front does all of this, so one runner is enough.
+counts. The front does all of this, so one runner is enough. The file stays whole, as its tests share their servers.
 """
 
 from __future__ import annotations

@@ -193,7 +193,22 @@ fn table() -> Vec<Row> {
             400,
         ),
         row("no version", "GET /\r\nHost: a\r\n\r\n", 400),
-        row("unknown version", "GET / HTTP/1.9\r\nHost: a\r\n\r\n", 400),
+        row(
+            "minor version above ours",
+            "GET / HTTP/1.9\r\nHost: a\r\n\r\n",
+            200,
+        ),
+        row(
+            "minor version of two digits",
+            "GET / HTTP/1.20\r\nHost: a\r\n\r\n",
+            400,
+        ),
+        row("fragment", "GET /x#y HTTP/1.1\r\nHost: a\r\n\r\n", 400),
+        row(
+            "user in an absolute target",
+            "GET http://u@evil/ HTTP/1.1\r\nHost: a\r\n\r\n",
+            400,
+        ),
         row("version 2 in words", "GET / HTTP/2.0\r\nHost: a\r\n\r\n", 400),
         row(
             "control byte in the target",

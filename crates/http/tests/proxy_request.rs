@@ -134,7 +134,7 @@ proptest! {
         is_proxied: bool,
         lines in proptest::collection::vec(
             (
-                "(x[-_.])?(forwarded|real|client|original)([-_.](for|host|proto|port|ip|url))?|via|proxy|host|connection",
+                "x-forwarded-(for|host|proto|port)|forwarded|(x[-_.])?(forwarded|real|client|original)([-_.](for|host|proto|port|ip|url))?|via|proxy|host|connection",
                 "[ -~]{0,30}|6.6.6.6|for=6.6.6.6;host=evil|evil.example|https",
             ),
             0..8,

@@ -59,8 +59,8 @@ class RegionOwner:
         most = self.places - _SPARE_PLACES
         if self._settings.processes > most:
             raise MasterError(
-                f"--processes {self._settings.processes} is more than {most}: the channels have places for {self.places} "
-                "processes, and a reload needs some of them; start several instances behind a proxy."
+                f"--processes {self._settings.processes} is more than {most}: the channels have places for "
+                f"{self.places} processes, and a reload needs some of them; start several instances behind a proxy."
             )
         self._channels = make_channels(self._settings)
         self.fd = self._channels.fileno()

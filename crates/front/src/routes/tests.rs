@@ -1,4 +1,5 @@
-//! The tables, from the text of a rule to what becomes of a request.
+//! The tables, from the text of a rule to what becomes of a request. The file stays whole: all of it speaks of rules in few words
+//! by the functions at its beginning.
 
 use fairlead_http::{Request, Version};
 
