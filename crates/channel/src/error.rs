@@ -17,6 +17,8 @@ pub enum RegionError {
     NotARegion,
     /// Somebody else has written into it.
     Damaged,
+    /// Its file system has no room for so many bytes.
+    NoRoom(usize),
     /// Made by another release.
     #[allow(missing_docs)]
     OtherVersion { found: u64, ours: u64 },
@@ -43,6 +45,12 @@ impl fmt::Display for RegionError {
             Self::NotAFile => f.write_str("it is no regular file; name one, or a path where none is"),
             Self::NotARegion => f.write_str(
                 "it is no file of channels, or its making was interrupted; remove it if it is not used otherwise",
+            ),
+            Self::NoRoom(bytes) => write!(
+                f,
+                "there is no room for its {} MiB; make some, choose less with --channels-memory if the file is new, or \
+                 name one in another place",
+                bytes.div_ceil(MIB)
             ),
             Self::Damaged => f.write_str(
                 "it is damaged: a program that is none of ours has written into it; stop all instances that share it and \

@@ -7,14 +7,15 @@
 use std::fs::{File, OpenOptions};
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
-use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
+use std::os::unix::fs::{FileExt, MetadataExt, OpenOptionsExt};
 use std::path::Path;
 use std::ptr::NonNull;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::time::Duration;
 
 use memmap2::{MmapOptions, MmapRaw};
-use rustix::fs::{FlockOperation, MemfdFlags, OFlags, SealFlags};
+use rustix::fs::{FallocateFlags, FlockOperation, MemfdFlags, OFlags, SealFlags};
+use rustix::io::Errno;
 
 use crate::directory::Directory;
 use crate::error::{ChannelError, RegionError};
@@ -89,9 +90,13 @@ impl Region {
         rustix::fs::flock(&file, FlockOperation::LockExclusive).map_err(io::Error::from)?;
         let length = file.metadata()?.len() as usize;
         let region = if length == 0 {
-            file.set_len(size as u64)?;
+            if let Err(error) = reserve(&file, size, true) {
+                let _ = file.set_len(0); // what it took, it gives back
+                return Err(error);
+            }
             Region::initialise(file, size)
         } else {
+            reserve(&file, length, false)?;
             Region::map(file).and_then(|region| {
                 region.renew_lock_after_reboot()?;
                 Ok(region)
@@ -355,6 +360,39 @@ fn check_size(size: usize) -> Result<(), RegionError> {
     Ok(())
 }
 
+/// Takes the room for all its pages now. A write into a mapped page for which there is none kills the process.
+fn reserve(file: &File, size: usize, is_new: bool) -> Result<(), RegionError> {
+    loop {
+        return match rustix::fs::fallocate(file, FallocateFlags::empty(), 0, size as u64) {
+            Ok(()) => Ok(()),
+            Err(Errno::INTR) => continue,
+            // A file system that cannot take room ahead. What is written takes it, and harms only what is new.
+            Err(Errno::OPNOTSUPP | Errno::NOSYS) if is_new => fill(file, size),
+            Err(Errno::OPNOTSUPP | Errno::NOSYS) => Ok(()),
+            Err(error) => Err(no_room(error.into(), size)),
+        };
+    }
+}
+
+fn fill(file: &File, size: usize) -> Result<(), RegionError> {
+    let zeros = vec![0; SMALLEST_REGION.min(size)];
+    let mut at = 0;
+    while at < size {
+        let count = zeros.len().min(size - at);
+        file.write_all_at(&zeros[..count], at as u64)
+            .map_err(|error| no_room(error, size))?;
+        at += count;
+    }
+    Ok(())
+}
+
+fn no_room(error: io::Error, size: usize) -> RegionError {
+    match Errno::from_io_error(&error) {
+        Some(Errno::NOSPC | Errno::DQUOT | Errno::FBIG) => RegionError::NoRoom(size),
+        _ => error.into(),
+    }
+}
+
 fn lock_in(map: &MmapRaw) -> io::Result<NonNull<libc::pthread_mutex_t>> {
     const { assert!(size_of::<libc::pthread_mutex_t>() <= 64) };
     // SAFETY: every region is larger than its header.
@@ -377,7 +415,7 @@ fn new_epoch() -> io::Result<u64> {
     while !left.is_empty() {
         match rustix::rand::getrandom(&mut *left, rustix::rand::GetRandomFlags::empty()) {
             Ok(count) => left = &mut left[count..],
-            Err(rustix::io::Errno::INTR) => {}
+            Err(Errno::INTR) => {}
             Err(error) => return Err(error.into()),
         }
     }
