@@ -364,7 +364,7 @@ int fl_engine_port(const fl_engine *engine, size_t index);
 /* ---- A request: what the client asked. Bytes live as long as the request. --------------------------------------- */
 
 fl_bytes fl_request_method(const fl_request *request);
-fl_bytes fl_request_target(const fl_request *request); /* as it was sent */
+fl_bytes fl_request_target(const fl_request *request); /* as it was sent, without scheme and host */
 fl_bytes fl_request_path(const fl_request *request);   /* not decoded */
 fl_bytes fl_request_query(const fl_request *request);  /* not decoded, without the "?" */
 fl_bytes fl_request_scheme(const fl_request *request); /* "http" or "https" */

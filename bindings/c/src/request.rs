@@ -91,7 +91,7 @@ pub unsafe extern "C" fn fl_request_method(request: *const fl_request) -> fl_byt
     unsafe { part(request, |request| fl_bytes::of(request.head().method())) }
 }
 
-/// The request target, as it was sent (RFC 9112 §3.2). Lives as long as the request. From any thread.
+/// The request target, as it was sent, but without scheme and host (RFC 9112 §3.2). Lives as long as the request. From any thread.
 ///
 /// # Safety
 /// `request` is NULL or live.
