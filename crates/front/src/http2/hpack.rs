@@ -252,6 +252,17 @@ mod tests {
     }
 
     #[test]
+    fn a_line_that_h2_knows_by_another_name_cannot_be_referred_to() {
+        let mut blocks = HeaderBlocks::default();
+        assert!(
+            screened(&mut blocks, b"\x42\x00").is_some(),
+            "`:method` without a value"
+        );
+        assert_eq!(screened(&mut blocks, b"\x0f\x2f\x03GET"), with_forbidden(&[]));
+        assert_eq!(screened(&mut blocks, b"\xbe"), with_forbidden(&[b"\xbe"]));
+    }
+
+    #[test]
     fn pseudo_headers_are_malformed_in_trailers_however_they_are_written() {
         for block in [
             &b"\x84"[..],

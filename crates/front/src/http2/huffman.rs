@@ -126,6 +126,29 @@ pub(super) fn fill(count: usize, into: &mut Vec<u8>) {
     }
 }
 
+/// What a client would send, in the slow and plain way.
+#[cfg(test)]
+pub(super) fn encode(text: &[u8]) -> Vec<u8> {
+    let mut bits = String::new();
+    for byte in text {
+        let place = CODE
+            .order
+            .iter()
+            .position(|symbol| *symbol == u16::from(*byte))
+            .expect("a symbol");
+        let length = usize::from(LENGTHS[usize::from(*byte)]);
+        let (first, start) = CODE.first[length];
+        bits.push_str(&format!("{:0length$b}", first as usize + place - start));
+    }
+    while !bits.len().is_multiple_of(8) {
+        bits.push('1');
+    }
+    (0..bits.len())
+        .step_by(8)
+        .map(|at| u8::from_str_radix(&bits[at..at + 8], 2).expect("bits"))
+        .collect()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -133,28 +156,6 @@ mod tests {
     fn decoded(coded: &[u8]) -> Option<Vec<u8>> {
         let mut text = Vec::new();
         decode(coded, &mut text).then_some(text)
-    }
-
-    /// The slow and plain way, for comparison.
-    fn encoded(text: &[u8]) -> Vec<u8> {
-        let mut bits = String::new();
-        for byte in text {
-            let place = CODE
-                .order
-                .iter()
-                .position(|symbol| *symbol == u16::from(*byte))
-                .expect("a symbol");
-            let length = usize::from(LENGTHS[usize::from(*byte)]);
-            let (first, start) = CODE.first[length];
-            bits.push_str(&format!("{:0length$b}", first as usize + place - start));
-        }
-        while !bits.len().is_multiple_of(8) {
-            bits.push('1');
-        }
-        (0..bits.len())
-            .step_by(8)
-            .map(|at| u8::from_str_radix(&bits[at..at + 8], 2).expect("bits"))
-            .collect()
     }
 
     #[test]
@@ -185,7 +186,7 @@ mod tests {
                 vec![byte, byte, b'z'],
                 vec![byte; 9],
             ] {
-                assert_eq!(decoded(&encoded(&text)), Some(text));
+                assert_eq!(decoded(&encode(&text)), Some(text));
             }
         }
     }
@@ -211,7 +212,7 @@ mod tests {
         for count in 0..100 {
             let mut coded = Vec::new();
             fill(count, &mut coded);
-            assert_eq!(coded, encoded(&vec![FILLER; count]));
+            assert_eq!(coded, encode(&vec![FILLER; count]));
             assert_eq!(decoded(&coded), Some(vec![FILLER; count]));
         }
     }

@@ -12,6 +12,8 @@
 //! nothing a client may send), `head` (heads, to and fro), `stream`, `sending`, `tunnel`. No push: RFC 9113 §8.4 made it a choice.
 
 mod filter;
+#[cfg(test)]
+mod filter_tests;
 mod flood_guard;
 mod frames;
 mod head;
