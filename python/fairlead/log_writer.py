@@ -15,10 +15,9 @@ import stat
 import weakref
 from collections import deque
 from collections.abc import Callable
-from select import POLLOUT, poll
 from time import monotonic
 
-from fairlead.os_threads import allocate_lock, start_thread
+from fairlead.os_threads import allocate_lock, start_thread, wait_ready
 
 __all__ = ["MOST_LINES", "LogWriter"]
 
@@ -213,9 +212,7 @@ class LogWriter:
     def _wait_for_room(self) -> None:
         """Wait until the file takes something; or, where that cannot be told, until it has taken it."""
         if self._copy != _NONE:
-            room = poll()
-            room.register(self._fd, POLLOUT)
-            room.poll(LOOK_EVERY_S * 1000)
+            wait_ready(self._fd, LOOK_EVERY_S, reads=False, writes=True)
             return
         try:
             self._rest = self._rest[os.write(self._fd, self._rest) :]

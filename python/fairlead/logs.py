@@ -29,6 +29,7 @@ LONGEST_RECORD = 32 * 1024
 #: line and paragraph separators, and Unicode's embeddings, overrides and isolates (Unicode Standard Annex 9).
 _UNSAFE = re.compile("[\\x00-\\x08\\x0b-\\x1f\\x7f-\\x9f\\u2028-\\u202e\\u2066-\\u2069]")
 
+
 def open_standard_streams() -> None:
     """Open /dev/null in the place of a closed standard input, output or error (`<&- >&- 2>&-`). Before anything else:
     the next socket would get its number, and then every word for standard error would go there."""

@@ -1,4 +1,4 @@
-"""What becomes of the file that instances share for their channels: no room for it, removed, or cut short under them."""
+"""The file that instances share for their channels: without room for it, removed, or cut short under them."""
 
 from __future__ import annotations
 

@@ -4,7 +4,7 @@ mod crashes;
 mod log;
 mod pages;
 mod readers;
-mod slept_through;
+mod lost_wakes;
 mod stopped;
 mod wakes;
 

@@ -20,7 +20,7 @@ from typing import Protocol, Union
 
 from fairlead._native import Channels
 from fairlead.channels.http import HttpSession
-from fairlead.channels.patience import PATIENCE_S
+from fairlead.channels.retry import PATIENCE_S
 from fairlead.channels.session import LineSession
 from fairlead.channels.wire import line
 from fairlead.errors import ChannelsError

@@ -4,9 +4,9 @@
 import os
 
 from fairlead import ChannelsError, channels, websocket
-from fairlead.channels import patience
+from fairlead.channels import retry
 
-patience.PATIENCE_S = 1.0
+retry.PATIENCE_S = 1.0
 
 
 def asked(ws, message):
