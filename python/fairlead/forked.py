@@ -1,7 +1,7 @@
 """A process that the application has forked from its worker: how the rest of the package notices, and how it ends.
 
 The child runs on in the middle of a request, with a copy of everything and none of the worker's threads. Only the
-parent can go on serving, so a child that comes back to us ends here. What it gives up is worker/forking.py's.
+parent can go on serving, so a child that comes back to us ends here. What it gives up is worker/fork_guard.py's.
 """
 
 from __future__ import annotations

@@ -28,8 +28,9 @@ FIELD = {
         upstream utf8 version websocket websockets window wire
     """,
     "nginx, Apache, HAProxy and uWSGI": """
-        access backend balancing channels drain files filter harakiri limits lingering listener listeners master
-        pipeline placeholders reload retry route router routes scoreboard server static uwsgi variables worker
+        access backend balancing channels drain files filter harakiri heartbeat limits lingering listener
+        listeners master pipeline placeholders reload retry route router routes scoreboard server static uwsgi
+        variables worker
     """,
     "tokio, mio, hyper, asyncio, gevent, greenlet": """
         async asyncio awaitable awaiting backlog base budget cancel cork driver flood future gevent greenlet
@@ -38,9 +39,9 @@ FIELD = {
         task timer timers wake waker wakes watch watchdog writable writer
     """,
     "POSIX and Linux": """
-        address beneath descriptor descriptors directory ends epoll error errors event eventfd events file fork
-        forked forking futex holder kernel lock locks lost memory os pid pipe privileges process sendfile signal
-        signals sleep socket sockets stopped thread threads time title
+        address beneath descriptor descriptors directory ends epoll error errors event eventfd events exit file
+        fork forked forking futex holder kernel lock locks lost memory os pid pipe privileges process sendfile
+        signal signals sleep socket sockets stopped thread threads time title
     """,
     "Rust, Python, WSGI and C": """
         arguments cffi cli command compat deadlines engine errors gil info init input language lib main methods

@@ -118,7 +118,7 @@ def test_an_exception_that_is_no_exception_is_a_failure_and_no_stop(server, upgr
         assert (status, body) == (500, b"Internal Server Error\n")
     for path in ("/own_base", "/own_base_plain"):
         server.wait_for_line(rf"{path}: the application raised OwnBase: not an Exception")
-    server.wait_for_lines(r"^\S*OwnBase: not an Exception", 2 * REPEATS)
+    server.wait_for_lines(r"^\s*\S*OwnBase: not an Exception", 2 * REPEATS)
     nobody_is_left(server)
     echo(upgrade(server, "/echo"))
 

@@ -2,9 +2,9 @@
 
 mod crashes;
 mod log;
+mod lost_wakes;
 mod pages;
 mod readers;
-mod lost_wakes;
 mod stopped;
 mod wakes;
 

@@ -19,7 +19,7 @@ use rustix::time::{
     timerfd_create, timerfd_settime, Itimerspec, TimerfdClockId, TimerfdFlags, TimerfdTimerFlags,
 };
 
-use crate::ends::{end_this_process, DESCRIPTORS_ARE_LOST};
+use crate::process_exit::{end_this_process, DESCRIPTORS_ARE_LOST};
 
 /// What a registration wants to hear of.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]

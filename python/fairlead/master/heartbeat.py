@@ -40,55 +40,55 @@ class Heartbeat:
     def __init__(self, log: Log, clock: Callable[[], float]) -> None:
         self._log = log
         self._clock = clock
-        self._ears: dict[WorkerProcess, _Beat] = {}
+        self._beats: dict[WorkerProcess, _Beat] = {}
 
     def due_at(self) -> list[float]:
-        return [self._due(ear) for ear in self._ears.values()]
+        return [self._due(beat) for beat in self._beats.values()]
 
     def is_ready(self, worker: WorkerProcess) -> None:
         """It serves from now on."""
-        ear = self._ears[worker] = _Beat(math.inf)
-        self._ask(worker, ear)
+        beat = self._beats[worker] = _Beat(math.inf)
+        self._ask(worker, beat)
 
     def leaves(self, worker: WorkerProcess) -> None:
         """It was told to."""
-        ear = self._ears.get(worker)
-        if ear is not None and not ear.is_leaving:
-            ear.is_leaving, ear.is_missed = True, False
-            self._ask(worker, ear)
+        beat = self._beats.get(worker)
+        if beat is not None and not beat.is_leaving:
+            beat.is_leaving, beat.is_missed = True, False
+            self._ask(worker, beat)
 
     def answered(self, worker: WorkerProcess) -> None:
-        ear = self._ears.get(worker)
-        if ear is None:
+        beat = self._beats.get(worker)
+        if beat is None:
             return
         now = self._clock()
-        if ear.is_missed:
-            self._log.info(f"{worker.label} answers again, after {now - ear.asked_at:.0f} s")
-        ear.asked_at, ear.is_missed, ear.has_answered = math.inf, False, True
-        ear.ask_at = math.inf if ear.is_leaving else now + ASK_EVERY_S
+        if beat.is_missed:
+            self._log.info(f"{worker.label} answers again, after {now - beat.asked_at:.0f} s")
+        beat.asked_at, beat.is_missed, beat.has_answered = math.inf, False, True
+        beat.ask_at = math.inf if beat.is_leaving else now + ASK_EVERY_S
 
     def on_time(self, now: float) -> None:
-        for worker, ear in self._ears.items():
-            if ear.ask_at <= now:
-                self._ask(worker, ear)
-            elif ear.has_answered and not ear.is_missed and ear.asked_at + ANSWER_WITHIN_S <= now:
-                ear.is_missed = True
-                heard = "it was told to leave, and" if ear.is_leaving else "it"
+        for worker, beat in self._beats.items():
+            if beat.ask_at <= now:
+                self._ask(worker, beat)
+            elif beat.has_answered and not beat.is_missed and beat.asked_at + ANSWER_WITHIN_S <= now:
+                beat.is_missed = True
+                heard = "it was told to leave, and" if beat.is_leaving else "it"
                 self._log.warning(
-                    f"{worker.label} has not answered the master for {now - ear.asked_at:.0f} s: {heard} serves on as "
+                    f"{worker.label} has not answered the master for {now - beat.asked_at:.0f} s: {heard} serves on as "
                     "it is, because its interpreter does not come to its control thread (a call into C that keeps the "
                     "lock?), or because somebody has stopped it"
                 )
 
     def forget(self, worker: WorkerProcess) -> None:
-        self._ears.pop(worker, None)
+        self._beats.pop(worker, None)
 
-    def _ask(self, worker: WorkerProcess, ear: _Beat) -> None:
-        ear.ask_at = math.inf
-        if ear.asked_at == math.inf or ear.is_leaving:
-            ear.asked_at = self._clock()
+    def _ask(self, worker: WorkerProcess, beat: _Beat) -> None:
+        beat.ask_at = math.inf
+        if beat.asked_at == math.inf or beat.is_leaving:
+            beat.asked_at = self._clock()
         worker.send({"command": "ping"})
 
-    def _due(self, ear: _Beat) -> float:
-        missed_at = ear.asked_at + ANSWER_WITHIN_S if ear.has_answered and not ear.is_missed else math.inf
-        return min(ear.ask_at, missed_at)
+    def _due(self, beat: _Beat) -> float:
+        missed_at = beat.asked_at + ANSWER_WITHIN_S if beat.has_answered and not beat.is_missed else math.inf
+        return min(beat.ask_at, missed_at)

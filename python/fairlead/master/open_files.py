@@ -20,7 +20,7 @@ __all__ = ["raise_limit"]
 _MOST = 1 << 20
 
 #: What a worker has open beside its connections: some 25 files of its own, two for each listener, and a reserve that
-#: connections leave free (crates/front/src/accept/reserve.rs).
+#: connections leave free (crates/front/src/accept/open_files.rs).
 _OWN, _EACH_LISTENER, _RESERVE = 25, 2, 16
 
 

@@ -36,7 +36,7 @@ from fairlead.settings.options import Settings
 from fairlead.statistics import REPORT_EVERY_S
 from fairlead.websocket import configure
 from fairlead.worker.control import Control
-from fairlead.worker.forking import ForkGuard
+from fairlead.worker.fork_guard import ForkGuard
 from fairlead.worker.loading import Loaded, load_application
 from fairlead.worker.services import Services
 from fairlead.worker.tls import WorkerTls

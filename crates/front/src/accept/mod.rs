@@ -5,14 +5,14 @@
 //! room (`admission`). An accept that fails for lack of descriptors or memory is tried again after a pause: the listener is
 //! never lost and the loop never spins. An accepted connection is registered for the drain, then the header of the PROXY
 //! protocol is read where the listener asks for it (`proxy_header`), then it speaks (`serving`). Connections leave some
-//! descriptors for other needs (`reserve`).
+//! descriptors for other needs (`open_files`).
 
 mod admission;
 mod balancing;
 mod config;
 mod listener;
+mod open_files;
 mod proxy_header;
-mod reserve;
 mod server;
 mod serving;
 
@@ -30,7 +30,7 @@ use crate::drain::{AcceptTask, Registration};
 use crate::events::LogLevel;
 use crate::socket::Socket;
 use balancing::Balancing;
-use reserve::Reserve;
+use open_files::Reserve;
 
 pub use config::{BoundListener, ListenerConfig, Protocol};
 pub use listener::Listener;
