@@ -14,10 +14,10 @@ without siblings (master/scoreboard.py), and `certificates` is null without TLS 
 "latest"}`, `{"command": "ticket_keys"}` (look at them again: they go over no socket), and `{"command": "answer",
 "ticket", …}`; others are to be ignored. End of file: the master is gone, leave.
 
-Worker → master: `{"event": "ready"}`, `{"event": "failed", "message"}` (then it exits), `{"event": "pong"}`, `{"event":
-"stats", …}` (statistics.py), `{"event": "statistics", "statistics", "ticket"}`, which asks for those of all workers,
-`{"event": "harakiri", "in_s", "overdue"}` (master/harakiri.py), `{"event": "certificates", "at", "refused"}`,
-`{"event": "modules", "files": […]}`, `{"event": "request", "action": "reload"|"stop"|"replace"}`.
+Worker → master: `{"event": "ready", "answers_pings"}`, `{"event": "failed", "message"}` (then it exits), `{"event":
+"pong"}`, `{"event": "stats", …}` (statistics.py), `{"event": "statistics", "statistics", "ticket"}`, which asks for
+those of all workers, `{"event": "harakiri", "in_s", "overdue"}` (master/harakiri.py), `{"event": "certificates", "at",
+"refused"}`, `{"event": "modules", "files": […]}`, `{"event": "request", "action": "reload"|"stop"|"replace"}`.
 """
 
 from __future__ import annotations
@@ -88,6 +88,10 @@ def _is_text(value: Any) -> bool:
     return isinstance(value, str)
 
 
+def _is_flag(value: Any) -> bool:
+    return isinstance(value, bool)
+
+
 def _is_number(value: Any) -> bool:
     return type(value) is int and 0 <= value < _MOST
 
@@ -126,7 +130,7 @@ _NUMBER = (0, "a number from 0 to 2**64", _is_number)
 
 #: Of each event its keys: what stands for one that is missing, what it has to be, and whether it is.
 EVENTS: Mapping[str, Mapping[str, tuple[Any, str, _Check]]] = {
-    "ready": {},
+    "ready": {"answers_pings": (False, "true or false", _is_flag)},
     "pong": {},
     "failed": {"message": ("the worker gave no reason.", "a text", _is_text)},
     "stats": {**dict.fromkeys(NUMBERS, _NUMBER), "apps": ((), "a list of applications", _are_apps)},

@@ -36,7 +36,7 @@ class Scene:
         self.clock = Clock()
         self.heartbeat = Heartbeat(Log(self._writer), self.clock)
         self.worker = Worker()
-        self.heartbeat.is_ready(self.worker)
+        self.heartbeat.is_ready(self.worker, knows_question=False)
 
     def log(self) -> str:
         try:
@@ -112,3 +112,8 @@ def test_one_that_has_ended_is_missed_by_nobody(scene):
     assert scene.after(100) == ""
     assert scene.heartbeat.due_at() == []
     scene.heartbeat.answered(scene.worker)  # what it said last came late
+
+
+def test_one_that_says_that_it_answers_is_missed_from_the_first_question_on(scene):
+    scene.heartbeat.is_ready(scene.worker, knows_question=True)
+    assert "has not answered the master for 4 s" in scene.after(ANSWER_WITHIN_S)

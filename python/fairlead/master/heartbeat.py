@@ -5,7 +5,7 @@ has stopped it. A reload would then be reported while the old code answers on. S
 at once when it is told to leave. It is not killed for that: a request that takes too long is harakiri.py's business,
 and one that leaves has its deadline.
 
-Only a worker that has answered before is missed: another program need not know the question.
+Only a worker that knows the question is missed: one that says so when it is ready, or has answered before.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ class _Beat:
     ask_at: float
     #: When the question was asked that waits for its answer; infinity: none does.
     asked_at: float = math.inf
-    has_answered: bool = False
+    knows_question: bool = False
     is_missed: bool = False
     is_leaving: bool = False
 
@@ -45,9 +45,9 @@ class Heartbeat:
     def due_at(self) -> list[float]:
         return [self._due(beat) for beat in self._beats.values()]
 
-    def is_ready(self, worker: WorkerProcess) -> None:
+    def is_ready(self, worker: WorkerProcess, knows_question: bool) -> None:
         """It serves from now on."""
-        beat = self._beats[worker] = _Beat(math.inf)
+        beat = self._beats[worker] = _Beat(math.inf, knows_question=knows_question)
         self._ask(worker, beat)
 
     def leaves(self, worker: WorkerProcess) -> None:
@@ -64,14 +64,14 @@ class Heartbeat:
         now = self._clock()
         if beat.is_missed:
             self._log.info(f"{worker.label} answers again, after {now - beat.asked_at:.0f} s")
-        beat.asked_at, beat.is_missed, beat.has_answered = math.inf, False, True
+        beat.asked_at, beat.is_missed, beat.knows_question = math.inf, False, True
         beat.ask_at = math.inf if beat.is_leaving else now + ASK_EVERY_S
 
     def on_time(self, now: float) -> None:
         for worker, beat in self._beats.items():
             if beat.ask_at <= now:
                 self._ask(worker, beat)
-            elif beat.has_answered and not beat.is_missed and beat.asked_at + ANSWER_WITHIN_S <= now:
+            elif beat.knows_question and not beat.is_missed and beat.asked_at + ANSWER_WITHIN_S <= now:
                 beat.is_missed = True
                 heard = "it was told to leave, and" if beat.is_leaving else "it"
                 self._log.warning(
@@ -90,5 +90,5 @@ class Heartbeat:
         worker.send({"command": "ping"})
 
     def _due(self, beat: _Beat) -> float:
-        missed_at = beat.asked_at + ANSWER_WITHIN_S if beat.has_answered and not beat.is_missed else math.inf
+        missed_at = beat.asked_at + ANSWER_WITHIN_S if beat.knows_question and not beat.is_missed else math.inf
         return min(beat.ask_at, missed_at)

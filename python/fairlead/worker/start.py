@@ -158,7 +158,7 @@ class Worker:
         self._control.tell(event="modules", files=list(loaded.files))
         self._report()  # so that nobody finds a worker that serves without its statistics
         self._services.is_serving()
-        self._control.tell(event="ready")
+        self._control.tell(event="ready", answers_pings=True)
         self._control.flush(_MASTER_READS_S)  # the list of modules may be longer than the socket takes at once
         try:
             runner.run()
