@@ -135,9 +135,9 @@ def test_row_1_1_a_hook_that_raises_is_logged_and_the_worker_goes_on(
     server.stop()
     log = "\n".join(server.lines)
     kind = error.partition("(")[0]
-    assert log.count(f"uwsgi.post_fork_hook raised {kind}: post_fork_hook\nTraceback") == 1
-    assert log.count(f"the after_req_hook raised {kind}: after_req_hook\nTraceback") == 3
-    assert log.count(f"uwsgi.atexit raised {kind}: atexit\nTraceback") == 1
+    assert log.count(f"uwsgi.post_fork_hook raised {kind}: post_fork_hook\n\tTraceback") == 1
+    assert log.count(f"the after_req_hook raised {kind}: after_req_hook\n\tTraceback") == 3
+    assert log.count(f"uwsgi.atexit raised {kind}: atexit\n\tTraceback") == 1
     assert server.process.returncode == 0
 
 
