@@ -13,7 +13,7 @@ from chaos.checker import Message, Published, Sitting, payload_of
 from fairlead.channels.client import RemoteChannels
 from fairlead.errors import ChannelsError
 from support.channel_member import MARK
-from support.raw_client import CLOSE, PING, PONG, RawClient
+from support.raw_client import CLOSE, PING, PONG, Frame, RawClient
 from support.server import Server
 
 __all__ = ["Member", "Publisher", "by_http", "by_websocket", "from_outside"]
@@ -80,10 +80,7 @@ class Member(_Client):
         sitting: Sitting | None = None
         with _upgraded(self._server, f"/member?channel={self._channel}{since}") as client:
             while not self.is_done():
-                found = client.read_frame()
-                if found.opcode == PING:
-                    client.send(PONG, found.payload)
-                    continue
+                found = _read(client)
                 if found.opcode == CLOSE:
                     client.send(CLOSE, found.payload)
                     return
@@ -130,8 +127,7 @@ def by_websocket(server: Server) -> Callable[[str], Callable[[bytes], int]]:
 
         def send(payload: bytes) -> int:
             client.send(2, payload)
-            while (found := client.read_frame()).opcode == PING:
-                client.send(PONG, found.payload)
+            found = _read(client)
             if found.opcode == CLOSE:
                 client.close()
                 raise EOFError("closed")
@@ -167,6 +163,14 @@ def from_outside(path: str) -> Callable[[str], Callable[[bytes], int]]:
         return lambda payload: remote.publish(channel, payload)
 
     return make
+
+
+def _read(client: RawClient) -> Frame:
+    """The next frame that is no ping, which is answered, and no pong, by which the server shows that it lives."""
+    while (found := client.read_frame()).opcode in (PING, PONG):
+        if found.opcode == PING:
+            client.send(PONG, found.payload)
+    return found
 
 
 def _upgraded(server: Server, path: str) -> RawClient:
