@@ -82,7 +82,12 @@ class Threads:
 
     def _serve(self) -> None:
         while (request := self._engine.wait_request()) is not None:
-            # A context of its own for each task, as a greenlet has: what one sets the next must not see.
-            Context().run(self._run_task, request)
+            try:
+                # A context of its own for each task, as a greenlet has: what one sets the next must not see.
+                Context().run(self._run_task, request)
+            except BaseException:
+                # Not the application's, which a task lets out of nothing: memory that ran out, a fault of ours. It is
+                # this task's; the thread has others to serve.
+                traceback.print_exc()
             # Not kept until the next one comes.
             del request
