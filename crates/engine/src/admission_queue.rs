@@ -2,7 +2,7 @@
 //!
 //! The invariant: `running` tasks hold a slot, at most `slots` of them; a request waits in `waiting` only while all
 //! slots are taken, and in `admitted` from the moment it has a slot until the runner takes it. A slot comes back when its
-//! request is dropped, whatever became of it, and goes to the oldest request that waits.
+//! request is dropped, whatever became of it, and goes to the oldest request that waits and whose client is still there.
 //!
 //! Threads that ask for requests ([`AdmissionQueue::wait`]) are woken sparingly. A language with a global lock runs
 //! `runners` of them at a time, and each further one only stands in the way: 64 threads that all fight for one lock halve the
@@ -80,11 +80,13 @@ impl<R> AdmissionQueue<R> {
         }
     }
 
-    /// A request arrives. True if it got a slot: the runner must look, see [`AdmissionQueue::announce`].
-    pub(crate) fn put(&self, request: R) -> bool {
+    /// A request arrives. True if it got a slot: the runner must look, see [`AdmissionQueue::announce`]. `admit` is told of
+    /// the slot first, under the queue's lock.
+    pub(crate) fn put(&self, request: R, admit: impl FnOnce(&R)) -> bool {
         let mut state = self.lock();
         if state.running < state.slots {
             state.running += 1;
+            admit(&request);
             state.admitted.push_back(request);
             self.note_admitted(&state);
             true
@@ -184,16 +186,42 @@ impl<R> AdmissionQueue<R> {
         self.lock().at_work += 1;
     }
 
-    pub(crate) fn release(&self) -> Released {
-        let mut state = self.lock();
-        if let Some(request) = state.waiting.pop_front() {
+    /// A slot comes back. `admit` gives it to the request that has waited longest, with nothing locked; false: it is for
+    /// nobody any more, and the next one is asked.
+    pub(crate) fn release(&self, admit: impl Fn(&R) -> bool) -> Released {
+        loop {
+            let mut state = self.lock();
+            let Some(request) = state.waiting.pop_front() else {
+                state.running -= 1;
+                return Released::Free;
+            };
+            drop(state);
+            if !admit(&request) {
+                continue;
+            }
+            let mut state = self.lock();
             state.admitted.push_back(request);
             self.note_admitted(&state);
             self.wake_if_needed(&state);
             return Released::Passed;
         }
-        state.running -= 1;
-        Released::Free
+    }
+
+    /// Fewer than `limit` requests wait for a slot. Those that `is_over` says are for nobody any more do not count, and go;
+    /// it is asked under the queue's lock, and must only look.
+    pub(crate) fn has_place(&self, limit: usize, is_over: impl Fn(&R) -> bool) -> bool {
+        let mut state = self.lock();
+        if state.waiting.len() < limit {
+            return true;
+        }
+        let all = std::mem::take(&mut state.waiting);
+        let (over, waiting): (Vec<_>, Vec<_>) = all.into_iter().partition(is_over);
+        state.waiting = waiting.into();
+        let has_place = state.waiting.len() < limit;
+        drop(state);
+        // With nothing locked: it tells the front.
+        drop(over);
+        has_place
     }
 
     pub(crate) fn has_room(&self) -> bool {
@@ -273,6 +301,10 @@ mod tests {
 
     use super::*;
 
+    fn put<R>(queue: &AdmissionQueue<R>, request: R) -> bool {
+        queue.put(request, |_| {})
+    }
+
     fn taken<R>(queue: &AdmissionQueue<R>) -> Vec<R> {
         let mut all = Vec::new();
         queue.take_all(&mut all);
@@ -284,16 +316,50 @@ mod tests {
     #[test]
     fn a_request_beyond_the_slots_waits_for_one_to_come_back() {
         let queue = AdmissionQueue::new(1, 1);
-        assert!(queue.put("a"));
+        assert!(put(&queue, "a"));
         assert!(!queue.has_room());
-        assert!(!queue.put("b"));
+        assert!(!put(&queue, "b"));
         assert_eq!(taken(&queue), ["a"]);
         assert!(taken(&queue).is_empty());
-        assert_eq!(queue.release(), Released::Passed);
+        assert_eq!(queue.release(|_| true), Released::Passed);
         assert_eq!(taken(&queue), ["b"]);
-        assert_eq!(queue.release(), Released::Free);
+        assert_eq!(queue.release(|_| true), Released::Free);
         assert!(queue.has_room());
         assert_eq!(queue.running(), 0);
+    }
+
+    #[test]
+    fn a_slot_that_comes_back_passes_by_those_whose_client_has_left() {
+        let queue = AdmissionQueue::new(1, 1);
+        for request in ["runs", "left", "left", "here"] {
+            put(&queue, request);
+        }
+        assert_eq!(taken(&queue), ["runs"]);
+        assert_eq!(queue.release(|request| *request == "here"), Released::Passed);
+        assert_eq!(taken(&queue), ["here"]);
+        assert_eq!(queue.release(|_| true), Released::Free);
+        for request in ["runs", "left"] {
+            put(&queue, request);
+        }
+        assert_eq!(queue.release(|_| false), Released::Free);
+        assert!(queue.has_room());
+    }
+
+    #[test]
+    fn only_those_whose_client_is_there_take_a_place() {
+        let queue = AdmissionQueue::new(1, 1);
+        put(&queue, "runs");
+        for request in ["left", "here", "left"] {
+            assert!(queue.has_place(3, |_| false));
+            put(&queue, request);
+        }
+        assert!(!queue.has_place(3, |_| false));
+        assert!(queue.has_place(3, |request| *request == "left"));
+        put(&queue, "here too");
+        put(&queue, "and here");
+        assert!(!queue.has_place(3, |request| *request == "left"));
+        assert_eq!(queue.release(|_| true), Released::Passed);
+        assert_eq!(taken(&queue), ["runs", "here"]);
     }
 
     #[test]
@@ -309,8 +375,8 @@ mod tests {
     fn a_request_is_taken_without_a_wait_only_in_turn() {
         let queue = AdmissionQueue::new(10, 1);
         assert_eq!(queue.take_in_turn(), None);
-        queue.put("a");
-        queue.put("b");
+        put(&queue, "a");
+        put(&queue, "b");
         assert_eq!(queue.take_in_turn(), Some("a"));
         assert_eq!(queue.take_in_turn(), None, "one is at work");
         queue.done();
@@ -347,7 +413,7 @@ mod tests {
             queue.done();
         });
         for request in 0..20_000 {
-            queue.put(request);
+            put(&queue, request);
             queue.announce();
         }
         let mut seen: Vec<u32> = (0..20_000)
@@ -384,7 +450,7 @@ mod tests {
             queue.done();
         });
         for request in 0..6 {
-            queue.put(request);
+            put(&queue, request);
         }
         queue.announce();
         let mut seen: Vec<u32> = (0..6)
@@ -402,9 +468,9 @@ mod tests {
     #[test]
     fn a_unit_that_rests_in_the_engine_makes_way_at_once() {
         let queue = Arc::new(AdmissionQueue::new(10, 1));
-        queue.put(0);
+        put(&queue, 0);
         assert_eq!(queue.wait(LONG), Some((0, Taken::InTurn)));
-        queue.put(1);
+        put(&queue, 1);
         let other = Arc::clone(&queue);
         let thread = std::thread::spawn(move || other.wait(LONG));
         queue.rest();

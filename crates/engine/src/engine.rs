@@ -120,6 +120,8 @@ impl Engine {
         self.uncork_front();
         self.shared.worker.drive(&mut into.events, limit);
         self.shared.queue.take_all(&mut into.requests);
+        // Dropped, the others give their slots back.
+        into.requests.retain(|request| request.begin());
         // The answers of this batch wake the front once, with the next poll, or when the loop thread finds that it takes
         // longer.
         if !into.is_empty() {
@@ -148,15 +150,25 @@ impl Engine {
         if !self.shared.queue.has_more() {
             self.front.uncork();
         }
-        let (request, how) = self.shared.queue.wait(limit)?;
-        Some(self.hand_over(request, how))
+        loop {
+            let (request, how) = self.shared.queue.wait(limit)?;
+            let request = self.hand_over(request, how);
+            if request.begin() {
+                return Some(request);
+            }
+        }
     }
 
     /// The same without a wait: `None` too when it is not this thread's turn. What was answered before goes on waiting for
     /// the last one, so ask [`Engine::wait_request`] next.
     pub fn try_request(&self) -> Option<Box<Request>> {
-        let request = self.shared.queue.take_in_turn()?;
-        Some(self.hand_over(request, Taken::InTurn))
+        loop {
+            let request = self.shared.queue.take_in_turn()?;
+            let request = self.hand_over(request, Taken::InTurn);
+            if request.begin() {
+                return Some(request);
+            }
+        }
     }
 
     fn hand_over(&self, request: Box<Request>, how: Taken) -> Box<Request> {

@@ -13,6 +13,12 @@ use crate::memory::Trimmer;
 use crate::parking::Parking;
 use crate::settings::{Delivery, LogSink};
 
+/// What waits in the admission queue.
+pub(crate) trait Admitted {
+    /// It gets a slot, unless that is of no use any more: its client is gone.
+    fn admit(&self) -> bool;
+}
+
 pub(crate) struct EngineShared<R> {
     pub(crate) worker: Worker,
     pub(crate) origin: OriginPolicy,
@@ -26,11 +32,11 @@ pub(crate) struct EngineShared<R> {
     pub(crate) front: Arc<OnceLock<Weak<Front>>>,
 }
 
-impl<R> EngineShared<R> {
+impl<R: Admitted> EngineShared<R> {
     /// A request is done with its slot.
     pub(crate) fn slot_is_free(&self) {
         self.trimmer.count_end();
-        match self.queue.release() {
+        match self.queue.release(R::admit) {
             Released::Passed => self.worker.wake(),
             Released::Free => {
                 if let Some(front) = self.front.get().and_then(Weak::upgrade) {

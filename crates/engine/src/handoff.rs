@@ -17,6 +17,10 @@ use crate::settings::{AnsweredSink, Delivery};
 /// thousand WebSockets at once, over two processes, kept each away for up to 42 ms.
 const HELD_UP_AFTER: Duration = Duration::from_millis(100);
 
+/// Requests that may wait for a slot where connections are accepted for other servers' sake, each with a head of 32 KiB at
+/// most. Elsewhere nothing is accepted while one waits.
+const MOST_WAITING: usize = 1024;
+
 pub(crate) struct EngineHandoff {
     shared: Arc<Shared>,
     answered: AnsweredSink,
@@ -36,10 +40,22 @@ impl EngineHandoff {
 
 impl Handoff for EngineHandoff {
     fn request(&self, request: Head, exchange: Arc<Exchange>) {
-        let request = Request::new(request, exchange, Arc::clone(&self.shared));
-        if self.shared.queue.put(Box::new(request)) {
+        exchange.wait_for_slot();
+        let request = Request::new(request, Arc::clone(&exchange), Arc::clone(&self.shared));
+        if self
+            .shared
+            .queue
+            .put(Box::new(request), |request| request.take_slot())
+        {
+            exchange.admit();
             self.arrived.store(true, Ordering::Relaxed);
         }
+    }
+
+    fn has_place(&self) -> bool {
+        self.shared
+            .queue
+            .has_place(MOST_WAITING, |request| request.is_gone())
     }
 
     fn has_room(&self) -> bool {

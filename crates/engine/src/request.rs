@@ -16,7 +16,7 @@ use fairlead_websocket::{CloseCode, Handshake, HandshakeError, UsageError};
 use fairlead_worker::{Connection, ReadinessDescriptor, Token};
 
 use crate::arriving::Arriving;
-use crate::engine_shared::EngineShared;
+use crate::engine_shared::{Admitted, EngineShared};
 
 /// What all requests of a process share.
 pub(crate) type Shared = EngineShared<Box<Request>>;
@@ -155,7 +155,7 @@ impl Request {
             connection: OnceLock::new(),
             handshake: Mutex::default(),
             refusal: Mutex::default(),
-            has_slot: AtomicBool::new(true),
+            has_slot: AtomicBool::new(false),
             at_work: AtomicBool::new(false),
         }
     }
@@ -402,6 +402,19 @@ impl Request {
         self.handshake.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// It has got a slot at once. Under the queue's lock, so no more than this.
+    pub(crate) fn take_slot(&self) {
+        self.has_slot.store(true, Ordering::SeqCst);
+    }
+
+    /// Somebody is about to run it; false if its client is gone, and nobody should.
+    pub(crate) fn begin(&self) -> bool {
+        self.with_exchange(false, |exchange| {
+            exchange.begin();
+            !exchange.is_gone()
+        })
+    }
+
     pub(crate) fn is_at_work(&self) {
         self.at_work.store(true, Ordering::SeqCst);
     }
@@ -466,11 +479,24 @@ impl Request {
     }
 }
 
+impl Admitted for Box<Request> {
+    fn admit(&self) -> bool {
+        let is_there = self.with_exchange(false, |exchange| {
+            exchange.admit();
+            !exchange.is_gone()
+        });
+        self.has_slot.store(is_there, Ordering::SeqCst);
+        is_there
+    }
+}
+
 impl Drop for Request {
     fn drop(&mut self) {
         if is_forked() {
             return; // it is the parent's
         }
         self.complete();
+        // Of one that never had a slot as well.
+        self.conclude();
     }
 }

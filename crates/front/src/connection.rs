@@ -5,7 +5,7 @@
 //! looks at, not a timer, so a request costs no timer operation.
 
 use std::fmt;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicU8, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::task::{Context, Waker};
 
@@ -18,6 +18,13 @@ use crate::settings::FrontSettings;
 
 /// No deadline at present.
 const NEVER: u64 = u64::MAX;
+
+/// Somebody works on the request, if there is one.
+const BEGUN: u8 = 0;
+/// It waits for a slot.
+const WAITS: u8 = 1;
+/// It has one, and nobody has taken it yet.
+const ADMITTED: u8 = 2;
 
 /// Who speaks with whom, as requests are told.
 #[derive(Clone, Debug)]
@@ -40,6 +47,10 @@ pub(crate) struct Connection {
     client: OnceLock<Arc<ClientCertificate>>,
     task: OnceLock<Waker>,
     deadline_ms: AtomicU64,
+    /// How far the present request has come, one of [`BEGUN`] and the two behind it.
+    way: AtomicU8,
+    /// It was accepted only when a slot was free, and may have waited long for that.
+    waited_outside: bool,
     /// Shared by the streams of one HTTP/2 connection, which counts by it. Never read.
     _load: Option<Arc<()>>,
 }
@@ -53,6 +64,8 @@ impl Connection {
             client: OnceLock::new(),
             task: OnceLock::new(),
             deadline_ms: AtomicU64::new(NEVER),
+            way: AtomicU8::new(BEGUN),
+            waited_outside: false,
             _load: None,
         }
     }
@@ -76,7 +89,44 @@ impl Connection {
         };
         Connection {
             accepted_ms: self.accepted_ms,
+            waited_outside: self.waited_outside,
             ..Connection::new(Arc::clone(&self.shared), ends)
+        }
+    }
+
+    /// It was accepted only when a slot was free.
+    pub(crate) fn having_waited(self) -> Connection {
+        Connection {
+            waited_outside: true,
+            ..self
+        }
+    }
+
+    /// The present request waits for a slot.
+    pub(crate) fn wait_for_slot(&self) {
+        self.way.store(WAITS, Ordering::Release);
+    }
+
+    /// It has got one.
+    pub(crate) fn admit(&self) {
+        let (from, to) = (WAITS, ADMITTED);
+        // Whoever was quicker to take it has the last word.
+        let _ = self
+            .way
+            .compare_exchange(from, to, Ordering::AcqRel, Ordering::Relaxed);
+    }
+
+    /// Somebody works on it from now on.
+    pub(crate) fn begin(&self) {
+        self.way.store(BEGUN, Ordering::Release);
+    }
+
+    /// Has its client waited in vain, if it ends its side now? `is_first`: of the connection, which may have waited outside.
+    pub(crate) fn is_still_waiting(&self, is_first: bool) -> bool {
+        match self.way.load(Ordering::Acquire) {
+            WAITS => true,
+            ADMITTED => is_first && self.waited_outside,
+            _ => false,
         }
     }
 

@@ -20,6 +20,12 @@ pub trait Handoff: EventSink {
     /// [`Front::room_available`](crate::Front::room_available).
     fn has_room(&self) -> bool;
 
+    /// May one more request wait for a slot? Asked only where connections are accepted whatever
+    /// [`has_room`](Handoff::has_room) says, because requests may be for other servers. After a `false` the client gets 503.
+    fn has_place(&self) -> bool {
+        true
+    }
+
     /// Sockets that have left by [`UpgradeReceiver::upgraded`](crate::UpgradeReceiver::upgraded) and are open still:
     /// connections of this process, when several share a listener. It must only read a counter.
     fn connections(&self) -> usize {

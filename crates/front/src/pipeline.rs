@@ -6,7 +6,7 @@
 
 use std::sync::Arc;
 
-use fairlead_http::Request;
+use fairlead_http::{Request, ResponseHead};
 
 use crate::access_log::AccessRecord;
 use crate::connection::Connection;
@@ -74,7 +74,11 @@ impl Pipeline {
             return;
         }
 
-        // The application.
+        // The application, if there is a place to wait for it.
+        if settings.relays() && !self.handoff.has_place() {
+            keep_record(connection, &request, &exchange, effects, true);
+            return refuse_for_now(&exchange);
+        }
         for (name, value) in &effects.log_variables {
             request.note(&format!("logvar.{name}"), value);
         }
@@ -100,6 +104,19 @@ fn keep_record(
         let shared = Arc::clone(connection.shared());
         let record = AccessRecord::new(shared, request.clone(), effects, is_ours);
         exchange.core().keep(record);
+    }
+}
+
+/// Too many requests wait already (RFC 9110 §15.6.4).
+fn refuse_for_now(exchange: &Exchange) {
+    let headers = [
+        ("Retry-After", "1"),
+        ("Content-Type", "text/plain; charset=utf-8"),
+    ];
+    let headers = headers.map(|(name, value)| (name.to_owned(), value.as_bytes().to_vec()));
+    if let Ok(head) = ResponseHead::new(503, headers.to_vec()) {
+        // A client that is gone needs no answer.
+        let _ = exchange.respond(head, "503 Service Unavailable: too many requests wait\n");
     }
 }
 

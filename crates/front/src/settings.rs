@@ -76,3 +76,10 @@ pub struct FrontSettings {
     /// Whose `Forwarded` and `X-Forwarded-*` headers are trusted.
     pub trusted_proxies: TrustedProxies,
 }
+
+impl FrontSettings {
+    /// Requests may be for other servers, and take none of the application's room.
+    pub(crate) fn relays(&self) -> bool {
+        self.routes.proxies() || self.router.has_servers()
+    }
+}

@@ -207,3 +207,60 @@ fn a_uwsgi_packet_behind_which_the_peer_has_ended_its_side_is_answered() {
     exchange.respond(head(200, &[]), "answer").expect("a client");
     assert!(client.rest().ends_with(b"answer"));
 }
+
+#[test]
+fn a_client_that_ends_its_side_while_it_waits_for_a_slot_is_gone() {
+    let stage = Stage::new();
+    let mut client = stage.client_sending(GET);
+    let exchange = stage.exchange();
+    exchange.wait_for_slot();
+    client.end_sending();
+    wait_gone(&exchange);
+    client.assert_closed();
+
+    // One that has got a slot is answered, whether anybody has begun with it or not.
+    for begins in [false, true] {
+        let mut client = stage.client_sending(GET);
+        let exchange = stage.exchange();
+        exchange.wait_for_slot();
+        exchange.admit();
+        if begins {
+            exchange.begin();
+        }
+        client.end_sending();
+        let_the_front_read(&stage);
+        exchange.respond(head(200, &[]), "answer").expect("a client");
+        assert_eq!(client.reply().body, b"answer");
+    }
+}
+
+#[test]
+fn a_client_that_has_left_before_there_was_room_to_accept_it_is_gone() {
+    let listener = Listener::bind("127.0.0.1:0").expect("a free port");
+    let stage = Stage::on(listener, support::front_settings(), false);
+    let mut left = having_sent(&stage, GET);
+    let mut here = stage.client_sending(GET);
+    assert_eq!(stage.room_questions.recv_timeout(PATIENCE), Ok(false));
+    assert_eq!(stage.room_questions.recv_timeout(PATIENCE), Ok(false));
+    stage.room.store(true, std::sync::atomic::Ordering::SeqCst);
+    stage.front.room_available();
+    wait_gone(&stage.exchange());
+    left.assert_closed();
+    stage
+        .exchange()
+        .respond(head(200, &[]), "answer")
+        .expect("a client");
+    assert_eq!(here.reply().body, b"answer");
+    // Whoever comes now has not waited; nor has a second request.
+    here.send(GET);
+    let exchange = stage.exchange();
+    here.end_sending();
+    let mut quick = having_sent(&stage, GET);
+    stage
+        .exchange()
+        .respond(head(200, &[]), "quick")
+        .expect("a client");
+    assert_eq!(quick.reply().body, b"quick");
+    exchange.respond(head(200, &[]), "again").expect("a client");
+    assert_eq!(here.reply().body, b"again");
+}

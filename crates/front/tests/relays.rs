@@ -207,3 +207,31 @@ fn a_client_that_leaves_while_the_backend_thinks_ends_the_request_behind() {
         assert_eq!(rest, b"");
     }
 }
+
+#[test]
+fn a_request_for_the_application_is_refused_where_too_many_wait_and_one_for_a_backend_is_not() {
+    let (listener, address) = listen();
+    let stage = stage(&address, |_| {});
+    stage.places.store(false, std::sync::atomic::Ordering::SeqCst);
+    let mut client = stage.client_sending(GET);
+    let reply = client.reply();
+    assert_eq!((reply.status(), reply.header("retry-after")), (503, Some("1")));
+    client.send(RELAYED);
+    accept(&listener)
+        .write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nhere")
+        .expect("the front reads");
+    assert_eq!(client.reply().body, b"here");
+    assert!(stage.requests.try_recv().is_err());
+}
+
+#[test]
+fn without_relays_requests_wait_however_many_there_are() {
+    let stage = Stage::new();
+    stage.places.store(false, std::sync::atomic::Ordering::SeqCst);
+    let mut client = stage.client_sending(GET);
+    stage
+        .exchange()
+        .respond(head(200, &[]), "waited")
+        .expect("a client");
+    assert_eq!(client.reply().body, b"waited");
+}

@@ -78,10 +78,12 @@ impl AcceptingListener {
     }
 
     /// The next connection, if this process shall have it.
+    /// `has_waited`: since when none was left to accept, there was no room for one.
     async fn accept(
         &self,
         balancing: &mut Balancing,
         reserve: &mut Reserve,
+        has_waited: &mut bool,
         server: &Server,
     ) -> io::Result<(Socket, Address)> {
         loop {
@@ -96,11 +98,13 @@ impl AcceptingListener {
                 self.forget_readiness();
             }
             if server.gate.wait_for_room(|| server.has_room()).await {
+                *has_waited = true;
                 continue;
             }
             match self.listener.accept_nowait() {
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
                     balancing.settle();
+                    *has_waited = false;
                     self.readiness.readable().await?;
                 }
                 Err(error) => return Err(error),
@@ -123,11 +127,15 @@ pub(crate) async fn accept(listener: AcceptingListener, server: Arc<Server>, _ta
     let mut complained: Option<Instant> = None;
     let mut balancing = Balancing::default();
     let mut reserve = Reserve::new();
+    let mut has_waited = false;
     loop {
         for _ in 0..BATCH {
-            match listener.accept(&mut balancing, &mut reserve, &server).await {
+            match listener
+                .accept(&mut balancing, &mut reserve, &mut has_waited, &server)
+                .await
+            {
                 Ok((socket, peer)) => {
-                    admit(socket, peer, &listener, &server);
+                    admit(socket, peer, has_waited, &listener, &server);
                     server.tell_load();
                 }
                 Err(error) if is_of_one_connection(&error) => {}
@@ -145,7 +153,13 @@ pub(crate) async fn accept(listener: AcceptingListener, server: Arc<Server>, _ta
     }
 }
 
-fn admit(socket: Socket, peer: Address, listener: &AcceptingListener, server: &Arc<Server>) {
+fn admit(
+    socket: Socket,
+    peer: Address,
+    has_waited: bool,
+    listener: &AcceptingListener,
+    server: &Arc<Server>,
+) {
     let config = Arc::clone(&listener.config);
     server.shared.counters.accepted();
     let ends = Ends {
@@ -155,7 +169,12 @@ fn admit(socket: Socket, peer: Address, listener: &AcceptingListener, server: &A
         scheme: config.scheme,
         is_routed: config.router,
     };
-    let connection = Arc::new(Connection::new(Arc::clone(&server.shared), ends));
+    let connection = Connection::new(Arc::clone(&server.shared), ends);
+    let connection = Arc::new(if has_waited {
+        connection.having_waited()
+    } else {
+        connection
+    });
     let registration = Registration::take(&server.drain, connection);
     if !config.proxy_protocol {
         return serving::start(Arc::clone(server), config, registration, socket);

@@ -323,6 +323,21 @@ impl Exchange {
         false
     }
 
+    /// The request waits for a slot from now on. Its client is gone if it only ends its side of the connection meanwhile.
+    pub fn wait_for_slot(&self) {
+        self.core.connection.wait_for_slot();
+    }
+
+    /// The request has got a slot; [`begin`](Exchange::begin) follows when somebody works on it.
+    pub fn admit(&self) {
+        self.core.connection.admit();
+    }
+
+    /// The application works on the request from now on.
+    pub fn begin(&self) {
+        self.core.connection.begin();
+    }
+
     /// Has the client disconnected before its response was complete?
     pub fn is_gone(&self) -> bool {
         self.core.lock().lost

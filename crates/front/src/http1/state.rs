@@ -146,10 +146,13 @@ impl Http1State {
 
     /// The client has ended its side. True: what it has asked for is answered all the same, and hyper must not know, which
     /// would give the answer up. A body that is not complete has failed with it; and nobody can speak WebSocket without a
-    /// way there (RFC 6455 §5.5.1 wants a Close from both).
+    /// way there (RFC 6455 §5.5.1 wants a Close from both). Who leaves while it waits for a slot is not served: that is how
+    /// people leave a page that does not come.
     pub(super) fn outlives_end(&self) -> bool {
         let mut inner = self.lock();
-        inner.has_ended = inner.framing.is_outside_bodies() && !(inner.in_flight && inner.terms.may_upgrade);
+        let is_in_vain = inner.in_flight
+            && (inner.terms.may_upgrade || self.connection.is_still_waiting(inner.heads == 1));
+        inner.has_ended = inner.framing.is_outside_bodies() && !is_in_vain;
         inner.has_ended
     }
 

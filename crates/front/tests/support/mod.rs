@@ -41,6 +41,7 @@ struct Queues {
     room: Arc<AtomicBool>,
     room_questions: Sender<bool>,
     held_up: Arc<AtomicBool>,
+    places: Arc<AtomicBool>,
 }
 
 impl EventSink for Queues {
@@ -55,7 +56,14 @@ impl EventSink for Queues {
 
 impl Handoff for Queues {
     fn request(&self, request: Request, exchange: Arc<Exchange>) {
+        // It has a slot, and nobody has begun with it before a test says so.
+        exchange.wait_for_slot();
+        exchange.admit();
         let _ = self.requests.send((request, exchange));
+    }
+
+    fn has_place(&self) -> bool {
+        self.places.load(Ordering::SeqCst)
     }
 
     fn has_room(&self) -> bool {
@@ -110,6 +118,7 @@ pub(crate) struct Stage {
     pub(crate) room: Arc<AtomicBool>,
     pub(crate) room_questions: Receiver<bool>,
     pub(crate) held_up: Arc<AtomicBool>,
+    pub(crate) places: Arc<AtomicBool>,
 }
 
 /// Limits and times that no test meets by accident; each test changes those that it is about.
@@ -155,6 +164,7 @@ impl Stage {
         let (room_questions, room_questions_here) = channel();
         let room = Arc::new(AtomicBool::new(has_room));
         let held_up = Arc::new(AtomicBool::new(false));
+        let places = Arc::new(AtomicBool::new(true));
         let queues = Queues {
             requests,
             wakes,
@@ -162,6 +172,7 @@ impl Stage {
             room: Arc::clone(&room),
             room_questions,
             held_up: Arc::clone(&held_up),
+            places: Arc::clone(&places),
         };
         let front = Front::start(vec![entrance], settings, Arc::new(queues)).expect("the front starts");
         Stage {
@@ -175,6 +186,7 @@ impl Stage {
             room,
             room_questions: room_questions_here,
             held_up,
+            places,
         }
     }
 
