@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import json
 import os
 import socket
@@ -134,13 +135,74 @@ def test_clients_are_counted_and_the_place_of_one_that_leaves_is_free(open_serve
 
 def test_strangers_at_the_http_address_take_no_place_of_the_socket_s_clients(open_server):
     _, path, address, _ = open_server(http=True, most_clients=1)
-    with socket.create_connection(address, TIMEOUT_S) as stranger:
-        with socket.create_connection(address, TIMEOUT_S) as another:
-            assert another.recv(1000).startswith(b"HTTP/1.1 503 ")
+    with contextlib.ExitStack() as stack:
+        for _ in range(3):
+            stranger = stack.enter_context(socket.create_connection(address, TIMEOUT_S))
         with channels_api.connect(path) as remote:
             assert remote.members("a") == 0
         stranger.sendall(b"GET / HTTP/1.1\r\n\r\n")
         assert stranger.recv(1000).startswith(b"HTTP/1.1 401 ")
+
+
+KNOWN = b"GET /channels/a HTTP/1.1\r\nAuthorization: Bearer token\r\n\r\n"
+
+
+def test_strangers_keep_nobody_out_who_has_the_token_and_who_has_it_keeps_his_place(open_server):
+    _, _, address, _ = open_server(http=True, most_clients=2)
+    with contextlib.ExitStack() as stack:
+
+        def connect():
+            return stack.enter_context(socket.create_connection(address, TIMEOUT_S))
+
+        known = connect()
+        known.sendall(KNOWN)
+        assert known.recv(65536).startswith(b"HTTP/1.1 200 ")
+        strangers = [connect() for _ in range(4)]
+        assert [stranger.recv(1) for stranger in strangers[:2]] == [b"", b""]  # the oldest had to go
+        other = connect()
+        other.sendall(KNOWN)
+        assert other.recv(65536).startswith(b"HTTP/1.1 200 ")
+        known.sendall(KNOWN)
+        assert known.recv(65536).startswith(b"HTTP/1.1 200 ")
+        assert connect().recv(65536).startswith(b"HTTP/1.1 503 ")  # both places are taken by who has the token
+
+
+def test_a_stranger_has_a_short_time_to_show_the_token(open_server):
+    _, _, address, _ = open_server(http=True, token_s=0.2)
+    with contextlib.ExitStack() as stack:
+        silent, slow, known = [stack.enter_context(socket.create_connection(address, TIMEOUT_S)) for _ in range(3)]
+        slow.sendall(b"GET /channels/a HTTP/1.1\r\n")
+        known.sendall(KNOWN)
+        assert known.recv(65536).startswith(b"HTTP/1.1 200 ")
+        assert slow.recv(65536).startswith(b"HTTP/1.1 408 ")
+        assert silent.recv(65536) == b""
+        known.sendall(KNOWN)
+        assert known.recv(65536).startswith(b"HTTP/1.1 200 ")
+
+
+class Unlucky:
+    """A listener whose next connection cannot be accepted."""
+
+    kind = "channels-http"
+
+    def __init__(self, number: int) -> None:
+        self.number = number
+        self.socket = self
+
+    def accept(self):
+        raise OSError(self.number, os.strerror(self.number))
+
+    def close(self) -> None:
+        pass
+
+
+@pytest.mark.parametrize("name", ["EPROTO", "EHOSTUNREACH", "ENETDOWN", "EPERM", "EMFILE"])
+def test_no_error_of_accept_closes_the_addresses(name):
+    server = ChannelsServer(Channels.in_memory(4 * 2**20, 2**20), Log(), [], b"token")
+    server._accept(Unlucky(getattr(errno, name)), now=0.0)
+    is_of_one_client = name not in ("EPERM", "EMFILE")
+    assert (server._accepts_at is None) == is_of_one_client, "it looks away where the next accept would fail as well"
+    server.close(timeout_s=0)
 
 
 def test_a_slow_http_client_holds_up_nobody(open_server):

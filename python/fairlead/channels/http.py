@@ -105,6 +105,8 @@ class HttpSession:
         self._held: tuple[_Head, bytes, ChannelsBusy] | None = None
         self.outbox = Outbox()
         self.is_over = False
+        #: The client has shown the token.
+        self.is_known = False
 
     @property
     def is_partial(self) -> bool:
@@ -182,6 +184,7 @@ class HttpSession:
             text = bytes(self._buffer[:end])
             del self._buffer[: end + 4]
             self._head = _Head(text, self._channels.longest_message, self._token)
+            self.is_known = True
             if self._head.waits_for_100 and len(self._buffer) < self._head.length:
                 self.outbox.put(b"HTTP/1.1 100 Continue\r\n\r\n")
         head = self._head

@@ -29,7 +29,8 @@ from fairlead.os_threads import Latch, allocate_lock, start_thread
 
 Session = Union[LineSession, HttpSession]
 
-#: Clients at a time of each kind: strangers at the HTTP address must not take the places of the socket's clients.
+#: Clients at a time of each kind, and strangers besides, who have not shown the token yet: of these the oldest goes when
+#: one more comes, so that they keep nobody out who has it.
 MOST_CLIENTS = 256
 LOOK_EVERY_S = 0.05
 #: After something was said to the server it looks sooner, but not more often than this.
@@ -39,10 +40,18 @@ SWEEP_EVERY_S = 3.0
 #: How long a client may take nothing while something waits for it, and leave a request incomplete.
 STALL_S = 10.0
 REQUEST_S = 30.0
+#: How long a client of the HTTP address may take to show the token: a head fits one packet.
+TOKEN_S = 5.0
 #: Lingering close: how long a connection that has ended waits for the client to read what was sent last.
 LINGERING_CLOSE_S = 2.0
 #: How often times are looked at while there is a time to look at, and how long to wait when no descriptor is left.
 _TICK_S = 1.0
+
+#: accept(2) tells what went wrong with the network of one client, too: the next one may be fine.
+_OF_ONE_CLIENT = (
+    errno.ECONNABORTED, errno.EPROTO, errno.ENETDOWN, errno.ENETUNREACH, errno.EHOSTDOWN, errno.EHOSTUNREACH,
+    errno.ENOPROTOOPT, errno.ENONET, errno.EOPNOTSUPP,
+)  # fmt: skip
 
 _READ = 256 * 1024
 
@@ -70,7 +79,7 @@ class _Client:
         self.session = session
         self.events = selectors.EVENT_READ
         #: When something came, since when it takes nothing of what waits, when the present request began.
-        self.heard_at = self.taken_at = now
+        self.came_at = self.heard_at = self.taken_at = now
         self.partial_at: float | None = None
         self.waits = False
         #: Since when its request waits for the channels' lock.
@@ -92,6 +101,7 @@ class ChannelsServer:
         sweeps: bool = False,
         stall_s: float = STALL_S,
         request_s: float = REQUEST_S,
+        token_s: float = TOKEN_S,
         patience_s: float = PATIENCE_S,
         most_clients: int = MOST_CLIENTS,
     ) -> None:
@@ -100,7 +110,8 @@ class ChannelsServer:
         self._log = log
         self._listeners = list(listeners)
         self._token = token
-        self._stall_s, self._request_s, self._most_clients = stall_s, request_s, most_clients
+        self._stall_s, self._request_s, self._token_s = stall_s, request_s, token_s
+        self._most_clients = most_clients
         self._patience_s = patience_s
         self._sweep_at = 0.0 if sweeps else None
         self._sweep_failed = False
@@ -195,12 +206,13 @@ class ChannelsServer:
     def _accept(self, listener: Listener, now: float) -> None:
         try:
             connection, _ = listener.socket.accept()
-        except (BlockingIOError, ConnectionError):
+        except (BlockingIOError, InterruptedError, ConnectionError):
             return
         except OSError as error:
-            if error.errno not in (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM):
-                raise
-            # The connection stays in the queue, and the listener readable: look away for a while.
+            if error.errno in _OF_ONE_CLIENT:
+                return
+            # Mostly a lack of descriptors or memory. Whatever it is, the address stays open: the connection stays in the
+            # queue, and the listener readable, so look away for a while.
             self._log.warning(
                 f"the channels' server takes no client for {_TICK_S:g} s: {(error.strerror or '').lower()}"
             )
@@ -208,7 +220,9 @@ class ChannelsServer:
             self._accepts_at = now + _TICK_S
             return
         connection.setblocking(False)
-        if sum(client.kind == listener.kind for client in self._clients) >= self._most_clients:
+        beside = [client for client in self._clients if client.kind == listener.kind]
+        strangers = [client for client in beside if not client.session.is_known]
+        if len(beside) - len(strangers) >= self._most_clients:
             text = f"{self._most_clients} clients are connected already, which is all that can be"
             answer = line({"error": "too-many-clients", "message": text})
             if listener.kind == "channels-http":
@@ -217,6 +231,8 @@ class ChannelsServer:
                 connection.send(answer)
             connection.close()
             return
+        if len(strangers) >= self._most_clients:
+            self._drop(min(strangers, key=lambda client: client.came_at))
         if listener.kind == "channels-http":
             session: Session = HttpSession(self._channels, self._token)
         else:
@@ -318,6 +334,13 @@ class ChannelsServer:
                 else:
                     session.end_slow(self._stall_s)
                     client.taken_at = now
+                    self._flush(client, now)
+            elif not session.is_known and not session.is_over and client.came_at + self._token_s <= now:
+                # Silence is answered with silence.
+                if client.partial_at is None:
+                    self._drop(client)
+                else:
+                    session.end_partial(self._token_s)
                     self._flush(client, now)
             elif client.partial_at is not None and client.partial_at + self._request_s <= now:
                 session.end_partial(self._request_s)

@@ -75,6 +75,8 @@ class LineSession:
 
     #: A client may be silent for as long as it likes.
     idle_s: float | None = None
+    #: Who may open the socket may use it.
+    is_known = True
 
     @property
     def is_partial(self) -> bool:
