@@ -113,6 +113,12 @@ def test_what_a_child_publishes_comes_at_once(server, client):
     assert client.read_data().payload == b"still here"
 
 
+def test_a_childs_child_is_one_as_well(server, client):
+    assert get(server, "/daemonizes")[0] == 200
+    assert client.read_data().payload == b"from a daemon"
+    assert not any("Exception ignored" in line or "Traceback" in line for line in server.lines)
+
+
 def test_a_child_can_look_back_but_not_subscribe(server, client):
     assert get(server, "/publishes")[0] == 200
     client.read_data()

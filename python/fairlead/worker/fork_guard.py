@@ -42,6 +42,8 @@ class ForkGuard:
         self._engine = engine
 
     def _give_up(self) -> None:
+        if forked.is_child:
+            return  # a child's child: all is given up already
         refusal = note_fork()
         forked.note(refusal)
         for tell in self._told:

@@ -55,6 +55,14 @@ def stays(_):
         os._exit(0)
 
 
+def daemonizes(_):
+    if fork() == 0:
+        os.setsid()
+        if fork() == 0:
+            channels.publish("room", "from a daemon")
+        os._exit(0)
+
+
 def publishes(_):
     if fork() == 0:
         channels.publish("room", "from a child")
@@ -105,6 +113,7 @@ def put(answers):
 CASES = {
     "stays": stays,
     "publishes": publishes,
+    "daemonizes": daemonizes,
     "subscribes": subscribes,
     "returns": returns,
     "raises": raises,
