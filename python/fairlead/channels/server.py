@@ -29,8 +29,8 @@ from fairlead.os_threads import Latch, allocate_lock, start_thread
 
 Session = Union[LineSession, HttpSession]
 
-#: Clients at a time of each kind, and strangers besides, who have not shown the token yet: of these the oldest goes when
-#: one more comes, so that they keep nobody out who has it.
+#: Clients at a time of each kind, and strangers besides, who have not shown the token yet: of these the oldest goes
+#: when one more comes, so that they keep nobody out who has it.
 MOST_CLIENTS = 256
 LOOK_EVERY_S = 0.05
 #: After something was said to the server it looks sooner, but not more often than this.
@@ -211,8 +211,8 @@ class ChannelsServer:
         except OSError as error:
             if error.errno in _OF_ONE_CLIENT:
                 return
-            # Mostly a lack of descriptors or memory. Whatever it is, the address stays open: the connection stays in the
-            # queue, and the listener readable, so look away for a while.
+            # Mostly a lack of descriptors or memory. Whatever it is, the address stays open: the connection stays in
+            # the queue, and the listener readable, so look away for a while.
             self._log.warning(
                 f"the channels' server takes no client for {_TICK_S:g} s: {(error.strerror or '').lower()}"
             )

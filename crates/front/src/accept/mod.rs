@@ -22,6 +22,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use fairlead_http::Address;
+use rustix::io::Errno;
 use tokio::io::Interest;
 use tokio::net::TcpStream;
 
@@ -142,7 +143,7 @@ pub(crate) async fn accept(listener: AcceptingListener, server: Arc<Server>, _ta
                 Err(error) => {
                     if complained.is_none_or(|when| when.elapsed() >= Duration::from_secs(1)) {
                         complained = Some(Instant::now());
-                        let line = format!("no connection can be accepted: {error}; raise the limit on open files (ulimit -n)");
+                        let line = format!("no connection can be accepted: {error}{}", advice(&error));
                         server.shared.events.log(LogLevel::Error, &line);
                     }
                     tokio::time::sleep(PAUSE).await;
@@ -189,18 +190,42 @@ fn admit(
 
 /// accept(2): the client left while it was queued, or its network failed. The next one may be fine.
 fn is_of_one_connection(error: &io::Error) -> bool {
-    use io::ErrorKind::{
-        ConnectionAborted, ConnectionReset, HostUnreachable, Interrupted, NetworkDown, NetworkUnreachable,
-        WouldBlock,
-    };
-    matches!(
-        error.kind(),
-        ConnectionAborted
-            | ConnectionReset
-            | Interrupted
-            | WouldBlock
-            | NetworkDown
-            | NetworkUnreachable
-            | HostUnreachable
-    )
+    let of_one = [
+        Errno::AGAIN,
+        Errno::INTR,
+        Errno::CONNABORTED,
+        Errno::CONNRESET,
+        Errno::PROTO,
+        Errno::NETDOWN,
+        Errno::NETUNREACH,
+        Errno::HOSTDOWN,
+        Errno::HOSTUNREACH,
+        Errno::NOPROTOOPT,
+        Errno::NONET,
+        Errno::OPNOTSUPP,
+    ];
+    Errno::from_io_error(error).is_some_and(|errno| of_one.contains(&errno))
+}
+
+/// What an operator can do about a shortage.
+fn advice(error: &io::Error) -> &'static str {
+    match Errno::from_io_error(error) {
+        Some(Errno::MFILE | Errno::NFILE) => "; raise the limit on open files (ulimit -n)",
+        _ => "; it is tried again",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_the_network_of_one_client_does_is_no_shortage() {
+        for errno in [Errno::PROTO, Errno::HOSTUNREACH, Errno::NETDOWN, Errno::NONET] {
+            assert!(is_of_one_connection(&errno.into()), "{errno}");
+        }
+        for errno in [Errno::MFILE, Errno::NOBUFS, Errno::PERM] {
+            assert!(!is_of_one_connection(&errno.into()), "{errno}");
+        }
+    }
 }
