@@ -1,0 +1,44 @@
+"""A machine that sleeps, or a process that gets no time: deadlines have passed when it goes on, and what has come
+meanwhile counts all the same."""
+
+from __future__ import annotations
+
+import os
+import select
+import signal
+from pathlib import Path
+
+import pytest
+from end_to_end.http_wire import read_answer, request
+from support.raw_client import RawClient
+
+APP = Path(__file__).parent / "apps" / "served.py"
+
+
+@pytest.mark.alone
+def test_requests_that_came_while_a_worker_was_stopped_are_answered(start):
+    server = start(APP, "--http-headers-timeout=1", "--http-keepalive=1")
+    clients = []
+    for number in range(20):
+        client = RawClient(server.connect())
+        clients.append(client)
+        if number % 2:
+            client.send_bytes(request(server, "/first"))
+            assert read_answer(client).status == 200
+        else:
+            client.send_bytes(b"GET /slow HTTP/1.1\r\nHost: a\r\n")
+    with RawClient(server.connect()) as last:
+        last.send_bytes(request(server, "/last"))
+        assert read_answer(last).status == 200  # so all before it were accepted, and read
+    (worker,) = server.worker_pids()
+    os.kill(worker, signal.SIGSTOP)
+    try:
+        for number, client in enumerate(clients):
+            client.send_bytes(request(server, "/second") if number % 2 else b"\r\n")
+        # All deadlines pass in silence.
+        assert select.select([client.socket for client in clients], [], [], 2.5) == ([], [], [])
+    finally:
+        os.kill(worker, signal.SIGCONT)
+    assert [read_answer(client).status for client in clients] == [200] * 20
+    for client in clients:
+        client.close()
