@@ -146,7 +146,7 @@ fn behind_uwsgi(packet: &[u8]) -> Request {
         .map(|(name, _)| String::from_utf8_lossy(name).into_owned())
         .filter(|name| {
             let header = name.strip_prefix("HTTP_");
-            header.is_some_and(|header| speaks(header))
+            header.is_some_and(speaks)
         })
         .collect();
     told.sort_unstable();

@@ -50,18 +50,17 @@ pub(super) fn outgoing(
         return Ok((Some(packet), head));
     }
     let target = backend.target.as_deref().or(request.variable_set("REQUEST_URI"));
-    let target = encode_target(target.unwrap_or(request.target()));
-    *head.uri_mut() = hyper::Uri::try_from(target).map_err(|_| bad("target"))?;
+    *head.uri_mut() = uri(target.unwrap_or(request.target())).map_err(|_| bad("target"))?;
     let headers = head.headers_mut();
     for (name, value) in request.proxy_headers(backend.style == Style::HttpDumb) {
         let name = HeaderName::from_bytes(name.as_bytes()).map_err(|_| bad("header"))?;
         headers.append(name, HeaderValue::from_bytes(&value).map_err(|_| bad("header"))?);
     }
-    // A packet may have brought any text.
-    if request.proxy_host().is_some_and(|host| !is_host(host)) {
+    let host = backend.host.as_deref().or(request.proxy_host());
+    // A packet may have brought any text, and a rule may have made it of one.
+    if host.is_some_and(|host| !is_host(host)) {
         return Err(bad("Host"));
     }
-    let host = backend.host.as_deref().or(request.proxy_host());
     if let Some(host) = host {
         headers.insert(
             header::HOST,
@@ -74,6 +73,17 @@ pub(super) fn outgoing(
         headers.insert(header::UPGRADE, HeaderValue::from_static("websocket"));
     }
     Ok((None, head))
+}
+
+/// A target as it is, or with that encoded which has no place in one.
+fn uri(target: &[u8]) -> Result<hyper::Uri, hyper::http::uri::InvalidUri> {
+    // Behind a # hyper would drop the rest.
+    if !target.contains(&b'#') {
+        if let Ok(uri) = hyper::Uri::try_from(target) {
+            return Ok(uri);
+        }
+    }
+    hyper::Uri::try_from(encode_target(target))
 }
 
 /// What of a backend's head goes to the client.
@@ -99,4 +109,53 @@ pub(super) fn response_head(
         .collect();
     ResponseHead::new(status, kept)
         .map_err(|error| failure(502, format_args!("gave an invalid response head: {error}")))
+}
+
+#[cfg(test)]
+mod tests {
+    use fairlead_http::{Address, Version};
+
+    use super::*;
+
+    fn sent(target: &str, host: &str, rule_s_host: Option<&[u8]>) -> Result<hyper::Request<()>, u16> {
+        let backend = Backend {
+            address: String::new(),
+            style: Style::Http,
+            host: rule_s_host.map(<[u8]>::to_vec),
+            target: None,
+        };
+        let request = Request::builder(b"GET", target.as_bytes(), Version::Http11)
+            .header(b"Host", host.as_bytes())
+            .peer(Address::Inet("192.0.2.1:9".parse().expect("an address")))
+            .finish();
+        let sent = outgoing(&backend, &request, false, None);
+        sent.map(|(_, head)| head).map_err(|failure| failure.status)
+    }
+
+    #[test]
+    fn a_target_goes_on_as_a_path_and_with_no_byte_that_has_no_place_there() {
+        for (target, path) in [
+            ("http://b.example/x?y", "/x?y"),
+            ("http://b.example?y", "/?y"),
+            ("/\u{e4}|{}", "/\u{e4}|{}"),
+            ("/a b#c", "/a%20b%23c"),
+            ("/a%20b", "/a%20b"),
+            ("//a/./b", "//a/./b"),
+            ("*", "*"),
+        ] {
+            let head = sent(target, "a", None).expect(target);
+            assert_eq!(head.uri().to_string(), path, "{target}");
+        }
+        let head = sent("http://b.example/x", "a", None).expect("a head");
+        assert_eq!(head.headers()["host"], "b.example");
+    }
+
+    #[test]
+    fn what_is_no_host_goes_to_nobody() {
+        for host in ["u@evil", "a,b", "a b", "a/b"] {
+            assert_eq!(sent("/", host, None).err(), Some(400), "{host}");
+            assert_eq!(sent("/", "a", Some(host.as_bytes())).err(), Some(400), "{host}");
+            assert!(sent("/", host, Some(b"inner")).is_ok());
+        }
+    }
 }
