@@ -39,7 +39,13 @@ pub fn run(data: &[u8]) {
 }
 
 fn check_request(request: &Request, target: &[u8], sent: &[(Vec<u8>, Vec<u8>)]) {
-    assert_eq!(request.target(), target);
+    // Of a target in absolute form the end is left, and a slash where it had no path (RFC 9112 §3.2.2).
+    match request.target().strip_prefix(b"/") {
+        Some(rest) if request.target() != target => {
+            assert!(target.ends_with(rest) && request.authority().is_some())
+        }
+        _ => assert_eq!(request.target(), target),
+    }
     assert_eq!(request.headers().count(), sent.len());
     for ((name, value), (sent_name, sent_value)) in request.headers().zip(sent) {
         assert_eq!(name, sent_name);
