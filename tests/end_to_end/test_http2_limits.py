@@ -69,6 +69,21 @@ def test_too_many_streams_at_once_are_refused(server: Server, client: Http2Clien
     assert client.terminated is None
 
 
+def test_a_client_that_has_not_read_the_limit_yet_is_refused_and_served(client: Http2Client, token: str) -> None:
+    client.read_until(lambda: client.has_settings)
+    waiting = [client.request(f"/stream?{token}", method="POST", end=False) for _ in range(128)]
+    beyond = [
+        HeadersFrame(number, data=header_block(client), flags=["END_HEADERS", "END_STREAM"])
+        for number in range(301, 1701, 2)
+    ]
+    client.send_raw(*(frame.serialize() for frame in beyond))
+    client.ping()
+    assert client.terminated is None
+    for stream in waiting:
+        stream.sendall(b"line\n", end=True)
+    assert [stream.body() for stream in waiting] == [b"LINE\n"] * 128
+
+
 def rapid_reset(client: Http2Client) -> Iterator[bytes]:
     for number in range(1, 2001, 2):
         yield HeadersFrame(number, data=header_block(client), flags=["END_HEADERS", "END_STREAM"]).serialize()

@@ -14,14 +14,14 @@ const PER_SECOND: u64 = 100;
 /// Something that a client did or got.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum FrameCost {
-    /// PING, PRIORITY, WINDOW_UPDATE, an unknown frame, DATA without bytes.
+    /// PING, PRIORITY, WINDOW_UPDATE, an unknown frame, DATA without bytes, a stream too many.
     Idle,
     /// SETTINGS: each is applied to all streams and answered.
     Settings,
     /// RST_STREAM: a request that was read, checked and perhaps begun for nothing. A browser that leaves a page may reset
     /// all the streams that it is allowed, 128, at once.
     Reset,
-    /// We reset a stream or refused it, because the client broke a rule of it. Most have cost no more than to be read.
+    /// We reset a stream, because the client broke a rule of it. Most have cost no more than to be read.
     Refused,
     /// DATA with bytes came.
     Data,

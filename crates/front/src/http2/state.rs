@@ -261,7 +261,12 @@ impl Http2State {
                 RST_STREAM => {
                     if let Some(line) = refused(&frame) {
                         lines.push(line);
-                        if !guard.note(FrameCost::Refused, now) {
+                        // More than are allowed, before the client has read how many those are, is no offence.
+                        let cost = match Reason::from(frame.code()) {
+                            Reason::REFUSED_STREAM => FrameCost::Idle,
+                            _ => FrameCost::Refused,
+                        };
+                        if !guard.note(cost, now) {
                             flood.get_or_insert("requests that break a rule");
                         }
                     }
