@@ -135,6 +135,23 @@ def test_a_malformed_block_may_come_in_parts_with_padding_and_priority(client: H
     assert client.request("/hello", headers=[("x-last", "v")]).body() == b"hello\n"
 
 
+def test_a_stream_that_depends_on_itself_is_reset_and_its_headers_are_remembered(
+    client: Http2Client, token: str
+) -> None:
+    """h2 by itself does not read the block of such a frame: from there on its table is not the client's."""
+    assert client.open(PSEUDO).status == 200  # type: ignore[arg-type]
+    number = client.h2.get_next_available_stream_id()
+    stream = client.streams[number] = Stream(client, number)
+    client.h2.send_headers(number, PSEUDO, end_stream=True)
+    client.h2.data_to_send()
+    block = client.h2.encoder.encode([*PSEUDO, (b"x-first", b"1"), (b"x-second", b"2")])
+    flags = ["END_HEADERS", "END_STREAM", "PRIORITY"]
+    client.send_raw(HeadersFrame(number, data=block, flags=flags, depends_on=number).serialize())
+    assert stream.wait_for_end() == PROTOCOL_ERROR
+    echoed = json.loads(client.request(f"/environ?{token}", headers=[("x-second", "2"), ("x-first", "1")]).body())
+    assert (echoed["HTTP_X_FIRST"][1], echoed["HTTP_X_SECOND"][1]) == ("1", "2")
+
+
 def test_malformed_requests_are_counted_by_time_and_not_for_ever(client: Http2Client, token: str) -> None:
     """h2 by itself ends a connection at the thousandth: behind a proxy one client could end it for all others."""
     neighbour = client.request(f"/stream?{token}", method="POST", end=False)

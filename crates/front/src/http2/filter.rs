@@ -6,7 +6,7 @@
 //! frame, a block beyond all limits) turns the filter off for good, and h2 judges the very bytes that came.
 
 use crate::http2::frames::{CONTINUATION, DATA, END_HEADERS, END_STREAM, HEADERS, RST_STREAM};
-use crate::http2::hpack::HeaderBlocks;
+use crate::http2::hpack::{forbidden, HeaderBlocks};
 
 /// Bytes of a frame's header (RFC 9113 §4.1).
 const HEADER: usize = 9;
@@ -184,6 +184,7 @@ impl IncomingFilter {
     fn block(&mut self, first: &FrameHead, bytes: &[u8]) -> Filtering {
         let mut frame = *first;
         let (mut frames, mut end) = (1, 0);
+        let mut depends_on_itself = false;
         let mut joined = Vec::new();
         let block = loop {
             if frame.length > LARGEST || frames > BLOCK_FRAMES {
@@ -194,12 +195,14 @@ impl IncomingFilter {
             let Some(payload) = bytes.get(start..end) else {
                 return Filtering::Wait;
             };
-            let Some(fragment) = (if frames == 1 {
-                unpadded(&frame, payload)
+            let fragment = if frames == 1 {
+                let Some(fragment) = unpadded(&frame, payload) else {
+                    return Filtering::Off;
+                };
+                depends_on_itself = fragment.depends_on == Some(frame.stream);
+                fragment.block
             } else {
-                Some(payload)
-            }) else {
-                return Filtering::Off;
+                payload
             };
             let is_last = frame.flags & END_HEADERS != 0;
             if is_last && frames == 1 {
@@ -228,6 +231,9 @@ impl IncomingFilter {
         }
         self.last_stream = self.last_stream.max(first.stream);
         match self.blocks.screen(block, is_trailers) {
+            // An error of the stream (RFC 7540 §5.3.1), for which h2 would not read the block, so that its table and the
+            // client's would differ from here on.
+            Ok(None) if depends_on_itself => Filtering::Replace(end, first.with_block(&forbidden(block))),
             Ok(None) => Filtering::Pass(end),
             Ok(Some(new)) => Filtering::Replace(end, first.with_block(&new)),
             Err(_) => Filtering::Off,
@@ -235,17 +241,27 @@ impl IncomingFilter {
     }
 }
 
-/// The fragment of a header block in a HEADERS frame's payload, RFC 9113 §6.2. `None` if its lengths are wrong.
-fn unpadded<'a>(frame: &FrameHead, mut payload: &'a [u8]) -> Option<&'a [u8]> {
+/// What a HEADERS frame carries.
+struct Fragment<'a> {
+    depends_on: Option<u32>,
+    block: &'a [u8],
+}
+
+/// A HEADERS frame's payload, RFC 9113 §6.2. `None` if its lengths are wrong.
+fn unpadded<'a>(frame: &FrameHead, mut payload: &'a [u8]) -> Option<Fragment<'a>> {
     let mut padding = 0;
     if frame.flags & PADDED != 0 {
         let (length, rest) = payload.split_first()?;
         (padding, payload) = (usize::from(*length), rest);
     }
+    let mut depends_on = None;
     if frame.flags & PRIORITIZED != 0 {
-        payload = payload.get(5..)?;
+        let (parent, rest) = payload.split_first_chunk()?;
+        depends_on = Some(u32::from_be_bytes(*parent) & 0x7fff_ffff);
+        payload = rest.get(1..)?;
     }
-    payload.get(..payload.len().checked_sub(padding)?)
+    let block = payload.get(..payload.len().checked_sub(padding)?)?;
+    Some(Fragment { depends_on, block })
 }
 
 /// A frame's header.
@@ -376,6 +392,22 @@ mod tests {
             assert_filtered(
                 &[b"pri", frames.as_slice(), &behind].concat(),
                 &[b"pri", expected.as_slice(), &behind].concat(),
+            );
+        }
+    }
+
+    #[test]
+    fn a_block_of_a_stream_that_depends_on_itself_is_read_and_forbidden() {
+        let with_parent = |parent: u32| [&parent.to_be_bytes()[..], &[9], GOOD].concat();
+        let flags = END_HEADERS | PRIORITIZED;
+        let bytes = [b"pri".to_vec(), frame(HEADERS, flags, 3, &with_parent(1))].concat();
+        assert_filtered(&bytes, &bytes);
+        let expected = frame(HEADERS, END_HEADERS, 3, &[GOOD, b"\x0f\x2a\x00"].concat());
+        for parent in [3, 0x8000_0003] {
+            let bytes = frame(HEADERS, flags, 3, &with_parent(parent));
+            assert_filtered(
+                &[b"pri", bytes.as_slice()].concat(),
+                &[b"pri", expected.as_slice()].concat(),
             );
         }
     }

@@ -86,10 +86,13 @@ impl HeaderBlocks {
         if !is_malformed {
             return Ok(None);
         }
-        let mut new = new.unwrap_or_else(|| block.to_vec());
-        new.extend_from_slice(&FORBIDDEN);
-        Ok(Some(new))
+        Ok(Some(forbidden(new.as_deref().unwrap_or(block))))
     }
+}
+
+/// This block, for whose stream h2 has no other answer than a reset.
+pub(super) fn forbidden(block: &[u8]) -> Vec<u8> {
+    [block, &FORBIDDEN].concat()
 }
 
 /// A text of [`FILLER`](huffman::FILLER)s in Huffman code, which takes no more room than what it replaces.
