@@ -1,7 +1,7 @@
 """Bytes on their way to the log: nobody who logs something ever waits for whoever reads it.
 
 A line is written at once as long as the reader keeps up, without waiting, so what was logged before a crash is in the
-log. When the reader does not take it, lines wait in a queue, and a thread of this file writes them; beyond `MOST_LINES`
+log. When the reader does not take it, lines wait in a queue, and a thread of this file writes them; beyond `MOST_BYTES`
 they are lost, and counted in a line of their own. The invariants: lines leave in their order, each in one write(2) if
 the reader takes it whole; no lock here is waited for, because a signal handler or a finalizer may log while its own
 thread is at work here; an error of writing (a full disk, a closed terminal) loses lines and stops nobody.
@@ -19,10 +19,13 @@ from time import monotonic
 
 from fairlead.os_threads import allocate_lock, start_thread, wait_ready
 
-__all__ = ["MOST_LINES", "LogWriter"]
+__all__ = ["MOST_BYTES", "LogWriter"]
 
-#: Lines that wait for the reader: 32 MiB at most, because a line has a limit (logs.py), and usually 100 KiB.
-MOST_LINES = 1024
+#: Bytes that wait for the reader: some 25,000 lines of requests, more than a second of a busy server.
+MOST_BYTES = 4 * 1024 * 1024
+
+#: What a line takes besides its bytes, so that many empty ones find an end as well.
+_LINE = 64
 
 #: linux/fs.h: fail with EAGAIN instead of waiting. Python's `os` has the name for reading only.
 _RWF_NOWAIT = 0x8
@@ -55,6 +58,8 @@ class LogWriter:
     def _start_anew(self) -> None:
         #: Lines; a number stands for so many that were lost.
         self._waiting: deque[bytes | int] = deque()
+        #: What they take; nearly, because nothing here is locked, and exactly again whenever nothing waits.
+        self._size = 0
         #: The part of the first one that has yet to leave.
         self._rest = b""
         self._lost = 0
@@ -79,6 +84,9 @@ class LogWriter:
                 left = b""
                 self._lost += 1
             finally:
+                if left:
+                    size = len(line) + _LINE
+                    self._size += size
                 if left and not self._rest:
                     self._rest = left
                     self._waiting.appendleft(line)
@@ -87,9 +95,11 @@ class LogWriter:
                 self._writing.release()
             self._drain()
             return
-        if len(self._waiting) >= MOST_LINES:
+        size = len(line) + _LINE
+        if self._size + size > MOST_BYTES:
             self._lost += 1
             return
+        self._size += size
         self._note_lost()
         self._waiting.append(line)
         self._drain()
@@ -135,13 +145,22 @@ class LogWriter:
                 self._lose_first()
             else:
                 if not self._rest:
-                    self._waiting.popleft()
+                    self._take_first()
         return True
 
-    def _lose_first(self) -> None:
+    def _take_first(self) -> bytes | int:
         first = self._waiting.popleft()
-        self._lost += 1 if isinstance(first, bytes) else first
+        if not self._waiting:
+            self._size = 0
+        elif isinstance(first, bytes):
+            size = len(first) + _LINE
+            self._size -= size
         self._rest = b""
+        return first
+
+    def _lose_first(self) -> None:
+        first = self._take_first()
+        self._lost += 1 if isinstance(first, bytes) else first
 
     def _write(self, data: bytes) -> int:
         """Raises BlockingIOError where the file takes nothing now, or cannot say so without waiting."""
@@ -220,7 +239,7 @@ class LogWriter:
             self._lose_first()
         else:
             if not self._rest:
-                self._waiting.popleft()
+                self._take_first()
 
 
 _writers: weakref.WeakSet[LogWriter] = weakref.WeakSet()

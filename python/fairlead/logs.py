@@ -88,6 +88,10 @@ class Log:
     def write(self, level: str, text: str) -> None:
         self._writer.put(self._line(level, text))
 
+    def raw(self, data: bytes) -> None:
+        """Bytes that somebody else has formatted, behind what was logged before."""
+        self._writer.put(data)
+
     def look(self) -> None:
         """Standard error has become another file."""
         self._writer.look()

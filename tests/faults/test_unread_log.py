@@ -9,6 +9,7 @@ import socket
 import subprocess
 import sys
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 from faults.machine import BEHAVIOURS
@@ -16,18 +17,18 @@ from support.raw_client import RawClient, handshake_request
 from support.runners import Runner, every_runner
 from support.server import APPS, TIMEOUT_S
 
-#: A pipe holds 64 KiB; the engine's and the process's queue 1,024 lines each.
-TARGET = "/hello?" + "x" * 2000
+#: A pipe holds 64 KiB, and 4 MiB wait in the process.
+TARGET = "/hello?" + "x" * 16_000
 
 
 class Unread:
     """A server whose log is read on demand only."""
 
-    def __init__(self, *options: str) -> None:
+    def __init__(self, *options: str, app: Path = BEHAVIOURS) -> None:
         reader, writer = os.pipe()
         self.reader = reader
         self.process = subprocess.Popen(
-            [sys.executable, "-m", "fairlead", "--wsgi-file", str(BEHAVIOURS), "--pythonpath", str(APPS),
+            [sys.executable, "-m", "fairlead", "--wsgi-file", str(app), "--pythonpath", str(APPS),
              "--http", "127.0.0.1:0", *options],
             stdin=subprocess.DEVNULL, stdout=writer, stderr=writer,
         )  # fmt: skip
@@ -63,8 +64,8 @@ class Unread:
 def start(runner: Runner) -> Iterator[object]:
     started: list[Unread] = []
 
-    def start_one(*options: str) -> Unread:
-        started.append(Unread(*runner.options, *options))
+    def start_one(*options: str, **how: Path) -> Unread:
+        started.append(Unread(*runner.options, *options, **how))
         return started[-1]
 
     yield start_one
@@ -92,16 +93,24 @@ def test_everything_goes_on_and_stops_while_nobody_reads_the_log(start):
         pass
 
 
+def test_an_application_that_prints_waits_for_nobody_either(start):
+    server = start("--reload-mercy", "3", app=BEHAVIOURS.with_name("printing.py"))
+    server.ask(3)
+    server.read_until(rb"printed x+\n")
+    server.process.terminate()
+    assert server.process.wait(TIMEOUT_S / 2) == 0
+
+
 def test_whoever_reads_on_is_told_how_many_lines_are_missing(start):
     server = start()
-    server.ask(1500)
+    server.ask(400)
     found = server.read_until(rb"warning: (\d+) lines? before this one could not be written\n")
     seen = server.log[: found.start()].count(TARGET.encode())
-    assert 0 < seen < 1500
+    assert 0 < seen < 400
     server.ask(1)
     server.process.terminate()
     while data := os.read(server.reader, 65536):
         server.log += data
     lost = sum(map(int, re.findall(rb"warning: (\d+) lines? before", server.log)))
-    assert server.log.count(TARGET.encode()) + lost == 1501
+    assert server.log.count(TARGET.encode()) + lost == 401
     assert server.process.wait(TIMEOUT_S) == 0

@@ -38,6 +38,7 @@ from fairlead.websocket import configure
 from fairlead.worker.control import Control
 from fairlead.worker.fork_guard import ForkGuard
 from fairlead.worker.loading import Loaded, load_application
+from fairlead.worker.output import replace_output
 from fairlead.worker.services import Services
 from fairlead.worker.tls import WorkerTls
 from fairlead.worker.watchdog import StallLog
@@ -395,6 +396,7 @@ def main() -> int:
     signal.signal(signal.SIGHUP, signal.SIG_IGN)
     log = Log()
     atexit.register(log.finish)  # first, so it comes behind what the application has registered
+    replace_output(log)
     try:
         control = Control(int(os.environ.pop(CONTROL_FD)))
     except (KeyError, ValueError, OSError):
