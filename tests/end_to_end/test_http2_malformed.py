@@ -135,6 +135,30 @@ def test_a_malformed_block_may_come_in_parts_with_padding_and_priority(client: H
     assert client.request("/hello", headers=[("x-last", "v")]).body() == b"hello\n"
 
 
+@pytest.mark.parametrize("line", [(b"connection", b"close"), (b"te", b"gzip"), (b"transfer-encoding", b"chunked")])
+@pytest.mark.parametrize("missing", [0, 2])
+def test_a_forbidden_header_in_a_block_of_two_frames_is_an_error_of_its_stream(
+    client: Http2Client, token: str, line: tuple[bytes, bytes], missing: int
+) -> None:
+    """h2 by itself ends the connection where the line is whole in the first frame, and forgets it where it is not."""
+    neighbour = client.request(f"/stream?{token}", method="POST", end=False)
+    assert client.open(PSEUDO).status == 200  # type: ignore[arg-type]
+    number = client.h2.get_next_available_stream_id()
+    stream = client.streams[number] = Stream(client, number)
+    client.h2.send_headers(number, PSEUDO, end_stream=True)
+    client.h2.data_to_send()
+    first = client.h2.encoder.encode([*PSEUDO, line, (b"x-between", b"v")])
+    last = client.h2.encoder.encode([(b"x-last", b"v")])
+    cut = len(first) - missing
+    client.send_raw(
+        HeadersFrame(number, data=first[:cut], flags=["END_STREAM"]).serialize(),
+        ContinuationFrame(number, data=first[cut:] + last, flags=["END_HEADERS"]).serialize(),
+    )
+    assert stream.wait_for_end() == PROTOCOL_ERROR
+    neighbour.sendall(b"still here\n", end=True)
+    assert neighbour.body() == b"STILL HERE\n"
+
+
 def test_a_stream_that_depends_on_itself_is_reset_and_its_headers_are_remembered(
     client: Http2Client, token: str
 ) -> None:

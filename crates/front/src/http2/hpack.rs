@@ -3,8 +3,8 @@
 //! RFC 9113 §8.1.1 makes a malformed request an error of its stream. h2 ends the connection for a name or value that it
 //! cannot take in, because it stops in the middle of the block and no longer knows what HPACK's table holds (RFC 7541 §2.2).
 //! So [`HeaderBlocks`] reads each block before: a good one stays as it is, byte for byte. In a malformed one every line that
-//! h2 could not take in is replaced by one of the same size, so that h2's table and the client's go on alike, and a line is
-//! added that h2 knows to be forbidden.
+//! h2 could not take in, or may forget to refuse, is replaced by one of the same size, so that h2's table and the client's go
+//! on alike, and a line is added at the end that h2 knows to be forbidden.
 //!
 //! What breaks HPACK itself is an error of the connection, and h2's to say.
 
@@ -39,7 +39,7 @@ impl HeaderBlocks {
             match first {
                 0x80.. => {
                     let (name, is_bad) = self.table.line(rest.number(7)?)?;
-                    is_malformed |= is_bad || is_trailers && name.kind != FieldKind::Plain;
+                    is_malformed |= is_bad || is_trailers && !name.kind.is_header();
                 }
                 0x20..=0x3f => self.table.resize(rest.number(5)?)?,
                 _ => {
@@ -51,7 +51,7 @@ impl HeaderBlocks {
                     let kept = taken(&rest);
                     let value = rest.text(&mut self.scratch)?;
                     let is_bad = !name.kind.takes(value);
-                    is_malformed |= is_bad || is_trailers && name.kind != FieldKind::Plain;
+                    is_malformed |= is_bad || is_trailers && !name.kind.is_header();
                     let length = name.length + value.len();
                     if is_bad {
                         let new = new.get_or_insert_with(|| block[..block.len() - line.len()].to_vec());

@@ -24,18 +24,37 @@ pub(super) enum FieldKind {
     /// `:authority`, `:path`, `:scheme`, `:protocol`; what else they have to be h2 says without losing its place.
     Text,
     Method,
+    /// `te`, which may say `trailers` alone (RFC 9113 §8.2.2).
+    Te,
     /// A name that is none, or that no request has.
     Nameless,
 }
+
+/// RFC 9113 §8.2.2. h2 knows them too, but not where a block comes in several frames: it ends the connection there, or lets
+/// the request pass without the line.
+const CONNECTION_SPECIFIC: [&[u8]; 5] = [
+    b"connection",
+    b"keep-alive",
+    b"proxy-connection",
+    b"transfer-encoding",
+    b"upgrade",
+];
 
 impl FieldKind {
     pub(super) fn of(name: &[u8]) -> FieldKind {
         match name {
             b":authority" | b":path" | b":scheme" | b":protocol" => FieldKind::Text,
             b":method" => FieldKind::Method,
+            b"te" => FieldKind::Te,
+            _ if CONNECTION_SPECIFIC.contains(&name) => FieldKind::Nameless,
             [_, ..] if name.iter().copied().all(is_name_byte) => FieldKind::Plain,
             _ => FieldKind::Nameless,
         }
+    }
+
+    /// It may stand among trailers.
+    pub(super) fn is_header(self) -> bool {
+        matches!(self, FieldKind::Plain | FieldKind::Te)
     }
 
     pub(super) fn takes(self, value: &[u8]) -> bool {
@@ -45,6 +64,7 @@ impl FieldKind {
                 .all(|byte| matches!(byte, b'\t' | b' '..=0x7e | 0x80..)),
             FieldKind::Text => std::str::from_utf8(value).is_ok(),
             FieldKind::Method => !value.is_empty() && value.iter().copied().all(is_method_byte),
+            FieldKind::Te => value == b"trailers",
             FieldKind::Nameless => false,
         }
     }
@@ -101,7 +121,7 @@ impl HpackTable {
                 let kind = match index {
                     1 | 4..=7 => FieldKind::Text,
                     2 | 3 => FieldKind::Method,
-                    8..=14 => FieldKind::Nameless,
+                    8..=14 | 57 => FieldKind::Nameless, // :status, transfer-encoding
                     _ => FieldKind::Plain,
                 };
                 let length = STATIC_NAMES[index - 1].len();
@@ -206,6 +226,10 @@ mod tests {
                 "method {byte:x}"
             );
         }
+        assert!(FieldKind::of(b"te").takes(b"trailers") && !FieldKind::of(b"te").takes(b"gzip"));
+        assert!(CONNECTION_SPECIFIC
+            .iter()
+            .all(|name| FieldKind::of(name) == FieldKind::Nameless));
         assert!(FieldKind::Plain.takes(b"") && FieldKind::Text.takes(b"") && !FieldKind::Method.takes(b""));
         assert!(FieldKind::Text.takes("/\u{e9}".as_bytes()) && !FieldKind::Text.takes(b"/\xe9"));
     }
