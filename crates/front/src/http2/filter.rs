@@ -242,13 +242,13 @@ impl IncomingFilter {
 }
 
 /// What a HEADERS frame carries.
-struct Fragment<'a> {
+struct HeadersPayload<'a> {
     depends_on: Option<u32>,
     block: &'a [u8],
 }
 
 /// A HEADERS frame's payload, RFC 9113 §6.2. `None` if its lengths are wrong.
-fn unpadded<'a>(frame: &FrameHead, mut payload: &'a [u8]) -> Option<Fragment<'a>> {
+fn unpadded<'a>(frame: &FrameHead, mut payload: &'a [u8]) -> Option<HeadersPayload<'a>> {
     let mut padding = 0;
     if frame.flags & PADDED != 0 {
         let (length, rest) = payload.split_first()?;
@@ -261,7 +261,7 @@ fn unpadded<'a>(frame: &FrameHead, mut payload: &'a [u8]) -> Option<Fragment<'a>
         payload = rest.get(1..)?;
     }
     let block = payload.get(..payload.len().checked_sub(padding)?)?;
-    Some(Fragment { depends_on, block })
+    Some(HeadersPayload { depends_on, block })
 }
 
 /// A frame's header.
