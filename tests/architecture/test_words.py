@@ -39,15 +39,9 @@ FIELD = {
         task timer timers wake waker wakes watch watchdog writable writer
     """,
     "POSIX and Linux": """
-<<<<<<< HEAD
         address beneath descriptor descriptors directory ends epoll error errors event eventfd events exit file
-        fork forked forking futex holder kernel lock locks lost memory os pid pipe privileges process sendfile
-        signal signals sleep socket sockets stopped thread threads time title
-=======
-        address descriptor descriptors directory epoll error errors event eventfd events file futex kernel lock
-        locks memory os output pid pipe privileges process sendfile signal signals sleep socket sockets thread threads
-        time title
->>>>>>> 42b187d (Let an application print without waiting for the reader of the log)
+        fork forked forking futex holder kernel lock locks lost memory os output pid pipe privileges process
+        sendfile signal signals sleep socket sockets stopped thread threads time title
     """,
     "Rust, Python, WSGI and C": """
         arguments cffi cli command compat deadlines engine errors gil info init input language lib main methods

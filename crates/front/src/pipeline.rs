@@ -75,7 +75,7 @@ impl Pipeline {
         }
 
         // The application, if there is a place to wait for it.
-        if settings.relays() && !self.handoff.has_place() {
+        if settings.proxies() && !self.handoff.has_place() {
             keep_record(connection, &request, &exchange, effects, true);
             return refuse_for_now(&exchange);
         }

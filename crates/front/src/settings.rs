@@ -79,7 +79,7 @@ pub struct FrontSettings {
 
 impl FrontSettings {
     /// Requests may be for other servers, and take none of the application's room.
-    pub(crate) fn relays(&self) -> bool {
+    pub(crate) fn proxies(&self) -> bool {
         self.routes.proxies() || self.router.has_servers()
     }
 }

@@ -40,7 +40,7 @@ impl Server {
     /// May one more connection be accepted? What a route or the router sends elsewhere needs none of the application's
     /// room, and nobody knows before the head is read.
     pub(super) fn has_room(&self) -> bool {
-        self.shared.settings.relays() || self.handoff.has_room()
+        self.shared.settings.proxies() || self.handoff.has_room()
     }
 
     /// What the other processes are told of this one.

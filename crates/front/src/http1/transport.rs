@@ -33,11 +33,11 @@ pub(crate) struct Transport {
     /// What is written instead of the same number of hyper's first bytes.
     version: &'static [u8],
     opening: Opening,
-    end: ClientSide,
+    read_side: ReadSide,
 }
 
 /// Whether the client has ended its side.
-enum ClientSide {
+enum ReadSide {
     Open,
     /// It has, and hyper does not know: it would give up the answer. Without a watch, for lack of a descriptor, only a
     /// write finds out that the client is gone altogether.
@@ -80,7 +80,7 @@ impl Transport {
             first: Bytes::new(),
             version: b"",
             opening,
-            end: ClientSide::Open,
+            read_side: ReadSide::Open,
         }
     }
 
@@ -113,17 +113,17 @@ impl Transport {
 
     /// The client's stream has ended. Pending: hyper shall not know, since an answer is owed or on its way.
     fn poll_end(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        if matches!(self.end, ClientSide::Open) {
+        if matches!(self.read_side, ReadSide::Open) {
             if !self.state.outlives_end() {
                 return Poll::Ready(Ok(()));
             }
-            self.end = ClientSide::Held(self.socket.hang_up().ok());
+            self.read_side = ReadSide::Held(self.socket.hang_up().ok());
         }
-        match &self.end {
-            ClientSide::Held(Some(watch)) => watch
+        match &self.read_side {
+            ReadSide::Held(Some(watch)) => watch
                 .poll(cx)
                 .map(|()| Err(io::ErrorKind::ConnectionReset.into())),
-            ClientSide::Held(None) | ClientSide::Open => Poll::Pending,
+            ReadSide::Held(None) | ReadSide::Open => Poll::Pending,
         }
     }
 
@@ -285,7 +285,7 @@ impl hyper::rt::Read for Transport {
         mut buf: ReadBufCursor<'_>,
     ) -> Poll<io::Result<()>> {
         let transport = self.get_mut();
-        if matches!(transport.end, ClientSide::Held(_)) {
+        if matches!(transport.read_side, ReadSide::Held(_)) {
             return transport.poll_end(cx);
         }
         if !transport.first.is_empty() {

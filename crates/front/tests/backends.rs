@@ -1,5 +1,5 @@
-//! Requests that are relayed to another server, where it matters who waits for whom: a backend that does not accept, one
-//! that answers before it has read, a client that leaves meanwhile. The test is the backend. What a relay says, in heads and
+//! Requests that are proxied to another server, where it matters who waits for whom: a backend that does not accept, one
+//! that answers before it has read, a client that leaves meanwhile. The test is the backend. What the proxy says, in heads and
 //! packets, is in tests/end_to_end/test_routes.py.
 
 mod support;
@@ -16,7 +16,7 @@ use support::{head, reset, Stage, GET, PATIENCE};
 
 const RELAYED: &str = "GET /relayed HTTP/1.1\r\nHost: test\r\n\r\n";
 
-/// A front that relays what begins with `/relayed` to `address`.
+/// A front that proxies what begins with `/relayed` to `address`.
 fn stage(address: &str, change: impl FnOnce(&mut FrontSettings)) -> Stage {
     let rule = ("route".to_owned(), format!("^/relayed http:{address}"));
     let mut settings = support::front_settings();
@@ -62,7 +62,7 @@ fn assert_others_are_served(stage: &Stage) {
 
 /// Both ways in which a UNIX socket has an address.
 fn unix_addresses(test: &str) -> [(String, SocketAddr); 2] {
-    let name = format!("fairlead-relays-{test}-{}", std::process::id());
+    let name = format!("fairlead-backends-{test}-{}", std::process::id());
     let path = std::env::temp_dir().join(&name);
     let _ = std::fs::remove_file(&path);
     let at_path = SocketAddr::from_pathname(&path).expect("a path");
@@ -225,7 +225,7 @@ fn a_request_for_the_application_is_refused_where_too_many_wait_and_one_for_a_ba
 }
 
 #[test]
-fn without_relays_requests_wait_however_many_there_are() {
+fn where_nothing_is_proxied_requests_wait_however_many_there_are() {
     let stage = Stage::new();
     stage.places.store(false, std::sync::atomic::Ordering::SeqCst);
     let mut client = stage.client_sending(GET);
