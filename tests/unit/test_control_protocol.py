@@ -77,7 +77,7 @@ def test_a_good_message_is_taken_as_it_is(message):
 
 def test_an_event_that_is_not_known_is_ignored_and_so_are_keys():
     assert event_of(b'{"event":"tomorrow","x":1}') is None
-    assert event_of(b'{"event":"ready","x":1}') == {"event": "ready"}
+    assert event_of(b'{"event":"ready","x":1}') == {"event": "ready", "answers_pings": False}
 
 
 @pytest.mark.parametrize(

@@ -14,7 +14,7 @@ from fairlead.master import worker_process
 from fairlead.master.worker_process import WorkerProcess, environment_for_workers
 
 FIRST = {"worker_id": 3, "generation": 2, "settings": {}}
-READY, MODULES = {"event": "ready"}, {"event": "modules", "files": ["/a.py"]}
+READY, MODULES = {"event": "ready", "answers_pings": False}, {"event": "modules", "files": ["/a.py"]}
 
 
 def started(program: str, first: dict[str, object] = FIRST, warnings: list[str] | None = None) -> WorkerProcess:

@@ -2,7 +2,7 @@
 //!
 //! A [`Request`] holds its slot until it is dropped. Dropped without an answer it is answered: with the refusal of its
 //! handshake if there was one, else by the front's 500. All its methods are callable from any thread and none blocks;
-//! what has to be waited for is named by a token (see [`crate::Event::Wake`]).
+//! what has to be waited for is named by a token (see [`crate::Event::Wake`]). The file stays whole: a verb each, of one type.
 
 use std::fmt;
 use std::sync::atomic::{AtomicBool, Ordering};
