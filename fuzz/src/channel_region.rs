@@ -60,7 +60,8 @@ pub fn run(data: &[u8]) {
             "a loop can sleep"
         );
         let refused = channels.publish_within("a", Kind::Text, b"x", Duration::ZERO);
-        assert!(matches!(refused, Err(ChannelError::Damaged)), "{refused:?}");
+        let is_told = matches!(refused, Err(ChannelError::Damaged | ChannelError::Lost));
+        assert!(is_told, "{refused:?}");
     }
     drop((published, joined));
 }

@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from typing import Any, NamedTuple, TypeVar, Union, cast
 
 from fairlead._native import Session
-from fairlead.channels.retry import insist
+from fairlead.channels.waiting import insist
 from fairlead.errors import ConnectionClosed
 
 __all__ = ["BaseWebSocket", "Data", "Joined", "close_code_after", "with_native_methods"]

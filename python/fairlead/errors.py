@@ -109,7 +109,7 @@ class ChannelsError(FairleadError, OSError):
 
 class ChannelsBusy(ChannelsError):
     """Another process has the channels' lock and does not move. It goes away when that process goes on or ends;
-    callers wait for it (channels/retry.py) before they let an application see it."""
+    callers wait for it (channels/waiting.py) before they let an application see it."""
 
 
 def text_of(error: BaseException) -> str:

@@ -1,15 +1,18 @@
-"""The file that instances share for their channels: without room for it, removed, or cut short under them."""
+"""What becomes of the file that instances share for their channels: no room, removed, replaced or cut short in use."""
 
 from __future__ import annotations
 
+import os
 import shlex
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+from fairlead import channels
 from fairlead._native import Channels
-from support.server import TIMEOUT_S
+from support.raw_client import CLOSE, RawClient
+from support.server import TIMEOUT_S, Server
 
 APP = Path(__file__).parent.parent / "support" / "apps" / "channel_members.py"
 
@@ -41,3 +44,48 @@ def test_a_file_that_has_no_room_for_its_size_is_one_sentence(tmp_path: Path, ki
     (line,) = [line for line in done.stderr.splitlines() if line.startswith("fairlead: ")]
     assert f"--channels-file {path}: there is no room for its 8 MiB" in line
     assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize("how", ["removed", "replaced", "cut short", "emptied"])
+def test_instances_notice_that_their_file_is_gone_and_meet_again_in_a_new_one(tmp_path: Path, how: str) -> None:
+    path, outside = tmp_path / "shared", str(tmp_path / "outside")
+    options = ("--channels-file", str(path), "--channels-memory", "2", "--async", "20", "--greenlet")
+    with (
+        Server.start(APP, *options, "--disable-logging", "--channels-socket", outside) as one,
+        Server.start(APP, *options, "--disable-logging") as two,
+        channels.connect(outside) as remote,
+    ):
+        members = [RawClient.upgrade(server, "/sub") for server in (one, two)]
+        for member in members:
+            assert member.read_data().payload.startswith(b"\x1ejoined ")
+        since = remote.publish("busy", "x" * 1000)
+        if how == "removed":
+            path.unlink()
+        elif how == "replaced":
+            other = tmp_path / "other"
+            Channels.in_file(str(other), 2 * 2**20, 2**20)
+            other.rename(path)
+        else:
+            os.truncate(path, 0 if how == "emptied" else 100_000)
+        for server in (one, two):
+            # Who is second may find that the first has made a new one already.
+            server.wait_for_line(r"reloading: --channels-file \S+ was (removed|replaced|cut short) while it was in use")
+            server.wait_for_line("reloaded: ")
+        for member in members:
+            while (frame := member.read_frame()).opcode != CLOSE:
+                pass
+            assert int.from_bytes(frame.payload[:2], "big") in (1012, 1011), frame
+            member.close()
+        # Both halves are one again, and nobody takes an offset of the old log for one of the new.
+        members = [RawClient.upgrade(server, f"/sub?since={since}") for server in (one, two)]
+        for member in members:
+            assert member.read_data().payload.split()[2] == b"?"
+        offset = remote.publish("busy", "news")
+        for member in members:
+            while not (payload := member.read_data().payload).startswith(b"\x1e%d " % offset):
+                assert payload.isdigit()
+            assert payload.endswith(b"\nnews")
+            member.close()
+        for server in (one, two):
+            assert len([line for line in server.lines if "reloading: " in line]) <= 2, server.lines
+            assert not any("SIGBUS" in line or "signal 7" in line for line in server.lines), server.lines

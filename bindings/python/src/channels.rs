@@ -197,6 +197,17 @@ impl Channels {
             .map_err(|error| channel_error(py, &error))
     }
 
+    /// Says to all processes that share these channels that their file is no longer the one of its name: calls fail.
+    fn abandon(&self) {
+        self.channels.abandon();
+    }
+
+    /// Nothing can be read or written any more.
+    #[getter]
+    fn is_damaged(&self) -> bool {
+        self.channels.is_damaged()
+    }
+
     /// How large the log is.
     #[getter]
     fn log_size(&self) -> LogSize {

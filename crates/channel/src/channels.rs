@@ -1,24 +1,21 @@
-//! Channels by name, over one region: publish, join, look back.
+//! Channels by name, over one region: publish.
 //!
-//! One object for each process and region. Publishing, joining and leaving take the region's lock for the length of one
-//! append or one change of a count; looking takes none. Whoever waits for it says for how long, and who leaves never waits.
+//! One object for each process and region. Publishing takes the region's lock for the length of one append; `reading` looks
+//! without it, and `memberships` counts who is a member. Whoever waits for the lock says for how long.
 
 use std::collections::HashMap;
-use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError, RwLock};
+use std::sync::{OnceLock, PoisonError, RwLock};
 use std::time::Duration;
 
 use crate::directory::ChannelId;
 use crate::error::ChannelError;
 use crate::forked::is_forked;
-use crate::history::{History, Joined, Missed};
-use crate::layout::{channel, header, worker, Layout, LONGEST_NAME, WORKERS};
+use crate::history::Joined;
+use crate::layout::{channel, header, LONGEST_NAME, WORKERS};
 use crate::lock::Held;
-use crate::log::{Damaged, Kind, Record};
-use crate::region::{this_process, Region, PATIENCE};
+use crate::log::{Damaged, Kind};
+use crate::region::{Region, PATIENCE};
 use crate::{sleep, wake};
-
-/// What a message counts for in a page besides its payload, in bytes, so that empty ones are bounded too.
-const PAGE_EACH: usize = 64;
 
 /// The channels of one instance, or of several that share a region.
 pub struct Channels {
@@ -29,50 +26,7 @@ pub struct Channels {
     /// The place of this process's loop, and what wakes it without a detour through the system.
     own: OnceLock<(usize, Box<dyn Fn() + Send + Sync>)>,
     /// Members of this process's places that have left, and were not counted out yet: somebody else had the lock.
-    departed: Mutex<Vec<(usize, ChannelId)>>,
-}
-
-/// One channel, as it was when it was looked at.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct ChannelFacts {
-    /// Its name.
-    pub name: String,
-    /// Members in all processes.
-    pub members: u64,
-    /// Messages since it was made.
-    pub messages: u64,
-    /// Their payload, in bytes.
-    pub bytes: u64,
-    /// The number of the newest message.
-    pub offset: u64,
-}
-
-/// Some messages of a channel, one behind the other.
-#[derive(Debug)]
-pub struct Page {
-    /// Oldest first.
-    pub messages: Vec<(Record, Vec<u8>)>,
-    /// The number of the newest message there is, in the page or behind it.
-    pub offset: u64,
-    /// What lies between `since` and the first of them.
-    pub missed: Missed,
-    /// Nothing that was asked for is left behind the page.
-    pub is_all: bool,
-}
-
-/// One process that reads the log.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct WorkerFacts {
-    /// Its id as a process.
-    pub process: u64,
-    /// How many bytes of the log it has yet to read.
-    pub lag: u64,
-    /// Times it came too late and found records overwritten.
-    pub overtaken: u64,
-    /// Messages delivered to its members, and messages that slow members missed.
-    pub delivered: u64,
-    /// See `delivered`.
-    pub dropped: u64,
+    pub(crate) departed: RwLock<Vec<(usize, ChannelId)>>,
 }
 
 impl Channels {
@@ -86,7 +40,7 @@ impl Channels {
             longest,
             known: RwLock::default(),
             own: OnceLock::new(),
-            departed: Mutex::default(),
+            departed: RwLock::default(),
         }
     }
 
@@ -158,6 +112,8 @@ impl Channels {
         let id = self.current(name, known)?;
         let appended = self.region.writer(&held).append(id.index(), kind, payload);
         let offset = appended.map_err(|Damaged| self.damaged())?;
+        // The memory may have gone while it was written to.
+        self.region.check_memory()?;
         let mask = self.mask(id);
         drop(held);
         self.wake(mask);
@@ -168,10 +124,10 @@ impl Channels {
     #[cold]
     pub(crate) fn damaged(&self) -> ChannelError {
         self.region.mark_damaged();
-        ChannelError::Damaged
+        self.region.check().err().unwrap_or(ChannelError::Damaged)
     }
 
-    fn known(&self, name: &str) -> Result<Option<ChannelId>, ChannelError> {
+    pub(crate) fn known(&self, name: &str) -> Result<Option<ChannelId>, ChannelError> {
         if is_forked() {
             return check_name(name).map(|()| None);
         }
@@ -183,7 +139,7 @@ impl Channels {
     }
 
     /// The entry of a channel, which is made if need be. The caller has the lock.
-    fn current(&self, name: &str, known: Option<ChannelId>) -> Result<ChannelId, ChannelError> {
+    pub(crate) fn current(&self, name: &str, known: Option<ChannelId>) -> Result<ChannelId, ChannelError> {
         let directory = self.region.directory();
         if let Some(id) = known.filter(|id| directory.is_current(*id)) {
             return Ok(id);
@@ -264,36 +220,6 @@ impl Channels {
         (self.region.holder(), self.region.log().tail())
     }
 
-    /// Counts one more member of this worker.
-    pub(crate) fn join(&self, place: usize, name: &str, patience: Duration) -> Result<Joined, ChannelError> {
-        let known = self.known(name)?;
-        let held = self.region.lock(patience)?;
-        self.add_member(&held, place, name, known)
-    }
-
-    /// [`Channels::join`] without waiting; `None` if somebody has the lock.
-    pub(crate) fn try_join(&self, place: usize, name: &str) -> Result<Option<Joined>, ChannelError> {
-        let known = self.known(name)?;
-        match self.region.try_lock()? {
-            None => Ok(None),
-            Some(held) => self.add_member(&held, place, name, known).map(Some),
-        }
-    }
-
-    fn add_member(
-        &self,
-        _held: &Held<'_>,
-        place: usize,
-        name: &str,
-        known: Option<ChannelId>,
-    ) -> Result<Joined, ChannelError> {
-        let id = self.current(name, known)?;
-        let directory = self.region.directory();
-        let members = directory.members_of(id.index(), place);
-        directory.set_members(id.index(), place, members + 1);
-        Ok(self.facts_of(id))
-    }
-
     pub(crate) fn facts_of(&self, id: ChannelId) -> Joined {
         let (words, entry) = (self.region.words(), self.region.layout().channel(id.index()));
         let newest = words.get_acquire(entry + channel::NEWEST).checked_sub(1);
@@ -305,286 +231,12 @@ impl Channels {
         }
     }
 
-    /// Counts one member less, now or, if somebody has the lock, with the next [`Channels::settle`]. False if that is needed.
-    pub(crate) fn leave(&self, place: usize, id: ChannelId) -> bool {
-        if is_forked() {
-            return true;
-        }
-        {
-            let mut departed = self.departed();
-            // Behind those that wait already, so that a crowd costs one look at a lock that is not to be had.
-            let held = if departed.is_empty() {
-                self.region.try_lock()
-            } else {
-                Ok(None)
-            };
-            match held {
-                Ok(Some(_held)) => self.take_member(place, id),
-                Ok(None) => {
-                    departed.push((place, id));
-                    return false;
-                }
-                // Nothing can be counted in such a region any more.
-                Err(_) => {}
-            }
-        }
-        true
+    /// Says to all processes that their file is no longer the one of its name: every call fails from now on.
+    pub fn abandon(&self) {
+        self.region.abandon();
     }
 
-    /// Counts out the members that have left while somebody had the lock. False if somebody still has.
-    pub(crate) fn settle(&self) -> bool {
-        if self.departed().is_empty() {
-            return true;
-        }
-        let Ok(Some(_held)) = self.region.try_lock() else {
-            return false;
-        };
-        let mut departed = self.departed();
-        for (place, id) in departed.iter() {
-            self.take_member(*place, *id);
-        }
-        departed.clear();
-        true
-    }
-
-    /// The place is given back, and all its members with it.
-    pub(crate) fn forget_departed(&self, place: usize) {
-        self.departed().retain(|(of, _)| *of != place);
-    }
-
-    fn departed(&self) -> MutexGuard<'_, Vec<(usize, ChannelId)>> {
-        self.departed.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// Counts one member less. The caller has the lock.
-    fn take_member(&self, place: usize, id: ChannelId) {
-        let directory = self.region.directory();
-        let members = directory.members_of(id.index(), place);
-        if directory.is_current(id) && members > 0 {
-            directory.set_members(id.index(), place, members - 1);
-        }
-    }
-
-    /// The channel of this name, and how far it is, without the lock.
-    fn find(&self, name: &str) -> Result<Option<Joined>, ChannelError> {
-        self.region.check()?;
-        let directory = self.region.directory();
-        loop {
-            let found = directory.find_unlocked(name).or_else(|| {
-                // Somebody who changes the lists may have led us astray. Without the lock, look at every entry.
-                match self.region.try_lock() {
-                    Ok(Some(_held)) => directory.find(name),
-                    _ => directory.find_in_all(name),
-                }
-            });
-            let Some(id) = found else { return Ok(None) };
-            let mut found = self.facts_of(id);
-            // The number is written before the position: without the lock, the one that belongs to the position counts.
-            let log = self.region.log();
-            let newest = found.newest.map(|newest| log.record(newest, log.tail()));
-            match newest.unwrap_or(Ok(None)) {
-                Ok(Some(newest)) if newest.is_of(id) => found.offset = newest.offset,
-                // Another one's: the entry has changed its tenant.
-                Ok(_) => {}
-                Err(Damaged) => return Err(self.damaged()),
-            }
-            // Its entry may have become another channel's meanwhile.
-            if directory.is_still(id) {
-                return Ok(Some(found));
-            }
-        }
-    }
-
-    /// What was published after `since` and is still there, oldest first; without `since` all that is there. At most
-    /// `limit` messages: the first ones after `since`, or the newest ones.
-    ///
-    /// # Errors
-    /// A bad name.
-    pub fn history(
-        &self,
-        name: &str,
-        since: Option<u64>,
-        limit: usize,
-    ) -> Result<Vec<(Record, Vec<u8>)>, ChannelError> {
-        self.known(name)?;
-        let Some(joined) = self.find(name)? else {
-            return Ok(Vec::new());
-        };
-        let most = if since.is_some() { usize::MAX } else { limit };
-        let history = self.look_back(&joined, since.unwrap_or(0), most);
-        let mut messages = Vec::new();
-        for record in history.records.into_iter().take(limit) {
-            let mut payload = Vec::new();
-            // Overwritten since: the older ones go first, so what follows may be there still.
-            if self.region.log().payload(&record, &mut payload) {
-                messages.push((record, payload));
-            } else {
-                messages.clear();
-            }
-        }
-        Ok(messages)
-    }
-
-    /// What came after `since`, oldest first, until there are `limit` messages or `bytes` of them, each with 64 bytes
-    /// more than its payload (one always fits); without `since` the newest `limit`. For readers outside, who come back
-    /// for the next page by themselves.
-    /// `None`: no such channel, so far.
-    ///
-    /// # Errors
-    /// A bad name; a lock that is not to be had.
-    pub fn page(
-        &self,
-        name: &str,
-        since: Option<u64>,
-        limit: usize,
-        bytes: usize,
-    ) -> Result<Option<Page>, ChannelError> {
-        self.known(name)?;
-        let Some(joined) = self.find(name)? else {
-            return Ok(None);
-        };
-        let most = if since.is_some() { usize::MAX } else { limit };
-        let found = self.look_back(&joined, since.unwrap_or(0), most);
-        let (mut messages, mut used, mut is_all) = (Vec::new(), 0, true);
-        for record in found.records {
-            let mut payload = Vec::new();
-            if !messages.is_empty() && used + record.length + PAGE_EACH > bytes || messages.len() == limit {
-                is_all = false;
-                break;
-            }
-            if self.region.log().payload(&record, &mut payload) {
-                used += payload.len() + PAGE_EACH;
-                messages.push((record, payload));
-            } else {
-                // Overwritten since, and all that is older with it.
-                (messages, used) = (Vec::new(), 0);
-            }
-        }
-        let first = messages.first().map(|(record, _)| record);
-        Ok(Some(Page {
-            missed: since.map_or(Missed::Nothing, |since| Missed::between(since, &joined, first)),
-            offset: joined.offset,
-            messages,
-            is_all,
-        }))
-    }
-
-    /// The records of a channel after `since` up to the moment of the join, at most the newest `most`.
-    pub fn look_back(&self, joined: &Joined, since: u64, most: usize) -> History {
-        let log = self.region.log();
-        let mut records: Vec<Record> = Vec::new();
-        let (mut position, mut end) = (joined.newest, log.tail());
-        while let Some(newest) = position {
-            // Each ends before the one behind it begins, so there are no circles, and no more bytes than the log has.
-            let record = match log.record(newest, end) {
-                Ok(Some(record)) => record,
-                Ok(None) => break,
-                Err(Damaged) => {
-                    self.damaged();
-                    break;
-                }
-            };
-            if !record.is_of(joined.id) || record.offset <= since || records.len() == most {
-                break;
-            }
-            if records.last().is_some_and(|newer| newer.offset <= record.offset) {
-                self.damaged();
-                break;
-            }
-            (position, end) = (record.previous, record.position);
-            records.push(record);
-        }
-        records.reverse();
-        let missed = Missed::between(since, joined, records.first());
-        History { records, missed }
-    }
-
-    /// How many members the channel has, in all processes.
-    ///
-    /// # Errors
-    /// A bad name.
-    pub fn members(&self, name: &str) -> Result<u64, ChannelError> {
-        self.known(name)?;
-        let Some(Joined { id, .. }) = self.find(name)? else {
-            return Ok(0);
-        };
-        let entry = self.region.layout().channel(id.index());
-        // Those of ours that have left are none, counted out or not.
-        let departed = self.departed();
-        let gone = departed.iter().filter(|(_, of)| *of == id).count() as u64;
-        Ok(self
-            .region
-            .words()
-            .get(entry + channel::MEMBERS)
-            .saturating_sub(gone))
-    }
-
-    /// All channels.
-    pub fn list(&self) -> Vec<ChannelFacts> {
-        let (words, directory) = (self.region.words(), self.region.directory());
-        let facts = |index: usize| {
-            let id = directory.id_unlocked(index);
-            let entry = self.region.layout().channel(index);
-            let get = |at| words.get(entry + at);
-            let facts = ChannelFacts {
-                name: directory.name(index)?,
-                members: get(channel::MEMBERS),
-                messages: get(channel::OFFSET).saturating_sub(get(channel::BASE)),
-                bytes: get(channel::BYTES),
-                offset: get(channel::OFFSET),
-            };
-            // Left out when it became another one meanwhile.
-            directory.is_still(id).then_some(facts)
-        };
-        directory.used().filter_map(facts).collect()
-    }
-
-    /// All processes that have members, or could.
-    pub fn workers(&self) -> Vec<WorkerFacts> {
-        let words = self.region.words();
-        let tail = self.region.log().tail();
-        let facts = |place: usize| {
-            let at = Layout::worker(place);
-            let process = words.get(at + worker::PROCESS);
-            (process != 0).then(|| WorkerFacts {
-                process,
-                lag: tail
-                    .saturating_sub(words.get(at + worker::CURSOR))
-                    .saturating_mul(8),
-                overtaken: words.get(at + worker::OVERTAKEN),
-                delivered: words.get(at + worker::DELIVERED),
-                dropped: words.get(at + worker::DROPPED),
-            })
-        };
-        (0..WORKERS).filter_map(facts).collect()
-    }
-
-    /// Lets go of the members of processes that have ended, and wakes the loops that sleep through messages. Answers how many processes there were.
-    ///
-    /// # Errors
-    /// A lock that is not to be had within `patience`: they still count.
-    pub fn forget_dead(&self, patience: Duration) -> Result<usize, ChannelError> {
-        // Whoever has died may have owed somebody a wake-up.
-        self.region.wake_sleepers();
-        let own = this_process();
-        let mut count = 0;
-        for place in 0..WORKERS {
-            let at = Layout::worker(place) + worker::PROCESS;
-            let process = self.region.words().get(at);
-            if process == 0 || process == own || self.region.is_held_elsewhere(place) {
-                continue;
-            }
-            let _held = self.region.lock(patience)?;
-            // Somebody else may have come first, and somebody new may have it.
-            if self.region.words().get(at) == process && !self.region.is_held_elsewhere(place) {
-                self.region.directory().clear_worker(place);
-                count += 1;
-            }
-        }
-        Ok(count)
-    }
-
-    /// Somebody has scribbled in the region: every call fails.
+    /// Somebody has scribbled in the region, or its file is gone: every call fails.
     pub fn is_damaged(&self) -> bool {
         self.region.is_damaged()
     }

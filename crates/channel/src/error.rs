@@ -3,8 +3,8 @@
 use std::fmt;
 use std::io;
 
-use crate::holder::Holder;
 use crate::layout::{LARGEST_REGION, LONGEST_NAME, SMALLEST_REGION};
+use crate::owner::LockOwner;
 
 /// Why there is no region.
 #[derive(Debug)]
@@ -98,9 +98,11 @@ pub enum ChannelError {
     #[allow(missing_docs)]
     TooManyWorkers { workers: usize },
     /// A process that holds the lock does not move; which one, where that can be known.
-    Busy(Option<Holder>),
+    Busy(Option<LockOwner>),
     /// Somebody has scribbled in the region: nothing is written there any more, nor read.
     Damaged,
+    /// The region's file was removed, or made shorter, while it was in use.
+    Lost,
     /// The system's.
     System(io::Error),
 }
@@ -131,6 +133,10 @@ impl fmt::Display for ChannelError {
             Self::Damaged => f.write_str(
                 "the channels are damaged: a program that is none of ours has written into their memory; reload to \
                  begin with new ones, or where a file is shared, stop all its instances and remove it",
+            ),
+            Self::Lost => f.write_str(
+                "the channels' file was removed or cut short while it was in use; an instance notices that and begins \
+                 with a new one",
             ),
             Self::Busy(None) => f.write_str(
                 "another process holds the channels' lock and does not move: it is stopped, or the machine is overloaded",

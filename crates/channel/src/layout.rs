@@ -47,7 +47,8 @@ pub(crate) mod header {
     pub(crate) const FRESH: usize = 24;
     /// Which run of the machine the lock belongs to: one held when the power went is held by nobody.
     pub(crate) const BOOT: usize = 23;
-    /// One when somebody has found what no writer of ours leaves; nothing is written or read any more then.
+    /// Not zero when nothing is written or read any more: somebody has found what no writer of ours leaves, or the file has
+    /// lost its name.
     pub(crate) const DAMAGED: usize = 25;
     pub(crate) const WORDS: usize = 32;
 }

@@ -4,12 +4,12 @@
 //! `region` maps the memory and `layout` says where what lies in it. `directory` has the channels by name and who has
 //! members; `log` has the messages of all channels one behind the other. [`Channels`] publishes; a [`Place`] is one
 //! process's loop as a reader, with a [`Cursor`] of its own; `sleep` and `wake` are how it is woken. Whoever delivers to
-//! members is not known here. The system is met in `region`, `lock`, `wake` and `open` only.
+//! members is not known here. The system is met in `region`, `lock`, `wake`, `open`, `owner` and `signal` only.
 //!
 //! # The lock
 //! There is one (`lock`), for all processes: held by whoever appends or changes the directory, never by who reads or looks
 //! back, never across a wait. It is robust: when its holder dies, the next one puts the directory in order and goes on. When
-//! its holder is stopped, publishing and joining fail after the caller's patience, with the holder's name ([`Holder`]); a
+//! its holder is stopped, publishing and joining fail after the caller's patience, with the holder's name ([`LockOwner`]); a
 //! member that leaves is noted, and counted out later ([`Place::settle`]).
 //!
 //! # What a crash leaves
@@ -34,18 +34,24 @@ mod error;
 mod forked;
 #[cfg(not(loom))]
 mod history;
-#[cfg(not(loom))]
-mod holder;
 mod layout;
 #[cfg(not(loom))]
 mod lock;
 mod log;
 #[cfg(not(loom))]
+mod memberships;
+#[cfg(not(loom))]
 mod open;
+#[cfg(not(loom))]
+mod owner;
 #[cfg(not(loom))]
 mod reader;
 #[cfg(not(loom))]
+mod reading;
+#[cfg(not(loom))]
 mod region;
+#[cfg(not(loom))]
+mod signal;
 mod sleep;
 mod sync;
 #[cfg(not(loom))]
@@ -63,11 +69,12 @@ pub use log::{Kind, Record};
 
 #[cfg(not(loom))]
 pub use self::{
-    channels::{check_name, ChannelFacts, Channels, Page, WorkerFacts},
+    channels::{check_name, Channels},
     error::{ChannelError, RegionError},
     forked::{is_forked, note_fork},
     history::{History, Joined, Missed},
-    holder::Holder,
+    owner::LockOwner,
     reader::{Cursor, Next, Place},
+    reading::{ChannelFacts, Page, WorkerFacts},
     region::BRIEFLY,
 };

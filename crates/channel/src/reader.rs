@@ -222,7 +222,8 @@ impl Place {
     /// Blocks until somebody wakes this place, or has since the wake-up with the number `seen`. Answers the newest one's number.
     /// For a thread that does nothing else, because no poller can wait for this. Answers `seen` when `limit` has passed.
     pub fn wait_for_wake(&self, seen: u32, limit: Option<Duration>) -> u32 {
-        wake::wait(self.channels.region.wakes(self.index), seen, limit)
+        let region = &self.channels.region;
+        wake::wait(region.wakes(self.index), seen, limit, region.longest_wait())
     }
 
     /// The number of the newest wake-up.

@@ -19,10 +19,11 @@ use rustix::io::Errno;
 
 use crate::directory::Directory;
 use crate::error::{ChannelError, RegionError};
-use crate::holder::Holder;
 use crate::layout::{header, worker, Layout, LARGEST_REGION, MAGIC, SMALLEST_REGION, VERSION, WORKERS};
 use crate::lock::{Held, RobustLock};
 use crate::log::{Log, Writer};
+use crate::owner::LockOwner;
+use crate::signal::Guard;
 use crate::words::Words;
 use crate::{sleep, wake};
 
@@ -32,17 +33,28 @@ pub(crate) const PATIENCE: Duration = Duration::from_secs(5);
 /// For how long somebody waits who has something better to do, or others to look after.
 pub const BRIEFLY: Duration = Duration::from_millis(2);
 
+/// Why nothing is read or written any more, in the header.
+const DAMAGED: u64 = 1;
+const ABANDONED: u64 = 2;
+
+/// How long at most somebody waits for a wake-up in one go if the file can be made shorter: the system wakes nobody then.
+const LONGEST_WAIT: Duration = Duration::from_secs(1);
+
 /// Places of workers are locked at these bytes of the file, far behind its end: the system lets go when a process dies.
 const PLACES: i64 = 1 << 40;
 
 /// Mapped shared memory.
 pub(crate) struct Region {
+    /// `None`: nobody can make it shorter. Before the map, since it goes first.
+    guard: Option<Guard>,
     map: MmapRaw,
     file: File,
     layout: Layout,
     lock: RobustLock,
     /// This process has found it damaged. The header says so too, to all, unless that is gone as well.
     damaged: AtomicBool,
+    /// The log's own number: another one there is another log, made in a file that was emptied under us.
+    epoch: u64,
 }
 
 impl Region {
@@ -116,13 +128,14 @@ impl Region {
         // SAFETY: the memory is new and ours alone; it has room for the lock and lives as long as the region.
         unsafe { RobustLock::initialise(lock_in(&map)?)? };
         let layout = Layout::for_size(size);
-        let region = Region::with(map, file, layout)?;
+        let mut region = Region::with(map, file, layout)?;
+        region.epoch = new_epoch()?;
         let words = region.words();
         words.put(header::VERSION, version());
         words.put(header::SIZE, size as u64);
         words.put(header::CHANNELS, layout.channels as u64);
         words.put(header::CAPACITY, layout.capacity as u64);
-        words.put(header::EPOCH, new_epoch()?);
+        words.put(header::EPOCH, region.epoch);
         words.put(header::BOOT, boot_id());
         // Last: without it the region is none.
         words.put_release(header::MAGIC, MAGIC);
@@ -135,7 +148,8 @@ impl Region {
             return Err(RegionError::NotARegion);
         }
         let map = MmapOptions::new().len(length).map_raw(&file)?;
-        let region = Region::with(map, file, Layout::for_size(length))?;
+        let mut region = Region::with(map, file, Layout::for_size(length))?;
+        region.epoch = region.words().get(header::EPOCH);
         let words = region.words();
         if words.get_acquire(header::MAGIC) != MAGIC {
             return Err(RegionError::NotARegion);
@@ -152,7 +166,7 @@ impl Region {
         if told != [length, layout.channels, layout.capacity].map(|fact| fact as u64) {
             return Err(RegionError::NotARegion);
         }
-        if region.is_damaged() {
+        if region.check().is_err() {
             return Err(RegionError::Damaged);
         }
         Ok(region)
@@ -160,7 +174,16 @@ impl Region {
 
     fn with(map: MmapRaw, file: File, layout: Layout) -> io::Result<Region> {
         let memory = lock_in(&map)?;
+        let is_sealed =
+            rustix::fs::fcntl_get_seals(&file).is_ok_and(|seals| seals.contains(SealFlags::SHRINK));
+        let guard = if is_sealed {
+            None
+        } else {
+            Some(Guard::new(map.as_ptr(), map.len())?)
+        };
         Ok(Region {
+            guard,
+            epoch: 0,
             // SAFETY: whoever made the region has made the lock (`initialise`); it is mapped as long as we are.
             lock: unsafe { RobustLock::at(memory) },
             map,
@@ -200,6 +223,11 @@ impl Region {
         unsafe { AtomicU32::from_ptr(word.as_ptr().cast::<u32>()) }
     }
 
+    /// How long at most to wait there without looking.
+    pub(crate) fn longest_wait(&self) -> Option<Duration> {
+        self.guard.as_ref().map(|_| LONGEST_WAIT)
+    }
+
     pub(crate) fn layout(&self) -> Layout {
         self.layout
     }
@@ -211,26 +239,59 @@ impl Region {
         }
     }
 
-    /// Somebody has found what no writer of ours leaves there.
+    /// Nothing can be read or written there any more, whatever [`Region::check`] says is the reason.
     #[inline]
     pub(crate) fn is_damaged(&self) -> bool {
-        self.damaged.load(Ordering::Relaxed) || self.words().get(header::DAMAGED) != 0
+        self.damaged.load(Ordering::Relaxed)
+            || self.words().get(header::DAMAGED) != 0
+            || self.words().get(header::EPOCH) != self.epoch
+            || self.guard.as_ref().is_some_and(Guard::is_cut_short)
     }
 
-    /// Says so, to all processes and for good.
+    /// Says that somebody has found what no writer of ours leaves there: to all processes, and for good.
     #[cold]
     pub(crate) fn mark_damaged(&self) {
+        if !self.is_damaged() {
+            self.words().put(header::DAMAGED, DAMAGED);
+        }
         self.damaged.store(true, Ordering::Relaxed);
-        self.words().put(header::DAMAGED, 1);
     }
 
-    /// Fails if it is damaged.
+    /// Says that the file is no longer the one of its name, so that no two halves of an instance go on apart.
+    pub(crate) fn abandon(&self) {
+        if !self.is_damaged() {
+            self.words().put(header::DAMAGED, ABANDONED);
+        }
+    }
+
+    /// Fails if nothing can be read or written there any more.
     #[inline]
     pub(crate) fn check(&self) -> Result<(), ChannelError> {
         if self.is_damaged() {
-            return Err(ChannelError::Damaged);
+            return Err(self.why_damaged());
         }
         Ok(())
+    }
+
+    /// Fails if what was written just now may have gone nowhere.
+    #[inline]
+    pub(crate) fn check_memory(&self) -> Result<(), ChannelError> {
+        if self.guard.as_ref().is_some_and(Guard::is_cut_short) {
+            return Err(ChannelError::Lost);
+        }
+        Ok(())
+    }
+
+    #[cold]
+    fn why_damaged(&self) -> ChannelError {
+        let words = self.words();
+        if words.get(header::DAMAGED) == ABANDONED
+            || words.get(header::EPOCH) != self.epoch
+            || self.guard.as_ref().is_some_and(Guard::is_cut_short)
+        {
+            return ChannelError::Lost;
+        }
+        ChannelError::Damaged
     }
 
     /// Only for who has the lock, or is alone.
@@ -268,7 +329,7 @@ impl Region {
     /// The error that names who has the lock.
     #[cold]
     pub(crate) fn busy(&self) -> ChannelError {
-        ChannelError::Busy(self.lock.holder().and_then(Holder::of_thread))
+        ChannelError::Busy(self.lock.holder().and_then(LockOwner::of_thread))
     }
 
     #[inline]

@@ -1,11 +1,12 @@
 //! The log and its directory as one: every moment to die, every moment to be overtaken, and a model to agree with.
 
 mod crashes;
+mod files;
+mod lock;
 mod log;
-mod lost_wakes;
 mod pages;
 mod readers;
-mod stopped;
+mod sleep;
 mod wakes;
 
 use std::sync::Arc;

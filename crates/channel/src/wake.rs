@@ -18,8 +18,8 @@ pub(crate) fn wake(wakes: &AtomicU32) {
 }
 
 /// Blocks until somebody wakes, or has since the wake-up with the number `seen`. Answers the newest one's number; `seen`
-/// again if there was none within `limit`.
-pub(crate) fn wait(wakes: &AtomicU32, seen: u32, limit: Option<Duration>) -> u32 {
+/// again if there was none within `limit`. Looks by itself every `longest`.
+pub(crate) fn wait(wakes: &AtomicU32, seen: u32, limit: Option<Duration>, longest: Option<Duration>) -> u32 {
     let until = limit.map(|limit| Instant::now() + limit);
     loop {
         let now = wakes.load(Ordering::SeqCst);
@@ -27,6 +27,10 @@ pub(crate) fn wait(wakes: &AtomicU32, seen: u32, limit: Option<Duration>) -> u32
         if now != seen || left.is_some_and(|left| left.is_zero()) {
             return now;
         }
+        let left = match (left, longest) {
+            (Some(left), Some(longest)) => Some(left.min(longest)),
+            (left, longest) => left.or(longest),
+        };
         let left = left.map(|left| Timespec {
             tv_sec: left.as_secs() as i64,
             tv_nsec: i64::from(left.subsec_nanos()),

@@ -2,9 +2,9 @@
 
 mod channels;
 mod connections;
+mod lock;
 mod memberships;
 mod outside;
-mod stopped;
 mod subscriptions;
 mod support;
 mod threads;

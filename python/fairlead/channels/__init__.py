@@ -2,7 +2,7 @@
 
 The names of this package are the application's (application.py), and those of programs outside the workers, who begin
 with `connect` (client.py). What serves such programs runs in the master: server.py, with session.py and http.py for
-what is said. wire.py is the protocol between both, retry.py waits for the lock. Nothing is defined here.
+what is said. wire.py is the protocol between both, waiting.py waits for the lock. Nothing is defined here.
 """
 
 from fairlead.channels.application import (

@@ -19,7 +19,7 @@ from typing import Callable, Union
 
 from fairlead._native import Channels as NativeChannels
 from fairlead._native import Subscription as NativeSubscription
-from fairlead.channels import retry
+from fairlead.channels import waiting
 from fairlead.channels.wire import Message
 from fairlead.errors import ChannelsBusy
 
@@ -46,14 +46,14 @@ def configure(native: NativeChannels | None) -> None:
     """Take the instance's channels; the worker calls it once, before the application is loaded."""
     global _channels
     _channels = native
-    retry.configure(native, None)
+    waiting.configure(native, None)
 
 
 def serve(subscribe: Subscribe, sleep: Callable[[float], None]) -> None:
     """Take the runner's ways of waiting; the worker calls it once, when it has one."""
     global _subscribe
     _subscribe = subscribe
-    retry.configure(_channels, sleep)
+    waiting.configure(_channels, sleep)
 
 
 def publish(name: str, data: Data) -> int:
@@ -70,7 +70,7 @@ def publish(name: str, data: Data) -> int:
     try:
         return native.publish(name, data)
     except ChannelsBusy:
-        return retry.insist(lambda: native.publish(name, data))
+        return waiting.insist(lambda: native.publish(name, data))
 
 
 def history(name: str, since: int | None = None, limit: int | None = None) -> list[Message]:
@@ -99,7 +99,7 @@ def subscribe(name: str, since: int | None = None, *, limit: int = 100_000, drop
     if _channels is None or _subscribe is None:
         raise RuntimeError(_OUTSIDE.format("subscribe"))
     subscribe = _subscribe
-    return Subscription(retry.insist(lambda: subscribe(name, since, limit, drops)))
+    return Subscription(waiting.insist(lambda: subscribe(name, since, limit, drops)))
 
 
 class Subscription:

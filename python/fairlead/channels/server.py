@@ -20,8 +20,8 @@ from typing import Protocol, Union
 
 from fairlead._native import Channels
 from fairlead.channels.http import HttpSession
-from fairlead.channels.retry import PATIENCE_S
 from fairlead.channels.session import LineSession
+from fairlead.channels.waiting import PATIENCE_S
 from fairlead.channels.wire import line
 from fairlead.errors import ChannelsError
 from fairlead.logs import Log
@@ -107,6 +107,7 @@ class ChannelsServer:
     ) -> None:
         """`listeners` become the server's. `sweeps`: other instances share the channels."""
         self._channels = channels
+        self._renewed: Channels | None = None
         self._log = log
         self._listeners = list(listeners)
         self._token = token
@@ -136,6 +137,11 @@ class ChannelsServer:
     def refuse(self) -> None:
         """Take no new clients; the addresses are free from now on. Those who are there stay."""
         self._refuses = True
+        self._wake()
+
+    def renew(self, channels: Channels) -> None:
+        """Serve these channels from now on. Clients that are there came for others: they are told to come again."""
+        self._renewed = channels
         self._wake()
 
     def close(self, timeout_s: float = 2.0) -> None:
@@ -182,6 +188,11 @@ class ChannelsServer:
         now = time.monotonic()
         if self._refuses and self._listeners:
             self._close_listeners()
+        if self._renewed is not None:
+            self._channels, self._renewed = self._renewed, None
+            for client in list(self._clients):
+                client.session.end("the channels were made anew")
+                self._flush(client, now)
         for key, mask in events:
             if key.fileobj is self._wake_reader:
                 with contextlib.suppress(OSError):

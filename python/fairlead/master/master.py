@@ -234,7 +234,7 @@ class Master:
     def _wait_s(self) -> float | None:
         due = [kill_at for kill_at in self._leaving.values() if kill_at != math.inf]
         due += [*self._respawn_at.values(), *self._harakiri.due_at(), *self._heartbeat.due_at()]
-        if self._channels.due_at is not None:
+        if self._channels.due_at is not None and self._is_announced and not self._is_stopping:
             due.append(self._channels.due_at)
         if not self._is_stopping:
             due += self._certificates.due_at
@@ -276,7 +276,8 @@ class Master:
                 self._arrive("respawn", [worker_id])
         self._harakiri.on_time(now)
         self._heartbeat.on_time(now)
-        self._channels.on_time(now)
+        if self._is_announced and not self._is_stopping and (why := self._channels.on_time(now)):
+            self._reload(f"{why}; a new one is made")
         if not self._is_stopping:
             self._certificates.on_time(now, self._workers())
         for watch in (self._touched, self._modules):
@@ -298,6 +299,7 @@ class Master:
             return
         self._log.info(f"reloading: {why}")
         self._certificates.renew(self._workers())
+        self._channels.renew()
         for arrival in list(self._arrivals):
             if arrival.reason == "reload":
                 self._give_up(arrival)

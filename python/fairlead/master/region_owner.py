@@ -6,6 +6,7 @@ with the option, the value and the way out.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 
@@ -26,6 +27,8 @@ _LONGEST_TOKEN = 1024
 
 #: Seconds between two looks whether the channels' lock is to be had.
 _RETRY_S = 1.0
+#: Seconds between two looks whether a shared file is still there.
+_LOOK_S = 1.0
 
 
 class RegionOwner:
@@ -36,8 +39,13 @@ class RegionOwner:
 
     def __init__(self, settings: Settings, log: Log) -> None:
         self.fd = -1
-        #: When there is something to do again, on the master's clock.
-        self.due_at: float | None = None
+        self._size = 0
+        #: When to look for members of the dead again, and whether the shared file is still there.
+        self._forget_at: float | None = None
+        self._look_at: float | None = None
+        #: What was said already: that the channels are damaged, and why there are no new ones.
+        self._is_told = False
+        self._refusal = ""
         self._settings = settings
         self._log = log
         self._channels: Channels | None = None
@@ -62,9 +70,10 @@ class RegionOwner:
                 f"--processes {self._settings.processes} is more than {most}: the channels have places for "
                 f"{self.places} processes, and a reload needs some of them; start several instances behind a proxy."
             )
-        self._channels = make_channels(self._settings)
-        self.fd = self._channels.fileno()
+        self._open()
+        assert self._channels is not None
         is_shared = bool(self._settings.channels_file)
+        self._look_at = 0.0 if is_shared else None
         if self.listeners or is_shared:
             self._server = ChannelsServer(self._channels, self._log, self.listeners, self._token, sweeps=is_shared)
             self._server.start()
@@ -74,20 +83,93 @@ class RegionOwner:
     def forget_members(self, now: float) -> None:
         """A worker has ended, in whatever way: its members are none any more, now or as soon as the channels' lock is
         to be had."""
-        is_known = self.due_at is not None
-        self.due_at = None
+        is_known = self._forget_at is not None
+        self._forget_at = None
         try:
             if self._channels is not None:
                 self._channels.forget_dead()
         except ChannelsError as error:
-            self.due_at = now + _RETRY_S
+            self._forget_at = now + _RETRY_S
             if not is_known:
                 self._log.warning(f"the members of a worker that has ended are still counted: {error}")
 
-    def on_time(self, now: float) -> None:
-        """Do what was put off."""
-        if self.due_at is not None and self.due_at <= now:
+    @property
+    def due_at(self) -> float | None:
+        """When there is something to do, on the master's clock."""
+        due = [at for at in (self._forget_at, self._look_at) if at is not None]
+        return min(due) if due else None
+
+    def on_time(self, now: float) -> str:
+        """Do what was put off. Answers why the workers have to be replaced, or ""."""
+        if self._forget_at is not None and self._forget_at <= now:
             self.forget_members(now)
+        if self._look_at is None or self._look_at > now:
+            return ""
+        self._look_at = now + _LOOK_S
+        why = self._why_lost()
+        if not why and not self._is_told and self._channels is not None and self._channels.is_damaged:
+            self._is_told = True
+            self._log.error(
+                f"--channels-file {self._settings.channels_file} is damaged: another program has written into it; stop "
+                "all instances that share it and remove it"
+            )
+        return why if why and self._replace(why) else ""
+
+    def renew(self) -> None:
+        """Before new workers come: they get other channels if these are damaged."""
+        if self._channels is not None and self._channels.is_damaged:
+            self._replace("the channels are damaged")
+
+    def _why_lost(self) -> str:
+        """Why the shared file is not what it was, or ""."""
+        path = self._settings.channels_file
+        if self._channels is None or not path:
+            return ""
+        own = os.fstat(self.fd)
+        if own.st_size != self._size:
+            return f"--channels-file {path} was cut short while it was in use"
+        try:
+            there = os.stat(path)
+        except FileNotFoundError:
+            return f"--channels-file {path} was removed while it was in use"
+        except OSError:
+            return ""  # nobody can say
+        if (there.st_dev, there.st_ino) != (own.st_dev, own.st_ino):
+            return f"--channels-file {path} was replaced while it was in use"
+        return ""
+
+    def _replace(self, why: str) -> bool:
+        """Make the channels anew; whoever has the old ones is told with the next call. False, said once, if there are
+        none to be had."""
+        path, old = self._settings.channels_file, self._channels
+        try:
+            if path and os.fstat(self.fd).st_size != self._size:
+                self._remove_own(path)
+            self._open()
+        except (MasterError, OSError) as error:
+            if str(error) != self._refusal:
+                self._log.error(f"{why}, and there is no new one: {error}")
+            self._refusal = str(error)
+            return False
+        self._refusal = ""
+        if old is not None:
+            old.abandon()
+        if self._server is not None and self._channels is not None:
+            self._server.renew(self._channels)
+        return True
+
+    def _remove_own(self, path: str) -> None:
+        """Remove what is left of the file that was cut short: an empty one would be taken for a new one, by those who
+        still have it mapped as well."""
+        with contextlib.suppress(FileNotFoundError):
+            own, there = os.fstat(self.fd), os.stat(path)
+            if (there.st_dev, there.st_ino) == (own.st_dev, own.st_ino):
+                os.unlink(path)
+
+    def _open(self) -> None:
+        self._channels = make_channels(self._settings)
+        self.fd = self._channels.fileno()
+        self._size = os.fstat(self.fd).st_size
 
     def refuse(self) -> None:
         """Take no new clients at the server; its addresses are free from now on."""

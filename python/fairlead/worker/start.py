@@ -95,7 +95,11 @@ class Worker:
         bodies.configure(settings.chunked_input_timeout_s or settings.send_timeout_s, settings.chunked_input_limit)
         uwsgi = sys.modules["uwsgi"] = uwsgi_compat.make(self._process())
         self._names = vars(uwsgi)
-        native = Channels.inherited(self._start["channels_fd"], settings.channels_max_message)
+        try:
+            native = Channels.inherited(self._start["channels_fd"], settings.channels_max_message)
+        except ValueError as error:
+            self._control.tell(event="failed", message=f"the channels cannot be used: {error}.")
+            return 2
         channels.configure(native)
         began = time.monotonic()
         try:

@@ -4,9 +4,9 @@
 import os
 
 from fairlead import ChannelsError, channels, websocket
-from fairlead.channels import retry
+from fairlead.channels import waiting
 
-retry.PATIENCE_S = 1.0
+waiting.PATIENCE_S = 1.0
 
 
 def asked(ws, message):

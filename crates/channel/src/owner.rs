@@ -5,7 +5,7 @@ use std::fs;
 
 /// A process that holds the region's lock.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Holder {
+pub struct LockOwner {
     /// Its id.
     pub process: u32,
     /// What its program is called.
@@ -14,15 +14,15 @@ pub struct Holder {
     pub is_stopped: bool,
 }
 
-impl Holder {
+impl LockOwner {
     /// The process of this thread; `None` if it has ended, or cannot be seen from here.
-    pub(crate) fn of_thread(thread: u32) -> Option<Holder> {
+    pub(crate) fn of_thread(thread: u32) -> Option<LockOwner> {
         let status = fs::read_to_string(format!("/proc/{thread}/status")).ok()?;
         let field = |name: &str| {
             let mut lines = status.lines();
             lines.find_map(|line| line.strip_prefix(name)?.strip_prefix(':').map(str::trim))
         };
-        Some(Holder {
+        Some(LockOwner {
             process: field("Tgid")?.parse().ok()?,
             name: field("Name")?.to_owned(),
             is_stopped: field("State")?.starts_with(['T', 't']),
@@ -30,7 +30,7 @@ impl Holder {
     }
 }
 
-impl fmt::Display for Holder {
+impl fmt::Display for LockOwner {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { process, name, .. } = self;
         if self.is_stopped {
