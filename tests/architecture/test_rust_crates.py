@@ -124,7 +124,7 @@ def test_the_pure_crates_know_no_socket_clock_thread_or_file(crate):
     # Shared memory is the system's: these have it, and the words, the log and the directory do not know it.
     system = {
         f"crates/channel/src/{file}.rs"
-        for file in ("lock", "model", "open", "owner", "region", "signal", "tests", "wake")
+        for file in ("files", "lock", "model", "open", "owner", "region", "signal", "tests", "wake")
     }
     sources = [
         path

@@ -17,6 +17,8 @@ pub enum RegionError {
     NotARegion,
     /// Somebody else has written into it.
     Damaged,
+    /// Another process has begun to make or open it, and does not move.
+    BeingMade,
     /// Its file system has no room for so many bytes.
     NoRoom(usize),
     /// Made by another release.
@@ -45,6 +47,9 @@ impl fmt::Display for RegionError {
             Self::NotAFile => f.write_str("it is no regular file; name one, or a path where none is"),
             Self::NotARegion => f.write_str(
                 "it is no file of channels, or its making was interrupted; remove it if it is not used otherwise",
+            ),
+            Self::BeingMade => f.write_str(
+                "another process has begun to open it and does not move: let that one go on, or end it, and start again",
             ),
             Self::NoRoom(bytes) => write!(
                 f,

@@ -4,7 +4,7 @@
 //! `region` maps the memory and `layout` says where what lies in it. `directory` has the channels by name and who has
 //! members; `log` has the messages of all channels one behind the other. [`Channels`] publishes; a [`Place`] is one
 //! process's loop as a reader, with a [`Cursor`] of its own; `sleep` and `wake` are how it is woken. Whoever delivers to
-//! members is not known here. The system is met in `region`, `lock`, `wake`, `open`, `owner` and `signal` only.
+//! members is not known here. The system is met in `region`, `files`, `lock`, `wake`, `open`, `owner` and `signal` only.
 //!
 //! # The lock
 //! There is one (`lock`), for all processes: held by whoever appends or changes the directory, never by who reads or looks
@@ -30,6 +30,8 @@ mod channels;
 mod directory;
 #[cfg(not(loom))]
 mod error;
+#[cfg(not(loom))]
+mod files;
 #[cfg(not(loom))]
 mod forked;
 #[cfg(not(loom))]

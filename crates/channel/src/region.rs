@@ -7,18 +7,19 @@
 use std::fs::{File, OpenOptions};
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
-use std::os::unix::fs::{FileExt, MetadataExt, OpenOptionsExt};
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::Path;
 use std::ptr::NonNull;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::time::Duration;
 
 use memmap2::{MmapOptions, MmapRaw};
-use rustix::fs::{FallocateFlags, FlockOperation, MemfdFlags, OFlags, SealFlags};
+use rustix::fs::{FlockOperation, MemfdFlags, OFlags, SealFlags};
 use rustix::io::Errno;
 
 use crate::directory::Directory;
 use crate::error::{ChannelError, RegionError};
+use crate::files::{lock_file, reserve};
 use crate::layout::{header, worker, Layout, LARGEST_REGION, MAGIC, SMALLEST_REGION, VERSION, WORKERS};
 use crate::lock::{Held, RobustLock};
 use crate::log::{Log, Writer};
@@ -99,7 +100,7 @@ impl Region {
             });
         }
         // Two instances that start at once: one makes it, the other finds it made.
-        rustix::fs::flock(&file, FlockOperation::LockExclusive).map_err(io::Error::from)?;
+        lock_file(&file, PATIENCE)?;
         let length = file.metadata()?.len() as usize;
         let region = if length == 0 {
             if let Err(error) = reserve(&file, size, true) {
@@ -419,39 +420,6 @@ fn check_size(size: usize) -> Result<(), RegionError> {
         return Err(RegionError::Size(size));
     }
     Ok(())
-}
-
-/// Takes the room for all its pages now. A write into a mapped page for which there is none kills the process.
-fn reserve(file: &File, size: usize, is_new: bool) -> Result<(), RegionError> {
-    loop {
-        return match rustix::fs::fallocate(file, FallocateFlags::empty(), 0, size as u64) {
-            Ok(()) => Ok(()),
-            Err(Errno::INTR) => continue,
-            // A file system that cannot take room ahead. What is written takes it, and harms only what is new.
-            Err(Errno::OPNOTSUPP | Errno::NOSYS) if is_new => fill(file, size),
-            Err(Errno::OPNOTSUPP | Errno::NOSYS) => Ok(()),
-            Err(error) => Err(no_room(error.into(), size)),
-        };
-    }
-}
-
-fn fill(file: &File, size: usize) -> Result<(), RegionError> {
-    let zeros = vec![0; SMALLEST_REGION.min(size)];
-    let mut at = 0;
-    while at < size {
-        let count = zeros.len().min(size - at);
-        file.write_all_at(&zeros[..count], at as u64)
-            .map_err(|error| no_room(error, size))?;
-        at += count;
-    }
-    Ok(())
-}
-
-fn no_room(error: io::Error, size: usize) -> RegionError {
-    match Errno::from_io_error(&error) {
-        Some(Errno::NOSPC | Errno::DQUOT | Errno::FBIG) => RegionError::NoRoom(size),
-        _ => error.into(),
-    }
 }
 
 fn lock_in(map: &MmapRaw) -> io::Result<NonNull<libc::pthread_mutex_t>> {

@@ -95,6 +95,17 @@ fn a_log_that_somebody_makes_in_an_emptied_file_is_left_alone() {
 }
 
 #[test]
+fn who_finds_somebody_making_the_file_waits_no_longer_than_for_a_lock() {
+    let folder = Folder::new("made");
+    drop(folder.open().unwrap());
+    let other = File::open(folder.0.join("region")).unwrap();
+    rustix::fs::flock(&other, rustix::fs::FlockOperation::LockExclusive).unwrap();
+    assert!(matches!(folder.open(), Err(RegionError::BeingMade)));
+    drop(other);
+    folder.open().unwrap();
+}
+
+#[test]
 fn all_processes_are_told_when_their_file_has_lost_its_name() {
     let folder = Folder::new("name");
     let (one, other) = (folder.open().unwrap(), folder.open().unwrap());
