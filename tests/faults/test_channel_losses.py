@@ -15,6 +15,8 @@ from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
 import pytest
+from faults.machine import private_mib
+from support.channel_member import Member as Talker
 from support.raw_client import CLOSE, TEXT, RawClient
 from support.runners import Runner, every_read_path
 from support.server import TIMEOUT_S, Server
@@ -314,3 +316,20 @@ def _owner(port: int, server: Server) -> int:
             except FileNotFoundError:
                 continue
     raise AssertionError(f"no worker has the connection from port {port}")
+
+
+def test_clients_that_ask_for_everything_and_read_nothing_cost_little(
+    upgrade: Callable[..., RawClient], token: str
+) -> None:
+    with Server.start("channel_pages.py", "--async", "50", "--greenlet") as server:
+        (pid,) = server.worker_pids()
+        publisher = Talker(upgrade(server, "/talks"))
+        publisher.ask("publish_many", token, 200_000, 8)
+        before = private_mib(pid)
+        for _ in range(20):
+            client = Talker(upgrade(server, "/talks"))
+            assert client.joins(token, since=0, offsets=True)["replayed"] == 200_000
+        assert publisher.ask("publish", "another", "x") > 0
+        grown = private_mib(pid) - before
+        # An outbox for each; a list of the messages would take 40 times as much.
+        assert grown < 16, f"{grown:.0f} MiB"

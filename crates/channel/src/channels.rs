@@ -15,6 +15,7 @@ use crate::layout::{channel, header, LONGEST_NAME, WORKERS};
 use crate::lock::Held;
 use crate::log::{Damaged, Kind};
 use crate::region::{Region, PATIENCE};
+use crate::replay::Index;
 use crate::{sleep, wake};
 
 /// The channels of one instance, or of several that share a region.
@@ -23,6 +24,8 @@ pub struct Channels {
     longest: usize,
     /// Where names were last found. May be out of date, which the entry's generation tells.
     known: RwLock<HashMap<Box<str>, ChannelId>>,
+    /// Where the messages of the past stand.
+    pub(crate) index: Index,
     /// The place of this process's loop, and what wakes it without a detour through the system.
     own: OnceLock<(usize, Box<dyn Fn() + Send + Sync>)>,
     /// Members of this process's places that have left, and were not counted out yet: somebody else had the lock.
@@ -39,6 +42,7 @@ impl Channels {
             region,
             longest,
             known: RwLock::default(),
+            index: Index::default(),
             own: OnceLock::new(),
             departed: RwLock::default(),
         }

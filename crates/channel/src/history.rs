@@ -37,15 +37,23 @@ pub struct History {
 }
 
 impl Missed {
-    /// `oldest`: the first record after `since` that is still there. Offset 0 is before everything.
+    /// `oldest`: the first record after `since` that is still there.
     pub(crate) fn between(since: u64, joined: &Joined, oldest: Option<&Record>) -> Missed {
+        Missed::up_to(
+            since,
+            joined,
+            oldest.map_or(joined.offset.saturating_add(1), |record| record.offset),
+        )
+    }
+
+    /// `next`: the first offset after `since` that is still there, or will be. Offset 0 is before everything.
+    pub(crate) fn up_to(since: u64, joined: &Joined, next: u64) -> Missed {
         if since == 0 || since == joined.offset {
             return Missed::Nothing;
         }
         if since < joined.base || since > joined.offset {
             return Missed::Unknown;
         }
-        let next = oldest.map_or(joined.offset.saturating_add(1), |record| record.offset);
         match next.saturating_sub(since).saturating_sub(1) {
             0 => Missed::Nothing,
             count => Missed::Messages(count),

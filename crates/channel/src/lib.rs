@@ -53,6 +53,8 @@ mod reading;
 #[cfg(not(loom))]
 mod region;
 #[cfg(not(loom))]
+mod replay;
+#[cfg(not(loom))]
 mod signal;
 mod sleep;
 mod sync;
@@ -79,4 +81,5 @@ pub use self::{
     reader::{Cursor, Next, Place},
     reading::{ChannelFacts, Page, WorkerFacts},
     region::BRIEFLY,
+    replay::{Past, Replay},
 };

@@ -11,6 +11,7 @@ use crate::history::Joined;
 use crate::layout::{worker, Layout, WORKERS};
 use crate::log::{Damaged, Look, Record};
 use crate::region::{this_process, BRIEFLY, PATIENCE};
+use crate::replay::{Past, Replay};
 use crate::{sleep, wake};
 
 /// A place among the workers of a region. Dropping it takes the worker's members along.
@@ -169,17 +170,28 @@ impl Place {
         self.channels.region.log().payload(record, into)
     }
 
+    /// Takes the next one of a replay.
+    pub fn next_past(&self, replay: &mut Replay) -> Past {
+        let next = replay.next(&self.channels.region.log());
+        next.unwrap_or_else(|Damaged| {
+            self.channels.damaged();
+            replay.lose_all()
+        })
+    }
+
+    /// The record at a position that was one; `None` if it was overwritten.
+    pub fn record(&self, position: u64) -> Option<Record> {
+        let log = self.channels.region.log();
+        log.record(position, log.tail()).unwrap_or_else(|Damaged| {
+            self.channels.damaged();
+            None
+        })
+    }
+
     /// The record at a position that was one, with its payload; `None` if it was overwritten.
     pub fn read_at(&self, position: u64, into: &mut Vec<u8>) -> Option<Record> {
-        let log = self.channels.region.log();
-        let record = match log.record(position, log.tail()) {
-            Ok(record) => record?,
-            Err(Damaged) => {
-                self.channels.damaged();
-                return None;
-            }
-        };
-        log.payload(&record, into).then_some(record)
+        let record = self.record(position)?;
+        self.payload(&record, into).then_some(record)
     }
 
     /// Says for all to see how far it has read.

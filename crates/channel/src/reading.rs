@@ -6,6 +6,7 @@ use crate::error::ChannelError;
 use crate::history::{History, Joined, Missed};
 use crate::layout::{channel, worker, Layout, WORKERS};
 use crate::log::{Damaged, Record};
+use crate::replay::{Past, Replay, WayBack};
 
 /// What a message counts for in a page besides its payload, in bytes, so that empty ones are bounded too.
 const PAGE_EACH: usize = 64;
@@ -95,20 +96,20 @@ impl Channels {
         since: Option<u64>,
         limit: usize,
     ) -> Result<Vec<(Record, Vec<u8>)>, ChannelError> {
-        self.known(name)?;
-        let Some(joined) = self.find(name)? else {
+        let Some(joined) = self.look_up(name)? else {
             return Ok(Vec::new());
         };
-        let most = if since.is_some() { usize::MAX } else { limit };
-        let history = self.look_back(&joined, since.unwrap_or(0), most);
+        let (mut replay, _) = self.replay_for(&joined, since, limit)?;
         let mut messages = Vec::new();
-        for record in history.records.into_iter().take(limit) {
+        while messages.len() < limit {
             let mut payload = Vec::new();
-            // Overwritten since: the older ones go first, so what follows may be there still.
-            if self.region.log().payload(&record, &mut payload) {
-                messages.push((record, payload));
-            } else {
-                messages.clear();
+            match self.next_of(&mut replay)? {
+                Past::Record(record) if self.region.log().payload(&record, &mut payload) => {
+                    messages.push((record, payload));
+                }
+                Past::End => break,
+                // Overwritten since: the older ones go first, so what follows may be there still.
+                Past::Record(_) | Past::Lost(_) => messages.clear(),
             }
         }
         Ok(messages)
@@ -128,14 +129,21 @@ impl Channels {
         limit: usize,
         bytes: usize,
     ) -> Result<Option<Page>, ChannelError> {
-        self.known(name)?;
-        let Some(joined) = self.find(name)? else {
+        let Some(joined) = self.look_up(name)? else {
             return Ok(None);
         };
-        let most = if since.is_some() { usize::MAX } else { limit };
-        let found = self.look_back(&joined, since.unwrap_or(0), most);
+        let (mut replay, _) = self.replay_for(&joined, since, limit)?;
         let (mut messages, mut used, mut is_all) = (Vec::new(), 0, true);
-        for record in found.records {
+        loop {
+            let record = match self.next_of(&mut replay)? {
+                Past::Record(record) => record,
+                Past::Lost(_) => {
+                    // And all that is older with it.
+                    (messages, used) = (Vec::new(), 0);
+                    continue;
+                }
+                Past::End => break,
+            };
             let mut payload = Vec::new();
             if !messages.is_empty() && used + record.length + PAGE_EACH > bytes || messages.len() == limit {
                 is_all = false;
@@ -145,7 +153,6 @@ impl Channels {
                 used += payload.len() + PAGE_EACH;
                 messages.push((record, payload));
             } else {
-                // Overwritten since, and all that is older with it.
                 (messages, used) = (Vec::new(), 0);
             }
         }
@@ -158,30 +165,64 @@ impl Channels {
         }))
     }
 
+    /// What was published behind `since` before a join, at most the newest `most`, and what lies before them. If
+    /// somebody has scribbled on the way there it is nothing, and the region counts as damaged.
+    pub fn replay(&self, joined: &Joined, since: u64, most: usize) -> (Replay, Missed) {
+        let found = self.index.replay(&self.region.log(), joined, since, most);
+        found.unwrap_or_else(|Damaged| {
+            self.damaged();
+            (Replay::nothing(joined), Missed::Unknown)
+        })
+    }
+
+    /// Finds what [`Channels::replay`] will want to know, so that it can be called under a lock.
+    pub fn prepare_replay(&self, name: &str, since: u64) {
+        // A bad name, no channel yet, a damaged region: nothing is prepared, and the join tells.
+        if let Ok(Some(joined)) = self.look_up(name) {
+            if let Err(Damaged) = self.index.prepare(&self.region.log(), &joined, since) {
+                self.damaged();
+            }
+        }
+    }
+
+    /// The channel of this name as it is now, if there is one.
+    fn look_up(&self, name: &str) -> Result<Option<Joined>, ChannelError> {
+        self.known(name)?;
+        self.find(name)
+    }
+
+    /// What came after `since`; without it the newest `limit`.
+    fn replay_for(
+        &self,
+        joined: &Joined,
+        since: Option<u64>,
+        limit: usize,
+    ) -> Result<(Replay, Missed), ChannelError> {
+        let most = if since.is_some() { usize::MAX } else { limit };
+        let found = self
+            .index
+            .replay(&self.region.log(), joined, since.unwrap_or(0), most);
+        found.map_err(|Damaged| self.damaged())
+    }
+
+    fn next_of(&self, replay: &mut Replay) -> Result<Past, ChannelError> {
+        replay.next(&self.region.log()).map_err(|Damaged| self.damaged())
+    }
+
     /// The records of a channel after `since` up to the moment of the join, at most the newest `most`.
     pub fn look_back(&self, joined: &Joined, since: u64, most: usize) -> History {
         let log = self.region.log();
         let mut records: Vec<Record> = Vec::new();
-        let (mut position, mut end) = (joined.newest, log.tail());
-        while let Some(newest) = position {
-            // Each ends before the one behind it begins, so there are no circles, and no more bytes than the log has.
-            let record = match log.record(newest, end) {
-                Ok(Some(record)) => record,
-                Ok(None) => break,
+        let mut way = WayBack::new(&log, joined.id, joined.newest);
+        while records.len() < most {
+            match way.next() {
+                Ok(Some(record)) if record.offset > since => records.push(record),
+                Ok(_) => break,
                 Err(Damaged) => {
                     self.damaged();
                     break;
                 }
-            };
-            if !record.is_of(joined.id) || record.offset <= since || records.len() == most {
-                break;
             }
-            if records.last().is_some_and(|newer| newer.offset <= record.offset) {
-                self.damaged();
-                break;
-            }
-            (position, end) = (record.previous, record.position);
-            records.push(record);
         }
         records.reverse();
         let missed = Missed::between(since, joined, records.first());

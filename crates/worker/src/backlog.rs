@@ -1,14 +1,14 @@
 //! What a member of channels has not got yet: names of records, not their bytes.
 //!
 //! A client that keeps up never has a backlog: its messages go into its socket, or its outbox, as they come. One that is
-//! behind, or that asked for history, has a list of positions in the log, which keeps the messages anyway; they are read
-//! when there is room. So a slow client costs a few bytes for each message, and a record that was overwritten before it
-//! came to it is counted.
+//! behind has a list of positions in the log, which keeps the messages anyway; they are read when there is room. So a slow
+//! client costs a few bytes for each message, and one that asked for a long past no more than for a short one. A record that
+//! was overwritten before it came to it is counted.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
 
-use fairlead_channel::{Place, Record};
+use fairlead_channel::{Past, Place, Record, Replay};
 use fairlead_websocket::Encoding;
 
 use crate::frames::{append_frame, Form, Style};
@@ -25,21 +25,39 @@ pub enum SlowConsumer {
     DropOldest,
 }
 
-/// One message that the connection has yet to get.
-#[derive(Clone, Debug)]
+/// What the connection has yet to get.
+enum Pending {
+    /// A message that came while it was behind.
+    Message(PendingMessage),
+    /// The past that it asked for; boxed, since few ask.
+    Past(Box<PendingReplay>),
+}
+
 struct PendingMessage {
     position: u64,
     length: usize,
-    /// It came while the client was behind; what a replay brings was asked for and fills nothing.
-    counts: bool,
     style: Style,
     name: Arc<str>,
+}
+
+struct PendingReplay {
+    replay: Replay,
+    style: Style,
+    name: Arc<str>,
+}
+
+/// What a backlog has next.
+enum Next {
+    Nothing,
+    /// So many messages, perhaps none, that were overwritten before their turn came.
+    Lost(u64),
+    Message(Record, Style, Arc<str>),
 }
 
 /// The messages that one connection is behind.
 #[derive(Default)]
 pub(crate) struct Backlog {
-    waiting: VecDeque<PendingMessage>,
+    waiting: VecDeque<Pending>,
     bytes: usize,
 }
 
@@ -48,29 +66,31 @@ impl Backlog {
         self.waiting.is_empty()
     }
 
-    pub(crate) fn len(&self) -> usize {
-        self.waiting.len()
+    /// Messages that wait.
+    pub(crate) fn len(&self) -> u64 {
+        let replays = self.waiting.iter().map(|pending| match pending {
+            Pending::Message(_) => 1,
+            Pending::Past(past) => past.replay.remaining(),
+        });
+        replays.sum()
     }
 
-    /// Takes in what the client asked for.
-    pub(crate) fn replay(&mut self, record: &Record, style: Style, name: &Arc<str>) {
-        self.add(record, style, name, false);
+    /// Takes in what the client asked for. It fills nothing: a piece of it is read when there is room.
+    pub(crate) fn replay(&mut self, replay: Replay, style: Style, name: &Arc<str>) {
+        let name = Arc::clone(name);
+        let past = PendingReplay { replay, style, name };
+        self.waiting.push_back(Pending::Past(Box::new(past)));
     }
 
     /// Takes in what comes while the client is behind.
     pub(crate) fn push(&mut self, record: &Record, style: Style, name: &Arc<str>) {
         self.bytes += record.length;
-        self.add(record, style, name, true);
-    }
-
-    fn add(&mut self, record: &Record, style: Style, name: &Arc<str>, counts: bool) {
-        self.waiting.push_back(PendingMessage {
+        self.waiting.push_back(Pending::Message(PendingMessage {
             position: record.position,
             length: record.length,
-            counts,
             style,
             name: Arc::clone(name),
-        });
+        }));
     }
 
     /// Payload bytes that have come while the client was behind.
@@ -78,21 +98,55 @@ impl Backlog {
         self.bytes
     }
 
-    pub(crate) fn drop_oldest(&mut self) -> bool {
-        self.pop().is_some()
+    /// Drops the message that waits for longest, or the whole past that does. Answers how many that were.
+    pub(crate) fn drop_oldest(&mut self) -> u64 {
+        match self.waiting.pop_front() {
+            None => {
+                // Nothing waits, so nothing fills.
+                self.bytes = 0;
+                0
+            }
+            Some(Pending::Message(oldest)) => {
+                self.bytes -= oldest.length;
+                1
+            }
+            Some(Pending::Past(past)) => past.replay.remaining(),
+        }
     }
 
     /// A part of it is of before the membership.
     pub(crate) fn has_past(&self) -> bool {
-        self.waiting.iter().any(|waiting| !waiting.counts)
+        self.waiting
+            .iter()
+            .any(|pending| matches!(pending, Pending::Past(_)))
     }
 
-    fn pop(&mut self) -> Option<PendingMessage> {
-        let oldest = self.waiting.pop_front()?;
-        if oldest.counts {
-            self.bytes -= oldest.length;
+    /// The next message, with its payload.
+    fn take(&mut self, place: &Place, payload: &mut Vec<u8>) -> Next {
+        match self.waiting.front_mut() {
+            None => Next::Nothing,
+            Some(Pending::Message(_)) => {
+                let Some(Pending::Message(oldest)) = self.waiting.pop_front() else {
+                    return Next::Nothing; // it was there just now
+                };
+                self.bytes -= oldest.length;
+                match place.read_at(oldest.position, payload) {
+                    Some(record) => Next::Message(record, oldest.style, oldest.name),
+                    None => Next::Lost(1),
+                }
+            }
+            Some(Pending::Past(past)) => match place.next_past(&mut past.replay) {
+                Past::Record(record) if place.payload(&record, payload) => {
+                    Next::Message(record, past.style, Arc::clone(&past.name))
+                }
+                Past::Record(_) => Next::Lost(1),
+                Past::Lost(count) => Next::Lost(count),
+                Past::End => {
+                    self.waiting.pop_front();
+                    Next::Lost(0)
+                }
+            },
         }
-        Some(oldest)
     }
 
     /// Moves messages into `out` until that has `room` bytes more. Answers how many were moved, and how many are lost.
@@ -107,16 +161,13 @@ impl Backlog {
         let (mut moved, mut lost) = (0, 0);
         let (mut payload, mut scratch) = (Vec::new(), Vec::new());
         while out.len() < full {
-            let Some(next) = self.pop() else { break };
             payload.clear();
-            match place.read_at(next.position, &mut payload) {
-                None => lost += 1,
-                Some(record) => {
-                    let form = Form {
-                        style: next.style,
-                        encoding,
-                    };
-                    append_frame(form, &next.name, &record, &payload, &mut scratch, out);
+            match self.take(place, &mut payload) {
+                Next::Nothing => break,
+                Next::Lost(count) => lost += count,
+                Next::Message(record, style, name) => {
+                    let form = Form { style, encoding };
+                    append_frame(form, &name, &record, &payload, &mut scratch, out);
                     moved += 1;
                 }
             }

@@ -20,8 +20,9 @@ const MARK_BEHIND: usize = 64 * 1024;
 /// it was last offered: a burst comes faster than any client reads. More would be memory, some 48 bytes for each message.
 const BURST: usize = 8;
 
-/// How often one connection's outbox is filled from its backlog before others have their turn: 256 KiB at a time.
-const FEEDS: usize = 4;
+/// How often a turn fills an outbox from a backlog, all connections together: 256 KiB, as much as it brings of what is new. Those
+/// for whom nothing was left come first in the next one; else twenty clients that ask for a long past would hold up everybody.
+pub(crate) const FEEDS: usize = 4;
 
 impl Connection {
     /// Makes this connection a member of a channel: from here on what is published there goes to its client. One that is a
@@ -31,6 +32,7 @@ impl Connection {
     /// The connection is over; a bad name; no room for another channel.
     pub fn join(self: &Arc<Self>, name: &str, options: JoinOptions) -> Result<JoinAnswer, JoinError> {
         let subscriptions = self.subscriptions.as_ref().ok_or(JoinError::NoChannels)?;
+        subscriptions.prepare(name, options.since);
         subscriptions.patiently(|| self.join_once(subscriptions, name, options))
     }
 
@@ -56,7 +58,7 @@ impl Connection {
             }
             state.session.negotiated().encoding
         };
-        let entered = subscriptions.enter(&mut table, name, options.since, usize::MAX)?;
+        let mut entered = subscriptions.enter(&mut table, name, options.since, usize::MAX)?;
         let form = Form {
             style: options.style,
             encoding,
@@ -65,7 +67,7 @@ impl Connection {
         let Some(membership) = added else {
             return Err(JoinError::Closed); // `enter` has just made its channel known
         };
-        if !self.enter_channel(membership, options.style, &entered) {
+        if !self.enter_channel(membership, options.style, &mut entered) {
             subscriptions.leave(&mut table, membership);
             return Err(JoinError::Closed);
         }
@@ -119,7 +121,7 @@ impl Connection {
     }
 
     /// Notes the membership, and what is to be sent first; false if the connection is over.
-    fn enter_channel(&self, membership: Membership, style: Style, entered: &Entered) -> bool {
+    fn enter_channel(&self, membership: Membership, style: Style, entered: &mut Entered) -> bool {
         let mut state = self.lock();
         if state.is_over() {
             return false;
@@ -142,7 +144,7 @@ impl Connection {
         }
         state
             .memberships_mut()
-            .enter(membership, style, &entered.name, &entered.records);
+            .enter(membership, style, &entered.name, entered.replay.take());
         self.make_dirty(&mut state);
         true
     }
@@ -157,7 +159,9 @@ impl Connection {
         if state.backlog_bytes() + bytes > limit {
             // What counts is what the socket has refused; and who goes on taking is not slow, but has met a burst.
             let subscriptions = self.subscriptions.as_ref();
-            let took = subscriptions.is_some_and(|channels| state.offer(channels.place(), news.now));
+            let mut feeds = FEEDS;
+            let took =
+                subscriptions.is_some_and(|channels| state.offer(channels.place(), news.now, &mut feeds));
             if took && news.slow_consumer == SlowConsumer::Close {
                 limit = limit.max(BATCH).saturating_mul(BURST);
             }
@@ -253,22 +257,20 @@ impl State {
         self.member.as_ref().map_or(0, |member| member.backlog.bytes())
     }
 
-    /// Writes what waits, and then what waits behind it in the channels' log. True if the socket took some of it, or has yet
-    /// to come.
-    pub(crate) fn offer(&mut self, place: &Place, now: Time) -> bool {
+    /// Writes what waits, and then what waits behind it in the channels' log, for which the outbox is filled `feeds` times at
+    /// most; they are counted down. True if the socket took some of it, or has yet to come.
+    pub(crate) fn offer(&mut self, place: &Place, now: Time, feeds: &mut usize) -> bool {
         let mut took = self.socket.is_none();
-        for feeds in 0..=FEEDS {
-            if feeds > 0 {
-                if !self.has_backlog() || self.is_blocked() {
-                    break;
-                }
-                self.feed(place);
-            }
+        loop {
             let before = self.outbox.len();
             self.flush(now);
             took |= self.outbox.len() < before;
+            if !self.has_backlog() || self.is_blocked() || *feeds == 0 {
+                return took;
+            }
+            *feeds -= 1;
+            self.feed(place);
         }
-        took
     }
 
     /// Moves waiting messages into the outbox while there is room.

@@ -15,6 +15,7 @@ use fairlead_websocket::{CloseCode, ClosedBy, Time, TlsRecordLayer};
 
 use crate::arrivals::{Arrival, Arrivals};
 use crate::connection::{Connection, Fate, Reader, Socket, State};
+use crate::delivery::FEEDS;
 use crate::event::Event;
 use crate::inbox::Shared;
 use crate::poller::Readiness;
@@ -39,6 +40,8 @@ pub(crate) struct Reactor {
     alarm: Option<Time>,
     /// All connections were told to close: what joins now is closed too.
     closing: Option<(CloseCode, String)>,
+    /// How often an outbox may still be filled from a backlog in this turn.
+    feeds: usize,
 }
 
 /// Where a turn finds what there is to do, besides the poller and the dirty connections.
@@ -82,6 +85,7 @@ impl Reactor {
             scan_at: None,
             alarm: None,
             closing: None,
+            feeds: FEEDS,
         }
     }
 
@@ -89,6 +93,7 @@ impl Reactor {
     pub(crate) fn turn(&mut self, shared: &Shared, limit: Option<Duration>, for_runner: bool) {
         shared.counters.turns.fetch_add(1, Ordering::Relaxed);
         shared.begin_turn();
+        self.feeds = FEEDS;
         let now = shared.poller.now();
         let more = self.deliver(shared, now);
         self.take_arrivals(shared, now);
@@ -117,6 +122,7 @@ impl Reactor {
     /// What a turn does before its wait, for a runner that waits on [`crate::Poller::descriptor`] in a loop of its own.
     pub(crate) fn leave_to_foreign_loop(&mut self, shared: &Shared) {
         shared.begin_turn();
+        self.feeds = FEEDS;
         let now = shared.poller.now();
         let more = self.deliver(shared, now);
         self.take_arrivals(shared, now);
@@ -163,7 +169,7 @@ impl Reactor {
             };
             let mut state = connection.lock();
             state.clear_dirty();
-            flush(connection, &mut state, now);
+            flush(connection, &mut state, now, &mut self.feeds);
             if settle(&mut self.timers, shared, connection, &mut state) == Fate::Retire {
                 drop(state);
                 self.retire(shared, key);
@@ -217,7 +223,7 @@ impl Reactor {
         state.socket = Some(Socket::Own(socket));
         state.key = key;
         state.begin(read_ahead, layer, now);
-        flush(&connection, &mut state, now);
+        flush(&connection, &mut state, now, &mut self.feeds);
         connection.joined.notify_all();
         let fate = settle(&mut self.timers, shared, &connection, &mut state);
         drop(state);
@@ -272,7 +278,7 @@ impl Reactor {
             };
             let mut state = connection.lock();
             if writable {
-                flush(connection, &mut state, now);
+                flush(connection, &mut state, now, &mut self.feeds);
             }
             // Its thread may have come back since the wait ended: bytes read now would lie here unseen while it blocks.
             if readable && state.reader == Reader::Loop {
@@ -383,10 +389,10 @@ fn settle(timers: &mut Timers, shared: &Shared, connection: &Connection, state: 
 }
 
 /// Writes what waits, and then what waits behind it in the channels' log.
-fn flush(connection: &Connection, state: &mut State, now: Time) {
+fn flush(connection: &Connection, state: &mut State, now: Time, feeds: &mut usize) {
     match &connection.subscriptions {
         Some(subscriptions) if state.has_backlog() => {
-            state.offer(subscriptions.place(), now);
+            state.offer(subscriptions.place(), now, feeds);
             if state.has_backlog() && !state.is_blocked() {
                 connection.make_dirty(state);
             }

@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 
-use fairlead_channel::{Kind, Place, Record};
+use fairlead_channel::{Kind, Past, Place, Replay};
 
 use crate::event::{Event, Token, Waiting};
 use crate::inbox::{lock, Shared};
@@ -28,11 +28,41 @@ pub enum Drops {
     Oldest,
 }
 
-#[derive(Default)]
 struct Queue {
+    /// What it asked for of the past, before all others.
+    past: Option<Replay>,
     positions: VecDeque<u64>,
     waiter: Option<Token>,
     is_closed: bool,
+}
+
+impl Queue {
+    fn len(&self) -> usize {
+        let past = self.past.as_ref().map_or(0, Replay::remaining);
+        past as usize + self.positions.len()
+    }
+
+    fn drop_oldest(&mut self) {
+        match &mut self.past {
+            Some(past) if past.remaining() > 0 => past.skip(),
+            _ => {
+                self.positions.pop_front();
+            }
+        }
+    }
+
+    fn next(&mut self, place: &Place) -> Past {
+        if let Some(past) = &mut self.past {
+            match place.next_past(past) {
+                Past::End => self.past = None,
+                found => return found,
+            }
+        }
+        match self.positions.pop_front() {
+            None => Past::End,
+            Some(position) => place.record(position).map_or(Past::Lost(1), Past::Record),
+        }
+    }
 }
 
 /// A message that a subscription has taken.
@@ -58,10 +88,15 @@ pub enum Taken {
 }
 
 impl Subscription {
-    pub(crate) fn new(name: Arc<str>, limit: usize, drops: Drops) -> Subscription {
+    pub(crate) fn new(name: Arc<str>, limit: usize, drops: Drops, past: Option<Replay>) -> Subscription {
         Subscription {
             name,
-            queue: Mutex::default(),
+            queue: Mutex::new(Queue {
+                past,
+                positions: VecDeque::new(),
+                waiter: None,
+                is_closed: false,
+            }),
             limit: limit.max(1),
             drops,
             missed: AtomicU64::new(0),
@@ -77,7 +112,7 @@ impl Subscription {
     }
 
     pub(crate) fn queued(&self) -> usize {
-        lock(&self.queue).positions.len()
+        lock(&self.queue).len()
     }
 
     pub(crate) fn is_closed(&self) -> bool {
@@ -86,35 +121,38 @@ impl Subscription {
 
     /// Forgets what has come.
     pub(crate) fn clear(&self) {
-        lock(&self.queue).positions.clear();
+        let mut queue = lock(&self.queue);
+        queue.past = None;
+        queue.positions.clear();
     }
 
     /// Takes the next message. If there is none and a token is given, that task is woken once there is.
     pub(crate) fn receive(&self, place: &Place, waiter: Option<Token>) -> Taken {
         loop {
-            let position = {
+            let found = {
                 let mut queue = lock(&self.queue);
-                match queue.positions.pop_front() {
-                    Some(position) => position,
-                    None if queue.is_closed => return Taken::Closed,
-                    None => {
+                match queue.next(place) {
+                    Past::End if queue.is_closed => return Taken::Closed,
+                    Past::End => {
                         if waiter.is_some() {
                             queue.waiter = waiter;
                         }
                         return Taken::Empty;
                     }
+                    found => found,
                 }
             };
             let mut payload = Vec::new();
-            match place.read_at(position, &mut payload) {
-                Some(record) => {
+            match found {
+                Past::Record(record) if place.payload(&record, &mut payload) => {
                     return Taken::Message(Message {
                         kind: record.kind,
                         offset: record.offset,
                         payload,
                     })
                 }
-                None => self.miss(1),
+                Past::Lost(count) => self.miss(count),
+                Past::Record(_) | Past::End => self.miss(1),
             }
         }
     }
@@ -122,7 +160,7 @@ impl Subscription {
     /// Asks that the task be woken when there is something.
     pub(crate) fn wait(&self, token: Token) -> Waiting {
         let mut queue = lock(&self.queue);
-        if !queue.positions.is_empty() || queue.is_closed {
+        if queue.len() > 0 || queue.is_closed {
             return Waiting::Ready;
         }
         if queue.waiter.is_some_and(|other| other != token) {
@@ -140,24 +178,17 @@ impl Subscription {
         }
     }
 
-    /// Lets messages of the past in, before any other.
-    pub(crate) fn begin_with(&self, records: &[Record]) {
-        lock(&self.queue)
-            .positions
-            .extend(records.iter().map(|record| record.position));
-    }
-
     /// Takes records in. Answers how many messages it misses for that.
     pub(crate) fn deliver(&self, shared: &Shared, positions: impl Iterator<Item = u64>) -> u64 {
         let mut missed = 0;
         let mut queue = lock(&self.queue);
         for position in positions {
-            if queue.positions.len() >= self.limit {
+            if queue.len() >= self.limit {
                 missed += 1;
                 match self.drops {
                     Drops::Newest => continue,
-                    Drops::Oldest => queue.positions.pop_front(),
-                };
+                    Drops::Oldest => queue.drop_oldest(),
+                }
             }
             queue.positions.push_back(position);
         }

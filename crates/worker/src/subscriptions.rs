@@ -15,7 +15,7 @@ use std::sync::{Arc, Mutex, MutexGuard};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use fairlead_channel::{ChannelError, Cursor, Joined, Missed, Next, Place, Record, BRIEFLY};
+use fairlead_channel::{ChannelError, Cursor, Joined, Missed, Next, Place, Replay, BRIEFLY};
 
 use crate::backlog::SlowConsumer;
 use crate::frames::{Form, Style};
@@ -105,8 +105,8 @@ pub(crate) struct Entered {
     /// The channel's name, as its members share it.
     pub(crate) name: Arc<str>,
     pub(crate) answer: JoinAnswer,
-    /// What it asked for of the past, oldest first.
-    pub(crate) records: Vec<Record>,
+    /// What it asked for of the past.
+    pub(crate) replay: Option<Replay>,
 }
 
 impl<C> Table<C> {
@@ -173,6 +173,13 @@ impl<C: Recipient + Send + Sync + 'static> Subscriptions<C> {
         lock(&self.table)
     }
 
+    /// Before [`Subscriptions::enter`], with nothing locked: the way back to what a member asks for may be long.
+    pub(crate) fn prepare(&self, name: &str, since: Option<u64>) {
+        if let Some(since) = since {
+            self.place.channels().prepare_replay(name, since);
+        }
+    }
+
     /// Counts a member in the region, makes its channel known here, and finds what it asked for: what came after `since`,
     /// at most `most` messages. The cursor stands before what is for it.
     pub(crate) fn enter(
@@ -202,16 +209,16 @@ impl<C: Recipient + Send + Sync + 'static> Subscriptions<C> {
                 replayed: 0,
                 missed: Missed::Nothing,
             },
-            records: Vec::new(),
+            replay: None,
         };
         if let Some(since) = since {
-            let history = self.place.channels().look_back(&joined, since, most);
-            entered.answer.missed = history.missed;
-            entered.answer.replayed = history.records.len();
-            if let Some(first) = history.records.first() {
-                entered.answer.offset = first.offset - 1;
+            let (replay, missed) = self.place.channels().replay(&joined, since, most);
+            entered.answer.missed = missed;
+            entered.answer.replayed = replay.remaining() as usize;
+            if replay.remaining() > 0 {
+                entered.answer.offset = replay.offset() - 1;
+                entered.replay = Some(replay);
             }
-            entered.records = history.records;
         }
         Ok(entered)
     }
@@ -314,6 +321,7 @@ impl<C: Recipient + Send + Sync + 'static> Subscriptions<C> {
         limit: usize,
         drops: Drops,
     ) -> Result<(Arc<Subscription>, Membership, JoinAnswer), JoinError> {
+        self.prepare(name, since);
         self.patiently(|| self.subscribe_once(name, since, limit, drops))
     }
 
@@ -327,8 +335,7 @@ impl<C: Recipient + Send + Sync + 'static> Subscriptions<C> {
         let mut table = self.table();
         let entered = self.enter(&mut table, name, since, limit)?;
         let Joined { id, offset, .. } = entered.joined;
-        let subscription = Arc::new(Subscription::new(entered.name, limit, drops));
-        subscription.begin_with(&entered.records);
+        let subscription = Arc::new(Subscription::new(entered.name, limit, drops, entered.replay));
         let Some(local) = table.local(id.index()) else {
             return Err(JoinError::Closed); // `enter` has just made it
         };

@@ -5,6 +5,7 @@ mod connections;
 mod lock;
 mod memberships;
 mod outside;
+mod replays;
 mod subscriptions;
 mod support;
 mod threads;

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use fairlead_channel::Record;
+use fairlead_channel::Replay;
 
 use crate::backlog::{Backlog, SlowConsumer};
 use crate::frames::Style;
@@ -25,11 +25,11 @@ impl Memberships {
         membership: Membership,
         style: Style,
         name: &Arc<str>,
-        records: &[Record],
+        replay: Option<Replay>,
     ) {
         self.list.push(membership);
-        for record in records {
-            self.backlog.replay(record, style, name);
+        if let Some(replay) = replay {
+            self.backlog.replay(replay, style, name);
         }
     }
 
@@ -53,8 +53,8 @@ impl Memberships {
                         continue;
                     }
                     SlowConsumer::DropOldest => {
-                        while is_full(&self.backlog) && self.backlog.drop_oldest() {
-                            dropped += 1;
+                        while is_full(&self.backlog) {
+                            dropped += self.backlog.drop_oldest();
                         }
                     }
                 }
@@ -67,7 +67,7 @@ impl Memberships {
 
     /// The messages that wait are dropped, and count as missed.
     pub(crate) fn drop_backlog(&mut self) {
-        self.missed += self.backlog.len() as u64;
+        self.missed += self.backlog.len();
         self.backlog = Backlog::default();
     }
 }

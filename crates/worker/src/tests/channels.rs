@@ -123,7 +123,7 @@ fn since_begins_with_what_was_missed_and_goes_on_without_a_gap() {
     let channels = channels();
     let bench = bench(&channels);
     let first = publish(&channels, "room", "0");
-    for number in 1..500 {
+    for number in 1..2500 {
         publish(&channels, "room", &number.to_string());
     }
     let (connection, mut client) = bench.join();
@@ -138,9 +138,9 @@ fn since_begins_with_what_was_missed_and_goes_on_without_a_gap() {
         .unwrap();
     assert_eq!(
         (answer.offset, answer.replayed, answer.missed),
-        (first + 99, 400, Missed::Nothing)
+        (first + 99, 2400, Missed::Nothing)
     );
-    for number in 500..600 {
+    for number in 2500..2600 {
         publish(&channels, "room", &number.to_string());
         if number % 7 == 0 {
             bench.turn();
@@ -148,7 +148,7 @@ fn since_begins_with_what_was_missed_and_goes_on_without_a_gap() {
     }
     bench.turn();
     bench.turn();
-    let expected: Vec<String> = (100..600).map(|number: u32| number.to_string()).collect();
+    let expected: Vec<String> = (100..2600).map(|number: u32| number.to_string()).collect();
     assert_eq!(texts(&mut client), expected);
 }
 
