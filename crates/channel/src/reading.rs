@@ -3,6 +3,7 @@
 
 use crate::channels::Channels;
 use crate::error::ChannelError;
+use crate::forked::is_forked;
 use crate::history::{History, Joined, Missed};
 use crate::layout::{channel, worker, Layout, WORKERS};
 use crate::log::{Damaged, Record};
@@ -239,9 +240,12 @@ impl Channels {
             return Ok(0);
         };
         let entry = self.region.layout().channel(id.index());
-        // Those of ours that have left are none, counted out or not.
-        let departed = self.departed();
-        let gone = departed.iter().filter(|(_, of)| *of == id).count() as u64;
+        // Those of ours that have left are none, counted out or not. A forked process has none, and must not take the lock.
+        let gone = if is_forked() {
+            0
+        } else {
+            self.departed().iter().filter(|(_, of)| *of == id).count() as u64
+        };
         Ok(self
             .region
             .words()
