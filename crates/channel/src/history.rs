@@ -36,6 +36,18 @@ pub struct History {
     pub missed: Missed,
 }
 
+impl Joined {
+    /// Where somebody begins who knows `since`: an offset that is not given yet is another log's, so with all there is, as
+    /// with one from before the first.
+    pub(crate) fn begin(&self, since: u64) -> u64 {
+        if since > self.offset {
+            0
+        } else {
+            since
+        }
+    }
+}
+
 impl Missed {
     /// `oldest`: the first record after `since` that is still there.
     pub(crate) fn between(since: u64, joined: &Joined, oldest: Option<&Record>) -> Missed {

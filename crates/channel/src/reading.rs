@@ -215,9 +215,10 @@ impl Channels {
         let log = self.region.log();
         let mut records: Vec<Record> = Vec::new();
         let mut way = WayBack::new(&log, joined.id, joined.newest);
+        let begin = joined.begin(since);
         while records.len() < most {
             match way.next() {
-                Ok(Some(record)) if record.offset > since => records.push(record),
+                Ok(Some(record)) if record.offset > begin => records.push(record),
                 Ok(_) => break,
                 Err(Damaged) => {
                     self.damaged();

@@ -143,7 +143,7 @@ impl Index {
         most: usize,
     ) -> Result<(Replay, Missed), Damaged> {
         let end = joined.offset.checked_add(1).ok_or(Damaged)?;
-        let mut next = since.saturating_add(1).max(end.saturating_sub(most as u64));
+        let mut next = (joined.begin(since) + 1).max(end.saturating_sub(most as u64));
         let mut replay = Replay::nothing(joined);
         if is_near(joined, next) {
             let mut oldest = end;
@@ -172,7 +172,7 @@ impl Index {
 
     /// Finds the marks of a channel, so that [`Index::replay`] need not.
     pub(crate) fn prepare(&self, log: &Log<'_>, joined: &Joined, since: u64) -> Result<(), Damaged> {
-        if !is_near(joined, since.saturating_add(1)) {
+        if !is_near(joined, joined.begin(since).saturating_add(1)) {
             lock(&self.of(joined.id)).refresh(log, joined)?;
         }
         Ok(())

@@ -56,6 +56,10 @@ fn a_page_tells_what_is_lost_and_what_nobody_knows() {
     for unknown in [7, page.offset + 1] {
         let page = channels.page("a", Some(unknown), 1, 0).unwrap().unwrap();
         assert_eq!(page.missed, Missed::Unknown);
+        assert_eq!(
+            page.messages[0].0.offset, oldest,
+            "all there is, behind {unknown}"
+        );
     }
 }
 
