@@ -69,6 +69,9 @@ impl RobustLock {
     /// # Errors
     /// `TimedOut` when its holder has it for so long, which is a stopped process; the system's else.
     pub(crate) fn lock(&self, patience: Duration) -> io::Result<Held<'_>> {
+        if let Some(held) = self.try_lock()? {
+            return Ok(held);
+        }
         // POSIX's timed lock has the wall clock, which may jump; the one with a choice of clocks is missing in older C
         // libraries. So this looks again and again.
         let (mut looks, mut nap) = (0, NAP);

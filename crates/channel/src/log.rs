@@ -160,8 +160,8 @@ impl Log<'_> {
             return Found::Overwritten;
         }
         // From here on: what is not as a writer leaves it was left by somebody else.
-        let capacity = self.layout.capacity as u64;
-        let left = (end - position).min(capacity - position % capacity);
+        let left_in_ring = self.layout.log_at() + self.layout.capacity - at;
+        let left = (end - position).min(left_in_ring as u64);
         if found != position || size > left || size == 0 || !is_aligned(size) {
             return Found::Damaged;
         }
