@@ -141,6 +141,7 @@ NEW = [
     "route-idle-timeout",
     "websockets-idle-timeout",
     "disable-http2",
+    "http-body-minimum-rate",
     "websockets-close-timeout",
     "websocket-text-lenient",
     "channels-memory",

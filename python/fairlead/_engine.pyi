@@ -270,6 +270,7 @@ class EngineValues(TypedDict, total=False):
     http_head_timeout: float
     http_keep_alive_timeout: float
     http_stall_timeout: float
+    http_body_minimum_rate: int
     http_head_bytes: int
     http_header_lines: int
     http_max_body: int | None

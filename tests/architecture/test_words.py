@@ -29,7 +29,7 @@ FIELD = {
     """,
     "nginx, Apache, HAProxy and uWSGI": """
         access backend balancing channels drain files filter harakiri heartbeat limits lingering listener
-        listeners master pipeline placeholders reload retry route router routes scoreboard server static uwsgi
+        listeners master pipeline placeholders rate reload retry route router routes scoreboard server static uwsgi
         variables worker
     """,
     "tokio, mio, hyper, asyncio, gevent, greenlet": """

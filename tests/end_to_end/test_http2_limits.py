@@ -251,7 +251,7 @@ def test_a_body_that_stands_still_resets_its_stream_alone(start: Callable[..., S
         stalled = client.request(f"/body?{token}", method="POST", end=False)
         busy = client.request(f"/stream?{token}", method="POST", end=False)
         for _ in range(8):
-            busy.sendall(b"line\n")
+            busy.sendall(b"line" * 250 + b"\n")  # well above the minimum rate
             client.read_until(lambda: bool(busy.data) or busy.is_over)
             busy.recv(65536)
             if stalled.is_over:

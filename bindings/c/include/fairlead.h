@@ -187,6 +187,12 @@ int fl_settings_free(fl_settings *settings);
  * takes no byte of a response that waits for it, or sends none of a body that the application has asked for. Time
  * in the application does not count. 60 s, uWSGI's --http-timeout. */
 #define FL_SETTING_HTTP_STALL_TIMEOUT "http_stall_timeout"
+/* Bytes, from 0 to 2147483647, 240 by default. Bytes a second with which a request's body has to come while the
+ * application waits for it. Whoever falls http_stall_timeout behind, over all such waits, has stalled; 0: a byte
+ * within that time is enough. A wait for a whole chunk counts from the chunk's first byte. 240, Kestrel's number:
+ * GPRS carries ten times as much, and a client that sends a byte a minute holds its request for one minute, and not
+ * for as many as it has bytes. */
+#define FL_SETTING_HTTP_BODY_MINIMUM_RATE "http_body_minimum_rate"
 /* Bytes, from 1 to 16777216, 32768 by default. Bytes of a request head: request line and headers. More is answered
  * with 431. 32 KiB: room for large cookies and tokens; nginx allows the same (4 buffers of 8 KiB). */
 #define FL_SETTING_HTTP_HEAD_BYTES "http_head_bytes"

@@ -11,6 +11,7 @@ use std::task::Waker;
 
 use bytes::{Bytes, BytesMut};
 
+use crate::body_rate::BodyRate;
 use crate::error::BodyError;
 
 /// What a piece costs beside its bytes: its place in the queue, and its share of bookkeeping in `bytes` and the allocator.
@@ -53,6 +54,7 @@ pub(crate) struct Incoming {
     pub(crate) is_read: bool,
     /// Somebody waits for bytes since then, and the client has its time to send them.
     pub(crate) awaited_since_ms: Option<u64>,
+    pub(crate) rate: BodyRate,
     /// The pump stopped at the high-water mark.
     pub(crate) paused: bool,
 }
@@ -73,6 +75,11 @@ impl Incoming {
 
     pub(crate) fn is_empty(&self) -> bool {
         self.pieces.is_empty()
+    }
+
+    /// The client has begun a chunk, and somebody may wait for the whole of it.
+    pub(crate) fn is_inside_chunk(&self) -> bool {
+        self.pieces.back().is_some_and(|piece| !piece.ends_chunk)
     }
 
     /// Bytes that have come and were not taken.

@@ -7,6 +7,7 @@
 
 use std::time::Duration;
 
+use crate::body_rate::BodyRate;
 use crate::settings::FrontSettings;
 
 /// What a deadline depends on.
@@ -17,6 +18,8 @@ pub(crate) struct Situation {
     pub(crate) in_flight: bool,
     /// The application waits for bytes of the body since then.
     pub(crate) body_awaited_since_ms: Option<u64>,
+    /// How slowly it has come so far.
+    pub(crate) body_rate: BodyRate,
     pub(crate) inside_head: bool,
     /// No head was complete yet.
     pub(crate) is_first: bool,
@@ -43,26 +46,39 @@ pub(crate) enum Overdue {
 
 /// The deadline that counts in this situation, if any.
 pub(crate) fn deadline(now: &Situation, settings: &FrontSettings) -> Option<(u64, Overdue)> {
-    let (since, allowed, overdue) = if let Some(since) = now.write_blocked_since_ms {
-        (since, settings.stall_timeout, Overdue::Stalled)
+    let patience_ms = millis(settings.stall_timeout);
+    let stalled = if now.write_blocked_since_ms.is_some() {
+        now.write_blocked_since_ms
     } else if now.in_flight {
         // Bytes that came before the application asked prove nothing about the time in which it did not.
-        let since = now.body_awaited_since_ms?.max(now.waiting_since_ms);
-        (since, settings.stall_timeout, Overdue::Stalled)
+        now.body_awaited_since_ms
+            .map(|since| since.max(now.waiting_since_ms))
     } else {
-        let (allowed, overdue) = match (now.inside_head, now.is_first) {
-            (true, _) => (settings.header_timeout, Overdue::SlowHead),
-            (false, true) => (settings.header_timeout, Overdue::Silent),
-            (false, false) => (settings.keep_alive_timeout, Overdue::Silent),
-        };
-        let due = now.waiting_since_ms.saturating_add(millis(allowed));
-        let leaves = now
-            .draining_since_ms
-            .map(|since| since.max(now.waiting_since_ms).max(now.handshake_ms))
-            .map(|since| since.saturating_add(DRAIN_PATIENCE_MS));
-        return Some((leaves.map_or(due, |leaves| leaves.min(due)), overdue));
+        return Some(idle_deadline(now, settings));
     };
-    Some((since.saturating_add(millis(allowed)), overdue))
+    let due = stalled.map(|since| since.saturating_add(patience_ms));
+    // A client that takes its response slowly owes its body no less.
+    let slow = now
+        .body_rate
+        .due_ms(settings.body_minimum_rate, patience_ms)
+        .filter(|_| now.in_flight);
+    let first = due.into_iter().chain(slow).min()?;
+    Some((first, Overdue::Stalled))
+}
+
+/// The deadline while no request is in flight.
+fn idle_deadline(now: &Situation, settings: &FrontSettings) -> (u64, Overdue) {
+    let (allowed, overdue) = match (now.inside_head, now.is_first) {
+        (true, _) => (settings.header_timeout, Overdue::SlowHead),
+        (false, true) => (settings.header_timeout, Overdue::Silent),
+        (false, false) => (settings.keep_alive_timeout, Overdue::Silent),
+    };
+    let due = now.waiting_since_ms.saturating_add(millis(allowed));
+    let leaves = now
+        .draining_since_ms
+        .map(|since| since.max(now.waiting_since_ms).max(now.handshake_ms))
+        .map(|since| since.saturating_add(DRAIN_PATIENCE_MS));
+    (leaves.map_or(due, |leaves| leaves.min(due)), overdue)
 }
 
 fn millis(length: Duration) -> u64 {
@@ -96,6 +112,7 @@ mod tests {
         write_blocked_since_ms: None,
         in_flight: false,
         body_awaited_since_ms: None,
+        body_rate: BodyRate::NEW,
         inside_head: false,
         is_first: false,
         draining_since_ms: None,
@@ -198,6 +215,46 @@ mod tests {
             Some((1060, Overdue::Stalled)),
             "asked first, bytes came since"
         );
+    }
+
+    #[test]
+    fn a_slow_body_has_its_time_whatever_the_client_takes_meanwhile() {
+        let settings = FrontSettings {
+            body_minimum_rate: 1000,
+            ..seconds()
+        };
+        let mut body_rate = BodyRate::NEW;
+        body_rate.begin_wait(0);
+        body_rate.came(1, settings.body_minimum_rate, || 50_001);
+        body_rate.begin_wait(70_000);
+        let slow = Situation {
+            in_flight: true,
+            body_awaited_since_ms: Some(70_000),
+            body_rate,
+            // Bytes that are none of the body's came since.
+            waiting_since_ms: 75_000,
+            ..IDLE
+        };
+        let blocked = Situation {
+            write_blocked_since_ms: Some(72_000),
+            ..slow
+        };
+        let answered = Situation {
+            in_flight: false,
+            ..blocked
+        };
+        let unlimited = FrontSettings {
+            body_minimum_rate: 0,
+            ..seconds()
+        };
+        for (now, settings, due) in [
+            (slow, &settings, 80_000),
+            (blocked, &settings, 80_000),
+            (answered, &settings, 132_000),
+            (slow, &unlimited, 135_000),
+        ] {
+            assert_eq!(deadline(&now, settings), Some((due, Overdue::Stalled)));
+        }
     }
 
     #[test]

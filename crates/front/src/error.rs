@@ -24,7 +24,8 @@ impl std::error::Error for Gone {}
 pub enum BodyError {
     /// The client has left.
     Gone,
-    /// The client sent nothing for longer than `stall_timeout`, so the connection is closed.
+    /// The client sent nothing for longer than `stall_timeout`, or fell that far behind `body_minimum_rate`, so the connection
+    /// is closed.
     Stalled,
     /// The framing is broken (RFC 9112 §7.1): nobody can tell where the body ends.
     Malformed(String),
@@ -50,7 +51,9 @@ impl fmt::Display for BodyError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             BodyError::Gone => f.write_str("the client has left before the end of its body"),
-            BodyError::Stalled => f.write_str("the client stopped sending before the end of its body"),
+            BodyError::Stalled => {
+                f.write_str("the client stopped sending before the end of its body, or sent too slowly")
+            }
             BodyError::Malformed(why) => write!(f, "the request body broke off: {why}"),
             BodyError::TooLarge(limit) => {
                 write!(

@@ -10,9 +10,9 @@
 //!
 //! From the lowest to the highest. A part uses parts of lower floors only, never one beside it.
 //!
-//! 1. `error` (by whose fault), `events` (what the application's side is told), `file_range` (bytes of a file on their way),
-//!    `nonce`, `scoreboard` (how full each process is), `static_files` (what needs no app), `upstream` (other servers, as
-//!    data), `wake_queue` (how other threads wake this one)
+//! 1. `body_rate` (how slow a body is), `error` (by whose fault), `events` (what the application's side is told),
+//!    `file_range` (bytes of a file on their way), `nonce`, `scoreboard` (how full each process is), `static_files` (what
+//!    needs no app), `upstream` (other servers, as data), `wake_queue` (how other threads wake this one)
 //! 2. `body` (what lies between client and app, in each direction), `routes` (rules that look at requests and answers),
 //!    `socket` (TCP or UNIX)
 //! 3. `lingering_close` (the last bytes), `settings`
@@ -35,6 +35,7 @@
 mod accept;
 mod access_log;
 mod body;
+mod body_rate;
 mod connection;
 mod deadline;
 mod drain;

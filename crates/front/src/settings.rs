@@ -26,6 +26,9 @@ pub struct FrontSettings {
     /// How long a transfer may stand still: the client takes no byte of a response that is waiting for it, or sends no byte
     /// of a body that the application asked for. Time in the application does not count.
     pub stall_timeout: Duration,
+    /// Bytes a second that a body must come with while the application waits for it: who is `stall_timeout` behind is as
+    /// late as who sends nothing for that long. 0: any.
+    pub body_minimum_rate: u64,
     /// The size of a request head: request line and headers. More is answered with 431.
     pub max_header_bytes: usize,
     /// The number of header lines. More is answered with 431.

@@ -200,6 +200,38 @@ fn whoever_waits_for_chunks_says_how_long_and_not_the_front() {
 }
 
 #[test]
+fn whoever_waits_for_a_whole_chunk_does_not_wait_for_a_byte_now_and_then() {
+    let stall = Duration::from_millis(500);
+    let stage = Stage::with(FrontSettings {
+        stall_timeout: stall,
+        header_timeout: Duration::from_millis(50),
+        body_minimum_rate: 1000,
+        ..support::front_settings()
+    });
+    let (mut client, exchange) = begin(&stage);
+    client.send("fffff\r\n");
+    let began = std::time::Instant::now();
+    let mut seen = 0;
+    let rest = loop {
+        assert!(began.elapsed() < 8 * stall, "it is waited for without end");
+        let _ = client.stream.get_mut().write(b"x");
+        if !exchange.wait_more(3, seen) {
+            assert_eq!(stage.wakes.recv_timeout(PATIENCE), Ok(3));
+        }
+        seen = exchange.received();
+        match exchange.read_chunk(LIMIT) {
+            BodyRead::Pending if !exchange.wait_more(4, seen) => stage.client().assert_closed(),
+            BodyRead::Pending => {}
+            other => break other,
+        }
+    };
+    // What has come of it is not lost.
+    assert!(matches!(rest, BodyRead::Data(_)), "{rest:?}");
+    assert_eq!(exchange.read_chunk(LIMIT), BodyRead::Failed(BodyError::Stalled));
+    client.assert_closed();
+}
+
+#[test]
 fn a_client_that_leaves_inside_a_chunk_is_gone_and_its_bytes_are_not_lost() {
     let stage = Stage::new();
     let (mut client, exchange) = begin(&stage);

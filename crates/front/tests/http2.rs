@@ -621,6 +621,63 @@ fn a_client_that_takes_nothing_of_a_response_is_reset_in_time_and_alone() {
     assert_eq!(stage.front.statistics().timed_out, 1);
 }
 
+/// A stage whose application waits for a body that comes in such pieces; what the waits find, and the client's end of it.
+fn slow_body(minimum: u64, piece: &'static [u8], is_over: impl Fn(&BodyRead) -> bool) -> Option<Reason> {
+    let stage = short(|settings| {
+        settings.header_timeout = Duration::from_millis(50);
+        settings.stall_timeout = Duration::from_secs(1);
+        settings.body_minimum_rate = minimum;
+    });
+    let (go_on, mut steps) = tokio::sync::mpsc::unbounded_channel();
+    let client = client(&stage, move |sender| async move {
+        let (response, mut send) = ready(sender)
+            .await
+            .send_request(request(Method::POST, "/slow"), false)
+            .expect("sent");
+        while steps.recv().await.is_some() {
+            // Fails once the stream is reset.
+            let _ = send.send_data(Bytes::from_static(piece), false);
+        }
+        let _ = send.send_data(Bytes::new(), true);
+        match response.await {
+            Ok(response) => {
+                assert_eq!(response.status(), 200);
+                None
+            }
+            Err(error) => error.reason(),
+        }
+    });
+    let exchange = stage.exchange();
+    let began = std::time::Instant::now();
+    loop {
+        assert!(began.elapsed() < PATIENCE, "it is waited for without end");
+        let read = stage.slow_piece(&exchange, || go_on.send(()).expect("a client"));
+        if is_over(&read) {
+            break;
+        }
+        assert!(matches!(read, BodyRead::Data(_)), "{read:?}");
+    }
+    drop(go_on);
+    // Gone, if it was too slow.
+    let _ = exchange.respond(head(200, &[]), "");
+    join(client)
+}
+
+#[test]
+fn a_body_of_a_byte_now_and_then_is_reset() {
+    let ended = slow_body(1000, b"x", |read| *read == BodyRead::Failed(BodyError::Stalled));
+    assert_eq!(ended, Some(Reason::CANCEL));
+}
+
+#[test]
+fn a_slow_body_that_keeps_the_minimum_rate_is_read_to_its_end() {
+    let began = std::time::Instant::now();
+    let ended = slow_body(100, &[b'x'; 200], |_| {
+        began.elapsed() > Duration::from_millis(1500)
+    });
+    assert_eq!(ended, None);
+}
+
 #[test]
 fn a_client_that_takes_a_little_at_a_time_has_its_time_anew_with_each() {
     const STEP: usize = 10_000;

@@ -4,10 +4,10 @@
 
 mod support;
 
-use std::io::Read;
-use std::time::Duration;
+use std::io::{Read, Write};
+use std::time::{Duration, Instant};
 
-use fairlead_front::{BodyRead, FrontSettings, Gone};
+use fairlead_front::{BodyError, BodyRead, FrontSettings, Gone};
 use support::{head, Stage, GET, PATIENCE};
 
 const SHORT: Duration = Duration::from_millis(50);
@@ -118,6 +118,102 @@ fn a_body_that_stops_coming_is_given_up() {
     assert!(stage.body(&exchange).is_err());
     assert!(exchange.is_gone());
     client.assert_closed();
+}
+
+/// A client has a second in all to be behind, and other connections live for 50 ms.
+fn with_minimum_rate(body_minimum_rate: u64) -> Stage {
+    Stage::with(FrontSettings {
+        header_timeout: SHORT,
+        stall_timeout: STALL,
+        body_minimum_rate,
+        ..support::front_settings()
+    })
+}
+
+const STALL: Duration = Duration::from_secs(1);
+const LONG_BODY: &str = "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 1000000\r\n\r\n";
+
+#[test]
+fn a_body_of_a_byte_now_and_then_is_given_up() {
+    let stage = with_minimum_rate(1000);
+    let mut client = stage.client_sending(LONG_BODY);
+    let exchange = stage.exchange();
+    let began = Instant::now();
+    // Each byte comes long before the time for silence has passed.
+    while stage.slow_piece(&exchange, || drop(client.stream.get_mut().write(b"x")))
+        != BodyRead::Failed(BodyError::Stalled)
+    {
+        assert!(began.elapsed() < 4 * STALL, "it is waited for without end");
+    }
+    assert!(exchange.is_gone());
+    client.assert_closed();
+    assert!(stage.front.statistics().timed_out > 0);
+}
+
+#[test]
+fn a_body_of_chunk_extensions_that_go_on_and_on_is_given_up() {
+    let stage = with_minimum_rate(1000);
+    let mut client =
+        stage.client_sending("POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n5;");
+    let exchange = stage.exchange();
+    assert!(!exchange.wait_body(1));
+    let began = Instant::now();
+    while stage.wakes.try_recv() != Ok(1) {
+        assert!(began.elapsed() < 4 * STALL, "it is waited for without end");
+        stage.client().assert_closed();
+        let _ = client.stream.get_mut().write(b"x");
+    }
+    assert_eq!(exchange.read_body(9), BodyRead::Failed(BodyError::Stalled));
+    client.assert_closed();
+}
+
+#[test]
+fn a_slow_body_that_keeps_the_minimum_rate_is_read_to_its_end() {
+    let stage = with_minimum_rate(100);
+    let mut client = stage.client_sending(LONG_BODY);
+    let exchange = stage.exchange();
+    let (began, piece) = (Instant::now(), vec![b'x'; 200]);
+    let mut left = 1_000_000;
+    // The waits together are longer than a client may be behind.
+    while began.elapsed() < STALL * 3 / 2 {
+        match stage.slow_piece(&exchange, || client.send(&piece)) {
+            BodyRead::Data(bytes) => left -= bytes.len(),
+            other => panic!("{other:?}"),
+        }
+    }
+    client.send(vec![b'x'; left]);
+    assert_eq!(stage.body(&exchange).expect("the rest").len(), left);
+    exchange.respond(head(200, &[]), "").expect("a client");
+    assert_eq!(client.reply().status(), 200);
+}
+
+#[test]
+fn the_time_in_which_an_application_reads_nothing_is_not_the_clients() {
+    let stage = with_minimum_rate(1_000_000);
+    let mut client = stage.client_sending(LONG_BODY);
+    let exchange = stage.exchange();
+    let began = Instant::now();
+    while began.elapsed() < STALL * 3 / 2 {
+        client.send("x");
+        // It computes, and finds then what has come meanwhile.
+        stage.client().assert_closed();
+        assert!(exchange.wait_body(1));
+        assert_eq!(exchange.read_body(9), BodyRead::Data("x".into()));
+    }
+    exchange.respond(head(200, &[]), "").expect("a client");
+    assert_eq!(client.reply().status(), 200);
+}
+
+#[test]
+fn without_a_minimum_rate_a_byte_now_and_then_is_enough() {
+    let stage = with_minimum_rate(0);
+    let mut client = stage.client_sending(LONG_BODY);
+    let exchange = stage.exchange();
+    let began = Instant::now();
+    while began.elapsed() < STALL * 3 / 2 {
+        let read = stage.slow_piece(&exchange, || client.send("x"));
+        assert_eq!(read, BodyRead::Data("x".into()));
+    }
 }
 
 #[test]

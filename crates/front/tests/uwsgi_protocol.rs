@@ -1,4 +1,5 @@
 //! Requests that come as packets of the uwsgi protocol: the way in, the answer on the wire, upgrades, and what is refused.
+//! It stays whole: one protocol, by one way of making its packets.
 
 mod support;
 
@@ -6,7 +7,9 @@ use std::io::{Read, Write};
 use std::net::TcpStream;
 use std::time::Duration;
 
-use fairlead_front::{BoundListener, FrontSettings, Listener, ListenerConfig, LogLevel, Protocol};
+use fairlead_front::{
+    BodyError, BodyRead, BoundListener, FrontSettings, Listener, ListenerConfig, LogLevel, Protocol,
+};
 use fairlead_http::{Address, Request, Scheme, Version};
 use fairlead_websocket::Handshake;
 use support::{head, switching, Client, Stage, PATIENCE};
@@ -479,4 +482,27 @@ fn a_unix_socket_serves_packets_too() {
     assert_eq!(request.peer().to_string(), "192.0.2.7:4711");
     exchange.respond(head(200, &[]), "unix").expect("a client");
     assert_eq!(client.reply().body, b"unix");
+}
+
+#[test]
+fn a_body_behind_a_packet_has_the_minimum_rate_too() {
+    let stage = stage_with(FrontSettings {
+        header_timeout: Duration::from_millis(50),
+        stall_timeout: Duration::from_millis(500),
+        body_minimum_rate: 1000,
+        ..support::front_settings()
+    });
+    let length = [("CONTENT_LENGTH", "100000")];
+    let mut client = stage.client_sending(packet("POST", "HTTP/1.1", &length));
+    let exchange = stage.exchange();
+    let began = std::time::Instant::now();
+    while stage.slow_piece(&exchange, || drop(client.stream.get_mut().write(b"x")))
+        != BodyRead::Failed(BodyError::Stalled)
+    {
+        assert!(
+            began.elapsed() < 10 * Duration::from_millis(500),
+            "it is waited for without end"
+        );
+    }
+    client.assert_closed();
 }

@@ -99,6 +99,15 @@ ENGINE_SETTINGS: dict[str, EngineSetting] = {
         meaning="The time for which a transfer may stand still: the client takes no byte of a response that waits for it, or sends none of a body that the application has asked for. Time in the application does not count.",
         reason="60 s, uWSGI's `--http-timeout`.",
     ),
+    "http_body_minimum_rate": EngineSetting(
+        kind="bytes",
+        default=240,
+        least=0.0,
+        most=2147483647.0,
+        words=(),
+        meaning="Bytes a second with which a request's body has to come while the application waits for it. Whoever falls `http_stall_timeout` behind, over all such waits, has stalled; 0: a byte within that time is enough. A wait for a whole chunk counts from the chunk's first byte.",
+        reason="240, Kestrel's number: GPRS carries ten times as much, and a client that sends a byte a minute holds its request for one minute, and not for as many as it has bytes.",
+    ),
     "http_head_bytes": EngineSetting(
         kind="bytes",
         default=32768,

@@ -340,6 +340,10 @@ class Settings:
         follows="http-timeout",
         default_text=f"{ENGINE_SETTINGS['http_head_timeout'].default:g}, or http-timeout where that is shorter",
     )  # fmt: skip
+    http_body_minimum_rate: int = feeds(
+        "http_body_minimum_rate", "http-body-minimum-rate",
+        "bytes a second with which a request's body has to come while it is waited for; 0: any",
+    )  # fmt: skip
     http_keepalive_s: float = feeds(
         "http_keep_alive_timeout", "http-keepalive",
         "keep idle HTTP connections this long; 0 closes after each response",

@@ -124,6 +124,14 @@ table! {
         /// 60 s, uWSGI's `--http-timeout`.
         http_stall_timeout: Duration => stall_timeout = Value::seconds(60), PATIENCE;
 
+        /// Bytes a second with which a request's body has to come while the application waits for it. Whoever falls
+        /// `http_stall_timeout` behind, over all such waits, has stalled; 0: a byte within that time is enough. A wait for a
+        /// whole chunk counts from the chunk's first byte.
+        ///
+        /// 240, Kestrel's number: GPRS carries ten times as much, and a client that sends a byte a minute holds its request
+        /// for one minute, and not for as many as it has bytes.
+        http_body_minimum_rate: Bytes => body_minimum_rate = Number(240), (0, i32::MAX as u64);
+
         /// Bytes of a request head: request line and headers. More is answered with 431.
         ///
         /// 32 KiB: room for large cookies and tokens; nginx allows the same (4 buffers of 8 KiB).

@@ -292,7 +292,7 @@ impl Exchange {
 
     /// Has more of the body come than the `seen` bytes, or its end or a failure? Else
     /// [`EventSink::wake`](crate::EventSink::wake) follows with `token`, once. Unlike [`wait_body`](Exchange::wait_body) it
-    /// leaves it to the caller how long a silent client is waited for.
+    /// leaves it to the caller how long a silent client is waited for; only inside a chunk the minimum rate counts.
     pub fn wait_more(&self, token: u64, seen: u64) -> bool {
         self.wait(
             || Waiter::Token(token),
@@ -313,9 +313,13 @@ impl Exchange {
         }
         state.incoming.waiter = Some(waiter());
         state.incoming.want();
+        let now = self.core.connection.shared().now_ms();
         if is_timed {
-            let now = self.core.connection.shared().now_ms();
             state.incoming.awaited_since_ms.get_or_insert(now);
+        }
+        // Between two chunks a client may have nothing to say; within one it has begun something.
+        if is_timed || state.incoming.is_inside_chunk() {
+            state.incoming.rate.begin_wait(now);
         }
         drop(state);
         // Even if the pump has long been wanted: the time that the client has begins here, and only a turn starts its clock.

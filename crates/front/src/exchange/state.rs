@@ -11,6 +11,7 @@ use fairlead_http::ResponseHead;
 
 use crate::access_log::AccessRecord;
 use crate::body::{End, Incoming, Outgoing, Waiter};
+use crate::body_rate::BodyRate;
 use crate::connection::Connection;
 use crate::error::BodyError;
 use crate::upgrade::Taker;
@@ -94,14 +95,17 @@ impl Core {
     /// The body stands still although the application waits for it, and the connection ends for that.
     pub(crate) fn stall_body(&self) {
         let mut state = self.lock();
-        if state.incoming.awaited_since_ms.is_some() && state.incoming.end == End::Open {
+        let incoming = &state.incoming;
+        let is_awaited = incoming.awaited_since_ms.is_some() || incoming.rate.is_awaited();
+        if is_awaited && incoming.end == End::Open {
             state.incoming.end = End::Failed(BodyError::Stalled);
         }
     }
 
-    /// Since when the application waits for bytes of the body.
-    pub(crate) fn body_awaited_since(&self) -> Option<u64> {
-        self.lock().incoming.awaited_since_ms
+    /// Since when the application waits for bytes of the body, and how slowly they have come.
+    pub(crate) fn awaited_body(&self) -> (Option<u64>, BodyRate) {
+        let incoming = &self.lock().incoming;
+        (incoming.awaited_since_ms, incoming.rate)
     }
 
     /// The answer is complete as far as the client is concerned: what the application still writes is swallowed.

@@ -9,6 +9,7 @@ use std::task::{Context, Poll};
 use hyper::body::{Body, Incoming};
 
 use crate::body::{End, Waiter};
+use crate::body_rate::BodyRate;
 use crate::error::BodyError;
 use crate::exchange::Core;
 use crate::http1::framing::Framing;
@@ -99,9 +100,9 @@ impl Pump {
         }
     }
 
-    /// Since when the application waits for bytes.
-    pub(super) fn awaited_since(&self) -> Option<u64> {
-        self.core.body_awaited_since()
+    /// Since when the application waits for bytes, and how slowly they have come.
+    pub(super) fn awaited(&self) -> (Option<u64>, BodyRate) {
+        self.core.awaited_body()
     }
 
     /// The client stands still: whoever waits for the body learns that it was too slow.
@@ -143,9 +144,10 @@ impl Pump {
             Poll::Pending => return Pumped::Nothing,
         };
         let mut state = self.core.lock();
+        let mut size = 0;
         match frame.map(|frame| frame.map(hyper::body::Frame::into_data)) {
             Some(Ok(Ok(piece))) => {
-                let size = piece.len() as u64;
+                size = piece.len() as u64;
                 self.total += size;
                 let ends_chunk = framing.chunk_ends(self.ordinal, size);
                 match settings.max_body {
@@ -165,6 +167,8 @@ impl Pump {
             None => state.incoming.end = End::Complete,
         }
         state.incoming.awaited_since_ms = None;
+        let now = || self.core.connection.shared().now_ms();
+        state.incoming.rate.came(size, settings.body_minimum_rate, now);
         Pumped::Moved {
             waiter: state.incoming.waiter.take(),
             core: Arc::clone(&self.core),

@@ -356,10 +356,13 @@ impl Http1State {
     /// Stores the deadline that counts now, for the sweep; tells what is overdue already.
     pub(super) fn check_deadline(&self) -> Option<Overdue> {
         let inner = self.lock();
+        let awaited = inner.pump.as_ref().map(Pump::awaited);
+        let (body_awaited_since_ms, body_rate) = awaited.unwrap_or_default();
         let situation = Situation {
             write_blocked_since_ms: inner.write_blocked_since_ms,
             in_flight: inner.in_flight,
-            body_awaited_since_ms: inner.pump.as_ref().and_then(Pump::awaited_since),
+            body_awaited_since_ms,
+            body_rate,
             inside_head: inner.framing.inside_head(),
             is_first: inner.heads == 0,
             draining_since_ms: self.connection.shared().draining_since_ms(),

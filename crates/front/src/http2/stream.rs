@@ -221,6 +221,7 @@ impl StreamTask {
         }
         let frame = body.recv.poll_data(cx);
         let mut state = self.core.lock();
+        let mut size = 0;
         let (waiter, ended) = match frame {
             Poll::Pending => {
                 // Whoever takes something now makes room.
@@ -229,7 +230,8 @@ impl StreamTask {
             }
             Poll::Ready(Some(Ok(piece))) => {
                 body.came_ms = connection.shared().now_ms();
-                body.total += piece.len() as u64;
+                size = piece.len() as u64;
+                body.total += size;
                 body.held += piece.len();
                 match settings.max_body {
                     Some(limit) if body.total > limit => {
@@ -256,6 +258,8 @@ impl StreamTask {
             }
         };
         state.incoming.awaited_since_ms = None;
+        let now = || connection.shared().now_ms();
+        state.incoming.rate.came(size, settings.body_minimum_rate, now);
         drop(state);
         if ended {
             self.body = None;
@@ -399,10 +403,13 @@ impl StreamTask {
     /// Stores the deadline that counts now; ready if it has passed, and the stream is reset.
     fn keep_deadline(&mut self) -> Poll<()> {
         let connection = Arc::clone(&self.core.connection);
+        let awaited = self.body.as_ref().map(|_| self.core.awaited_body());
+        let (body_awaited_since_ms, body_rate) = awaited.unwrap_or_default();
         let situation = Situation {
             write_blocked_since_ms: self.blocked_since_ms.map(|(since, _)| since),
             in_flight: true,
-            body_awaited_since_ms: self.body.as_ref().and_then(|_| self.core.body_awaited_since()),
+            body_awaited_since_ms,
+            body_rate,
             waiting_since_ms: self.body.as_ref().map_or(0, |body| body.came_ms),
             ..Situation::default()
         };

@@ -257,6 +257,16 @@ impl Stage {
         }
     }
 
+    /// Waits for a body while the whole life of another connection passes, which a short `header_timeout` ends; then for
+    /// what `send` sends.
+    pub(crate) fn slow_piece(&self, exchange: &Exchange, send: impl FnOnce()) -> fairlead_front::BodyRead {
+        assert!(!exchange.wait_body(8));
+        self.client().assert_closed();
+        send();
+        assert_eq!(self.wakes.recv_timeout(PATIENCE), Ok(8));
+        exchange.read_body(usize::MAX)
+    }
+
     /// Reads the request body to its end.
     pub(crate) fn body(&self, exchange: &Exchange) -> Result<Vec<u8>, BodyError> {
         use fairlead_front::BodyRead;
