@@ -56,7 +56,7 @@ _IGNORED: tuple[tuple[str, str, str], ...] = (
      "https-socket-modifier1 https-socket-modifier2 "
      "http-events http-buffer-size http-uid http-gid"),
     (VALUE, "the engine passes data on in the background by itself", "offload-threads offload-thread"),
-    (VALUE, "each worker remembers its own TLS sessions", "https-session-context"),
+    (VALUE, "any worker of an instance resumes a TLS session of any other", "https-session-context"),
     (VALUE, "nothing has to be loaded", "plugin plugins need-plugin need-plugins plugin-dir plugins-dir"),
     (VALUE, "greenlets have no stack of their own to size",
      "ugreen-stacksize threads-stacksize thread-stacksize thread-stack-size threads-stack-size"),
