@@ -66,6 +66,13 @@ def echo(environ, start_response):
             ws.send(message)
 
 
+def late_echo(environ, start_response):
+    """Has begun when its client leaves, and makes the handshake only then."""
+    os.write(2, b"late_echo: begun\n")
+    time.sleep(0.03)
+    return echo(environ, start_response)
+
+
 def pid(environ, start_response):
     """Echoes, after a first message with the worker's process id."""
     with websocket(environ) as ws:
