@@ -93,6 +93,15 @@ class RunningMaster:
             if found:
                 return found
 
+    def wait_for_all(self, *patterns: str) -> list[re.Match[str]]:
+        """The first new lines in which the patterns are found, in whatever order they come: the master and its workers
+        are several processes."""
+        found: dict[str, re.Match[str]] = {}
+        while missing := [pattern for pattern in patterns if pattern not in found]:
+            line = self.wait_for("|".join(missing)).string
+            found |= {pattern: match for pattern in missing if (match := re.search(pattern, line))}
+        return [found[pattern] for pattern in patterns]
+
     def wait_until_ready(self) -> RunningMaster:
         self.port = int(self.wait_for(r"serving app\.py at http://127\.0\.0\.1:(\d+)")[1])
         return self
@@ -243,12 +252,15 @@ def test_an_old_worker_that_stays_is_killed_after_worker_reload_mercy(start):
 def test_a_reload_without_places_for_all_goes_step_by_step(start):
     master = start("--processes", "3", places=5).wait_until_ready()
     master.signal(signal.SIGHUP)
-    master.wait_for("2 new workers ready, 1 to come when places are free")
-    # Those two have taken the last places; the third starts when an old one has ended.
-    master.wait_for("fake [12] generation 1 told to stop because of reload")
-    master.wait_for("fake 3 generation 2 started")
-    master.wait_for("reloaded: 1 new worker ready, the old leave")
-    master.wait_for("fake 3 generation 1 told to stop because of reload")
+    _, told, started, *_ = master.wait_for_all(
+        "2 new workers ready, 1 to come when places are free",
+        "fake [12] generation 1 told to stop because of reload",
+        "fake 3 generation 2 started",
+        "reloaded: 1 new worker ready, the old leave",
+        "fake 3 generation 1 told to stop because of reload",
+    )
+    # The first two have taken the last places; the third starts when an old one has ended.
+    assert master.log.index(told.string) < master.log.index(started.string)
     assert {master.ask()[1] for _ in range(6)} == {2}
 
 
@@ -386,9 +398,8 @@ def test_a_replacement_that_fails_is_tried_again_until_it_succeeds(start):
     master.wait_for(r"worker 1 did not come up \(the code on disk is broken\.\); starting another in 0\.1 s")
     assert master.ask()[0] == old
     master.plan.write_text("ready")
-    new = int(master.wait_for(r"worker 1 \(pid (\d+)\) is ready")[1])
-    master.wait_for("told to stop because of reload")
-    assert master.ask()[0] == new != old
+    ready, _ = master.wait_for_all(r"worker 1 \(pid (\d+)\) is ready", "told to stop because of reload")
+    assert master.ask()[0] == int(ready[1]) != old
 
 
 def test_a_worker_that_asks_for_a_successor_before_all_are_ready_gets_one(start, tmp_path):
