@@ -138,6 +138,9 @@ class WorkerProcess:
             if self._skips:
                 self._skips = False
                 continue
+            if len(text) > LONGEST_LINE:  # come whole with its end, in one read
+                self._is_bad(f"it is longer than {LONGEST_LINE} bytes")
+                continue
             try:
                 event = event_of(bytes(text))
             except BadMessage as error:
