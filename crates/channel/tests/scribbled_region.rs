@@ -6,23 +6,14 @@
 )]
 #[path = "../../../fuzz/src/channel_region.rs"]
 mod property;
-
-use std::fs;
-use std::path::Path;
+#[path = "../../../fuzz/replay.rs"]
+mod seeds;
 
 use proptest::prelude::*;
 
 #[test]
-fn every_seed_keeps_the_property() {
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../fuzz/seeds/channel_region");
-    let mut count = 0;
-    for entry in fs::read_dir(folder).expect("the seeds' folder") {
-        let path = entry.expect("an entry").path();
-        println!("{}", path.display());
-        property::run(&fs::read(&path).expect("a seed"));
-        count += 1;
-    }
-    assert!(count >= 8);
+fn the_seeds_pass() {
+    seeds::replay("channel_region", property::run);
 }
 
 /// Values that mean something somewhere: positions, sizes with a kind above, numbers of entries.

@@ -7,23 +7,14 @@
 )]
 #[path = "../../../fuzz/src/path.rs"]
 mod property;
-
-use std::fs;
-use std::path::Path;
+#[path = "../../../fuzz/replay.rs"]
+mod seeds;
 
 use proptest::prelude::*;
 
 #[test]
 fn the_seeds_pass() {
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../fuzz/seeds/path");
-    let mut count = 0;
-    for entry in fs::read_dir(&folder).expect("the folder of seeds") {
-        let path = entry.expect("a seed").path();
-        println!("{}", path.display()); // shown when it fails
-        property::run(&fs::read(&path).expect("a seed is a file"));
-        count += 1;
-    }
-    assert!(count > 0, "no seeds in {}", folder.display());
+    seeds::replay("path", property::run);
 }
 
 proptest! {

@@ -7,10 +7,10 @@
 )]
 #[path = "../../../fuzz/src/proxy_header.rs"]
 mod property;
+#[path = "../../../fuzz/replay.rs"]
+mod seeds;
 
-use std::fs;
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
-use std::path::Path;
 
 use fairlead_http::ProxyHeader;
 use proptest::prelude::*;
@@ -19,15 +19,7 @@ const SIGNATURE: &[u8] = b"\r\n\r\n\0\r\nQUIT\n";
 
 #[test]
 fn the_seeds_pass() {
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../fuzz/seeds/proxy_header");
-    let mut count = 0;
-    for entry in fs::read_dir(&folder).expect("the folder of seeds") {
-        let path = entry.expect("a seed").path();
-        println!("{}", path.display()); // shown when it fails
-        property::run(&fs::read(&path).expect("a seed is a file"));
-        count += 1;
-    }
-    assert!(count > 0, "no seeds in {}", folder.display());
+    seeds::replay("proxy_header", property::run);
 }
 
 proptest! {

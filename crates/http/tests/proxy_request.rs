@@ -7,24 +7,15 @@
 )]
 #[path = "../../../fuzz/src/proxy_request.rs"]
 mod property;
-
-use std::fs;
-use std::path::Path;
+#[path = "../../../fuzz/replay.rs"]
+mod seeds;
 
 use fairlead_http::{speaks_of_client, Address, Request, Version};
 use proptest::prelude::*;
 
 #[test]
 fn the_seeds_pass() {
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../fuzz/seeds/proxy_request");
-    let mut count = 0;
-    for entry in fs::read_dir(&folder).expect("the folder of seeds") {
-        let path = entry.expect("a seed").path();
-        println!("{}", path.display()); // shown when it fails
-        property::run(&fs::read(&path).expect("a seed is a file"));
-        count += 1;
-    }
-    assert!(count > 0, "no seeds in {}", folder.display());
+    seeds::replay("proxy_request", property::run);
 }
 
 #[test]
