@@ -153,11 +153,11 @@ chaos: setup build ## workers killed, stopped, starved and reloaded while all pu
 fuzz: ## fuzz each target for FUZZ_SECONDS (nightly Rust), or replay its seeds (stable)
 	@if ! cargo +nightly --version >/dev/null 2>&1; then \
 	    echo "there is no nightly Rust, so the seeds are replayed only (rustup toolchain install nightly)"; \
-	    cargo test --locked -p fairlead-http -p fairlead-websocket seeds; \
+	    cargo test --locked -p fairlead-http -p fairlead-websocket -p fairlead-channel seeds; \
 	    exit; \
 	fi; \
 	host=$$(rustc -vV | sed -n 's/^host: //p'); \
-	for target in session handshake path proxy_header proxy_request uwsgi_packet; do \
+	for target in $(basename $(notdir $(wildcard fuzz/fuzz_targets/*.rs))); do \
 	    mkdir -p fuzz/corpus/$$target; \
 	    echo "== fuzzing $$target for $(FUZZ_SECONDS) s"; \
 	    ( cd fuzz && CARGO_TARGET_DIR="$(CURDIR)/.build/fuzz" \
