@@ -4,7 +4,7 @@
 //! without it, and `memberships` counts who is a member. Whoever waits for the lock says for how long.
 
 use std::collections::HashMap;
-use std::sync::{OnceLock, PoisonError, RwLock};
+use std::sync::{Mutex, OnceLock, PoisonError, RwLock};
 use std::time::Duration;
 
 use crate::directory::ChannelId;
@@ -29,7 +29,7 @@ pub struct Channels {
     /// The place of this process's loop, and what wakes it without a detour through the system.
     own: OnceLock<(usize, Box<dyn Fn() + Send + Sync>)>,
     /// Members of this process's places that have left, and were not counted out yet: somebody else had the lock.
-    pub(crate) departed: RwLock<Vec<(usize, ChannelId)>>,
+    pub(crate) departed: Mutex<Vec<(usize, ChannelId)>>,
 }
 
 impl Channels {
@@ -44,7 +44,7 @@ impl Channels {
             known: RwLock::default(),
             index: Index::default(),
             own: OnceLock::new(),
-            departed: RwLock::default(),
+            departed: Mutex::default(),
         }
     }
 

@@ -3,7 +3,7 @@
 //! Joining takes the region's lock and waits for it as long as its caller likes. Leaving never waits: while somebody has
 //! the lock it is noted, and done with the next [`Channels::settle`].
 
-use std::sync::{PoisonError, RwLockWriteGuard};
+use std::sync::{MutexGuard, PoisonError};
 use std::time::Duration;
 
 use crate::channels::Channels;
@@ -93,8 +93,8 @@ impl Channels {
         self.departed().retain(|(of, _)| *of != place);
     }
 
-    pub(crate) fn departed(&self) -> RwLockWriteGuard<'_, Vec<(usize, ChannelId)>> {
-        self.departed.write().unwrap_or_else(PoisonError::into_inner)
+    pub(crate) fn departed(&self) -> MutexGuard<'_, Vec<(usize, ChannelId)>> {
+        self.departed.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Counts one member less. The caller has the lock.
@@ -106,7 +106,8 @@ impl Channels {
         }
     }
 
-    /// Lets go of the members of processes that have ended, and wakes the loops that sleep through messages. Answers how many processes there were.
+    /// Lets go of the members of processes that have ended, and wakes the loops that sleep through messages. Answers how
+    /// many processes there were.
     ///
     /// # Errors
     /// A lock that is not to be had within `patience`: they still count.

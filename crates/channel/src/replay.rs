@@ -8,7 +8,7 @@
 //! Whoever goes the way back goes it by [`WayBack`]: it ends, whatever somebody has scribbled there.
 
 use std::collections::{HashMap, VecDeque};
-use std::sync::{Arc, PoisonError, RwLock, RwLockWriteGuard};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use crate::directory::ChannelId;
 use crate::forked::is_forked;
@@ -40,7 +40,7 @@ struct Marks {
 /// The marks of all channels that somebody asked about.
 #[derive(Default)]
 pub(crate) struct Index {
-    channels: RwLock<HashMap<usize, Arc<RwLock<Marks>>>>,
+    channels: Mutex<HashMap<usize, Arc<Mutex<Marks>>>>,
 }
 
 /// Messages of a channel from an offset up to the newest at the time of a join, to be taken one after the other.
@@ -67,8 +67,8 @@ pub enum Past {
     End,
 }
 
-fn lock<T>(marks: &RwLock<T>) -> RwLockWriteGuard<'_, T> {
-    marks.write().unwrap_or_else(PoisonError::into_inner)
+fn lock<T>(marks: &Mutex<T>) -> MutexGuard<'_, T> {
+    marks.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// The messages of a channel from one of them back to the oldest that is there.
@@ -123,7 +123,7 @@ impl<'a> WayBack<'a> {
 
 impl Index {
     /// What is known of a channel. A forked process has to find it by itself: a thread of its parent's may have had the lock.
-    fn of(&self, id: ChannelId) -> Arc<RwLock<Marks>> {
+    fn of(&self, id: ChannelId) -> Arc<Mutex<Marks>> {
         if is_forked() {
             return Arc::default();
         }
