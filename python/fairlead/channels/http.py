@@ -19,7 +19,7 @@ from typing import Any
 from urllib.parse import parse_qsl, unquote_to_bytes
 
 from fairlead._native import Channels
-from fairlead.channels.session import HIGH, PAGE, Outbox
+from fairlead.channels.session import PAGE, BaseSession
 from fairlead.errors import ChannelsBusy, ChannelsError
 
 #: Bytes of a request line and its headers.
@@ -88,7 +88,7 @@ class _Head:
         return int(length or 0)
 
 
-class HttpSession:
+class HttpSession(BaseSession):
     """What one HTTP client asked for, and what it gets."""
 
     #: Seconds that a connection may stay open without a request.
@@ -97,14 +97,10 @@ class HttpSession:
     is_subscribed = False
 
     def __init__(self, channels: Channels, token: bytes) -> None:
-        self._channels = channels
+        super().__init__(channels)
         self._token = token
         self._buffer = bytearray()
         self._head: _Head | None = None
-        #: A request that waits for the channels' lock, and why.
-        self._held: tuple[_Head, bytes, ChannelsBusy] | None = None
-        self.outbox = Outbox()
-        self.is_over = False
         #: The client has shown the token.
         self.is_known = False
 
@@ -113,39 +109,12 @@ class HttpSession:
         """A request has begun to come and is not complete."""
         return self.wants_input and (self._head is not None or bool(self._buffer))
 
-    @property
-    def wants_input(self) -> bool:
-        return not self.is_over and self._held is None and self.outbox.size < HIGH
-
-    @property
-    def is_held(self) -> bool:
-        """A request waits for the channels' lock, which somebody has who does not move."""
-        return self._held is not None
-
-    def retry(self) -> bool:
-        """Try the request again that waits for the lock. False if it still waits."""
-        if self._held is not None:
-            head, body, _ = self._held
-            self._held = None
-            self._answer(head, body)
-            self.go_on()
-        return self._held is None
-
-    def give_up(self) -> None:
-        """Answer the request that waits for the lock: it cannot be done."""
-        if self._held is not None:
-            head, _, error = self._held
-            self._held = None
-            self._put(503, {"error": str(error)}, head.is_last, {})
-            self.go_on()
-
     def receive(self, data: bytes) -> None:
         """Take what the client sent, and answer what is complete."""
         self._buffer += data
         self.go_on()
 
     def go_on(self) -> None:
-        """Answer what is complete until enough waits for the client."""
         while self.wants_input:
             try:
                 if not self._answer_next():
@@ -204,7 +173,8 @@ class HttpSession:
         except (ValueError, UnicodeError) as error:
             self._put(400, {"error": str(error)}, head.is_last, {})
         except ChannelsBusy as error:
-            self._held = (head, body, error)
+            refusal = {"error": str(error)}
+            self._held = (lambda: self._answer(head, body), lambda: self._put(503, refusal, head.is_last, {}))
         except ChannelsError as error:
             self._put(503, {"error": str(error)}, head.is_last, {})
         else:

@@ -327,7 +327,6 @@ class ChannelsServer:
         looks, is_readable = self._look_at <= now, True
         if looks:
             self._looked_at, self._look_at = now, now + LOOK_EVERY_S
-        if looks:
             self._retry(now)
         for client in list(self._clients):
             session = client.session

@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import os
 from collections import deque
+from collections.abc import Callable
 from typing import Any
 
 from fairlead._native import Channels
@@ -55,20 +56,56 @@ class Outbox:
             self.size -= len(self._pieces.pop())
 
 
-class LineSession:
-    """What one client asked for, and what it gets."""
+class BaseSession:
+    """What both kinds of session have: bytes on their way to the client, and a request that waits for the lock of the
+    channels, because somebody has it who does not move."""
 
     def __init__(self, channels: Channels) -> None:
         self._channels = channels
-        self._reader = Reader(channels.longest_message)
         self.outbox = Outbox()
         #: Nothing more is read; the connection ends when the outbox is empty.
         self.is_over = False
+        #: Of the request that waits for the lock: what tries it again, and what answers that it cannot be done.
+        self._held: tuple[Callable[[], None], Callable[[], None]] | None = None
+
+    @property
+    def wants_input(self) -> bool:
+        return not self.is_over and self._held is None and self.outbox.size < HIGH
+
+    @property
+    def is_held(self) -> bool:
+        """A request waits for the channels' lock."""
+        return self._held is not None
+
+    def retry(self) -> bool:
+        """Try the request again that waits for the lock. False if it still waits."""
+        if self._held is not None:
+            (again, _), self._held = self._held, None
+            again()
+            self.go_on()
+        return self._held is None
+
+    def give_up(self) -> None:
+        """Answer the request that waits for the lock: it cannot be done."""
+        if self._held is not None:
+            (_, refuse), self._held = self._held, None
+            refuse()
+            self.go_on()
+
+    def go_on(self) -> None:
+        """Do what there is to do until enough waits for the client."""
+        raise NotImplementedError
+
+
+class LineSession(BaseSession):
+    """What one client asked for, and what it gets."""
+
+    def __init__(self, channels: Channels) -> None:
+        super().__init__(channels)
+        self._reader = Reader(channels.longest_message)
         self._subscribed = ""
         self._cursor = 0
         self._is_behind = False
-        #: A request that waits for the channels' lock, and why.
-        self._held: tuple[dict[str, Any], bytes | None, ChannelsBusy] | None = None
         self.outbox.put(
             line({"fairlead-channels": VERSION, "max_message": channels.longest_message, "pid": os.getpid()})
         )
@@ -87,39 +124,12 @@ class LineSession:
     def is_subscribed(self) -> bool:
         return bool(self._subscribed) and not self.is_over
 
-    @property
-    def wants_input(self) -> bool:
-        return not self.is_over and self._held is None and self.outbox.size < HIGH
-
-    @property
-    def is_held(self) -> bool:
-        """A request waits for the channels' lock, which somebody has who does not move."""
-        return self._held is not None
-
-    def retry(self) -> bool:
-        """Try the request again that waits for the lock. False if it still waits."""
-        if self._held is not None:
-            request, payload, _ = self._held
-            self._held = None
-            self._answer(request, payload)
-            self.go_on()
-        return self._held is None
-
-    def give_up(self) -> None:
-        """Answer the request that waits for the lock: it cannot be done."""
-        if self._held is not None:
-            _, _, error = self._held
-            self._held = None
-            self._error("unavailable", str(error))
-            self.go_on()
-
     def receive(self, data: bytes) -> None:
         """Take what the client sent, and answer what is complete."""
         self._reader.feed(data)
         self.go_on()
 
     def go_on(self) -> None:
-        """Do what there is to do until enough waits for the client."""
         try:
             while self.wants_input:
                 if self._subscribed:
@@ -196,7 +206,8 @@ class LineSession:
         except ValueError as error:
             self._error("bad-value", str(error))
         except ChannelsBusy as error:
-            self._held = (request, payload, error)
+            why = str(error)
+            self._held = (lambda: self._answer(request, payload), lambda: self._error("unavailable", why))
         except ChannelsError as error:
             self._error("unavailable", str(error))
 

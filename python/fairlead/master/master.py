@@ -473,7 +473,7 @@ class Master:
         arrival = self._arrival_of(worker)
         if event == "ready" and not worker.is_ready:
             worker.is_ready = True
-            self._heartbeat.is_ready(worker, message.get("answers_pings") is True)
+            self._heartbeat.is_ready(worker, message["answers_pings"])
             if arrival is not None and all(one.is_ready for one in arrival.workers.values()):
                 self._promote(arrival)
         elif event == "pong":

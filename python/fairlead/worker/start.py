@@ -57,7 +57,6 @@ _MASTER_READS_S = 1.0
 #: Characters of the reason why a worker cannot start: an exception of the application's may hold anything.
 _LONGEST_REASON = 8192
 
-
 #: What the system says of a number that is no descriptor any more, or some other file's: the application has closed it.
 _LOST = frozenset({errno.EBADF, errno.ENOTSOCK})
 
@@ -98,8 +97,7 @@ class Worker:
         try:
             native = Channels.inherited(self._start["channels_fd"], settings.channels_max_message)
         except ValueError as error:
-            self._control.tell(event="failed", message=f"the channels cannot be used: {error}.")
-            return 2
+            return self._fail(f"the channels cannot be used: {error}.")
         channels.configure(native)
         began = time.monotonic()
         try:
