@@ -1,4 +1,4 @@
-//! The admission queue between front and host: who may start now, and who waits.
+//! The admission queue between front and runner: who may start now, and who waits.
 //!
 //! The invariant: `running` tasks hold a slot, at most `slots` of them; a request waits in `waiting` only while all
 //! slots are taken, and in `admitted` from the moment it has a slot until the runner takes it. A slot comes back when its
