@@ -12,8 +12,9 @@ use std::thread::Thread;
 
 use pyo3::Python;
 
-/// Enough that the GIL never lies idle while one of them is woken; their looks cost two per cent of a core.
-const MOST: usize = 32;
+/// Enough that a busy server of 64 clients never comes to a sleep here, which cost it 13 % with 32; while somebody holds the
+/// GIL for long, their looks cost four per cent of a core.
+const MOST: usize = 64;
 
 /// The one of this process, as the GIL is.
 static GIL_QUEUE: GilQueue = GilQueue::new();
