@@ -10,9 +10,18 @@ from pathlib import Path
 
 import pytest
 from end_to_end.http_wire import read_answer, request
+from faults.machine import wait_until
 from support.raw_client import RawClient
 
 APP = Path(__file__).parent / "apps" / "served.py"
+
+
+def state(process: int, thread: str) -> str:
+    """S: it waits for events. T: it is stopped."""
+    for task in Path(f"/proc/{process}/task").iterdir():
+        if (task / "comm").read_text() == f"{thread}\n":
+            return (task / "stat").read_text().rpartition(")")[2].split()[0]
+    raise AssertionError(f"there is no thread {thread}")
 
 
 @pytest.mark.alone
@@ -31,8 +40,11 @@ def test_requests_that_came_while_a_worker_was_stopped_are_answered(start):
         last.send_bytes(request(server, "/last"))
         assert read_answer(last).status == 200  # so all before it were accepted, and read
     (worker,) = server.worker_pids()
+    # Only a wait that the stop interrupts, before anything has come, ends without a look at the sockets.
+    wait_until(lambda: state(worker, "fairlead-front") == "S", "the front's thread waits")
     os.kill(worker, signal.SIGSTOP)
     try:
+        wait_until(lambda: state(worker, "fairlead-front") == "T", "it is stopped")
         for number, client in enumerate(clients):
             client.send_bytes(request(server, "/second") if number % 2 else b"\r\n")
         # All deadlines pass in silence.
