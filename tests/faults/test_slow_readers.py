@@ -26,7 +26,7 @@ def slow_reader(server: Server, path: str) -> socket.socket:
     return client
 
 
-def test_an_endless_sender_waits_for_its_slow_reader_in_bounded_memory(start, upgrade):
+def test_an_endless_sender_waits_for_its_slow_reader_in_bounded_memory(start, upgrade, runner):
     server = start(BEHAVIOURS, "--socket-timeout", "2")
     (pid,) = server.worker_pids()
     bystander = upgrade(server, "/echo")
@@ -36,7 +36,14 @@ def test_an_endless_sender_waits_for_its_slow_reader_in_bounded_memory(start, up
     crowd = [slow_reader(server, path) for path in ("/firehose", "/firehose_small") for _ in range(CLIENTS // 2)]
     wait_until(lambda: books(server)["live"] == CLIENTS + 1, "all senders run")
     worst = 0.0
+    # They wait for 30 s at least (compat §2.2), too long for a test: there the readers leave.
+    waits_long = runner.name in ("asyncio", "gevent")
+    leave_at = time.monotonic() + 3
     while books(server)["live"] > 1:
+        if waits_long and crowd and time.monotonic() > leave_at:
+            for client in crowd:
+                client.close()
+            crowd.clear()
         began = time.monotonic()
         echo(bystander)
         worst = max(worst, time.monotonic() - began)
@@ -45,9 +52,10 @@ def test_an_endless_sender_waits_for_its_slow_reader_in_bounded_memory(start, up
     # 256 KiB of outbox, the last message and Python's own for each.
     assert peak_mib(pid) - before < CLIENTS * 0.75 + 12, f"{peak_mib(pid) - before:.0f} MiB for {CLIENTS} readers"
     # A thread of its own writes the log: the last line may come after the last task has ended.
-    server.wait_for_lines(r"127\.0\.0\.1:\d+ /firehose(_small)?: dropped: ", CLIENTS, since)
-    dropped = [line for line in server.lines if "dropped: " in line]
-    assert len(dropped) == CLIENTS, "\n".join(dropped)
+    if not waits_long:
+        server.wait_for_lines(r"127\.0\.0\.1:\d+ /firehose(_small)?: dropped: ", CLIENTS, since)
+        dropped = [line for line in server.lines if "dropped: " in line]
+        assert len(dropped) == CLIENTS, "\n".join(dropped)
     for client in crowd:
         client.close()
 

@@ -152,7 +152,7 @@ def firehose(environ, start_response):
 def firehose_small(environ, start_response):
     ws = websocket(environ)
     while True:
-        ws.send("tick")
+        ws.send("tick" * 25)
 
 
 def count(environ, start_response):
