@@ -20,7 +20,7 @@ from repository import PACKAGE, ROOT, files, hold, name, rust_code, text, toml
 #: Words for the names of files and folders, by where a newcomer knows them from.
 FIELD = {
     "HTTP, WebSocket, TLS, CGI, and the formats around them": """
-        accept admission body certificate certificates cgi ciphers client close closing code connection control
+        accept admission body certificate certificates cgi chunked ciphers client close closing code connection control
         disconnect environ expectation flow forwarded frame frames framing handshake head header headers host
         hpack http http1 http2 huffman index key keys malformed mask message method negotiated nonce options
         origin packet path payload peer ping pings protocol proxy query range record records request response
@@ -34,8 +34,8 @@ FIELD = {
     """,
     "tokio, mio, hyper, asyncio, gevent, greenlet": """
         async asyncio awaitable awaiting backlog base budget cancel cork driver flood future gevent greenlet
-        greenlets guard handle hub inbox loom outbox park parked parker parking pending poller pump reactor
-        readable readiness runner runners service services subscriber subscribers subscription subscriptions
+        greenlets guard handle hub inbox loom loop outbox park parked parker parking pending poller pump reactor
+        readable readiness runner runners running service services subscriber subscribers subscription subscriptions
         task timer timers wake waker wakes watch watchdog writable writer
     """,
     "POSIX and Linux": """

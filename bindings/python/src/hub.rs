@@ -98,7 +98,10 @@ impl Hub {
             },
         };
         match task {
-            Task::Greenlet(task) => greenlet::switch(task.bind(py), None).map(drop),
+            Task::Greenlet(task) => self
+                .parker
+                .enter(py, || greenlet::switch(task.bind(py), None))
+                .map(drop),
             Task::Callback(callback) => callback.bind(py).call1((late,)).map(drop),
         }
     }
@@ -124,7 +127,9 @@ impl Hub {
             None => greenlet::new(start, hub)?,
         };
         let arguments = PyTuple::new(py, [request])?;
-        greenlet::switch(&task, Some(&arguments)).map(drop)
+        self.parker
+            .enter(py, || greenlet::switch(&task, Some(&arguments)))
+            .map(drop)
     }
 
     fn resting(&self) -> MutexGuard<'_, Vec<Py<PyAny>>> {
@@ -158,7 +163,7 @@ impl Hub {
         let spawned = std::mem::take(&mut *self.spawned.lock().unwrap_or_else(PoisonError::into_inner));
         for run in spawned {
             let task = greenlet::new(run.bind(py), hub)?;
-            if let Err(error) = greenlet::switch(&task, None) {
+            if let Err(error) = self.parker.enter(py, || greenlet::switch(&task, None)) {
                 error.write_unraisable(py, Some(run.bind(py)));
             }
         }
@@ -176,7 +181,7 @@ impl Hub {
         for task in self.parker.parked.take_greenlets() {
             let task = task.bind(py);
             if greenlet::is_active(task) {
-                if let Err(error) = greenlet::kill(task) {
+                if let Err(error) = self.parker.enter(py, || greenlet::kill(task)) {
                     error.write_unraisable(py, Some(task));
                 }
             }
@@ -277,7 +282,7 @@ impl Hub {
         asyncio_loop: Option<Py<PyAny>>,
     ) -> PyResult<(i32, i32)> {
         if let Some(asyncio_loop) = asyncio_loop {
-            self.parker.tasks.run_on(py, asyncio_loop);
+            self.parker.tasks.run_on(py, asyncio_loop)?;
         }
         let greenlet = greenlet.map_or_else(|| greenlet::current(py), Ok)?;
         self.parker.live_in(py, &greenlet)?;

@@ -26,6 +26,7 @@ mod payload;
 mod pending;
 mod request;
 mod rows;
+mod running_loop;
 mod session;
 mod settings;
 mod subscription;

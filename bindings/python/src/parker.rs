@@ -103,10 +103,23 @@ impl Parker {
         };
         drop(task); // held here it would look kept by others
         self.limit(token, limit);
-        let outcome = greenlet::switch(hub, None);
+        let outcome = match self.tasks.running(py) {
+            None => greenlet::switch(hub, None),
+            Some(running) => running
+                .kept(py, || greenlet::switch(hub, None))
+                .and_then(|outcome| outcome),
+        };
         let woken = self.parked.leave(token);
         outcome?;
         Ok(woken)
+    }
+
+    /// From the hub: `switch` goes to a greenlet of a task's, to which no loop of asyncio's runs.
+    pub(crate) fn enter<R>(&self, py: Python<'_>, switch: impl FnOnce() -> R) -> R {
+        match self.tasks.running(py) {
+            None => switch(),
+            Some(running) => running.hidden(py, switch),
+        }
     }
 }
 

@@ -13,10 +13,12 @@ use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
 use pyo3::types::{PyDict, PyType};
 
+use crate::running_loop::RunningLoop;
+
 /// The tasks that wait in one hub: their loop, and those that may go on.
 pub(crate) struct Tasks {
     /// The asyncio loop that runs the hub, if one does.
-    asyncio_loop: PyOnceLock<Py<PyAny>>,
+    running: PyOnceLock<RunningLoop>,
     /// What tasks of that loop have waited for, and have not been told of yet.
     woken: Mutex<Vec<Py<Pending>>>,
 }
@@ -24,20 +26,24 @@ pub(crate) struct Tasks {
 impl Tasks {
     pub(crate) fn new() -> Self {
         Self {
-            asyncio_loop: PyOnceLock::new(),
+            running: PyOnceLock::new(),
             woken: Mutex::default(),
         }
     }
 
     /// The hub runs on this loop. Only the first call counts.
-    pub(crate) fn run_on(&self, py: Python<'_>, asyncio_loop: Py<PyAny>) {
-        let _ = self.asyncio_loop.set(py, asyncio_loop);
+    pub(crate) fn run_on(&self, py: Python<'_>, asyncio_loop: Py<PyAny>) -> PyResult<()> {
+        let _ = self.running.set(py, RunningLoop::new(py, asyncio_loop)?);
+        Ok(())
+    }
+
+    /// The mark of the loop that runs the hub, if one does.
+    pub(crate) fn running(&self, py: Python<'_>) -> Option<&RunningLoop> {
+        self.running.get(py)
     }
 
     pub(crate) fn asyncio_loop<'py>(&self, py: Python<'py>) -> Option<&Bound<'py, PyAny>> {
-        self.asyncio_loop
-            .get(py)
-            .map(|asyncio_loop| asyncio_loop.bind(py))
+        self.running(py).map(|running| running.own(py))
     }
 
     pub(crate) fn has_woken(&self) -> bool {

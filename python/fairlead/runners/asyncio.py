@@ -3,6 +3,9 @@
 The loop watches the engine's two descriptors; when one is readable it calls `Hub.turn`, which starts tasks and goes on
 with those whose wait is over, and then `Hub.leave`. So whatever else lives on the loop (an application's own tasks,
 readers, timers) runs between the turns, and may switch to its tasks as it likes. Only here is asyncio imported.
+
+To a synchronous application no loop is running (the hub sees to that): it blocks like any other, and libraries that
+refuse to block a loop do not refuse it. `asyncio.get_event_loop()` gives it the worker's loop, for callbacks and tasks.
 """
 
 from __future__ import annotations
@@ -139,6 +142,8 @@ class AsyncioRunner:
         while request is not None:
             self._run_task(request)
             request = None
+            # `asyncio.run` leaves none behind, and the next application may ask for it.
+            asyncio.set_event_loop(self._loop)
             request = self._hub.rest()
 
     def _call_soon(self, step: Callable[[], None]) -> None:

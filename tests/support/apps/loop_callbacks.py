@@ -58,9 +58,10 @@ def middleware(environ, start_response):
 def callbacks(environ, start_response):
     """Waits by the loop's own means; then, resumed by a callback, by a blocking call."""
     ws, loop, me = websocket(environ), asyncio.get_event_loop(), greenlet.getcurrent()
-    found = {"running": asyncio.get_running_loop() is loop, "task": asyncio.current_task() is None}
+    found = {"running": outcome(asyncio.get_running_loop)["raised"]}
     loop.call_later(0.001, me.switch, "called later")
     found["later"] = me.parent.switch()
+    found["in_a_callback"] = asyncio.get_running_loop() is loop
     found["message"] = ws.receive()
 
     async def from_a_task():
@@ -73,6 +74,7 @@ def callbacks(environ, start_response):
     # A task's step is under way beneath this greenlet; it may wait all the same, and the step goes on.
     ws.send("waits")
     found["second"] = ws.receive()
+    found["running_again"] = outcome(asyncio.get_running_loop).get("raised")
     found["task_is_done"] = task.done()
     future = loop.run_in_executor(None, lambda: "in a thread")
     future.add_done_callback(lambda done: me.switch(done.result()))
