@@ -353,7 +353,9 @@ unsafe fn head(
     };
     let status =
         u16::try_from(status).map_err(|_| Failure::usage(format!("{status} is not an HTTP status")))?;
-    let mut head = ResponseHead::new(status, headers).map_err(Failure::usage)?;
-    head.reason = reason.map(str::to_owned);
-    Ok(head)
+    let head = ResponseHead::new(status, headers).map_err(Failure::usage)?;
+    match reason {
+        Some(reason) => head.with_reason(reason).map_err(Failure::usage),
+        None => Ok(head),
+    }
 }

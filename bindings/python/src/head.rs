@@ -51,9 +51,9 @@ impl Head {
         for pair in headers.iter() {
             pairs.push(header(&pair)?);
         }
-        let mut head =
-            ResponseHead::new(code, pairs).map_err(|error| PyValueError::new_err(error.to_string()))?;
-        head.reason = Some(reason.to_owned());
+        let head = ResponseHead::new(code, pairs)
+            .and_then(|head| head.with_reason(reason))
+            .map_err(|error| PyValueError::new_err(error.to_string()))?;
         Ok(Self {
             status: code,
             head: Mutex::new(Some(head)),

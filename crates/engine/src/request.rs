@@ -120,8 +120,8 @@ exchange_verbs! {
     /// Takes up to `max` bytes of the request's body that are there.
     fn read_body(&self, max: usize) -> BodyRead, or BodyRead::End;
 
-    /// Takes a line of the request's body with its line feed, or what is there of it.
-    fn read_line(&self) -> BodyRead, or BodyRead::End;
+    /// Takes a line of the request's body with its line feed, but at most `max` bytes, or what is there of it.
+    fn read_line(&self, max: usize) -> BodyRead, or BodyRead::End;
 
     /// Takes a whole chunk of a chunked body, or `limit` bytes of a longer one; [`Request::wait_more`] tells when to ask
     /// again. A body without chunks comes as it arrives.

@@ -105,13 +105,14 @@ impl Incoming {
         (!self.pieces.is_empty()).then(|| self.cut(max).0)
     }
 
-    /// Up to the next line feed, or what lies there without one.
-    pub(crate) fn take_line(&mut self) -> Option<Bytes> {
+    /// Up to the next line feed, or what lies there without one; at most `max` bytes.
+    pub(crate) fn take_line(&mut self, max: usize) -> Option<Bytes> {
         let first = &self.pieces.front()?.bytes;
-        let end = first
+        let seen = &first[..first.len().min(max)];
+        let end = seen
             .iter()
             .position(|byte| *byte == b'\n')
-            .map_or(first.len(), |at| at + 1);
+            .map_or(seen.len(), |at| at + 1);
         Some(self.cut(end).0)
     }
 
@@ -303,10 +304,12 @@ mod tests {
     fn reading_by_bytes_lines_and_chunks_shares_one_position() {
         let mut incoming = body(&[("one\ntw", false), ("o\nthree", true), ("four", true)]);
         assert_eq!(incoming.take(2).as_deref(), Some(&b"on"[..]));
-        assert_eq!(incoming.take_line().as_deref(), Some(&b"e\n"[..]));
-        assert_eq!(incoming.take_line().as_deref(), Some(&b"tw"[..]));
-        assert_eq!(incoming.take_line().as_deref(), Some(&b"o\n"[..]));
-        assert_eq!(chunks(&mut incoming, 100), ["three", "four"]);
+        assert_eq!(incoming.take_line(9).as_deref(), Some(&b"e\n"[..]));
+        assert_eq!(incoming.take_line(9).as_deref(), Some(&b"tw"[..]));
+        assert_eq!(incoming.take_line(2).as_deref(), Some(&b"o\n"[..]));
+        assert_eq!(incoming.take_line(2).as_deref(), Some(&b"th"[..]));
+        assert_eq!(incoming.take_line(3).as_deref(), Some(&b"ree"[..]));
+        assert_eq!(chunks(&mut incoming, 100), ["four"]);
         assert_eq!(incoming.received(), 17);
     }
 

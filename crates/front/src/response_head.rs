@@ -21,14 +21,33 @@ pub(crate) struct Composed {
     pub(crate) length: Option<u64>,
 }
 
+/// What a head is of.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum HeadOf {
+    /// An accepted handshake: its 101.
+    Upgrade,
+    Answer,
+}
+
 /// Checks what the application answers, and adds what the routes and the settings want.
-pub(crate) fn compose(head: ResponseHead, mut headers: HeaderMap, core: &Core) -> Result<Composed, String> {
+pub(crate) fn compose(
+    head: ResponseHead,
+    mut headers: HeaderMap,
+    core: &Core,
+    of: HeadOf,
+) -> Result<Composed, String> {
     let code = head.status;
-    let is_upgrade = code == 101;
+    let is_upgrade = of == HeadOf::Upgrade && core.upgrade_requested && code == 101;
     let status = StatusCode::from_u16(code)
         .ok()
-        .filter(|status| !status.is_informational() || is_upgrade && core.upgrade_requested)
-        .ok_or_else(|| format!("the application answered with status {code}; use one from 200 to 999"))?;
+        .filter(|status| !status.is_informational() || is_upgrade)
+        .ok_or_else(|| {
+            let remedy = match code {
+                101 => "accept the handshake instead: the server sends the 101, and hands the socket over",
+                _ => "use one from 200 to 999",
+            };
+            format!("the application answered with status {code}; {remedy}")
+        })?;
     let reason = match head.reason {
         Some(reason) if status.canonical_reason() != Some(&reason) => {
             Some(ReasonPhrase::try_from(reason.into_bytes()).map_err(|_| {
@@ -59,8 +78,8 @@ pub(crate) fn compose(head: ResponseHead, mut headers: HeaderMap, core: &Core) -
                     "the response has two Content-Lengths, the second is {number}; give one"
                 ));
             }
-            // RFC 9110 §8.6: never with 204. A repetition adds nothing.
-            if code == 204 || headers.contains_key(&key) {
+            // RFC 9110 §8.6: never with 204, and §15.3.6: a 205 has none. A repetition adds nothing.
+            if matches!(code, 204 | 205) || headers.contains_key(&key) {
                 continue;
             }
         }
@@ -78,6 +97,11 @@ pub(crate) fn compose(head: ResponseHead, mut headers: HeaderMap, core: &Core) -
         headers,
         length,
     })
+}
+
+/// Whether a response with this status has a body at all, RFC 9110 §6.4.1 and §15.3.6.
+pub(crate) fn may_have_body(status: StatusCode) -> bool {
+    !matches!(status.as_u16(), 204 | 205 | 304)
 }
 
 /// What the routes want of the response's headers.

@@ -11,9 +11,10 @@ use std::ops::{Deref, DerefMut};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
 use std::pin::Pin;
 use std::task::{ready, Context, Poll};
+use std::time::Duration;
 
 use fairlead_http::Address;
-use socket2::SockRef;
+use socket2::{SockRef, TcpKeepalive};
 use tokio::io::{AsyncRead, AsyncWrite, Interest, ReadBuf};
 use tokio::net::{TcpStream, UnixStream};
 
@@ -21,6 +22,10 @@ use crate::file_range::FileRange;
 
 /// The most that one read takes. All connections share one such buffer, so an idle connection costs none.
 const READ_SIZE: usize = 64 * 1024;
+
+/// How a client is asked that has ended its side. One whose network is silent for half a minute is given up.
+const PROBE_EVERY: Duration = Duration::from_secs(5);
+const PROBES: u32 = 6;
 
 thread_local! {
     pub(crate) static SCRATCH: RefCell<Vec<u8>> = RefCell::new(vec![0; READ_SIZE]);
@@ -188,7 +193,19 @@ impl Socket {
     }
 
     /// Watches for the end of both directions. It takes a descriptor.
+    ///
+    /// Over TCP the end of one direction looks as if the client had closed, and only bytes find out which it was: the system
+    /// of a client that has closed answers them with a reset. Where there are none to send, keepalive probes find out once
+    /// that system has forgotten the connection, after a minute on Linux (`tcp_fin_timeout`).
     pub(crate) fn hang_up(&self) -> io::Result<HangUp> {
+        if let Socket::Tcp(stream) = self {
+            let probes = TcpKeepalive::new()
+                .with_time(PROBE_EVERY)
+                .with_interval(PROBE_EVERY)
+                .with_retries(PROBES);
+            // Without it the end of the response finds out.
+            let _ = SockRef::from(&**stream).set_tcp_keepalive(&probes);
+        }
         let twin = match self {
             Socket::Tcp(stream) => stream.as_fd().try_clone_to_owned()?,
             Socket::Unix(stream) => stream.as_fd().try_clone_to_owned()?,

@@ -82,7 +82,8 @@ fn an_end_behind_the_head_of_an_answer_lets_the_rest_of_it_through() {
     exchange.write(large.clone()).expect("a client");
     exchange.finish();
     let rest = client.rest();
-    assert!(rest.starts_with(b"5\r\nbegun\r\n400000\r\nxx") && rest.ends_with(b"x\r\n0\r\n\r\n"));
+    // With the zero that has asked whether the client is there.
+    assert!(rest.starts_with(b"5\r\nbegun\r\n0400000\r\nxx") && rest.ends_with(b"x\r\n0\r\n\r\n"));
     assert!(rest.len() > large.len());
 }
 
@@ -126,6 +127,43 @@ fn a_reset_behind_the_end_of_its_side_is_a_client_that_is_gone() {
         reset(client);
         wait_gone(&exchange);
         assert_eq!(exchange.write("late"), Err(Gone));
+    }
+}
+
+#[test]
+fn a_client_that_has_closed_between_two_chunks_is_gone_although_nothing_is_sent() {
+    let stage = Stage::new();
+    let mut client = stage.client_sending(GET);
+    let exchange = stage.exchange();
+    exchange.start_response(head(200, &[])).expect("a client");
+    exchange.write("begun").expect("a client");
+    assert_eq!(client.head().status(), 200);
+    assert_eq!(client.exactly(10), b"5\r\nbegun\r\n");
+    drop(client);
+    wait_gone(&exchange);
+}
+
+#[test]
+fn a_client_that_has_ended_its_side_between_two_chunks_gets_a_whole_body() {
+    let stage = Stage::new();
+    for pieces in [&[][..], &["and goes on"]] {
+        let mut client = stage.client_sending(GET);
+        let exchange = stage.exchange();
+        exchange.start_response(head(200, &[])).expect("a client");
+        exchange.write("begun").expect("a client");
+        assert_eq!(client.head().status(), 200);
+        assert_eq!(client.exactly(10), b"5\r\nbegun\r\n");
+        client.end_sending();
+        // The front has asked whether it is there.
+        assert_eq!(client.exactly(1), b"0");
+        let mut rest = String::new();
+        for piece in pieces {
+            exchange.write(*piece).expect("a client");
+            rest = format!("{:X}\r\n{piece}\r\n", piece.len());
+        }
+        exchange.finish();
+        rest.push_str("0\r\n\r\n");
+        assert_eq!(String::from_utf8_lossy(&client.rest()), rest);
     }
 }
 

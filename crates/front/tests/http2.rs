@@ -212,6 +212,32 @@ fn streams_are_no_connections_and_every_one_is_answered_for_itself() {
 }
 
 #[test]
+fn a_body_in_chunks_loses_them_and_a_205_has_no_body() {
+    let stage = Stage::new();
+    let client = client(&stage, |mut sender| async move {
+        let mut answers = Vec::new();
+        for path in ["/chunks", "/reset"] {
+            sender = ready(sender).await;
+            let response = sender.send_request(get(path), true).expect("sent").0;
+            let (head, mut recv) = response.await.expect("a response").into_parts();
+            assert!(!head.headers.contains_key("transfer-encoding"));
+            answers.push((head.status.as_u16(), body(&mut recv).await.expect("a body")));
+        }
+        answers
+    });
+    let exchange = stage.exchange();
+    exchange
+        .start_response(head(200, &[("transfer-encoding", "chunked")]))
+        .expect("a client");
+    exchange.write("3\r\none\r\n0\r\n\r\n").expect("a client");
+    stage
+        .exchange()
+        .respond(head(205, &[("content-length", "4")]), "body")
+        .expect("a client");
+    assert_eq!(join(client), [(200, b"one".to_vec()), (205, Vec::new())]);
+}
+
+#[test]
 fn a_body_that_is_not_read_waits_at_the_client() {
     let stage = Stage::new();
     let size = 1 << 20;

@@ -265,6 +265,86 @@ fn a_status_without_body_has_none() {
 }
 
 #[test]
+fn a_205_says_that_it_has_no_body() {
+    let stage = Stage::new();
+    let mut client = stage.client_sending(GET.repeat(3));
+    stage
+        .exchange()
+        .respond(head(205, &[("content-length", "4")]), "body")
+        .expect("a client");
+    let exchange = stage.exchange();
+    exchange.start_response(head(205, &[])).expect("a client");
+    let _ = exchange.write("body");
+    exchange.finish();
+    stage
+        .exchange()
+        .respond(head(200, &[]), "next")
+        .expect("a client");
+    for _ in 0..2 {
+        let reply = client.reply();
+        let framing = (reply.header("content-length"), reply.header("transfer-encoding"));
+        assert_eq!((reply.status(), framing), (205, (Some("0"), None)));
+    }
+    assert_eq!(client.reply().body, b"next");
+}
+
+const IN_CHUNKS: &[(&str, &str)] = &[("Transfer-Encoding", "Chunked"), ("Content-Length", "99")];
+
+#[test]
+fn a_body_that_came_in_chunks_is_framed_once() {
+    let stage = Stage::new();
+    let mut client = stage.client_sending(GET.repeat(3));
+    stage
+        .exchange()
+        .respond(head(200, IN_CHUNKS), "3\r\none\r\n0\r\n\r\n")
+        .expect("a client");
+    let exchange = stage.exchange();
+    exchange.start_response(head(200, IN_CHUNKS)).expect("a client");
+    for piece in ["3\r\non", "e\r\n3;x=", "y\r\ntwo\r", "\n0\r\n", "\r\n", "dropped"] {
+        exchange.write(piece).expect("a client");
+    }
+    // The last chunk was the end, whatever the application still does.
+    for body in ["one", "onetwo"] {
+        assert_eq!(client.reply().body, body.as_bytes());
+    }
+    exchange.finish();
+    drop(exchange);
+    let exchange = stage.exchange();
+    exchange.start_response(head(200, IN_CHUNKS)).expect("a client");
+    exchange.write("no chunk").expect("a client");
+    exchange.finish();
+    assert_eq!(client.reply().body, b"no chunk");
+    assert!(stage.lines.try_recv().is_err(), "nothing to complain of");
+}
+
+#[test]
+fn chunks_that_break_off_or_lie_cut_the_connection() {
+    let stage = Stage::new();
+    for (pieces, rest) in [
+        (&["3\r\none\r\n", "and no size\r\n"][..], "3\r\none\r\n"),
+        (&["3\r\non"], "2\r\non\r\n"),
+    ] {
+        let mut client = stage.client_sending(GET);
+        let exchange = stage.exchange();
+        exchange.start_response(head(200, IN_CHUNKS)).expect("a client");
+        for piece in pieces {
+            let _ = exchange.write(*piece);
+        }
+        exchange.finish();
+        assert_eq!(client.head().status(), 200);
+        assert_eq!(String::from_utf8_lossy(&client.rest()), rest);
+        stage.line("is not in chunks");
+    }
+    let mut client = stage.client_sending(GET);
+    stage
+        .exchange()
+        .respond(head(200, IN_CHUNKS), "3\r\none\r\nfive\r\n")
+        .expect("a client");
+    assert_eq!(client.reply().body, b"3\r\none\r\nfive\r\n");
+    stage.line("sent as it is");
+}
+
+#[test]
 fn an_http_1_0_client_gets_a_body_that_ends_with_the_connection() {
     let stage = Stage::new();
     let mut client = stage.client_sending("GET / HTTP/1.0\r\n\r\n");
@@ -474,6 +554,18 @@ fn an_invalid_response_head_becomes_500_and_one_line() {
         assert_eq!(client.reply().status(), 500, "{complaint}");
         stage.line(complaint);
     }
+}
+
+#[test]
+fn an_answer_with_101_is_no_handshake_whatever_the_client_has_asked_for() {
+    let stage = Stage::new();
+    let mut client = stage.client_sending(support::HANDSHAKE);
+    stage
+        .exchange()
+        .respond(support::switching(), "")
+        .expect("a client");
+    assert_eq!(client.reply().status(), 500);
+    stage.line("accept the handshake instead");
 }
 
 #[test]

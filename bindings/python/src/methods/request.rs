@@ -192,21 +192,24 @@ impl Request {
         self.next_bytes(py, timeout, |request| request.read_body(size))
     }
 
-    /// The next line of the request's body with its line feed; without one at the body's end, and `b""` behind it. Waits
-    /// at most `timeout` seconds for each part of it.
+    /// The next line of the request's body with its line feed, but at most `size` bytes; without one at the body's end, and
+    /// `b""` behind it. Waits at most `timeout` seconds for each part of it.
     ///
     /// Raises `OSError` when the body broke off, `TimeoutError`.
-    fn read_line<'py>(&self, py: Python<'py>, timeout: f64) -> PyResult<Bound<'py, PyBytes>> {
-        let is_end = |part: &[u8]| part.is_empty() || part.ends_with(b"\n");
-        let first = self.next_bytes(py, timeout, fl::Request::read_line)?;
-        if is_end(first.as_bytes()) {
+    fn read_line<'py>(&self, py: Python<'py>, size: usize, timeout: f64) -> PyResult<Bound<'py, PyBytes>> {
+        let size = size.max(1);
+        let is_end = |part: &[u8], have: usize| part.is_empty() || part.ends_with(b"\n") || have >= size;
+        let first = self.next_bytes(py, timeout, |request| request.read_line(size))?;
+        let part = first.as_bytes();
+        if is_end(part, part.len()) {
             return Ok(first);
         }
-        let mut line = first.as_bytes().to_vec();
+        let mut line = part.to_vec();
         loop {
-            let part = self.next_bytes(py, timeout, fl::Request::read_line)?;
+            let left = size - line.len();
+            let part = self.next_bytes(py, timeout, |request| request.read_line(left))?;
             line.extend_from_slice(part.as_bytes());
-            if is_end(part.as_bytes()) {
+            if is_end(part.as_bytes(), line.len()) {
                 return Ok(PyBytes::new(py, &line));
             }
         }

@@ -4,6 +4,7 @@
 //! wakes the connection's task, which takes what it finds. Its drop without an answer means 500. The proxy, which stands
 //! where the application does, uses the same exchange and waits for it as a task does.
 
+mod chunked;
 mod state;
 
 use std::fs::File;
@@ -15,12 +16,13 @@ use fairlead_http::ResponseHead;
 use tokio::sync::oneshot;
 
 use crate::access_log::{AccessRecord, Instead};
-use crate::body::{End, FilePart, Incoming, Outgoing, Waiter};
+use crate::body::{End, FilePart, Incoming, Waiter};
 use crate::error::{BodyError, Gone};
 use crate::events::LogLevel;
 use crate::socket::BoxStream;
 use crate::upgrade::{Taker, UpgradeReceiver};
 
+use chunked::{takes_chunked, without_chunks, BrokenChunks, ChunkedBody};
 use state::State;
 
 pub(crate) use state::{Answer, BodyPlan, Core};
@@ -56,13 +58,26 @@ impl Exchange {
     }
 
     /// Sends a whole response. Its `Content-Length` is added unless the head carries one.
-    pub fn respond(&self, head: ResponseHead, body: impl Into<Bytes>) -> Result<(), Gone> {
-        self.answer(Answer::Whole(head, body.into()))
+    pub fn respond(&self, mut head: ResponseHead, body: impl Into<Bytes>) -> Result<(), Gone> {
+        let mut body = body.into();
+        if takes_chunked(&mut head) {
+            match without_chunks(&body) {
+                Ok(data) => body = data,
+                Err(why) => self.log(&why, "a response was sent as it is"),
+            }
+        }
+        self.answer(Answer::Whole(head, body))
     }
 
     /// Begins a response whose body follows in pieces: delimited by the head's `Content-Length`, else chunked, else (to an
     /// HTTP/1.0 client) by the end of the connection. The head leaves with the first piece at the latest.
-    pub fn start_response(&self, head: ResponseHead) -> Result<(), Gone> {
+    ///
+    /// Under a head that says `Transfer-Encoding: chunked` the pieces may be a body that was put into chunks already, cut
+    /// anywhere: it is framed once.
+    pub fn start_response(&self, mut head: ResponseHead) -> Result<(), Gone> {
+        if takes_chunked(&mut head) {
+            self.core.lock().chunked = Some(ChunkedBody::default());
+        }
         self.answer(Answer::Streaming(head))
     }
 
@@ -71,7 +86,21 @@ impl Exchange {
     pub fn write(&self, piece: impl Into<Bytes>) -> Result<(), Gone> {
         let piece = piece.into();
         let is_empty = piece.is_empty();
-        self.add(is_empty, |outgoing| outgoing.push(piece))
+        self.add(is_empty, |state| {
+            let State {
+                chunked, outgoing, ..
+            } = state;
+            match chunked {
+                None => outgoing.push(piece),
+                Some(chunked) => {
+                    chunked.take(piece, |data| outgoing.push(data))?;
+                    if chunked.is_over() {
+                        outgoing.end = End::Complete;
+                    }
+                }
+            }
+            Ok(())
+        })
     }
 
     /// Adds `length` bytes of a regular file from `offset` to the body of a begun response, without copying them to the
@@ -83,12 +112,22 @@ impl Exchange {
             offset,
             left: length,
         };
-        self.add(length == 0, |outgoing| outgoing.push_file(part))
+        self.add(length == 0, |state| {
+            if let Some(chunked) = &mut state.chunked {
+                chunked.skip(length)?;
+            }
+            state.outgoing.push_file(part);
+            Ok(())
+        })
     }
 
-    fn add(&self, is_empty: bool, push: impl FnOnce(&mut Outgoing)) -> Result<(), Gone> {
+    fn add(
+        &self,
+        is_empty: bool,
+        push: impl FnOnce(&mut State) -> Result<(), BrokenChunks>,
+    ) -> Result<(), Gone> {
         let mut state = self.core.lock();
-        if state.is_overruled {
+        if state.is_overruled || state.chunked.as_ref().is_some_and(ChunkedBody::is_over) {
             return Ok(());
         }
         if state.outgoing.end != End::Open || !state.began_streaming() {
@@ -103,10 +142,21 @@ impl Exchange {
         if is_empty {
             return Ok(());
         }
-        push(&mut state.outgoing);
+        let pushed = push(&mut state);
+        if pushed.is_err() {
+            state.outgoing.end = End::Failed(());
+        }
         drop(state);
+        if let Err(why) = &pushed {
+            self.log(why, "the response was cut");
+        }
         self.core.connection.wake();
-        Ok(())
+        pushed.map_err(|BrokenChunks| Gone)
+    }
+
+    fn log(&self, why: &BrokenChunks, outcome: &str) {
+        let connection = &self.core.connection;
+        connection.log(LogLevel::Warning, format_args!("{outcome}: {why}"));
     }
 
     /// Ends a response begun with [`start_response`](Exchange::start_response).
@@ -115,11 +165,20 @@ impl Exchange {
         if state.outgoing.end != End::Open || !state.began_streaming() {
             return;
         }
-        state.outgoing.end = End::Complete;
+        let State {
+            chunked, outgoing, ..
+        } = &mut *state;
+        let finished = chunked
+            .as_mut()
+            .map_or(Ok(()), |chunked| chunked.finish(|data| outgoing.push(data)));
+        outgoing.end = finished.as_ref().map_or(End::Failed(()), |()| End::Complete);
         if state.closed {
             return;
         }
         drop(state);
+        if let Err(why) = &finished {
+            self.log(why, "the response was cut");
+        }
         self.core.connection.wake();
     }
 
@@ -229,9 +288,9 @@ impl Exchange {
         self.read(|incoming| incoming.take(max))
     }
 
-    /// Takes a line with its line feed, or what there is of one: whoever wants the rest asks again.
-    pub fn read_line(&self) -> BodyRead {
-        self.read(Incoming::take_line)
+    /// Takes a line with its line feed, but at most `max` bytes, or what there is of one: whoever wants the rest asks again.
+    pub fn read_line(&self, max: usize) -> BodyRead {
+        self.read(|incoming| incoming.take_line(max))
     }
 
     /// Takes what is left of the first chunk of a chunked body (RFC 9112 §7.1) once it is whole, or `limit` bytes of a

@@ -14,6 +14,7 @@ use crate::body::{End, Incoming, Outgoing, Waiter};
 use crate::body_rate::BodyRate;
 use crate::connection::Connection;
 use crate::error::BodyError;
+use crate::exchange::chunked::ChunkedBody;
 use crate::upgrade::Taker;
 
 /// The state that both sides of an exchange share.
@@ -36,6 +37,7 @@ impl Core {
         let state = State {
             answer: Answer::Waiting,
             outgoing: Outgoing::default(),
+            chunked: None,
             incoming,
             closed: false,
             muted: false,
@@ -150,6 +152,8 @@ pub(crate) enum BodyPlan {
 pub(crate) struct State {
     pub(crate) answer: Answer,
     pub(crate) outgoing: Outgoing,
+    /// The application says that it puts its body into chunks by itself.
+    pub(super) chunked: Option<ChunkedBody>,
     pub(crate) incoming: Incoming,
     /// Nothing is taken any more: the answer is complete or the client is lost.
     pub(crate) closed: bool,

@@ -20,7 +20,7 @@ use crate::events::LogLevel;
 use crate::exchange::{Answer, Core};
 use crate::http1::sendfile::{Block, Data, BLOCK};
 use crate::http1::state::Http1State;
-use crate::response_head::{compose, Composed};
+use crate::response_head::{compose, may_have_body, Composed, HeadOf};
 use crate::upgrade::Upgrade;
 
 /// The error that makes hyper close a connection in the middle of a response.
@@ -143,8 +143,12 @@ fn settle(response: &mut Response<ResponseBody>, state: &Http1State) {
         *response.version_mut() = hyper::Version::HTTP_10;
         return;
     }
+    let is_endless = matches!(response.body(), ResponseBody::Streaming { left: None, .. });
     // In HTTP/1.0 nothing else delimits such a body.
-    let ends_body = terms.is_http10 && matches!(response.body(), ResponseBody::Streaming { left: None, .. });
+    let ends_body = terms.is_http10 && is_endless;
+    if is_endless && !terms.is_http10 {
+        state.begin_chunks();
+    }
     let closes = terms.closes || ends_body || says(response.headers(), b"close");
     // A rest is not waited for where the connection closes anyway.
     let is_streaming = matches!(response.body(), ResponseBody::Streaming { .. });
@@ -200,7 +204,7 @@ fn take(
         Answer::Upgrade(head, taker) => {
             state.begin_upgrade(Upgrade::new(taker));
             core.close(false);
-            let composed = compose(head, headers, core).map_err(|why| {
+            let composed = compose(head, headers, core, HeadOf::Upgrade).map_err(|why| {
                 connection.log(LogLevel::Error, format_args!("{why}; the handshake is given up"));
                 Cut
             })?;
@@ -216,7 +220,7 @@ fn take(
             return Err(Cut);
         }
     };
-    let composed = match compose(head, headers, core) {
+    let composed = match compose(head, headers, core, HeadOf::Answer) {
         Ok(composed) => composed,
         Err(why) => {
             connection.log(LogLevel::Error, format_args!("{why}; the client gets 500"));
@@ -226,9 +230,8 @@ fn take(
             return Ok(plain(500, "the application gave an invalid response head"));
         }
     };
-    let may_have_body = !is_head && !matches!(composed.status.as_u16(), 204 | 304);
     let body = match body {
-        _ if !may_have_body => {
+        _ if is_head || !may_have_body(composed.status) => {
             core.mute();
             state.end_request();
             ResponseBody::EMPTY

@@ -57,6 +57,8 @@ struct Inner {
     in_flight: bool,
     /// The head of the present answer has not been made yet, so it can still say that the connection closes.
     owes_head: bool,
+    /// The head of an answer in chunks is in hyper's hands, and not yet all of its chunks.
+    sends_chunks: bool,
     /// hyper knows that the next answer is the last.
     is_leaving: bool,
     /// The client has ended its side, behind a whole request, and hyper does not know.
@@ -86,6 +88,7 @@ impl Http1State {
             upgrade: None,
             in_flight: false,
             owes_head: false,
+            sends_chunks: false,
             is_leaving: false,
             has_ended: false,
             has_looked_behind: false,
@@ -156,6 +159,12 @@ impl Http1State {
         inner.has_ended
     }
 
+    /// What was written ends between two chunks. For hyper's reads: what it has encoded by then has left, or stands still.
+    pub(super) fn is_between_chunks(&self) -> bool {
+        let inner = self.lock();
+        inner.sends_chunks && inner.write_blocked_since_ms.is_none()
+    }
+
     /// A write was tried; `blocked`: the client takes no more at present.
     pub(super) fn wrote(&self, blocked: bool) {
         let mut inner = self.lock();
@@ -222,10 +231,16 @@ impl Http1State {
         may
     }
 
+    /// hyper puts the body of this answer into chunks.
+    pub(super) fn begin_chunks(&self) {
+        self.lock().sends_chunks = true;
+    }
+
     /// The whole answer is in hyper's hands.
     pub(super) fn end_request(&self) {
         let mut inner = self.lock();
         inner.in_flight = false;
+        inner.sends_chunks = false;
         inner.waiting_since_ms = self.now_ms();
     }
 

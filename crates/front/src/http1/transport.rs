@@ -118,12 +118,23 @@ impl Transport {
                 return Poll::Ready(Ok(()));
             }
             self.read_side = ReadSide::Held(self.socket.hang_up().ok());
+            self.ask_whether_it_is_there(cx);
         }
         match &self.read_side {
             ReadSide::Held(Some(watch)) => watch
                 .poll(cx)
                 .map(|()| Err(io::ErrorKind::ConnectionReset.into())),
             ReadSide::Held(None) | ReadSide::Open => Poll::Pending,
+        }
+    }
+
+    /// Over TCP only bytes find out whether the client has closed or will only say nothing more, and an application that
+    /// waits for something to send may have none for long. Between two chunks there is a byte that changes nothing: the size
+    /// of the next one may begin with any number of zeros (RFC 9112 §7.1), also if it is the last.
+    fn ask_whether_it_is_there(&mut self, cx: &mut Context<'_>) {
+        if self.state.is_between_chunks() {
+            // Whatever comes of it: a socket that is full or broken tells by itself.
+            let _ = self.poll_write_bytes(cx, &[io::IoSlice::new(b"0")]);
         }
     }
 

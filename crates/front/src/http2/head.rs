@@ -20,7 +20,7 @@ use crate::connection::Connection;
 use crate::error::Refusal;
 use crate::exchange::{BodyPlan, Core};
 use crate::nonce::nonce;
-use crate::response_head::compose;
+use crate::response_head::{compose, HeadOf};
 
 /// A request that may go to the application.
 pub(super) struct Admitted {
@@ -140,9 +140,9 @@ pub(super) struct StreamHead {
 }
 
 /// Checks an answer's head. A 101, of a handshake as the application sees it, becomes the 200 of RFC 8441 §5.
-pub(super) fn answer(head: ResponseHead, core: &Core) -> Result<StreamHead, String> {
-    let is_upgrade = head.status == 101;
-    let composed = compose(head, HeaderMap::new(), core)?;
+pub(super) fn answer(head: ResponseHead, core: &Core, of: HeadOf) -> Result<StreamHead, String> {
+    let is_upgrade = of == HeadOf::Upgrade;
+    let composed = compose(head, HeaderMap::new(), core, of)?;
     let mut headers = composed.headers;
     // RFC 9113 §8.2.2: they are about a connection of HTTP/1.1.
     for name in [

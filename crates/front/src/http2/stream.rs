@@ -27,6 +27,7 @@ use crate::http2::sending::{Progress, Sending};
 use crate::http2::state::Http2State;
 use crate::http2::tunnel::{self, Tunnel};
 use crate::pipeline::Pipeline;
+use crate::response_head::{may_have_body, HeadOf};
 use crate::upgrade::Upgrade;
 
 pub(super) struct StreamTask {
@@ -290,7 +291,7 @@ impl StreamTask {
                 // Whatever fails, it is lost with this.
                 let upgrade = Upgrade::new(taker);
                 core.close(false);
-                match head::answer(head, &core) {
+                match head::answer(head, &core, HeadOf::Upgrade) {
                     Ok(composed) => self.open_tunnel(composed.response, upgrade),
                     Err(why) => {
                         connection.log(LogLevel::Error, format_args!("{why}; the handshake is given up"));
@@ -310,7 +311,7 @@ impl StreamTask {
                 return true;
             }
         };
-        let head::StreamHead { mut response, length } = match head::answer(head, &core) {
+        let head::StreamHead { mut response, length } = match head::answer(head, &core, HeadOf::Answer) {
             Ok(composed) => composed,
             Err(why) => {
                 connection.log(LogLevel::Error, format_args!("{why}; the client gets 500"));
@@ -319,7 +320,7 @@ impl StreamTask {
                 return true;
             }
         };
-        if self.is_head || matches!(response.status().as_u16(), 204 | 304) {
+        if self.is_head || !may_have_body(response.status()) {
             core.mute();
             self.begin_response(response, Bytes::new(), Some(0), true);
             return true;
