@@ -70,7 +70,7 @@ def test_a_failure_before_any_response_is_a_500_and_the_log_says_why(server, pat
         status, body = get(server, path)
         assert status == 500, body
         assert b"Traceback" not in body, "a stranger must not see the code"
-    assert "127.0.0.1" in server.wait_for_line(rf"{path}.* the application raised ").string
+    assert "127.0.0.1" in server.wait_for_line(rf"{path}.* the application (raised|returned) ").string
     nobody_is_left(server)
 
 
@@ -212,6 +212,38 @@ def test_an_app_that_cannot_be_loaded_is_told_in_one_sentence_with_status_2(tmp_
     assert last.startswith("fairlead: ") and last.endswith("."), "\n".join(server.lines)
     assert re.search(expected, last), last
     assert str(app) in last or "app.py" in last, last
+
+
+NOT_CALLABLE = {
+    "async def application(environ, start_response): return []": (
+        "the application is async def; start Fairlead with --asyncio N."
+    ),
+    "async def application(scope, receive, send): ...": (
+        "the application is an ASGI application, and Fairlead calls WSGI's, application(environ, start_response); give "
+        "the WSGI application of your framework (Django: get_wsgi_application()), or serve it by an ASGI server."
+    ),
+}
+
+
+@pytest.mark.parametrize("text", NOT_CALLABLE)
+def test_an_application_that_nobody_could_call_is_told_at_the_start(runner, tmp_path, text):
+    app = tmp_path / "app.py"
+    app.write_text(f"{text}\n")
+    server = Server.launch("--http", "127.0.0.1:0", "--wsgi-file", str(app), *runner.options)
+    if "environ" in text and "--asyncio" in runner.options:
+        server.wait_until_ready()
+        server.stop()
+        return
+    assert server.wait_for_end() == 2, "\n".join(server.lines)
+    assert server.lines[-1] == f"fairlead: {NOT_CALLABLE[text]}"
+
+
+def test_an_application_below_a_mount_is_named_by_it(runner, tmp_path):
+    app = tmp_path / "app.py"
+    app.write_text("import uwsgi\n\nasync def one(scope, receive, send): ...\n\nuwsgi.applications = {'/one': one}\n")
+    server = Server.launch("--http", "127.0.0.1:0", "--wsgi-file", str(app), *runner.options)
+    assert server.wait_for_end() == 2, "\n".join(server.lines)
+    assert server.lines[-1].startswith("fairlead: the application at /one is an ASGI application, ")
 
 
 @pytest.mark.parametrize(

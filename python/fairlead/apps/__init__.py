@@ -3,11 +3,12 @@ concurrency model."""
 
 from typing import Any
 
+from fairlead.apps.application_kind import why_not_callable
 from fairlead.apps.contract import Caller, Find, Setup
 from fairlead.apps.wsgi import WsgiCaller
 from fairlead.settings.options import Settings
 
-__all__ = ["caller_for"]
+__all__ = ["caller_for", "why_not_callable"]
 
 
 def caller_for(find: Find, setup: Setup, settings: Settings) -> Caller[Any]:

@@ -99,5 +99,7 @@ class RunnerFactory(Protocol):
     blocks_threads: bool
     #: An application that is a generator waits at its yields, and nowhere else.
     waits_at_items_only: bool
+    #: The runner's method, see there; None where there is no asyncio loop.
+    start_task: Any
 
     def __call__(self, engine: Engine, run_task: RunTask, slots: int) -> Runner: ...

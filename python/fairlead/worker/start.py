@@ -113,7 +113,11 @@ class Worker:
         mounts = getattr(uwsgi, "applications", None)
         if not isinstance(mounts, dict):
             mounts = {}
-        self._services.app_is_loaded({**loaded.mounts, **mounts}, time.monotonic() - began)
+        applications = {**loaded.mounts, **mounts}
+        for mount, application in applications.items():
+            if why := apps.why_not_callable(application, runs_coroutines=factory.start_task is not None):
+                return self._fail(f"the application{f' at {mount}' if mount else ''} {why}.")
+        self._services.app_is_loaded(applications, time.monotonic() - began)
         setup = Setup(
             cores=settings.slots,
             io_timeout_s=max(settings.http_timeout_s, settings.send_timeout_s),
