@@ -9,6 +9,7 @@ may import it.
 from __future__ import annotations
 
 __all__ = [
+    "BadResult",
     "BodyFailed",
     "BodyTimedOut",
     "ChannelsBusy",
@@ -85,6 +86,11 @@ class HandshakeRefused(FairleadError):
 
     def __str__(self) -> str:
         return f"handshake refused with HTTP status {self.status}: {self.reason}"
+
+
+class BadResult(FairleadError, TypeError):
+    """The application returned, or yielded first of all, what is no body. Its text says what that was and what to
+    return instead; the log has it without a traceback, in which no line of the application's would stand."""
 
 
 class BodyFailed(FairleadError, OSError):

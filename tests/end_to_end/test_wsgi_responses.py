@@ -79,7 +79,6 @@ def test_items_that_are_not_bytes_are_skipped_and_logged(server: Server) -> None
     since = server.mark()
     assert get(server, "/odd_items").body == b"ab"
     server.wait_for_line(r"\[ERROR\] Unhandled object from iterator: 7", since)
-    server.wait_for_line(r"\[ERROR\] Unhandled object from iterator: 'text'", since)
 
 
 def test_the_file_wrapper_sends_the_file(server: Server) -> None:
@@ -226,8 +225,8 @@ def test_exc_info_after_the_head_left_raises_and_cuts(server: Server) -> None:
         ("/raises?t&1", "ValueError: raised on purpose 1"),
         ("/raises_after_start", "ValueError: raised after start_response"),
         ("/never_starts", "start_response"),
-        ("/returns_number", "cannot be iterated|not iterable"),
-        ("/returns_none", "cannot be iterated|not iterable"),
+        ("/returns_number", "the application returned 7"),
+        ("/returns_none", "the application returned None"),
     ],
 )
 def test_an_app_that_fails_before_the_body_gets_its_client_a_500(server: Server, path: str, why: str) -> None:

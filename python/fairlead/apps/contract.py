@@ -21,7 +21,7 @@ from fairlead.apps.disconnects import Disconnects
 from fairlead.apps.response import Response
 from fairlead.apps.task import Task, Totals
 from fairlead.current import current
-from fairlead.errors import BodyFailed, ConnectionClosed, HandshakeRefused, text_of
+from fairlead.errors import BadResult, BodyFailed, ConnectionClosed, HandshakeRefused, text_of
 
 __all__ = ["AccessLog", "Application", "Caller", "ErrorLog", "Find", "Setup", "Watch"]
 
@@ -286,7 +286,11 @@ class Caller(Generic[R]):
             self._log.error(f"{request.label}: {cause}; answered with {cause.status}")
             response.faulty_body(cause.status, str(cause))
             return
-        self._report(task, error)
+        if isinstance(error, BadResult):
+            task.failed = True
+            self._log.error(f"{request.label}: {error}")
+        else:
+            self._report(task, error)
         response.failed(error, self._show_tracebacks)
 
     def _report(self, task: Task, error: BaseException) -> None:

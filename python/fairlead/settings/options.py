@@ -290,7 +290,7 @@ class Settings:
     env: tuple[tuple[str, str], ...] = settings("env", Pair("=", "KEY=VALUE"), "set an environment variable")
     chdir: str = setting("chdir", Text("DIR", "a folder"), "", "go to this folder first; other paths start there")
     chdir2: str = setting("chdir2", Text("DIR", "a folder"), "", "go to this folder after the app is loaded")
-    wsgi_strict: bool = setting("wsgi-strict", Flag(), False, "send a bytes result item by item, as PEP 3333 says")
+    wsgi_strict: bool = setting("wsgi-strict", Flag(), False, "refuse a bytes result: its items are numbers (PEP 3333)")
     wsgi_disable_file_wrapper: bool = setting(
         "wsgi-disable-file-wrapper", Flag(), False, "do not offer wsgi.file_wrapper"
     )

@@ -12,8 +12,10 @@ from collections.abc import AsyncIterable, AsyncIterator, Awaitable, Coroutine, 
 from typing import Any
 
 from fairlead._native import Request
+from fairlead.apps.application_kind import WHEN_ASYNC
 from fairlead.apps.contract import Application, Caller, Find, Setup
 from fairlead.apps.task import Task
+from fairlead.apps.wsgi.bodies import bad_result, can_be_iterated, is_body, joined
 from fairlead.apps.wsgi.input import Input
 from fairlead.apps.wsgi.response import WsgiResponse
 from fairlead.files import range_of
@@ -72,14 +74,16 @@ class WsgiCaller(Caller[WsgiResponse]):
 
     def call(self, task: Task, response: WsgiResponse, application: Application) -> Any:
         request, environ = task.request, task.environ
+        # Before the application sees it, which may change it: middlewares let forms say another method.
+        response.is_head = environ["REQUEST_METHOD"] == "HEAD"
         result = application(environ, response.start_response)
         kind = type(result)
-        if kind is not list and (hasattr(kind, "__await__") or hasattr(kind, "__aiter__")):
+        if kind is not list and _is_async(kind):
             if self.start_task is not None:
                 return result
             if isinstance(result, Coroutine):
                 result.close()
-            raise RuntimeError("the application is async def; start Fairlead with --asyncio N")
+            raise RuntimeError(f"the application is {WHEN_ASYNC}")
         try:
             items = self._send(request, response, result)
             if items is not None:
@@ -107,7 +111,7 @@ class WsgiCaller(Caller[WsgiResponse]):
         """Sends a result that is whole; returns one that has to be iterated."""
         if request.session is not None:
             # Nothing of the result may be sent, but a generator's code has to run: it may be the application.
-            if isinstance(result, Iterable) and not isinstance(result, (bytes, str, list, tuple)):
+            if can_be_iterated(result) and not isinstance(result, (bytes, str, list, tuple)):
                 return result
             request.release(response.close_code, "")
         elif not result and not response.status and response.refused():
@@ -116,14 +120,16 @@ class WsgiCaller(Caller[WsgiResponse]):
             response.whole(result)
         elif type(result) is list and len(result) == 1 and type(result[0]) is bytes:
             response.whole(result[0])  # by far the most frequent result; the next line would do, more slowly
-        elif isinstance(result, (list, tuple)) and all(isinstance(item, bytes) for item in result):
-            response.whole(b"".join(result))
-        elif type(result) is FileWrapper and (part := range_of(result.file)) is not None:
+        elif isinstance(result, (list, tuple)):
+            response.whole(joined(result))
+        elif type(result) is FileWrapper and not response.is_chunked and (part := range_of(result.file)) is not None:
             response.whole_file(result.file, part)
-        elif isinstance(result, Iterable):
+        elif isinstance(result, str) and not result:
+            response.whole(b"")  # compat §3.3: harmless
+        elif is_body(result):
             return result
         else:
-            raise TypeError(f"the application returned {type(result).__name__}, which cannot be iterated")
+            raise bad_result(result)
         return None
 
     def _iterate(self, request: Request, response: WsgiResponse, environ: dict[str, Any], items: Iterable[Any]) -> None:
@@ -138,6 +144,12 @@ class WsgiCaller(Caller[WsgiResponse]):
             for _ in items:
                 after_item(environ)
         request.release(response.close_code, "")
+
+
+def _is_async(kind: type) -> bool:
+    """Whether results of this type have to be awaited. What can be iterated both ways is iterated in the plain one, but
+    that asyncio's futures have an `__iter__` which is no iteration."""
+    return hasattr(kind, "__await__") or (hasattr(kind, "__aiter__") and not hasattr(kind, "__iter__"))
 
 
 async def _each(result: Iterable[Any]) -> AsyncIterator[Any]:

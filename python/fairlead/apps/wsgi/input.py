@@ -1,12 +1,14 @@
 """`wsgi.input`: the request's body as a file, read from the client as the application asks for it.
 
-Texts and odd cases are uWSGI's (compat §3.2). Nothing is read past the body's end: the engine knows it for
-every framing, chunked ones too. Nothing is read ahead or kept here, so other readers of the same body
-(`uwsgi.chunked_read`) go on where this one stopped.
+Texts and odd cases are uWSGI's (compat §3.2), but that the sizes of `readline` and `readlines` count, as in PEP 3333: a
+client may send a body without a line end. Nothing is read past the body's end: the engine knows it for every framing,
+chunked ones too. Nothing is read ahead or kept here, so other readers of the same body (`uwsgi.chunked_read`) go on
+where this one stopped.
 """
 
 from __future__ import annotations
 
+import sys
 from typing import NoReturn
 
 from fairlead._native import Request
@@ -44,18 +46,28 @@ class Input:
         self._position += have
         return parts[0] if len(parts) == 1 else b"".join(parts)
 
-    def readline(self, hint: int | None = 0) -> bytes:
-        """One line with its end; `hint` is ignored, as in uWSGI."""
+    def readline(self, size: int | None = 0) -> bytes:
+        """One line with its end, or `size` bytes of a longer one; all of it for None, 0 and negative sizes."""
+        most = size if size is not None and 0 < size < sys.maxsize else sys.maxsize
         try:
-            line = self._request.read_line(self._timeout_s)
+            line = self._request.read_line(most, self._timeout_s)
         except OSError as error:
-            _fail("readline", hint, error)
+            _fail("readline", size, error)
         self._position += len(line)
         return line
 
     def readlines(self, hint: int | None = 0) -> list[bytes]:
-        """All lines that are left; `hint` is ignored."""
-        return list(self)
+        """The lines that are left, but none behind the one with which they have `hint` bytes; all of them for None, 0
+        and negative hints."""
+        if hint is None or hint <= 0:
+            return list(self)
+        lines = []
+        for line in self:
+            lines.append(line)
+            hint -= len(line)
+            if hint <= 0:
+                break
+        return lines
 
     def __iter__(self) -> Input:
         return self
