@@ -48,7 +48,7 @@ help: ## this list
 	@echo "usage: make TARGET [NAME=value]"
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  \1\t\2/p' $(MAKEFILE_LIST) | expand -t 16
 
-setup: $(STAMPS)/test-packages $(if $(filter no,$(BROWSER)),,$(STAMPS)/npm-packages) ## check the machine, make .venv, install the pinned packages
+setup: $(STAMPS)/test-packages $(STAMPS)/django-packages $(if $(filter no,$(BROWSER)),,$(STAMPS)/npm-packages) ## check the machine, make .venv, install the pinned packages
 
 build: $(STAMPS)/extension ## build the engine into .venv (optimised; the tests use the same build)
 
@@ -215,6 +215,15 @@ $(STAMPS)/run-packages: requirements/run.txt $(STAMPS)/machine $(if $(wildcard $
 
 $(STAMPS)/test-packages: requirements/test.txt $(STAMPS)/run-packages $(STAMPS)/test-machine
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --require-hashes -r requirements/test.txt
+	@touch $@
+
+# Two more versions of Django, each in a folder of its own, for the test of its responses; both files say why.
+$(STAMPS)/django-packages: requirements/django-oldest.txt requirements/django-newest.txt $(STAMPS)/test-packages
+	rm -rf .build/django
+	for version in oldest newest; do \
+	    $(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --require-hashes \
+	        --ignore-requires-python --target .build/django/$$version -r requirements/django-$$version.txt; \
+	done
 	@touch $@
 
 # What the tests' pages load in the browser; package-lock.json has the hashes.
