@@ -22,7 +22,7 @@ from fairlead import ConnectionClosed, channels, websocket
 
 def application(environ, start_response):
     if "HTTP_SEC_WEBSOCKET_KEY" not in environ:
-        body = json.dumps({**facts(environ), "body": environ["wsgi.input"].read().decode("latin-1")}).encode()
+        body = json.dumps({**facts(environ), "body": environ["wsgi.input"].read(-1).decode("latin-1")}).encode()
         start_response("200 OK", [("Content-Type", "application/json"), ("Content-Length", str(len(body)))])
         return [body]
     if environ["PATH_INFO"] == "/uwsgi":

@@ -82,6 +82,19 @@ def test_a_client_that_leaves_a_stream_ends_it(server: Server, token: str) -> No
     assert server.note(token) == {"closed": True}
 
 
+def test_a_generator_that_has_nothing_to_say_is_closed_when_its_client_has_left(server: Server, token: str) -> None:
+    with RawClient(server.connect()) as client:
+        client.send_bytes(request(server, f"/idles?{token}"))
+        client.read_response()
+        client.abort()
+    assert server.note(token) == {"ran_out": False}
+
+
+def test_a_generator_for_a_response_without_a_body_is_closed(server: Server, token: str) -> None:
+    assert get(server, f"/talks?{token}", method="HEAD").status == 200
+    assert server.note(token) == {"ran_out": False}
+
+
 def test_a_coroutine_that_fails_answers_500_or_cuts_the_connection(server: Server) -> None:
     since = server.mark()
     assert get(server, "/fails").status == 500

@@ -88,6 +88,32 @@ async def generates(environ, start_response):
 
 
 @page
+async def idles(environ, start_response):
+    """Yields nothing, again and again, for at most four seconds."""
+    start_response("200 OK", [])(b"begun")
+    left = 800
+    try:
+        while left := left - 1:
+            await asyncio.sleep(0.005)
+            yield b""
+    finally:
+        note(environ, ran_out=not left)
+
+
+@page
+async def talks(environ, start_response):
+    """The same with something to say."""
+    start_response("200 OK", [])
+    left = 800
+    try:
+        while left := left - 1:
+            await asyncio.sleep(0.005)
+            yield b"x"
+    finally:
+        note(environ, ran_out=not left)
+
+
+@page
 async def generates_a_websocket(environ, start_response):
     ws = async_websocket(environ)
     yield b"never on the wire"

@@ -75,7 +75,8 @@ class WsgiCaller(Caller[WsgiResponse]):
     def call(self, task: Task, response: WsgiResponse, application: Application) -> Any:
         request, environ = task.request, task.environ
         # Before the application sees it, which may change it: middlewares let forms say another method.
-        response.is_head = environ["REQUEST_METHOD"] == "HEAD"
+        if environ["REQUEST_METHOD"] == "HEAD":
+            response.is_head = True
         result = application(environ, response.start_response)
         kind = type(result)
         if kind is not list and _is_async(kind):
