@@ -62,6 +62,8 @@ class LogWriter:
         self._size = 0
         #: The part of the first one that has yet to leave.
         self._rest = b""
+        #: What stands last in the file is a part of a line.
+        self._is_torn = False
         self._lost = 0
         #: Held by whoever takes lines out of the queue; never waited for, but by `finish`.
         self._writing = allocate_lock()
@@ -78,6 +80,7 @@ class LogWriter:
             try:
                 if not self._waiting:
                     left = line[self._write(line) :]
+                    self._is_torn = bool(left)
             except BlockingIOError:
                 pass
             except OSError:
@@ -135,10 +138,14 @@ class LogWriter:
     def _write_nowait(self) -> bool:
         """Write what waits; False if the reader does not take it now. The caller holds the lock."""
         while self._waiting:
-            first = self._waiting[0]
-            self._rest = self._rest or (first if isinstance(first, bytes) else self._lost_line(first))
+            if not self._rest:
+                first = self._waiting[0]
+                line = first if isinstance(first, bytes) else self._lost_line(first)
+                # A disk that is full takes the beginning of a line: the next one must not stand behind that.
+                self._rest = b"\n" + line if self._is_torn else line
             try:
                 self._rest = self._rest[self._write(self._rest) :]
+                self._is_torn = bool(self._rest)
             except BlockingIOError:
                 return False
             except OSError:
@@ -235,6 +242,7 @@ class LogWriter:
             return
         try:
             self._rest = self._rest[os.write(self._fd, self._rest) :]
+            self._is_torn = bool(self._rest)
         except OSError:
             self._lose_first()
         else:

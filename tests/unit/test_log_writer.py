@@ -6,6 +6,7 @@ import errno
 import os
 import pty
 import re
+import resource
 import signal
 import socket
 import threading
@@ -173,6 +174,64 @@ def test_errors_stop_nobody_and_are_counted_once_it_goes_on(tmp_path):
     assert (tmp_path / "log").read_bytes() == b"3 lost\nagain\n"
     for one in (fd, full, spare):
         os.close(one)
+
+
+def test_a_line_that_the_full_disk_has_cut_off_does_not_run_into_the_next_one(tmp_path):
+    fd = os.open(tmp_path / "log", os.O_WRONLY | os.O_CREAT | os.O_APPEND)
+    log = LogWriter(fd, lost_line)
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    # As a disk that is full: write(2) takes what there is room for, and then fails (SIGXFSZ is ignored in Python).
+    resource.setrlimit(resource.RLIMIT_FSIZE, (1500, hard))
+    try:
+        for _ in range(4):
+            log.put(LINE)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    log.put(b"again\n")
+    log.put(b"and again\n")
+    assert (tmp_path / "log").read_bytes() == LINE + LINE[:500] + b"\n3 lost\nagain\nand again\n"
+    os.close(fd)
+
+
+@pytest.mark.parametrize("make", [pipe, stream], ids=lambda make: make.__name__)
+def test_a_reader_that_has_gone_stops_nobody_and_the_next_one_is_told_how_many_are_lost(make):
+    reader, writer = make()
+    log = LogWriter(writer, lost_line)
+    log.put(b"before\n")
+    os.close(reader)
+    for _ in range(5):
+        log.put(LINE)
+    reader, other = make()
+    os.dup2(other, writer)
+    log.look()
+    log.put(b"again\n")
+    log.finish(15.0)
+    assert read_until(reader, b"again\n") == b"5 lost\nagain\n"
+    for fd in (reader, writer, other):
+        os.close(fd)
+
+
+@pytest.mark.timeout(20)
+def test_a_reader_that_goes_while_lines_wait_for_it_ends_the_wait():
+    reader, writer = os.pipe()
+    log = LogWriter(writer, lost_line)
+    count = 200
+    for _ in range(count):
+        log.put(LINE)
+    assert log._waiting, "the pipe holds 64 KiB"
+    os.close(reader)
+    log.finish(15.0)
+    assert not any(isinstance(one, bytes) for one in log._waiting)
+    reader, other = os.pipe()
+    os.dup2(other, writer)
+    log.look()
+    log.put(b"again\n")
+    log.finish(15.0)
+    found = read_until(reader, b"again\n")
+    lost = int(re.fullmatch(rb"\n?(\d+) lost\nagain\n", found)[1])
+    assert count - 66 <= lost < count
+    for fd in (reader, writer, other):
+        os.close(fd)
 
 
 def test_it_follows_a_descriptor_that_is_led_elsewhere(ends, tmp_path, monkeypatch):
