@@ -35,8 +35,8 @@ SAME = {
         "umask",
         "pidfile",
         "touch-reload",
+        "touch-logreopen",
         "py-autoreload",
-        "disable-logging",
         "set",
     ),
     *("set-placeholder", "strict", "help", "version", "static-index", "https-export-cert", "http-to-https"),
@@ -113,10 +113,10 @@ DIFFERENT = {
         "declares a channel for `uwsgi.channel_join` and its like; `fairlead.channels` needs no declaration",
     ),
     "die-on-term": ("SIGTERM stops instead of reloading", "SIGTERM always stops"),
-    "reload-mercy": ("for reloads and stops", "for stops; 10 s by default"),
+    "reload-mercy": ("for reloads and stops", "for stops; 6 s by default, so that all ends within a container's 10 s"),
     "worker-reload-mercy": (
         "a worker waits so long for its requests, WebSockets among them",
-        "the same limit, but WebSockets are closed with 1012 at once",
+        "the same limit, but WebSockets are closed with 1012, over `--reload-spread`",
     ),
     "harakiri": (
         "counts from the request's beginning, so ends every longer WebSocket, and counts what a slow client takes",
@@ -126,7 +126,11 @@ DIFFERENT = {
         "the worker waits for its open WebSockets",
         "its successor is ready first; open WebSockets are closed with 1012",
     ),
-    "logto": ("a file, or a UDP address", "a file"),
+    "disable-logging": (
+        "no lines of requests, WebSockets among them",
+        "no lines of requests; `--disable-session-logging` for those of WebSockets",
+    ),
+    "logto": ("a file, or a UDP address", "a file; opened anew when it was renamed, and by SIGUSR1"),
     "ini": ("a file or an address", "a local file; section `[fairlead]` if there is no `[uwsgi]`"),
     "yaml": ("a parser of its own", "PyYAML, which has to be installed"),
     "json": ("if built with a JSON library", "always"),
@@ -154,6 +158,8 @@ NEW = [
     "channels-http",
     "channels-http-token-file",
     "channel-queue",
+    "reload-spread",
+    "disable-session-logging",
 ]
 
 #: What to use instead of a subsystem that is missing.

@@ -11,7 +11,8 @@ Master → worker: one line `{"settings", "listeners", "locks_fd", "channels_fd"
 without siblings (master/scoreboard.py), and `certificates` is null without TLS (master/certificates.py); then
 `{"command": "stop", "reason": "reload"|"stop", "deadline_s"}`, which may come again with less time, `{"command":
 "ping"}`, which a "pong" answers (master/heartbeat.py), `{"command": "harakiri"}`, `{"command": "certificates",
-"latest"}`, `{"command": "ticket_keys"}` (look at them again: they go over no socket), and `{"command": "answer",
+"latest"}`, `{"command": "ticket_keys"}` (look at them again: they go over no socket), `{"command": "log", "path",
+"file"}` (master/log_file.py), and `{"command": "answer",
 "ticket", …}`; others are to be ignored. End of file: the master is gone, leave.
 
 Worker → master: `{"event": "ready", "answers_pings"}`, `{"event": "failed", "message"}` (then it exits), `{"event":

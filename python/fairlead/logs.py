@@ -15,6 +15,7 @@ import sys
 import time
 import traceback
 from collections.abc import Callable, Mapping
+from typing import Protocol
 
 from fairlead.errors import MasterError, hint_for
 from fairlead.log_writer import LogWriter
@@ -58,13 +59,14 @@ def redirect_output(path: str, open_file: Callable[[str, int, int], int] = os.op
 
 
 class Log:
-    """Lines of the form `2026-11-22 14:03:01 [pid] level: text`, local time. Safe to use from several
-    threads."""
+    """Lines of the form `2026-11-22 14:03:01.250+01:00 [pid] level: text`, local time with its zone as in RFC 3339
+    §5.6. Safe to use from several threads."""
 
     def __init__(self, fd: int = 2, clock: Callable[[], float] = time.time) -> None:
         self._writer = LogWriter(fd, self._lost_line)
         self._clock = clock
-        self._stamp: tuple[int, str] = (-1, "")
+        #: A second, and its time's parts before and behind the milliseconds.
+        self._stamp: tuple[int, str, str] = (-1, "", "")
 
     def info(self, text: str) -> None:
         self.write("info", text)
@@ -102,12 +104,16 @@ class Log:
 
     def _line(self, level: str, text: str) -> bytes:
         text = one_record(text)
-        now = int(self._clock())
-        stamp = self._stamp  # one read: another thread may replace the pair
-        if stamp[0] != now:  # strftime costs more than the rest, so once a second is enough
-            stamp = self._stamp = (now, time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(now)))
+        now_ms = int(self._clock() * 1000)
+        second = now_ms // 1000
+        stamp = self._stamp  # one read: another thread may replace it
+        if stamp[0] != second:  # strftime costs more than the rest, so once a second is enough
+            local = time.localtime(second)
+            zone = time.strftime("%z", local)
+            stamp = (second, time.strftime("%Y-%m-%d %H:%M:%S.", local), f"{zone[:3]}:{zone[3:5]}")
+            self._stamp = stamp
         # The process id is asked for each time: it is cheap, and right in a program the app forked.
-        return _encoded(f"{stamp[1]} [{os.getpid()}] {level}: {text}\n")
+        return _encoded(f"{stamp[1]}{now_ms % 1000:03d}{stamp[2]} [{os.getpid()}] {level}: {text}\n")
 
     def _lost_line(self, count: int) -> bytes:
         return self._line(
@@ -119,17 +125,33 @@ def _encoded(line: str) -> bytes:
     return line.encode("utf-8", "backslashreplace")
 
 
-class AccessLog:
-    """One line for each finished request and session; `enabled` False (--disable-logging) makes both calls
-    no-ops, unless a line is wanted all the same (`always`).
+class SessionEnd(Protocol):
+    """How a WebSocket ended: `by` as in `ConnectionClosed.by`, `who` one of "client", "app" and "server"."""
 
-    On a hot path, ask `enabled` first and spare the arguments as well. `variables` are what the application adds to the
+    @property
+    def code(self) -> int: ...
+    @property
+    def reason(self) -> str: ...
+    @property
+    def by(self) -> str: ...
+    @property
+    def who(self) -> str: ...
+    @property
+    def why(self) -> str: ...
+
+
+class AccessLog:
+    """One line for each finished request and session. `requests` False (--disable-logging) makes the one call a no-op,
+    `sessions` False (--disable-session-logging) the other, unless a line is wanted all the same (`always`).
+
+    On a hot path, ask these first and spare the arguments as well. `variables` are what the application adds to the
     line, as bytes; they stand at its end.
     """
 
-    def __init__(self, log: Log, enabled: bool = True) -> None:
+    def __init__(self, log: Log, requests: bool = True, sessions: bool = True) -> None:
         self._log = log
-        self.enabled = enabled
+        self.requests = requests
+        self.sessions = sessions
 
     def request(
         self,
@@ -145,7 +167,7 @@ class AccessLog:
     ) -> None:
         """An HTTP request: `peer` is its address, `path` the raw request target, `sent_bytes` the body's
         size."""
-        if not (self.enabled or always):
+        if not (self.requests or always):
             return
         self._log.write(
             "request",
@@ -158,24 +180,33 @@ class AccessLog:
         peer: str,
         path: str,
         duration_s: float,
-        received: tuple[int, int],
-        sent: tuple[int, int],
-        code: int,
-        closed_by: str,
+        received: tuple[int, int, int],
+        sent: tuple[int, int, int],
+        end: SessionEnd | None,
         variables: Mapping[bytes, bytes] = _NONE,
         always: bool = False,
     ) -> None:
-        """A WebSocket's whole life: `received` and `sent` are (messages, bytes), `closed_by` is as in
-        `ConnectionClosed.by`, `code` the Close code."""
-        if not (self.enabled or always):
+        """A WebSocket's whole life: `peer` is address and port; `received` and `sent` are messages, bytes of their
+        payload, and bytes on the wire, headers and control frames included."""
+        if not (self.sessions or always):
             return
-        end = "lost" if closed_by == "lost" else f"closed {code} by {closed_by}"
         self._log.write(
             "session",
             f'{escaped(peer)} "{escaped(path)}" 101, {duration_s:.1f} s, '
-            f"received {received[0]} messages {received[1]} bytes, "
-            f"sent {sent[0]} messages {sent[1]} bytes, {end}{_shown(variables)}",
+            f"received {received[0]} messages {received[1]} bytes ({received[2]} on the wire), "
+            f"sent {sent[0]} messages {sent[1]} bytes ({sent[2]} on the wire), {_ended(end)}{_shown(variables)}",
         )
+
+
+def _ended(end: SessionEnd | None) -> str:
+    """`closed 1000 "bye" by client`, `lost by client: no Close came`, `dropped by server: ping time-out`, …"""
+    if end is None:
+        return "lost"
+    if end.by == "lost":
+        how = "lost" if end.who == "client" else "dropped"
+    else:
+        how = f'closed {end.code} "{escaped(end.reason)}"' if end.reason else f"closed {end.code}"
+    return f"{how} by {end.who}: {escaped(end.why)}" if end.why else f"{how} by {end.who}"
 
 
 def _shown(variables: Mapping[bytes, bytes]) -> str:

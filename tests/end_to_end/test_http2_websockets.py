@@ -319,7 +319,7 @@ def test_a_broken_frame_is_answered_with_1002(client: Http2Client) -> None:
 def test_a_log_line_names_peer_and_path(server: Server, client: Http2Client, token: str) -> None:
     ws = client.websocket(f"/echo?{token}")
     ws.close_in_order()
-    server.wait_for_line(rf'session: 127\.0\.0\.1 "/echo\?{token}" 101, .* closed 1000 by peer')
+    server.wait_for_line(rf'session: 127\.0\.0\.1:\d+ "/echo\?{token}" 101, .* closed 1000 by client')
 
 
 def test_a_silent_client_is_pinged_and_dropped(serve: Callable[..., Server], token: str) -> None:

@@ -250,10 +250,16 @@ def test_a_message_that_the_app_has_not_read_survives_the_peers_close(
 
 def session_line(server: Server, path: str, since: int) -> re.Match[str]:
     return server.wait_for_line(
-        rf'session: 127\.0\.0\.1 "{re.escape(path)}" 101, ([\d.]+) s, received (\d+) messages (\d+) bytes, '
-        r"sent (\d+) messages (\d+) bytes, (.*)$",
+        rf'session: 127\.0\.0\.1:\d+ "{re.escape(path)}" 101, ([\d.]+) s, '
+        r"received (\d+) messages (\d+) bytes \((\d+) on the wire\), "
+        r"sent (\d+) messages (\d+) bytes \((\d+) on the wire\), (.*)$",
         since,
     )
+
+
+def line_peer(client: RawClient) -> str:
+    host, port = client.socket.getsockname()
+    return f"{host}:{port}"
 
 
 def test_a_session_leaves_one_line_with_its_counters_and_end(
@@ -264,15 +270,16 @@ def test_a_session_leaves_one_line_with_its_counters_and_end(
     for _ in range(3):
         client.send_text("12345")
         client.read_data()
-    client.close_in_order(4000)
+    client.send_close(4000, 'x"\n')
+    client.read_close()
     line = session_line(server, f"/echo?{token}", since)
-    received, _, sent, _, end = line.groups()[1:]
-    assert (received, sent, end) == ("3", "3", "closed 4000 by peer")
+    # A masked frame of 5 bytes has 11, an unmasked one 7; the Close has 11 and its answer 4.
+    assert line.groups()[1:7] == ("3", "15", "44", "3", "15", "25")
+    assert line[8] == r'closed 4000 "x\"\n" by client'
+    assert f"session: {line_peer(client)} " in line.string
 
 
-@pytest.mark.parametrize(
-    ("path", "end"), [("/returns", "closed 1000 by local"), ("/raises_at", "closed 1011 by local")]
-)
+@pytest.mark.parametrize(("path", "end"), [("/returns", "closed 1000 by app"), ("/raises_at", "closed 1011 by app")])
 def test_the_session_line_says_who_closed(
     server: Server, dial: Callable[[str], RawClient], token: str, path: str, end: str
 ) -> None:
@@ -281,13 +288,25 @@ def test_the_session_line_says_who_closed(
     client = dial(f"{path}?{token}")
     client.send_text("go")
     client.read_close()
-    assert session_line(server, f"{path}?{token}", since)[6] == end
+    assert session_line(server, f"{path}?{token}", since)[8] == end
 
 
 def test_a_lost_session_is_logged_as_lost(server: Server, dial: Callable[[str], RawClient], token: str) -> None:
     since = server.mark()
     dial(f"/echo?{token}").abort()
-    assert session_line(server, f"/echo?{token}", since)[6] == "lost"
+    assert session_line(server, f"/echo?{token}", since)[8] == "lost by client: connection reset"
+
+
+@one_runner
+def test_the_session_line_says_which_rule_the_client_broke(
+    server: Server, dial: Callable[[str], RawClient], token: str
+) -> None:
+    since = server.mark()
+    client = dial(f"/echo?{token}")
+    client.send_bytes(b"\x81\x01x")
+    client.read_close()
+    end = session_line(server, f"/echo?{token}", since)[8]
+    assert end == 'closed 1002 "frame without a mask" by server: violation'
 
 
 @one_runner
@@ -320,10 +339,31 @@ def test_a_path_cannot_forge_a_log_line(server: Server, token: str) -> None:
 
 
 def test_disable_logging_leaves_errors_only(serve: Callable[..., Server], upgrade: Callable[..., RawClient]) -> None:
-    server = serve("sockets.py", "--disable-logging")
+    server = serve("sockets.py", "--disable-logging", "--disable-session-logging")
     client = upgrade(server, "/raises?quiet")
     client.send_text("go")
     assert client.read_close()[0] == 1011
     server.wait_for_line("the application raised ValueError")
     upgrade(server, "/returns").read_close()
     assert not [line for line in server.lines if "session:" in line or "request:" in line]
+
+
+@one_runner
+@pytest.mark.parametrize(
+    ("option", "written", "silent"),
+    [("--disable-logging", "session", "request"), ("--disable-session-logging", "request", "session")],
+)
+def test_lines_of_requests_and_of_websockets_are_switched_apart(
+    serve: Callable[..., Server],
+    upgrade: Callable[..., RawClient],
+    token: str,
+    option: str,
+    written: str,
+    silent: str,
+) -> None:
+    server = serve("sockets.py", option)
+    get(server, f"/missing?{token}")
+    upgrade(server, f"/returns?{token}").read_close()
+    get(server, f"/missing?{token}")
+    server.wait_for_line(rf" {written}: .*{token}")
+    assert not [line for line in server.lines if f" {silent}: " in line and token in line]

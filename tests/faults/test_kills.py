@@ -222,7 +222,7 @@ def test_a_stop_closes_all_sessions_with_1001_and_ends_soon(start, number):
         client.send_close(1001)
         client.close()
     assert server.wait_for_end() == 0
-    assert time.monotonic() - began < 4, "everybody has answered, and --reload-mercy is 10 s"
+    assert time.monotonic() - began < 4, "everybody has answered, and --reload-mercy is 6 s"
 
 
 def test_peers_that_do_not_answer_the_close_are_cut_at_the_deadline(start):

@@ -164,12 +164,19 @@ def test_a_stop_signal_tells_the_workers_and_ends_with_status_0(start, number):
     assert master.wait_for_end() == 0
 
 
-@pytest.mark.parametrize("number", [signal.SIGUSR1, signal.SIGUSR2], ids=lambda number: number.name)
-def test_a_signal_that_means_something_to_uwsgi_only_ends_nobody(start, number):
+@pytest.mark.parametrize(
+    ("number", "said"),
+    [
+        (signal.SIGUSR1, "opens the file of --logto anew, and there is none: the log is standard error"),
+        (signal.SIGUSR2, "means nothing here"),
+    ],
+    ids=lambda one: getattr(one, "name", ""),
+)
+def test_a_signal_that_means_something_else_to_uwsgi_ends_nobody(start, number, said):
     master = start().wait_until_ready()
     before = master.ask()
     master.signal(number)
-    master.wait_for(f"warning: {number.name} means nothing here")
+    master.wait_for(f"warning: {number.name} {said}")
     assert master.ask() == before
     master.signal(signal.SIGTERM)
     assert master.wait_for_end() == 0

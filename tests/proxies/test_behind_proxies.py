@@ -114,7 +114,7 @@ def test_many_messages_in_flight_come_back_in_order(client: RawClient) -> None:
 def test_a_close_of_the_client_comes_back(client: RawClient, upstream: Server, code: int) -> None:
     mark = upstream.mark()
     client.close_in_order(code)
-    upstream.wait_for_line(rf'^.* session: .* "/" 101, .*, closed {code} by peer$', since=mark)
+    upstream.wait_for_line(rf'^.* session: .* "/" 101, .*, closed {code}( ".*")? by client$', since=mark)
 
 
 @pytest.mark.parametrize("code", [1000, 1001, 3001, 4999])
@@ -135,7 +135,7 @@ def test_a_failure_of_the_application_arrives_as_1011(client: RawClient) -> None
 def test_a_client_that_vanishes_ends_its_task(client: RawClient, upstream: Server) -> None:
     mark = upstream.mark()
     client.abort()
-    upstream.wait_for_line(r'^.* session: .* "/" 101, .*, lost$', since=mark)
+    upstream.wait_for_line(r'^.* session: .* "/" 101, .*, lost by client: .*$', since=mark)
 
 
 @pytest.mark.parametrize("offered, chosen", [("chat.v1, chat.v2", "chat.v2"), ("other", None)])
@@ -175,7 +175,7 @@ def test_an_idle_socket_lives_by_the_servers_pings_and_is_cut_without_them(
             cut = [upgrade(proxies[1]) for proxies in ways.values()]
             for client in cut:
                 assert client.read_rest() == b""
-        silent.wait_for_lines(r'^.* session: .* "/" 101, .*, lost$', 2 * len(ways))
+        silent.wait_for_lines(r'^.* session: .* "/" 101, .*, lost by client: .*$', 2 * len(ways))
         for way, one in idle.items():
             assert one.ask("still here") == "still here", way.name
             assert one.pings >= 4, way.name

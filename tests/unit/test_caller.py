@@ -53,13 +53,14 @@ class Request:
 
 class Session:
     closed: SimpleNamespace | None = None
-    counters = SimpleNamespace(messages_in=1, messages_out=2, bytes_in=30, bytes_out=40)
+    counters = SimpleNamespace(messages_in=1, messages_out=2, bytes_in=30, bytes_out=40, payload_in=24, payload_out=36)
 
 
 class Notes:
     """Log, access log and watch in one."""
 
-    enabled = True
+    requests = True
+    sessions = True
     watches_all = True
 
     def __init__(self) -> None:
@@ -78,8 +79,8 @@ class Notes:
     def request(self, peer: str, method: str, path: str, protocol: str, status: int, sent: int, *rest: Any) -> None:
         self.lines.append(f"request {path} {status} {sent}")
 
-    def session(self, peer: str, path: str, took_s: float, received: Any, sent: Any, code: int, *rest: Any) -> None:
-        self.lines.append(f"session {path} {received} {sent} {code}")
+    def session(self, peer: str, path: str, took_s: float, received: Any, sent: Any, end: Any, *rest: Any) -> None:
+        self.lines.append(f"session {path} {received} {sent} {end.code if end else 1006}")
 
     def begin(self, task: Task) -> None:
         task.is_watched = True
@@ -178,7 +179,7 @@ def test_a_failure_of_a_session_closes_it_with_1011():
     notes, request = Notes(), Request(session=Session())
     caller_of(raises(RuntimeError("no")), notes).run(request)
     assert request.said == ["release 1011"]
-    assert notes.lines[1] == "session / (1, 30) (2, 40) 1006"
+    assert notes.lines[1] == "session / (1, 24, 30) (2, 36, 40) 1006"
 
 
 def test_an_application_that_ends_with_its_session_has_not_failed():
@@ -200,7 +201,7 @@ def test_a_refused_handshake_is_answered_by_the_engine():
 @pytest.mark.parametrize("error", [HandshakeRefused(499, "gone"), OSError("write error")])
 def test_clients_that_left_are_one_line_and_a_count_and_no_failure(error):
     notes = Notes()
-    notes.enabled = False
+    notes.requests = False
     caller = caller_of(raises(error), notes)
     for _ in range(1000):
         request = Request()

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import os
 import re
+import time
+from datetime import datetime
+from types import SimpleNamespace
 
 import pytest
 from fairlead.errors import MasterError
@@ -18,13 +21,33 @@ def pipe():
     os.close(writer)
 
 
+def ended(code: int, reason: str, by: str, who: str, why: str) -> SimpleNamespace:
+    return SimpleNamespace(code=code, reason=reason, by=by, who=who, why=why)
+
+
 def written(pipe) -> str:
     return os.read(pipe[0], 65536).decode()
 
 
-def test_a_line_has_time_process_and_level(pipe):
-    Log(pipe[1], clock=lambda: 0.0).warning("text")
-    assert re.fullmatch(rf"(1969-12-31|1970-01-01) \d\d:\d\d:\d\d \[{os.getpid()}\] warning: text\n", written(pipe))
+@pytest.mark.parametrize(
+    ("zone", "moment", "shown"),
+    [
+        ("UTC0", 0.0, "1970-01-01 00:00:00.000+00:00"),
+        ("UTC0", 1.9996, "1970-01-01 00:00:01.999+00:00"),
+        ("XXX-5:45", 1_795_000_000.25, "2026-11-18 16:51:40.250+05:45"),
+        ("XXX3:30", 7.007, "1969-12-31 20:30:07.007-03:30"),
+    ],
+)
+def test_a_line_has_time_with_its_zone_process_and_level(pipe, monkeypatch, zone, moment, shown):
+    monkeypatch.setenv("TZ", zone)
+    time.tzset()
+    try:
+        Log(pipe[1], clock=lambda: moment).warning("text")
+    finally:
+        monkeypatch.undo()
+        time.tzset()
+    assert written(pipe) == f"{shown} [{os.getpid()}] warning: text\n"
+    assert datetime.fromisoformat(shown).utcoffset() is not None
 
 
 def test_the_time_is_formatted_anew_each_second(pipe):
@@ -32,34 +55,59 @@ def test_the_time_is_formatted_anew_each_second(pipe):
     log = Log(pipe[1], clock=lambda: next(times))
     for _ in range(3):
         log.info("x")
-    stamps = [line[:19] for line in written(pipe).splitlines()]
-    assert stamps[0] == stamps[1] != stamps[2]
+    stamps = [line[17:23] for line in written(pipe).splitlines()]
+    assert stamps == ["10.200", "10.900", "11.000"]
 
 
 def test_requests_and_sessions_have_one_line_each(pipe):
     access = AccessLog(Log(pipe[1]))
     access.request("127.0.0.1", "GET", "/a?b", "HTTP/1.1", 200, 512, 0.00123)
-    access.session("::1", "/ws", 12.34, (3, 30), (4, 40), 1000, "peer")
-    access.session("::1", "/ws", 1.0, (0, 0), (0, 0), 1006, "lost")
+    access.session("[::1]:5000", "/ws", 12.34, (3, 30, 48), (4, 40, 48), ended(1000, "", "peer", "client", ""))
     lines = [line.split("] ", 1)[1] for line in written(pipe).splitlines()]
     assert lines == [
         'request: 127.0.0.1 "GET /a?b HTTP/1.1" 200, 512 bytes in 1.2 ms',
-        'session: ::1 "/ws" 101, 12.3 s, received 3 messages 30 bytes, sent 4 messages 40 bytes, closed 1000 by peer',
-        'session: ::1 "/ws" 101, 1.0 s, received 0 messages 0 bytes, sent 0 messages 0 bytes, lost',
+        'session: [::1]:5000 "/ws" 101, 12.3 s, received 3 messages 30 bytes (48 on the wire), '
+        "sent 4 messages 40 bytes (48 on the wire), closed 1000 by client",
     ]
 
 
-def test_a_disabled_access_log_writes_nothing(pipe):
-    access = AccessLog(Log(pipe[1]), enabled=False)
+@pytest.mark.parametrize(
+    ("end", "shown"),
+    [
+        ((1000, "bye", "peer", "client", ""), 'closed 1000 "bye" by client'),
+        ((4000, 'x"\n\x1b[2J é', "peer", "client", ""), 'closed 4000 "x\\"\\n\\x1b[2J \\xe9" by client'),
+        ((1005, "", "peer", "client", ""), "closed 1005 by client"),
+        ((1011, "", "local", "app", ""), "closed 1011 by app"),
+        ((1012, "", "local", "server", "reload"), "closed 1012 by server: reload"),
+        ((1002, "frame without a mask", "local", "server", "violation"),
+         'closed 1002 "frame without a mask" by server: violation'),
+        ((1006, "", "lost", "client", "no Close came"), "lost by client: no Close came"),
+        ((1006, "", "lost", "server", "ping time-out"), "dropped by server: ping time-out"),
+        ((1006, "", "lost", "app", ""), "dropped by app"),
+        (None, "lost"),
+    ],
+)  # fmt: skip
+def test_a_sessions_line_says_who_has_closed_and_why(pipe, end, shown):
+    end = end and ended(*end)
+    AccessLog(Log(pipe[1])).session("a", "/ws", 1.0, (0, 0, 0), (0, 0, 0), end)
+    assert written(pipe).endswith(f"sent 0 messages 0 bytes (0 on the wire), {shown}\n")
+
+
+@pytest.mark.parametrize("requests", [False, True])
+@pytest.mark.parametrize("sessions", [False, True])
+def test_lines_of_requests_and_of_sessions_are_switched_apart(pipe, requests, sessions):
+    access = AccessLog(Log(pipe[1]), requests, sessions)
     access.request("a", "GET", "/", "HTTP/1.1", 200, 0, 0.0)
+    access.session("a", "/ws", 1.0, (0, 0, 0), (0, 0, 0), None)
     os.write(pipe[1], b"end")
-    assert written(pipe) == "end"
+    text = written(pipe)
+    assert ("request: " in text, "session: " in text) == (requests, sessions)
 
 
 def test_a_line_that_is_wanted_is_written_although_the_access_log_is_disabled(pipe):
-    access = AccessLog(Log(pipe[1]), enabled=False)
+    access = AccessLog(Log(pipe[1]), False, False)
     access.request("a", "GET", "/", "HTTP/1.1", 200, 0, 0.0, always=True)
-    access.session("a", "/ws", 1.0, (0, 0), (0, 0), 1006, "lost", always=True)
+    access.session("a", "/ws", 1.0, (0, 0, 0), (0, 0, 0), None, always=True)
     assert len(written(pipe).splitlines()) == 2
 
 
@@ -67,7 +115,7 @@ def test_variables_of_the_app_stand_at_the_end_and_cannot_forge_a_line(pipe):
     access = AccessLog(Log(pipe[1]))
     variables = {b"user": b"joe", b"x": 'é" \n'.encode(), b"raw": b"\xff"}
     access.request("a", "GET", "/", "HTTP/1.1", 200, 0, 0.0, variables)
-    access.session("a", "/ws", 1.0, (0, 0), (0, 0), 1006, "lost", {b"a b": b""})
+    access.session("a", "/ws", 1.0, (0, 0, 0), (0, 0, 0), None, {b"a b": b""})
     first, second = written(pipe).splitlines()
     assert first.endswith(' in 0.0 ms, user="joe", x="\\xe9\\" \\n", raw="\\udcff"')
     assert second.endswith(', lost, a b=""')

@@ -291,7 +291,8 @@ pub unsafe extern "C" fn fl_engine_drain(
     guarded(|| {
         // SAFETY: the caller's promise.
         let (engine, reason) = unsafe { (live(engine)?, optional_text(reason, "the reason")?) };
-        engine.engine.drain(close_code(code)?, reason.unwrap_or_default());
+        let reason = reason.unwrap_or_default();
+        engine.engine.drain(close_code(code)?, reason, Duration::ZERO);
         Ok(FL_OK)
     })
 }

@@ -478,7 +478,7 @@ unsafe fn send(session: *mut fl_session, kind: MessageKind, data: *const c_char,
 fn kept(closure: &Closure) -> (c_int, c_int, CString) {
     let by = match closure.by {
         ClosedBy::Peer => FL_BY_PEER,
-        ClosedBy::Local => FL_BY_LOCAL,
+        ClosedBy::Local(_) => FL_BY_LOCAL,
         ClosedBy::Lost(_) => FL_BY_LOST,
     };
     let reason = match (&closure.error, closure.by) {

@@ -114,9 +114,13 @@ impl Engine {
         self.log.wait(py, seconds(timeout)?)
     }
 
-    /// No new connections; a Close with `code` on every WebSocket. Requests in flight go on.
-    fn drain(&self, py: Python<'_>, code: u16, reason: &str) {
-        py.detach(|| self.engine.drain(CloseCode(code), reason));
+    /// No new connections; a Close with `code` on every WebSocket, evenly spread over so many seconds. Requests in flight go
+    /// on. Called again, it is for the WebSockets that are left.
+    #[pyo3(signature = (code, reason, spread=0.0))]
+    fn drain(&self, py: Python<'_>, code: u16, reason: &str, spread: f64) -> PyResult<()> {
+        let spread = seconds(spread)?;
+        py.detach(|| self.engine.drain(CloseCode(code), reason, spread));
+        Ok(())
     }
 
     /// No more requests for `wait_request`.
@@ -127,7 +131,12 @@ impl Engine {
     /// What the engine has to do now.
     fn busy(&self, py: Python<'_>) -> Busy {
         let (running, sessions) = py.detach(|| self.engine.busy());
-        Busy { running, sessions }
+        let connections = py.detach(|| self.engine.http_connections());
+        Busy {
+            running,
+            sessions,
+            connections,
+        }
     }
 
     /// True once a drain is complete: no task runs, no request can come any more, no connection is closing.

@@ -44,11 +44,12 @@ pub(crate) struct LogSize {
     pub(crate) used: u64,
 }
 
-/// What an engine has to do: tasks that run, and WebSockets in the loop.
+/// What an engine has to do: tasks that run, WebSockets in the loop, and connections that speak HTTP.
 #[pyclass(frozen, get_all, module = "fairlead._engine")]
 pub(crate) struct Busy {
     pub(crate) running: usize,
     pub(crate) sessions: usize,
+    pub(crate) connections: u64,
 }
 
 /// All counters of an engine: connections `accepted`; `requests` that came, and those that were `refused`; `turns` of the loop,
@@ -92,21 +93,25 @@ pub(crate) struct JoinAnswer {
 }
 
 /// How a session ended: the close code (RFC 6455 §7.1.5), the reason that was given, and `by` whom: "peer", "local" or
-/// "lost".
+/// "lost". For the log: who ended it, "client", "app" or "server", and why, as far as that is known.
 #[pyclass(frozen, get_all, module = "fairlead._engine")]
 pub(crate) struct SessionEnd {
     pub(crate) code: u16,
     pub(crate) reason: String,
     pub(crate) by: &'static str,
+    pub(crate) who: &'static str,
+    pub(crate) why: String,
 }
 
-/// What went over one session; bytes are payload with frame headers.
+/// What went over one session; `bytes_…` are with frame headers and control frames, `payload_…` what is in messages.
 #[pyclass(frozen, get_all, module = "fairlead._engine")]
 pub(crate) struct SessionCounters {
     pub(crate) messages_in: u64,
     pub(crate) messages_out: u64,
     pub(crate) bytes_in: u64,
     pub(crate) bytes_out: u64,
+    pub(crate) payload_in: u64,
+    pub(crate) payload_out: u64,
 }
 
 /// One row of the engine's table of settings.

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use fairlead_engine as fl;
-use fl::{CloseCode, ClosedBy, Closure, Lost, MessageKind, Received, Sent};
+use fl::{Cause, CloseCode, ClosedBy, Closure, Lost, MessageKind, Received, Sent};
 use pyo3::exceptions::{PyRuntimeError, PyStopAsyncIteration, PyValueError};
 use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
@@ -154,8 +154,30 @@ pub(crate) fn close_code(code: u16) -> PyResult<CloseCode> {
 pub(crate) fn by(closure: &Closure) -> &'static str {
     match closure.by {
         ClosedBy::Peer => "peer",
-        ClosedBy::Local => "local",
+        ClosedBy::Local(_) => "local",
         ClosedBy::Lost(_) => "lost",
+    }
+}
+
+/// Who ended the session, and why, for the log: "client", "app" or "server".
+pub(crate) fn who_and_why(closure: &Closure) -> (&'static str, String) {
+    let (who, why) = match closure.by {
+        ClosedBy::Peer => ("client", ""),
+        ClosedBy::Local(Cause::Application) | ClosedBy::Lost(Lost::Dropped) => ("app", ""),
+        ClosedBy::Local(Cause::Drain) if closure.code == CloseCode::SERVICE_RESTART.0 => ("server", "reload"),
+        ClosedBy::Local(Cause::Drain) => ("server", "stop"),
+        ClosedBy::Local(Cause::Idle) => ("server", "idle time-out"),
+        ClosedBy::Local(Cause::Backlog) => ("server", "backlog: the client does not read"),
+        ClosedBy::Local(Cause::Violation) => ("server", "violation"),
+        ClosedBy::Lost(Lost::PingTimeout) => ("server", "ping time-out"),
+        ClosedBy::Lost(Lost::SendTimeout | Lost::NotReading) => ("server", "the client does not read"),
+        ClosedBy::Lost(Lost::BrokenTls) => ("server", "broken TLS records"),
+        ClosedBy::Lost(Lost::Eof) => ("client", "no Close came"),
+        ClosedBy::Lost(Lost::Reset) => ("client", "connection reset"),
+    };
+    match &closure.error {
+        Some(error) if closure.by == ClosedBy::Peer => (who, error.to_string()),
+        _ => (who, why.to_owned()),
     }
 }
 

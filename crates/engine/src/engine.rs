@@ -8,7 +8,7 @@ use std::sync::{Arc, OnceLock, Weak};
 use std::time::Duration;
 
 use fairlead_front::{BoundListener, Front, FrontStatistics, LogLevel};
-use fairlead_websocket::{CloseCode, ClosedBy, Closure, Lost};
+use fairlead_websocket::{Cause, CloseCode, ClosedBy, Closure, Lost};
 use fairlead_worker::{
     Drops, Event, Interest, JoinAnswer, JoinError, Subscriber, Token, Watch, Worker, WorkerSettings,
 };
@@ -255,15 +255,21 @@ impl Engine {
         self.shared.worker.subscribe(name, since, limit, drops)
     }
 
-    /// No new connections, and a Close with `code` on every open WebSocket. Requests in flight go on.
-    pub fn drain(&self, code: CloseCode, reason: &str) {
+    /// No new connections, and a Close with `code` on every open WebSocket, evenly spread over a time. Requests in flight
+    /// go on. Called again, it is for the WebSockets that are left.
+    pub fn drain(&self, code: CloseCode, reason: &str, spread: Duration) {
         self.front.stop_accepting();
-        self.shared.worker.close_all(code, reason);
+        self.shared.worker.close_all(code, reason, spread);
     }
 
     /// Tasks that run now, and WebSockets that are still closing: both 0 when a drain is complete.
     pub fn busy(&self) -> (usize, usize) {
         (self.shared.queue.running(), self.shared.worker.connections())
+    }
+
+    /// Connections that speak HTTP, the idle ones included.
+    pub fn http_connections(&self) -> u64 {
+        self.front.statistics().active_connections
     }
 
     /// True once a drain is complete: no task runs, no request can come any more, no connection is closing.
@@ -308,13 +314,13 @@ fn session_log(log: &LogSink, label: &str, closure: &Closure) {
             LogLevel::Warning,
             &format!("{label}: closed with {}: {error}", closure.code),
         );
-    } else if closure.code == CloseCode::TRY_AGAIN_LATER.0 && closure.by == ClosedBy::Local {
+    } else if closure.by == ClosedBy::Local(Cause::Backlog) {
         log(
             LogLevel::Info,
             &format!("{label}: closed with {}: {}", closure.code, closure.reason),
         );
     } else if let ClosedBy::Lost(
-        why @ (Lost::PingTimeout | Lost::SlowConsumer | Lost::SendTimeout | Lost::BrokenTls),
+        why @ (Lost::PingTimeout | Lost::NotReading | Lost::SendTimeout | Lost::BrokenTls),
     ) = closure.by
     {
         log(LogLevel::Info, &format!("{label}: dropped: {why}"));

@@ -33,8 +33,8 @@ pub use fairlead_front::{
 };
 pub use fairlead_http::{Address, Request as Head, ResponseHead, Scheme, TrustedProxies, Version};
 pub use fairlead_websocket::{
-    is_utf8, CloseCode, ClosedBy, Closure, Counters, HandshakeError, Limits, Lost, MessageKind, OriginPolicy,
-    SessionSettings, Timing, UsageError,
+    is_utf8, Cause, CloseCode, ClosedBy, Closure, Counters, HandshakeError, Limits, Lost, MessageKind,
+    OriginPolicy, SessionSettings, Timing, UsageError,
 };
 pub use fairlead_worker::{
     ChannelSettings, Connection, Drops, Event, Interest, JoinAnswer, JoinError, JoinOptions, Message,

@@ -70,7 +70,7 @@ impl MasterWatch {
             end_this_process("the master is gone before this worker was ready: it ends");
         };
         if let Some(engine) = engine {
-            engine.drain(CloseCode::GOING_AWAY, "");
+            engine.drain(CloseCode::GOING_AWAY, "", Duration::ZERO);
         }
         loop {
             // Asked again: the control thread may only now have heard of it, and set the time.

@@ -5,18 +5,30 @@
 
 use crate::close::{self, MAX_CONTROL_PAYLOAD};
 use crate::close_code::CloseCode;
-use crate::closure::{ClosedBy, Closure, Lost, Phase};
+use crate::closure::{Cause, ClosedBy, Closure, Lost, Phase};
 use crate::error::{PeerError, UsageError};
 use crate::frame::Opcode;
 use crate::session::Session;
 use crate::time::Time;
 
 impl Session {
-    /// Begins the close handshake. On a session that is closing already, nothing happens.
+    /// Begins the close handshake for the application. On a session that is closing already, nothing happens.
     ///
     /// A reason of more than 123 bytes is cut between two characters. Messages that were complete stay readable.
     pub fn close(
         &mut self,
+        code: CloseCode,
+        reason: &str,
+        now: Time,
+        out: &mut Vec<u8>,
+    ) -> Result<(), UsageError> {
+        self.close_because(Cause::Application, code, reason, now, out)
+    }
+
+    /// The same for another cause.
+    pub fn close_because(
+        &mut self,
+        cause: Cause,
         code: CloseCode,
         reason: &str,
         now: Time,
@@ -29,7 +41,7 @@ impl Session {
         if !code.is_valid_on_wire() {
             return Err(UsageError::InvalidCloseCode(code.0));
         }
-        self.close_now(code, reason, now, out);
+        self.close_now(cause, code, reason, now, out);
         Ok(())
     }
 
@@ -52,7 +64,14 @@ impl Session {
     }
 
     /// Closes from our side; the session is open and the code is valid.
-    pub(crate) fn close_now(&mut self, code: CloseCode, reason: &str, now: Time, out: &mut Vec<u8>) {
+    pub(crate) fn close_now(
+        &mut self,
+        cause: Cause,
+        code: CloseCode,
+        reason: &str,
+        now: Time,
+        out: &mut Vec<u8>,
+    ) {
         let reason = close::fit_reason(reason);
         self.append_close(Some(code), reason, out);
         self.inbox.end();
@@ -62,7 +81,7 @@ impl Session {
         self.end(Closure {
             code: code.0,
             reason: reason.to_owned(),
-            by: ClosedBy::Local,
+            by: ClosedBy::Local(cause),
             error: None,
         });
     }
@@ -112,7 +131,7 @@ impl Session {
         self.end(Closure {
             code: code.0,
             reason: reason.to_owned(),
-            by: ClosedBy::Local,
+            by: ClosedBy::Local(Cause::Violation),
             error: Some(error),
         });
     }

@@ -22,11 +22,25 @@ pub struct Closure {
 pub enum ClosedBy {
     /// The peer sent a Close frame.
     Peer,
-    /// We sent the first Close frame: because the application wanted it, or because of a limit, or because the peer
-    /// broke a rule.
-    Local,
+    /// We sent the first Close frame.
+    Local(Cause),
     /// The connection ended without a close handshake.
     Lost(Lost),
+}
+
+/// Why our side sent the first Close frame.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Cause {
+    /// The application wanted it, or has ended.
+    Application,
+    /// Everybody is to leave.
+    Drain,
+    /// No message came for too long.
+    Idle,
+    /// Too much waited for the peer, which does not read.
+    Backlog,
+    /// The peer broke a rule.
+    Violation,
 }
 
 /// How a connection was lost.
@@ -40,10 +54,10 @@ pub enum Lost {
     BrokenTls,
     /// No sign of life came after a ping.
     PingTimeout,
-    /// The peer took nothing from us for too long.
+    /// The peer took too little from us for the application's next message to be sent in time.
     SendTimeout,
-    /// The peer took too little, so that too much was waiting for it.
-    SlowConsumer,
+    /// The peer has taken nothing of what waits for it for too long; a ping waits behind that and cannot be answered.
+    NotReading,
     /// Our side dropped the connection on purpose, without a close handshake.
     Dropped,
 }
@@ -55,8 +69,8 @@ impl std::fmt::Display for Lost {
             Lost::Reset => "the connection was reset",
             Lost::BrokenTls => "its TLS records could not be read",
             Lost::PingTimeout => "no sign of life came after a ping",
-            Lost::SendTimeout => "the peer took nothing of what was sent in time",
-            Lost::SlowConsumer => "the peer reads too slowly: too much waited for it for too long",
+            Lost::SendTimeout => "the client does not read: a message has waited for it for too long",
+            Lost::NotReading => "the client does not read: its connection takes nothing of what waits for it",
             Lost::Dropped => "this side dropped the connection",
         })
     }

@@ -105,7 +105,7 @@ mod utf8;
 
 pub use close::fit_reason;
 pub use close_code::CloseCode;
-pub use closure::{ClosedBy, Closure, Lost, Transport};
+pub use closure::{Cause, ClosedBy, Closure, Lost, Transport};
 pub use error::{PeerError, UsageError};
 pub use frame::{Encoding, Frame};
 pub use handshake::Handshake;

@@ -54,6 +54,7 @@ impl Session {
         let longest = MAX_CONTROL_PAYLOAD.min(self.settings.limits.max_message);
         let mut rest = input;
         let before = self.inbox.messages();
+        let mut payload_bytes = 0;
         while let [first @ (WHOLE_TEXT | WHOLE_BINARY), second, a, b, c, d, payload @ ..] = rest {
             // Without the mask bit, or with a longer form of the length, this is more than 125.
             let length = usize::from(second ^ MASKED);
@@ -73,10 +74,12 @@ impl Session {
                 }
                 self.inbox.finish();
             }
+            payload_bytes += length;
             rest = after;
         }
         let taken = self.inbox.messages() - before;
         if taken > 0 {
+            self.counters.payload_in += payload_bytes as u64;
             self.completed(taken, now);
         }
         rest
@@ -197,6 +200,7 @@ impl Session {
         }
         if complete {
             self.incoming.message = None;
+            self.counters.payload_in += self.inbox.open_payload().len() as u64;
             self.inbox.finish();
             self.completed(1, now);
         }

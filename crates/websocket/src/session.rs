@@ -12,7 +12,7 @@ use std::sync::Arc;
 
 use crate::close::MAX_CONTROL_PAYLOAD;
 use crate::close_code::CloseCode;
-use crate::closure::{Closure, Lost, Phase, Transport};
+use crate::closure::{Cause, Closure, Lost, Phase, Transport};
 use crate::error::UsageError;
 use crate::frame::{self, Frame, Opcode};
 use crate::incoming::Incoming;
@@ -49,6 +49,10 @@ pub struct Counters {
     pub bytes_in: u64,
     /// Bytes sent, headers included.
     pub bytes_out: u64,
+    /// Payload bytes of complete data messages received.
+    pub payload_in: u64,
+    /// Payload bytes of data messages sent.
+    pub payload_out: u64,
     /// Pings received.
     pub pings_in: u32,
     /// Pings sent.
@@ -151,6 +155,7 @@ impl Session {
         let frame = self.negotiated.encoding.frame(kind, message);
         self.counters.messages_out += 1;
         self.counters.bytes_out += frame.size() as u64;
+        self.counters.payload_out += message.len() as u64;
         Ok(frame)
     }
 
@@ -165,15 +170,16 @@ impl Session {
     }
 
     /// Counts messages whose frames the owner sends itself (see [`Encoding::append_message`](crate::Encoding::append_message)): `bytes` with
-    /// their headers. Refused, with nothing to be sent, after a Close.
+    /// their headers, `payload` without. Refused, with nothing to be sent, after a Close.
     #[inline]
-    pub fn count_sent(&mut self, messages: u64, bytes: usize) -> Result<(), UsageError> {
+    pub fn count_sent(&mut self, messages: u64, bytes: usize, payload: usize) -> Result<(), UsageError> {
         // RFC 6455 §5.5.1, as in `frame`.
         if !matches!(self.phase, Phase::Open) {
             return Err(UsageError::Closed);
         }
         self.counters.messages_out += messages;
         self.counters.bytes_out += bytes as u64;
+        self.counters.payload_out += payload as u64;
         Ok(())
     }
 
@@ -260,7 +266,8 @@ impl Session {
     fn tick_open(&mut self, now: Time, out: &mut Vec<u8>) {
         if self.idle_deadline().is_some_and(|deadline| deadline <= now) {
             if self.inbox.messages() == 0 {
-                self.close_now(CloseCode::GOING_AWAY, "no message for too long", now, out);
+                let reason = "no message for too long";
+                self.close_now(Cause::Idle, CloseCode::GOING_AWAY, reason, now, out);
                 return;
             }
             // A peer whose messages wait for us is not the idle one.
@@ -273,6 +280,20 @@ impl Session {
             Some(Due::PeerLost) => self.lost(Lost::PingTimeout, now),
             None => {}
         }
+    }
+
+    /// A tick at this time would give the peer up, which has not answered a ping.
+    pub fn is_silent(&self, now: Time) -> bool {
+        let next = self.schedule.next(&self.settings.timing);
+        matches!(self.phase, Phase::Open)
+            && next.is_some_and(|(time, due)| due == Due::PeerLost && time <= now)
+    }
+
+    /// A tick at this time would close it for want of messages.
+    pub fn is_idle(&self, now: Time) -> bool {
+        matches!(self.phase, Phase::Open)
+            && self.inbox.messages() == 0
+            && self.idle_deadline().is_some_and(|deadline| deadline <= now)
     }
 
     fn idle_deadline(&self) -> Option<Time> {

@@ -5,6 +5,7 @@
 use std::os::fd::OwnedFd;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use fairlead_websocket::{CloseCode, Time, TlsRecordLayer};
 
@@ -23,8 +24,12 @@ pub(crate) enum Arrival {
     },
     /// A task that wants to be woken at a time.
     Timer { at: Time, token: Token },
-    /// Every connection is to be closed, those that join later too.
-    CloseAll { code: CloseCode, reason: String },
+    /// Every connection is to be closed, evenly spread over a time; those that join later too.
+    CloseAll {
+        code: CloseCode,
+        reason: String,
+        spread: Duration,
+    },
 }
 
 /// Those that have come since the driver looked.

@@ -54,6 +54,16 @@ enum Next {
     Message(Record, Style, Arc<str>),
 }
 
+/// What [`Backlog::feed`] has done.
+#[derive(Default)]
+pub(crate) struct Fed {
+    /// Messages that were moved, with so many bytes of payload.
+    pub(crate) moved: u64,
+    pub(crate) payload: usize,
+    /// Messages that are lost.
+    pub(crate) lost: u64,
+}
+
 /// The messages that one connection is behind.
 #[derive(Default)]
 pub(crate) struct Backlog {
@@ -149,32 +159,26 @@ impl Backlog {
         }
     }
 
-    /// Moves messages into `out` until that has `room` bytes more. Answers how many were moved, and how many are lost.
-    pub(crate) fn feed(
-        &mut self,
-        place: &Place,
-        encoding: Encoding,
-        room: usize,
-        out: &mut Vec<u8>,
-    ) -> (u64, u64) {
+    /// Moves messages into `out` until that has `room` bytes more.
+    pub(crate) fn feed(&mut self, place: &Place, encoding: Encoding, room: usize, out: &mut Vec<u8>) -> Fed {
         let full = out.len().saturating_add(room);
-        let (mut moved, mut lost) = (0, 0);
+        let mut fed = Fed::default();
         let (mut payload, mut scratch) = (Vec::new(), Vec::new());
         while out.len() < full {
             payload.clear();
             match self.take(place, &mut payload) {
                 Next::Nothing => break,
-                Next::Lost(count) => lost += count,
+                Next::Lost(count) => fed.lost += count,
                 Next::Message(record, style, name) => {
                     let form = Form { style, encoding };
-                    append_frame(form, &name, &record, &payload, &mut scratch, out);
-                    moved += 1;
+                    fed.payload += append_frame(form, &name, &record, &payload, &mut scratch, out);
+                    fed.moved += 1;
                 }
             }
         }
         if self.waiting.is_empty() {
             self.waiting = VecDeque::new();
         }
-        (moved, lost)
+        fed
     }
 }

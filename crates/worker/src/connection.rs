@@ -13,7 +13,9 @@ use std::os::fd::RawFd;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard};
 
-use fairlead_websocket::{CloseCode, Closure, Counters, Lost, MessageKind, Negotiated, Session, UsageError};
+use fairlead_websocket::{
+    Cause, CloseCode, Closure, Counters, Lost, MessageKind, Negotiated, Session, UsageError,
+};
 
 use crate::event::{Token, Waiting};
 use crate::inbox::{lock, Shared};
@@ -202,13 +204,22 @@ impl Connection {
         false
     }
 
-    /// Starts the close handshake, RFC 6455 §7.1.2. Harmless when the connection is closing already.
+    /// Starts the close handshake for the app, RFC 6455 §7.1.2. Harmless when the connection is closing already.
     pub fn close(&self, code: CloseCode, reason: &str) -> Result<(), UsageError> {
+        self.close_because(Cause::Application, code, reason)
+    }
+
+    pub(crate) fn close_because(
+        &self,
+        cause: Cause,
+        code: CloseCode,
+        reason: &str,
+    ) -> Result<(), UsageError> {
         self.settle_memberships();
         let now = self.shared.poller.now();
         let mut state = self.lock();
         let State { session, outbox, .. } = &mut *state;
-        session.close(code, reason, now, outbox.buffer())?;
+        session.close_because(cause, code, reason, now, outbox.buffer())?;
         self.after_verb(&mut state);
         Ok(())
     }

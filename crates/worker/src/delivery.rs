@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use fairlead_channel::{Missed, Place};
-use fairlead_websocket::{CloseCode, MessageKind, Time};
+use fairlead_websocket::{Cause, CloseCode, MessageKind, Time};
 use rustix::net::SendFlags;
 
 use crate::backlog::{Backlog, SlowConsumer};
@@ -140,7 +140,7 @@ impl Connection {
             encoding.append_message(MessageKind::Text, b"", notice.as_bytes(), buffer);
             let bytes = buffer.len() - before;
             // Not over, so not refused.
-            let _ = state.session.count_sent(1, bytes);
+            let _ = state.session.count_sent(1, bytes, notice.len());
         }
         state
             .memberships_mut()
@@ -189,10 +189,15 @@ impl Recipient for Connection {
         if state.outbox.len() >= MARK_BEHIND || state.has_backlog() {
             return self.fall_behind(&mut state, news);
         }
-        if state.session.count_sent(count, news.frames.len()).is_err() {
+        let frames = news.frames;
+        if state
+            .session
+            .count_sent(count, frames.bytes.len(), frames.payload)
+            .is_err()
+        {
             return (0, 0);
         }
-        if !state.write_now(news.frames, news.now) {
+        if !state.write_now(frames.bytes, news.now) {
             self.make_dirty(&mut state);
         }
         (count, 0)
@@ -248,9 +253,10 @@ impl State {
         // They can be had again with the offset of the last one it got.
         self.memberships_mut().drop_backlog();
         // Refused only for a connection that is over.
+        let (code, out) = (CloseCode::TRY_AGAIN_LATER, self.outbox.buffer());
         let _ = self
             .session
-            .close(CloseCode::TRY_AGAIN_LATER, &reason, now, self.outbox.buffer());
+            .close_because(Cause::Backlog, code, &reason, now, out);
     }
 
     fn backlog_bytes(&self) -> usize {
@@ -300,9 +306,10 @@ impl State {
         let encoding = self.session.negotiated().encoding;
         let buffer = self.outbox.buffer();
         let before = buffer.len();
-        let (moved, lost) = member.backlog.feed(place, encoding, room, buffer);
-        member.missed += lost;
-        if self.session.count_sent(moved, buffer.len() - before).is_err() {
+        let fed = member.backlog.feed(place, encoding, room, buffer);
+        member.missed += fed.lost;
+        let bytes = buffer.len() - before;
+        if self.session.count_sent(fed.moved, bytes, fed.payload).is_err() {
             // Closed in between: nothing may follow the Close.
             buffer.truncate(before);
             member.backlog = Backlog::default();

@@ -27,7 +27,7 @@ pub(crate) struct Form {
     pub(crate) encoding: Encoding,
 }
 
-/// Appends the message's frame as a member with this form gets it.
+/// Appends the message's frame as a member with this form gets it. Answers the bytes of its payload.
 pub(crate) fn append_frame(
     form: Form,
     name: &str,
@@ -35,7 +35,7 @@ pub(crate) fn append_frame(
     payload: &[u8],
     scratch: &mut Vec<u8>,
     out: &mut Vec<u8>,
-) {
+) -> usize {
     let kind = match record.kind {
         Kind::Text => MessageKind::Text,
         Kind::Binary => MessageKind::Binary,
@@ -48,6 +48,7 @@ pub(crate) fn append_frame(
         let _ = writeln!(scratch, "{} {name}", record.offset);
     }
     form.encoding.append_message(kind, scratch, payload, out);
+    scratch.len() + payload.len()
 }
 
 /// The frames of one turn's records, by form.
@@ -61,8 +62,18 @@ struct Encoded {
     form: Form,
     members: usize,
     bytes: Vec<u8>,
-    /// Where the frame of each record begins.
-    starts: Vec<usize>,
+    /// The payload in them, without the frames' headers.
+    payload: usize,
+    /// Where the frame of each record begins, and how much payload lies before it.
+    starts: Vec<(usize, usize)>,
+}
+
+/// Frames, one behind the other.
+#[derive(Clone, Copy, Default)]
+pub(crate) struct FramesOf<'a> {
+    pub(crate) bytes: &'a [u8],
+    /// Bytes of payload in them.
+    pub(crate) payload: usize,
 }
 
 impl Frames {
@@ -75,6 +86,7 @@ impl Frames {
                 form,
                 members: 0,
                 bytes: Vec::new(),
+                payload: 0,
                 starts: Vec::new(),
             });
             self.forms.len() - 1
@@ -96,22 +108,27 @@ impl Frames {
     /// Encodes a record for all forms that have members.
     pub(crate) fn push(&mut self, name: &str, record: &Record, payload: &[u8], scratch: &mut Vec<u8>) {
         for one in self.forms.iter_mut().filter(|one| one.members > 0) {
-            one.starts.push(one.bytes.len());
-            append_frame(one.form, name, record, payload, scratch, &mut one.bytes);
+            one.starts.push((one.bytes.len(), one.payload));
+            one.payload += append_frame(one.form, name, record, payload, scratch, &mut one.bytes);
         }
     }
 
     /// The frames in this form, from that of record number `first` on.
     #[inline]
-    pub(crate) fn from(&self, number: usize, first: usize) -> &[u8] {
+    pub(crate) fn from(&self, number: usize, first: usize) -> FramesOf<'_> {
         let one = &self.forms[number];
-        &one.bytes[one.starts[first]..]
+        let (start, before) = one.starts[first];
+        FramesOf {
+            bytes: &one.bytes[start..],
+            payload: one.payload - before,
+        }
     }
 
     /// Forgets all frames, and keeps the memory of at most `keep` bytes of them.
     pub(crate) fn clear(&mut self, keep: usize) {
         for one in &mut self.forms {
             one.starts.clear();
+            one.payload = 0;
             one.bytes.clear();
             // One large message must not cost its size for as long as the channel lives.
             one.bytes.shrink_to(keep);

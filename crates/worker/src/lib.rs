@@ -291,12 +291,13 @@ impl Worker {
         Subscriber::start(&self.shared, subscriptions, name, since, limit, drops)
     }
 
-    /// Starts the close handshake on every connection, with the driver's next turn; connections that join later are
-    /// closed as well.
-    pub fn close_all(&self, code: CloseCode, reason: &str) {
+    /// Starts the close handshake on every connection, from the driver's next turn on and evenly spread over a time, until
+    /// which the others go on; connections that join later are closed as well. Called again, it is for those that are left.
+    pub fn close_all(&self, code: CloseCode, reason: &str, spread: Duration) {
         self.arrive(Arrival::CloseAll {
             code,
             reason: reason.to_owned(),
+            spread,
         });
     }
 

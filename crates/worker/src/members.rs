@@ -9,7 +9,7 @@ use fairlead_channel::{ChannelId, Joined, Record};
 use fairlead_websocket::Time;
 
 use crate::backlog::SlowConsumer;
-use crate::frames::{Form, Frames, Style};
+use crate::frames::{Form, Frames, FramesOf, Style};
 use crate::inbox::Shared;
 use crate::slab::Slab;
 use crate::subscription::Subscription;
@@ -36,7 +36,7 @@ pub(crate) struct News<'a> {
     /// The records, at least one.
     pub(crate) records: &'a [Record],
     /// Their frames, one behind the other, in the recipient's form.
-    pub(crate) frames: &'a [u8],
+    pub(crate) frames: FramesOf<'a>,
     pub(crate) style: Style,
     /// What becomes of it if more than `limit` bytes wait for it.
     pub(crate) slow_consumer: SlowConsumer,
@@ -193,7 +193,7 @@ impl<C: Recipient> Local<C> {
             } => recipient.owe(&News {
                 name: &self.name,
                 records,
-                frames: &[],
+                frames: FramesOf::default(),
                 style: self.frames.form(*form).style,
                 slow_consumer: *slow_consumer,
                 limit,

@@ -11,7 +11,7 @@ use std::sync::atomic::Ordering;
 use std::sync::Arc;
 use std::time::Duration;
 
-use fairlead_websocket::{CloseCode, ClosedBy, Time, TlsRecordLayer};
+use fairlead_websocket::{Cause, CloseCode, ClosedBy, Time, TlsRecordLayer};
 
 use crate::arrivals::{Arrival, Arrivals};
 use crate::connection::{Connection, Fate, Reader, Socket, State};
@@ -190,12 +190,9 @@ impl Reactor {
                 } => {
                     self.join(shared, connection, socket, &read_ahead, layer, now);
                 }
-                Arrival::CloseAll { code, reason } => {
-                    for connection in self.connections.iter() {
-                        // Refused only for a connection that is over.
-                        let _ = connection.close(code, &reason);
-                    }
+                Arrival::CloseAll { code, reason, spread } => {
                     self.closing = Some((code, reason));
+                    self.close_all(spread, now);
                 }
             }
         }
@@ -230,8 +227,29 @@ impl Reactor {
         if fate == Fate::Retire {
             self.retire(shared, key);
         }
+        self.close_with_all(&connection);
+    }
+
+    /// Closes all connections, evenly spread over a time: their clients come back at once, and whoever serves them then has
+    /// a handshake for each.
+    fn close_all(&mut self, spread: Duration, now: Time) {
+        let count = self.connections.iter().count() as u64;
+        let spread_ms = spread.as_millis() as u64;
+        for (number, connection) in self.connections.iter().enumerate() {
+            let after_ms = spread_ms.saturating_mul(number as u64) / count;
+            if after_ms == 0 {
+                self.close_with_all(connection);
+            } else {
+                let at = now + Duration::from_millis(after_ms);
+                self.timers.add(at, Due::Close(connection.lock().key));
+            }
+        }
+    }
+
+    fn close_with_all(&self, connection: &Connection) {
         if let Some((code, reason)) = &self.closing {
-            let _ = connection.close(*code, reason);
+            // Refused only for a connection that is over.
+            let _ = connection.close_because(Cause::Drain, *code, reason);
         }
     }
 
@@ -240,6 +258,11 @@ impl Reactor {
             match due {
                 Due::Task(token) => shared.report(Event::Deadline(token)),
                 Due::Session(key) => self.tick(shared, key, at, now),
+                Due::Close(key) => {
+                    if let Some(connection) = self.connections.get(key) {
+                        self.close_with_all(connection);
+                    }
+                }
             }
         }
     }
@@ -251,6 +274,12 @@ impl Reactor {
         let mut state = connection.lock();
         if state.timer_at != Some(at) {
             return; // an entry that an earlier one has replaced
+        }
+        if state.session.is_idle(now) {
+            // It is about to be closed, and its client is there.
+            drop(state);
+            connection.settle_memberships();
+            state = connection.lock();
         }
         state.timer_at = None;
         state.tick(now, shared.settings.limits.stall_timeout);

@@ -17,6 +17,8 @@ pub(crate) enum Due {
     Session(u64),
     /// A parked task of a runner.
     Task(Token),
+    /// The session in this slot is to be closed, since all are.
+    Close(u64),
 }
 
 #[derive(Default)]

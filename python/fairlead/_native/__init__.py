@@ -29,8 +29,10 @@ from fairlead._engine import (
     settings_table,
 )
 
-if TYPE_CHECKING:  # a name of types alone
+if TYPE_CHECKING:  # names of types alone
+    from fairlead._engine import Busy as Busy
     from fairlead._engine import EngineValues as EngineValues
+    from fairlead._engine import SessionEnd as SessionEnd
 
 __all__ = [
     "Answered",

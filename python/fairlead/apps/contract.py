@@ -13,7 +13,7 @@ import time
 from collections import deque
 from collections.abc import Coroutine, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Callable, Generic, Optional, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, Callable, Generic, Optional, Protocol, TypeVar
 
 from fairlead import forked
 from fairlead._native import Request
@@ -22,6 +22,9 @@ from fairlead.apps.response import Response
 from fairlead.apps.task import Task, Totals
 from fairlead.current import current
 from fairlead.errors import BadResult, BodyFailed, ConnectionClosed, HandshakeRefused, text_of
+
+if TYPE_CHECKING:
+    from fairlead._native import SessionEnd
 
 __all__ = ["AccessLog", "Application", "Caller", "ErrorLog", "Find", "Setup", "Watch"]
 
@@ -45,9 +48,10 @@ class ErrorLog(Protocol):
 
 
 class AccessLog(Protocol):
-    """Where a line for each request and session goes, if `enabled` or `always`."""
+    """Where a line for each request goes if `requests` or `always`, and for each session if `sessions` or `always`."""
 
-    enabled: bool
+    requests: bool
+    sessions: bool
 
     def request(
         self,
@@ -66,10 +70,9 @@ class AccessLog(Protocol):
         peer: str,
         path: str,
         duration_s: float,
-        received: tuple[int, int],
-        sent: tuple[int, int],
-        code: int,
-        closed_by: str,
+        received: tuple[int, int, int],
+        sent: tuple[int, int, int],
+        end: SessionEnd | None,
         variables: Mapping[bytes, bytes],
         always: bool,
     ) -> None: ...
@@ -225,7 +228,8 @@ class Caller(Generic[R]):
                 except BaseException as error:  # as for the application itself
                     if not self._is_stop(error):
                         self._log.exception(f"the after_req_hook raised {text_of(error)}", error)
-            if (self._access.enabled and not task.is_unlogged) or task.is_logged:
+            is_logged = self._access.requests if session is None else self._access.sessions
+            if (is_logged and not task.is_unlogged) or task.is_logged:
                 self._write_access(task, response, took_s)
             # A greenlet that rests until its next request keeps its context, and with it the task; not so all this.
             task.environ = _NO_ENVIRON
@@ -299,10 +303,10 @@ class Caller(Generic[R]):
 
     def _write_access(self, task: Task, response: Response, duration_s: float) -> None:
         environ, variables = task.environ, task.log_variables or {}
-        peer = environ.get("REMOTE_ADDR", "")
         path = environ.get("REQUEST_URI", "")
         session = task.request.session
         if session is None:
+            peer = environ.get("REMOTE_ADDR", "")
             method, protocol = environ.get("REQUEST_METHOD", ""), environ.get("SERVER_PROTOCOL", "")
             self._access.request(
                 peer,
@@ -316,11 +320,12 @@ class Caller(Generic[R]):
                 task.is_logged,
             )
             return
-        counters, closed = session.counters, session.closed
-        code, by = (1006, "lost") if closed is None else (closed.code, closed.by)
-        received = (counters.messages_in, counters.bytes_in)
-        sent = (counters.messages_out, counters.bytes_out)
-        self._access.session(peer, path, duration_s, received, sent, code, by, variables, task.is_logged)
+        counters = session.counters
+        # With its port, as in all other lines about a client.
+        peer = task.request.label.partition(" ")[0]
+        received = (counters.messages_in, counters.payload_in, counters.bytes_in)
+        sent = (counters.messages_out, counters.payload_out, counters.bytes_out)
+        self._access.session(peer, path, duration_s, received, sent, session.closed, variables, task.is_logged)
 
 
 def _take_notes(task: Task, environ: dict[str, Any]) -> None:

@@ -1,11 +1,11 @@
 """The master: owns the listeners, starts workers, and sees to it that the port is never without an acceptor.
 
 It never imports the app, never accepts, never sleeps: one `selectors` loop waits for signals, for workers' messages and
-for the next deadline. Sockets are listeners.py, their certificates certificates.py, root's rights privileges.py,
-processes worker_process.py, what workers tell each other scoreboard.py, watched files reload.py, what workers tell of
-themselves statistics.py and harakiri.py; here are the decisions. Settings are read once: a reload takes up a changed
-*app* and changed certificates, not changed options (the listeners belong to the master, so half of them could not
-change anyway); restart for those.
+for the next deadline. Sockets are listeners.py, their certificates certificates.py, root's rights privileges.py, the
+log's file log_file.py, processes worker_process.py, what workers tell each other scoreboard.py, watched files
+reload.py, what workers tell of themselves statistics.py and harakiri.py; here are the decisions. Settings are read
+once: a reload takes up a changed *app* and changed certificates, not changed options (the listeners belong to the
+master, so half of them could not change anyway); restart for those.
 The file stays whole: one state machine, whose places and moves have to be seen together.
 
 A worker is always in exactly one place, and moves only downwards:
@@ -33,17 +33,18 @@ from typing import Any
 
 from fairlead.errors import FairleadError, LoadError, MasterError
 from fairlead.locks import make_lock_file
-from fairlead.logs import Log, redirect_output
+from fairlead.logs import Log
 from fairlead.master.certificates import Certificates
 from fairlead.master.harakiri import Harakiri
 from fairlead.master.heartbeat import Heartbeat
 from fairlead.master.listeners import Listener, bind_all
+from fairlead.master.log_file import LogFile
 from fairlead.master.open_files import raise_limit
 from fairlead.master.privileges import Account, FileRemover, Pidfile
 from fairlead.master.region_owner import RegionOwner
 from fairlead.master.reload import TOUCH_EVERY_S, Watch
 from fairlead.master.scoreboard import Scoreboard
-from fairlead.master.signals import CHILD, RELOAD, STOP, SignalPipe, name_of
+from fairlead.master.signals import CHILD, RELOAD, REOPEN, STOP, SignalPipe, name_of
 from fairlead.master.statistics import WorkerStatistics
 from fairlead.master.worker_process import WorkerProcess, default_command, environment_for_workers
 from fairlead.os_threads import LONGEST_SLEEP_S
@@ -128,6 +129,8 @@ class Master:
         self._start_failure: FairleadError | None = None
         self._touched: Watch | None = None
         self._modules: Watch | None = None
+        self._log_file: LogFile | None = None
+        self._log_touched: Watch | None = None
 
     def run(self) -> int:
         """Serve until stopped; returns 0. Raises MasterError or SettingsError when listeners or memory cannot be
@@ -172,8 +175,7 @@ class Master:
         if settings.pidfile:
             self._pidfile = Pidfile(settings.pidfile, account)
         if settings.logto:
-            redirect_output(settings.logto, account.open)
-            self._log.look()
+            self._log_file = LogFile(settings.logto, account, self._log, self._clock())
         if account.is_another:
             self._leave_files_to_root()
         account.become()
@@ -182,6 +184,8 @@ class Master:
         now = self._clock()
         if settings.touch_reload:
             self._touched = Watch(settings.touch_reload, TOUCH_EVERY_S, now)
+        if settings.touch_logreopen:
+            self._log_touched = Watch(settings.touch_logreopen, TOUCH_EVERY_S, now)
         if settings.py_autoreload_s:
             self._modules = Watch((), settings.py_autoreload_s, now)
 
@@ -236,6 +240,7 @@ class Master:
         due += [*self._respawn_at.values(), *self._harakiri.due_at(), *self._heartbeat.due_at()]
         if self._channels.due_at is not None and self._is_announced and not self._is_stopping:
             due.append(self._channels.due_at)
+        due += [what.due_at for what in (self._log_file, self._log_touched) if what is not None]
         if not self._is_stopping:
             due += self._certificates.due_at
             due += [watch.due_at for watch in (self._touched, self._modules) if watch is not None]
@@ -261,8 +266,12 @@ class Master:
             self._stop(name_of(number))
         elif number in RELOAD:
             self._reload(name_of(number))
+        elif number in REOPEN:
+            self._reopen_log(name_of(number))
         else:
-            self._log.warning(f"{name_of(number)} means nothing here; SIGHUP reloads, SIGTERM stops")
+            self._log.warning(
+                f"{name_of(number)} means nothing here; SIGHUP reloads, SIGTERM stops, SIGUSR1 opens --logto anew"
+            )
 
     def _on_time(self, now: float) -> None:
         for worker, kill_at in list(self._leaving.items()):
@@ -280,12 +289,24 @@ class Master:
             self._reload(f"{why}; a new one is made")
         if not self._is_stopping:
             self._certificates.on_time(now, self._workers())
+        if self._log_file is not None and (why := self._log_file.why_to_reopen(now)):
+            self._reopen_log(why)
+        if self._log_touched is not None and (path := self._log_touched.changed(now)):
+            self._reopen_log(f"{path} changed")
         for watch in (self._touched, self._modules):
             path = watch.changed(now) if watch is not None and not self._is_stopping else ""
             if path:
                 self._reload(f"{path} changed")
 
     # -- what is decided
+
+    def _reopen_log(self, why: str) -> None:
+        """Open the file of --logto anew, here and in the workers."""
+        if self._log_file is None:
+            self._log.warning(f"{why} opens the file of --logto anew, and there is none: the log is standard error")
+        elif command := self._log_file.reopen(why):
+            for worker in self._workers():
+                worker.send(command)
 
     def _reload(self, why: str) -> None:
         """Start a new generation; the old one leaves when the whole new one is ready. A reload during a

@@ -5,10 +5,11 @@ into a socket pair (`signal.set_wakeup_fd`), the loop reads it when it comes rou
 between a check and a wait, and no handler meets the master in mid-change. Main thread only, as Python
 demands.
 
-The meanings (compat §4.2, with one difference): SIGHUP reloads; SIGTERM, SIGINT and SIGQUIT stop in order, a
-second one at once; SIGCHLD says that a worker ended; SIGUSR1 and SIGUSR2 do nothing. In uWSGI 2.0 SIGTERM
-reloads unless --die-on-term is given, which service managers and people trip over; uWSGI 2.1-dev gave it up,
-and Fairlead accepts --die-on-term without needing it.
+The meanings (compat §4.2, with two differences): SIGHUP reloads; SIGTERM, SIGINT and SIGQUIT stop in order, a
+second one at once; SIGCHLD says that a worker ended; SIGUSR1 opens the log's file anew, as in nginx and gunicorn;
+SIGUSR2 does nothing. uWSGI prints statistics for both. In uWSGI 2.0 SIGTERM reloads unless --die-on-term is given,
+which service managers and people trip over; uWSGI 2.1-dev gave it up, and Fairlead accepts --die-on-term without
+needing it.
 """
 
 from __future__ import annotations
@@ -21,8 +22,9 @@ from typing import Any
 RELOAD = frozenset({signal.SIGHUP})
 STOP = frozenset({signal.SIGTERM, signal.SIGINT, signal.SIGQUIT})
 CHILD = frozenset({signal.SIGCHLD})
-#: uWSGI prints statistics when these come. Here they mean nothing, but their default action would end the master.
-MEANINGLESS = frozenset({signal.SIGUSR1, signal.SIGUSR2})
+REOPEN = frozenset({signal.SIGUSR1})
+#: It means nothing here, but its default action would end the master.
+MEANINGLESS = frozenset({signal.SIGUSR2})
 
 
 class SignalPipe:
@@ -38,7 +40,7 @@ class SignalPipe:
     def __enter__(self) -> SignalPipe:
         # A full pipe loses nothing that matters: it already holds bytes that will wake the loop.
         self._fd_before = signal.set_wakeup_fd(self._writer.fileno(), warn_on_full_buffer=False)
-        for number in RELOAD | STOP | CHILD | MEANINGLESS:
+        for number in RELOAD | STOP | CHILD | REOPEN | MEANINGLESS:
             self._before[number] = signal.signal(number, _ignore)
         return self
 

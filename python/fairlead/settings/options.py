@@ -496,7 +496,7 @@ class Settings:
 
     # Reloading and stopping
     reload_mercy_s: float = setting(
-        "reload-mercy", Seconds(), 10.0, "on a stop, time for sessions to end before they are cut"
+        "reload-mercy", Seconds(), 6.0, "on a stop, time for requests and sessions to end before they are cut"
     )
     worker_reload_mercy_s: float = setting(
         "worker-reload-mercy",
@@ -504,6 +504,11 @@ class Settings:
         60.0,
         "on a reload, time for an old worker to end before it is killed",
     )
+    reload_spread_s: float | None = setting(
+        "reload-spread", Seconds(), None,
+        "on a reload, time over which an old worker closes its WebSockets; 0 closes all at once",
+        default_text="a second for every 2,000 of them",
+    )  # fmt: skip
     harakiri_s: float = setting(
         "harakiri", Seconds(), 0.0,
         "kill a worker with an HTTP request that takes longer than this; open WebSockets and waits for the client do "
@@ -521,7 +526,16 @@ class Settings:
 
     # Logging
     disable_logging: bool = setting("disable-logging", Flag(), False, "no line per request; errors stay", short="L")
-    logto: str = setting("logto", Text("FILE", "a file"), "", "write the log here", default_text="standard error")
+    disable_session_logging: bool = setting(
+        "disable-session-logging", Flag(), False, "no line for each WebSocket at its end"
+    )
+    logto: str = setting(
+        "logto", Text("FILE", "a file"), "", "write the log here; opened anew when it was renamed, and by SIGUSR1",
+        default_text="standard error",
+    )  # fmt: skip
+    touch_logreopen: tuple[str, ...] = settings(
+        "touch-logreopen", Text("FILE", "a file"), "open the log's file anew when this file changes"
+    )
 
     #: Everything as it was given, placeholders included and in order; `uwsgi.opt` is made from it
     #: (compat §1.5).
@@ -706,6 +720,11 @@ def _check_combination(it: Settings) -> None:
                 f"--trusted-proxy * with --{option} would trust the clients that the proxy announces; name the "
                 "proxies in front of it, or leave it out."
             )
+    if it.reload_spread_s and it.reload_spread_s >= it.worker_reload_mercy_s:
+        raise SettingsError(
+            f"--reload-spread {it.reload_spread_s:g} leaves the last WebSockets no time before --worker-reload-mercy "
+            f"{it.worker_reload_mercy_s:g} cuts them; lower the one or raise the other."
+        )
     if it.channels_http and not it.channels_http_token_file:
         raise SettingsError(
             f"--channels-http {it.channels_http.text} would let everybody publish; add --channels-http-token-file FILE."

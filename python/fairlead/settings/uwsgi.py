@@ -116,7 +116,7 @@ LATER: tuple[tuple[str, str], ...] = (
     ("log formats", "log-format logformat log-date log-micros log-4xx log-5xx log-slow log-x-forwarded-for"),
     ("other kinds of reload",
      "touch-workers-reload touch-chain-reload chain-reload reload-on-rss reload-on-as evil-reload-on-rss "
-     "evil-reload-on-as max-worker-lifetime min-worker-lifetime touch-logreopen touch-logrotate"),
+     "evil-reload-on-as max-worker-lifetime min-worker-lifetime touch-logrotate"),
     ("XML configuration (write the file as INI, YAML or JSON)", "xml"),
     ("PasteDeploy", "paste ini-paste"),
 )  # fmt: skip

@@ -19,7 +19,7 @@ from fairlead.logs import Log
 if TYPE_CHECKING:
     from _typeshed import ReadableBuffer
 
-__all__ = ["replace_output"]
+__all__ = ["OutputFile", "replace_output"]
 
 #: Bytes that one write puts into the queue at a time: of a long one a part may be lost.
 _PIECE = 32 * 1024
@@ -48,6 +48,38 @@ class _Unblocked(io.RawIOBase):
         for at in range(0, len(written), _PIECE):
             self._log.raw(written[at : at + _PIECE])
         return len(written)
+
+
+class OutputFile:
+    """Standard output and error, as far as they are the file of --logto: they follow it when the master has opened it
+    anew. Made before the application may lead them elsewhere; what it has led elsewhere is left alone."""
+
+    def __init__(self) -> None:
+        self._file = _file_of(2)
+
+    def follow(self, path: str, file: tuple[int, int]) -> None:
+        """`file`: device and inode of what the master has opened. Whatever else is found at `path` is not taken:
+        somebody may have led it elsewhere since. Raises OSError."""
+        # Without waiting for the reader of a FIFO, should one be there now.
+        flags = os.O_WRONLY | os.O_APPEND | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC
+        fd = os.open(path, flags)
+        try:
+            if _file_of(fd) != file:
+                return  # the master has opened, or will open, another one, and tells
+            for number in (1, 2):
+                if _file_of(number) == self._file:
+                    os.dup2(fd, number)
+            self._file = file
+        finally:
+            os.close(fd)
+
+
+def _file_of(fd: int) -> tuple[int, int] | None:
+    try:
+        about = os.fstat(fd)
+    except OSError:
+        return None
+    return about.st_dev, about.st_ino
 
 
 def replace_output(error_log: Log) -> None:

@@ -18,6 +18,7 @@ import signal
 import sys
 import time
 from collections.abc import Callable
+from types import FrameType
 from typing import TYPE_CHECKING, Any, cast
 
 from fairlead import apps, channels, forked, runners
@@ -36,9 +37,10 @@ from fairlead.settings.options import Settings
 from fairlead.statistics import REPORT_EVERY_S
 from fairlead.websocket import configure
 from fairlead.worker.control import Control
+from fairlead.worker.drain import cut, running_tasks, spread_over
 from fairlead.worker.fork_guard import ForkGuard
 from fairlead.worker.loading import Loaded, load_application
-from fairlead.worker.output import replace_output
+from fairlead.worker.output import OutputFile, replace_output
 from fairlead.worker.services import Services
 from fairlead.worker.tls import WorkerTls
 from fairlead.worker.watchdog import StallLog
@@ -69,6 +71,7 @@ class Worker:
         self._master_watch = MasterWatch(control.fileno())
         self._start = start
         self._log = log
+        self._output = OutputFile()
         self._settings = Settings.from_plain(start["settings"])
         self._services = Services(control, start, self._settings, log)
         self._forks = ForkGuard(
@@ -76,7 +79,8 @@ class Worker:
             (one["fd"] for one in start["listeners"]),
             (control.in_forked_child, self._services.in_forked_child),
         )
-        self._access = AccessLog(log, enabled=not self._settings.disable_logging)
+        settings = self._settings
+        self._access = AccessLog(log, not settings.disable_logging, not settings.disable_session_logging)
         self._ended = Latch()
         self._requests_left = self._settings.max_requests
         self._async_calls = AsyncCalls(log.info)
@@ -343,14 +347,18 @@ class Worker:
             ends = time.monotonic() + float(message["deadline_s"])
             deadline = ends if deadline is None else min(deadline, ends)
             self._master_watch.leaves_within(deadline - time.monotonic())
+            reason = str(message.get("reason"))
             if is_first:
-                self._drain(engine, runner, str(message.get("reason")))
+                self._drain(engine, runner, reason, deadline - time.monotonic())
+            elif reason == "stop":
+                engine.drain(1001, "")  # those whose turn in a reload has yet to come
         if self._ended.is_set():
             return
+        self._log.warning(cut(running_tasks(), engine.busy()))
         self._services.is_killing()
         runner.kill()
         if not self._ended.wait(_KILL_GRACE_S):
-            self._log.warning(f"{engine.busy().running} tasks did not end in time and are cut")
+            self._log.warning("not all of it has ended by that: this worker leaves without")
             self._log.finish()
             os._exit(0)
 
@@ -366,13 +374,20 @@ class Worker:
                 self._tls.renew_ticket_keys()
             elif command == "harakiri":
                 self._services.deadlines.answer()
+            elif command == "log":
+                self._output.follow(message["path"], tuple(message["file"]))
+                self._log.look()
         except Exception as error:
             self._log.exception(f"the master's command {command} has failed: {error}", error)
 
-    def _drain(self, engine: Engine, runner: Runner, reason: str) -> None:
+    def _drain(self, engine: Engine, runner: Runner, reason: str, left_s: float) -> None:
         try:
             # 1012 tells a client that the service comes back, 1001 that it goes away (RFC 6455 §7.4.1, IANA).
-            engine.drain(1012 if reason == "reload" else 1001, "")
+            if reason == "reload":
+                spread_s = spread_over(engine.busy().sessions, self._settings.reload_spread_s, left_s)
+                engine.drain(1012, "", spread_s)
+            else:
+                engine.drain(1001, "")
             start_thread(lambda: self._stop_when_quiet(engine, runner), "fairlead-end")
         except Exception as error:  # no thread is to be had, say: then the deadline ends it
             self._log.exception(f"this worker will leave at its deadline only: {error}", error)
@@ -400,6 +415,10 @@ def main() -> int:
     # Ctrl-C in a terminal reaches all processes of the group; the master alone answers it.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    for number in (signal.SIGUSR1, signal.SIGUSR2):
+        # A service manager may send what is the master's to all its processes. No SIG_IGN: what the application starts
+        # would inherit that.
+        signal.signal(number, _do_nothing)
     log = Log()
     atexit.register(log.finish)  # first, so it comes behind what the application has registered
     replace_output(log)
@@ -419,6 +438,10 @@ def main() -> int:
     for descriptor in (start["locks_fd"], start["channels_fd"], *([certificates["fd"]] if certificates else [])):
         os.set_inheritable(descriptor, False)
     return Worker(control, start, log).run()
+
+
+def _do_nothing(number: int, frame: FrameType | None) -> None:
+    """Keeps the signal's default action, which ends the process, from happening."""
 
 
 def _finder(loaded: Loaded, mounts: dict[str, Any]) -> Any:

@@ -15,7 +15,7 @@ use crate::gil_queue::detach_in_line;
 use crate::limit::Limit;
 use crate::payload::{typed, Payload};
 use crate::rows::{JoinAnswer, SessionCounters, SessionEnd};
-use crate::session::{by, close_code, connection_closed, Session};
+use crate::session::{by, close_code, connection_closed, who_and_why, Session};
 use crate::waiting::Waiter;
 
 impl Session {
@@ -301,10 +301,15 @@ impl Session {
     /// How the connection was closed, else `None`.
     #[getter]
     fn closed(&self) -> Option<SessionEnd> {
-        self.connection.closure().map(|closure| SessionEnd {
-            code: closure.code,
-            reason: closure.reason.clone(),
-            by: by(&closure),
+        self.connection.closure().map(|closure| {
+            let (who, why) = who_and_why(&closure);
+            SessionEnd {
+                code: closure.code,
+                by: by(&closure),
+                who,
+                why,
+                reason: closure.reason,
+            }
         })
     }
 
@@ -317,6 +322,8 @@ impl Session {
             messages_out: counters.messages_out,
             bytes_in: counters.bytes_in,
             bytes_out: counters.bytes_out,
+            payload_in: counters.payload_in,
+            payload_out: counters.payload_out,
         }
     }
 }

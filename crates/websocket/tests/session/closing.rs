@@ -1,7 +1,7 @@
 //! How sessions end: RFC 6455 §5.5.1, §7.1 and §7.4.
 
 use crate::support::*;
-use fairlead_websocket::{CloseCode, ClosedBy, Lost, MessageKind, PeerError, Transport, UsageError};
+use fairlead_websocket::{Cause, CloseCode, ClosedBy, Lost, MessageKind, PeerError, Transport, UsageError};
 
 #[test]
 fn a_close_is_answered_with_its_code_and_the_server_closes_tcp_first() {
@@ -97,7 +97,7 @@ fn a_local_close_reads_on_until_the_peer_s_close() {
     let closure = peer.closure().clone();
     assert_eq!(
         (closure.code, closure.reason.as_str(), closure.by),
-        (4000, "done", ClosedBy::Local)
+        (4000, "done", ClosedBy::Local(Cause::Application))
     );
     peer.sends(
         [
@@ -177,7 +177,7 @@ fn a_peer_that_does_not_answer_a_close_is_dropped_in_time() {
         (peer.session.deadline(), peer.session.wants_input()),
         (None, false)
     );
-    assert_eq!(peer.closure().by, ClosedBy::Local);
+    assert_eq!(peer.closure().by, ClosedBy::Local(Cause::Application));
 }
 
 #[test]
@@ -197,7 +197,7 @@ fn the_end_of_the_stream_without_a_close_is_a_loss() {
         Lost::Eof,
         Lost::Reset,
         Lost::SendTimeout,
-        Lost::SlowConsumer,
+        Lost::NotReading,
         Lost::Dropped,
     ] {
         let mut peer = Peer::new();
@@ -233,5 +233,8 @@ fn a_broken_rule_after_our_close_ends_the_wait() {
     peer.closes(1000, "").hears();
     peer.sends([FIN | 3, 0x80]);
     assert_eq!((peer.transport(), peer.hears()), (Transport::Closing, vec![]));
-    assert_eq!((peer.closure().by, peer.closure().error), (ClosedBy::Local, None));
+    assert_eq!(
+        (peer.closure().by, peer.closure().error),
+        (ClosedBy::Local(Cause::Application), None)
+    );
 }

@@ -1,7 +1,7 @@
 //! What breaks a rule of framing, RFC 6455 §5, ends the session with the right code, at the first byte that shows it.
 
 use crate::support::*;
-use fairlead_websocket::{ClosedBy, Limits, PeerError, Transport};
+use fairlead_websocket::{Cause, ClosedBy, Limits, PeerError, Transport};
 
 /// Feeds one message, then `bytes` one by one; answers the error and how many bytes it took.
 fn refused_at(peer: &mut Peer, bytes: &[u8]) -> (PeerError, usize) {
@@ -10,7 +10,7 @@ fn refused_at(peer: &mut Peer, bytes: &[u8]) -> (PeerError, usize) {
         peer.sends([*byte]);
         if let Some(closure) = peer.session.closed() {
             let error = closure.error.expect("the peer broke a rule");
-            assert_eq!(closure.by, ClosedBy::Local);
+            assert_eq!(closure.by, ClosedBy::Local(Cause::Violation));
             assert_eq!(closure.code, error.close_code().0);
             assert_eq!(peer.transport(), Transport::Closing);
             assert_eq!(peer.hears_close(), error.close_code().0);

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use crate::support::*;
-use fairlead_websocket::{ClosedBy, Lost, SessionSettings, Time, Timing, Transport};
+use fairlead_websocket::{Cause, ClosedBy, Lost, SessionSettings, Time, Timing, Transport};
 
 fn pings_only() -> Timing {
     Timing {
@@ -110,7 +110,10 @@ fn a_peer_that_sends_no_message_is_idle_even_if_it_lives() {
     }
     assert_eq!(due_in(&peer), Some(10_000));
     assert_eq!(peer.waits(10_000).hears_close(), 1001);
-    assert_eq!((peer.closure().code, peer.closure().by), (1001, ClosedBy::Local));
+    assert_eq!(
+        (peer.closure().code, peer.closure().by),
+        (1001, ClosedBy::Local(Cause::Idle))
+    );
     assert_eq!(peer.waits(5_000).transport(), Transport::Gone);
 }
 

@@ -242,3 +242,33 @@ fn an_application_may_send_pings_of_its_own() {
     );
     assert_eq!(peer.hears(), []);
 }
+
+#[test]
+fn payload_is_counted_without_headers_and_control_frames_wherever_the_input_is_cut() {
+    let long = vec![b'x'; 70_000];
+    let input = [
+        text("short"),
+        frame(FIN | PING, b"not counted"),
+        frame(TEXT, b"frag"),
+        frame(FIN | CONTINUATION, b"ments"),
+        binary(&long),
+        close(1000, "not counted"),
+    ]
+    .concat();
+    for piece in [1, 7, 1000, usize::MAX] {
+        let mut peer = Peer::new();
+        for part in input.chunks(piece.min(input.len())) {
+            peer.sends(part);
+        }
+        let counters = peer.session.counters();
+        assert_eq!(counters.payload_in, 5 + 9 + 70_000, "in pieces of {piece}");
+        assert_eq!(counters.bytes_in, input.len() as u64);
+        assert_eq!(counters.payload_out, 0, "a Pong and a Close");
+    }
+    let mut peer = Peer::new();
+    peer.session
+        .send(Text, b"four", &mut peer.out)
+        .expect("the session is open");
+    peer.session.count_sent(2, 300, 292).expect("the session is open");
+    assert_eq!(peer.session.counters().payload_out, 296);
+}

@@ -240,7 +240,11 @@ impl State {
             .stalled_since
             .is_some_and(|since| now.saturating_since(since) >= stall_timeout)
         {
-            return self.lose(Lost::SlowConsumer, now);
+            return self.lose(Lost::NotReading, now);
+        }
+        if self.blocked && self.session.is_silent(now) {
+            // The ping is behind what the socket does not take: that it was not answered says nothing.
+            return self.lose(Lost::NotReading, now);
         }
         self.session.tick(now, self.outbox.buffer());
         self.outbox.trim();

@@ -26,13 +26,22 @@ pub(super) fn another(channels: &Channels) -> Arc<Channels> {
 }
 
 pub(super) fn bench_on(channels: &Channels, backlog: usize, slow_consumer: SlowConsumer) -> Bench {
+    bench_with(channels, backlog, slow_consumer, settings())
+}
+
+pub(super) fn bench_with(
+    channels: &Channels,
+    backlog: usize,
+    slow_consumer: SlowConsumer,
+    settings: WorkerSettings,
+) -> Bench {
     Bench::new(WorkerSettings {
         channels: Some(ChannelSettings {
             channels: another(channels),
             backlog,
             slow_consumer,
         }),
-        ..settings()
+        ..settings
     })
 }
 

@@ -215,9 +215,26 @@ fn a_reader_that_stopped_is_dropped_when_patience_ends() {
     bench.after(Duration::from_secs(2));
     bench.turn();
     assert_eq!(bench.worker.connections(), 0);
+    assert_eq!(connection.closure().unwrap().by, ClosedBy::Lost(Lost::NotReading));
+    drop(client);
+}
+
+#[test]
+fn a_reader_that_stopped_is_not_said_to_be_silent_because_its_ping_waits_behind_the_rest() {
+    let bench = Bench::new(settings());
+    let (connection, client) = bench.join();
+    while matches!(connection.send(MessageKind::Binary, &[0; 60_000]), Sent::Done) {
+        bench.turn();
+    }
+    for _ in 0..40 {
+        bench.after(Duration::from_secs(1));
+        bench.turn();
+    }
+    let closure = connection.closure().unwrap();
     assert_eq!(
-        connection.closure().unwrap().by,
-        ClosedBy::Lost(Lost::SlowConsumer)
+        closure.by,
+        ClosedBy::Lost(Lost::NotReading),
+        "33 s are less than 60"
     );
     drop(client);
 }

@@ -1,10 +1,12 @@
 //! Who counts as a member: nobody who has left, and no connection that is over, from the moment in which the app can know.
 
 use std::os::unix::net::UnixStream;
+use std::sync::Arc;
+use std::time::Duration;
 
 use fairlead_websocket::{CloseCode, Lost, MessageKind};
 
-use super::channels::{bench, bench_on, channels, frames, join, numbered, publish, texts};
+use super::channels::{bench, bench_on, bench_with, channels, frames, join, numbered, publish, texts};
 use super::support::*;
 use crate::{Connection, Drops, JoinError, SlowConsumer, Taken};
 
@@ -113,7 +115,7 @@ fn a_stop_of_the_worker_comes_behind_what_was_published() {
     let long = "x".repeat(300 * 1024);
     publish(&channels, "room", &long);
     publish(&channels, "room", "the last");
-    bench.worker.close_all(CloseCode::GOING_AWAY, "");
+    bench.worker.close_all(CloseCode::GOING_AWAY, "", Duration::ZERO);
     let mut bytes = Vec::new();
     for _ in 0..10 {
         bench.turn();
@@ -124,6 +126,32 @@ fn a_stop_of_the_worker_comes_behind_what_was_published() {
         .map(|(first, payload)| (first, payload.len()))
         .collect();
     assert_eq!(found, [(0x81, long.len()), (0x81, 8), (0x88, 2)]);
+}
+
+#[test]
+fn a_client_that_sends_nothing_gets_what_was_published_before_it_is_closed_for_that() {
+    let channels = channels();
+    let mut settings = settings();
+    Arc::make_mut(&mut settings.session).timing.idle_timeout = Duration::from_secs(20);
+    let bench = bench_with(&channels, 64 * 1024, SlowConsumer::Close, settings);
+    let (member, mut client) = bench.join();
+    join(&member, "room");
+    bench.turn();
+    let mut bytes = received(&mut client);
+    // Published when this turn has looked for news already, and its timers are yet to come.
+    bench.dials.in_next_wait(Duration::from_secs(20), {
+        let channels = Arc::clone(&channels);
+        move || {
+            publish(&channels, "room", "the last");
+        }
+    });
+    for _ in 0..3 {
+        bench.turn();
+        bytes.extend(received(&mut client));
+    }
+    let found = frames(&bytes);
+    assert_eq!(found[0], (0x81, b"the last".to_vec()));
+    assert_eq!((found[1].0, &found[1].1[..2]), (0x88, &b"\x03\xe9"[..]));
 }
 
 #[test]

@@ -4,7 +4,7 @@ use std::io::{Read, Write};
 use std::os::fd::BorrowedFd;
 use std::os::unix::net::UnixStream;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use fairlead_websocket::{Limits, Negotiated, SessionSettings, Time, Timing, TlsRecordLayer};
@@ -19,6 +19,8 @@ pub(super) struct FakePoller {
     dials: Arc<Dials>,
 }
 
+type Meanwhile = (Duration, Box<dyn FnOnce() + Send>);
+
 #[derive(Default)]
 pub(super) struct Dials {
     now: AtomicU64,
@@ -27,11 +29,18 @@ pub(super) struct Dials {
     pub(super) asked: AtomicU64,
     /// When the alarm is set to, in milliseconds; `u64::MAX` for never.
     pub(super) alarm: AtomicU64,
+    /// What happens in the next wait, and how long that lasts.
+    meanwhile: Mutex<Option<Meanwhile>>,
 }
 
 impl Dials {
     pub(super) fn advance(&self, by: Duration) {
         self.now.fetch_add(by.as_millis() as u64, Ordering::SeqCst);
+    }
+
+    /// The next wait lasts so long, and this happens meanwhile.
+    pub(super) fn in_next_wait(&self, lasts: Duration, what: impl FnOnce() + Send + 'static) {
+        *self.meanwhile.lock().unwrap() = Some((lasts, Box::new(what)));
     }
 }
 
@@ -51,6 +60,10 @@ impl Poller for FakePoller {
     fn wait(&self, ready: &mut Vec<Readiness>, timeout: Option<Duration>) -> std::io::Result<()> {
         let asked = timeout.map_or(u64::MAX, |limit| limit.as_millis() as u64);
         self.dials.asked.store(asked, Ordering::SeqCst);
+        if let Some((lasts, what)) = self.dials.meanwhile.lock().unwrap().take() {
+            self.dials.advance(lasts);
+            what();
+        }
         self.real.wait(ready, Some(Duration::ZERO))
     }
     fn wake(&self) {

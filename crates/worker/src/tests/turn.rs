@@ -3,7 +3,7 @@
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use fairlead_websocket::{CloseCode, MessageKind, Negotiated};
+use fairlead_websocket::{Cause, CloseCode, ClosedBy, MessageKind, Negotiated};
 
 use super::support::*;
 use crate::{Event, Received, Sent, Waiting};
@@ -169,10 +169,58 @@ fn asking_whether_a_message_is_there_does_not_take_it() {
 }
 
 #[test]
+fn close_all_spreads_the_closes_over_a_time_and_the_others_go_on_until_then() {
+    let bench = Bench::new(settings());
+    let mut sessions: Vec<_> = (0..5).map(|_| bench.join()).collect();
+    let spread = Duration::from_secs(10);
+    bench.worker.close_all(CloseCode::SERVICE_RESTART, "", spread);
+    bench.turn();
+    bench.turn();
+    for second in 0..10 {
+        let closed = sessions.iter().filter(|(one, _)| one.closure().is_some());
+        assert_eq!(closed.count(), 1 + second / 2, "after {second} s");
+        let (last, client) = &mut sessions[4];
+        if last.closure().is_none() {
+            send(client, &frame(BINARY, b"served"));
+            bench.turn();
+            assert_eq!(take(last).as_deref(), Some(&b"served"[..]));
+        }
+        bench.after(Duration::from_secs(1));
+        bench.turn();
+    }
+    for (session, _) in &sessions {
+        let closure = session.closure().unwrap();
+        assert_eq!((closure.code, closure.by), (1012, ClosedBy::Local(Cause::Drain)));
+    }
+}
+
+#[test]
+fn a_second_close_all_is_for_those_that_are_left() {
+    let bench = Bench::new(settings());
+    let sessions: Vec<_> = (0..3).map(|_| bench.join()).collect();
+    let spread = Duration::from_secs(60);
+    bench.worker.close_all(CloseCode::SERVICE_RESTART, "", spread);
+    bench.turn();
+    bench.turn();
+    bench.worker.close_all(CloseCode::GOING_AWAY, "", Duration::ZERO);
+    bench.turn();
+    let codes: Vec<_> = sessions
+        .iter()
+        .map(|(one, _)| one.closure().unwrap().code)
+        .collect();
+    assert_eq!(codes, [1012, 1001, 1001]);
+    for (_, mut client) in sessions {
+        bench.turn();
+        assert_eq!(received(&mut client)[..2], [0x88, 2]);
+    }
+    bench.after(Duration::from_secs(61));
+}
+
+#[test]
 fn close_all_closes_those_that_join_later_too() {
     let bench = Bench::new(settings());
     let (_first, mut client) = bench.join();
-    bench.worker.close_all(CloseCode::GOING_AWAY, "");
+    bench.worker.close_all(CloseCode::GOING_AWAY, "", Duration::ZERO);
     bench.turn();
     bench.turn();
     assert_eq!(received(&mut client), b"\x88\x02\x03\xe9");
