@@ -475,7 +475,7 @@ def test_a_file_that_cannot_be_shared_is_one_sentence_and_left_as_it_is(start, t
 
 
 @pytest.mark.skipif(os.getuid() != 0, reason="only root can be two users")
-@pytest.mark.parametrize("kind", ["owner", "permission", "writable"])
+@pytest.mark.parametrize("kind", ["owner", "permission", "606", "620"])
 def test_a_file_of_somebody_else_is_one_sentence(start, tmp_path, kind):
     for folder in (tmp_path, *tmp_path.parents[:2]):
         os.chmod(folder, 0o755)
@@ -485,10 +485,10 @@ def test_a_file_of_somebody_else_is_one_sentence(start, tmp_path, kind):
         os.chown(shared, 65534, 65534)
         sentence = refused("--channels-file", str(shared))
         part = "it belongs to user 65534 and this process runs as user 0"
-    elif kind == "writable":
-        os.chmod(shared, 0o606)
+    elif kind != "permission":
+        os.chmod(shared, int(kind, 8))
         sentence = refused("--channels-file", str(shared))
-        part = "every user of this machine may write it (its mode is 606)"
+        part = f"others than its owner may write it (its mode is {kind}), and with it what clients get; chmod go-w"
     else:
         sentence = refused("--channels-file", str(shared), "--uid", "65534", "--gid", "65534")
         part = "permission denied"

@@ -12,6 +12,8 @@ from fairlead.master.privileges import Account
 from fairlead.master.region_owner import RegionOwner, bind_server
 from fairlead.settings.options import Given, Settings
 
+US = Account.of(None, None)
+
 
 def settings(*pairs: tuple[str, str]) -> Settings:
     always = [("wsgi-file", "a.py"), ("http", "127.0.0.1:0")]
@@ -31,7 +33,7 @@ def settings(*pairs: tuple[str, str]) -> Settings:
 def test_the_socket_belongs_to_whom_the_workers_run_as(tmp_path, pairs, owner):
     path = str(tmp_path / "server")
     given = settings(("channels-socket", path), *pairs)
-    (listener,), _ = bind_server(given, Account.of(given.uid, given.gid).owner)
+    (listener,), _ = bind_server(given, Account.of(given.uid, given.gid))
     about = os.stat(path)
     listener.close()
     assert (about.st_uid, about.st_gid) == owner and stat.S_IMODE(about.st_mode) == 0o600
@@ -46,7 +48,7 @@ def test_no_address_is_left_behind_when_another_cannot_be_had(tmp_path):
             settings(
                 ("channels-socket", path), ("channels-http", "192.0.2.1:1"), ("channels-http-token-file", str(token))
             ),
-            None,
+            US,
         )
     assert not os.path.exists(path)
 
@@ -57,7 +59,7 @@ def test_no_address_is_left_behind_when_another_cannot_be_had(tmp_path):
 def test_the_token_is_the_word_in_its_file(tmp_path, text, token):
     (tmp_path / "token").write_bytes(text)
     (listener,), found = bind_server(
-        settings(("channels-http", "127.0.0.1:0"), ("channels-http-token-file", str(tmp_path / "token"))), None
+        settings(("channels-http", "127.0.0.1:0"), ("channels-http-token-file", str(tmp_path / "token"))), US
     )
     listener.close()
     assert found == token
@@ -77,7 +79,7 @@ def test_a_file_without_a_token_is_refused(tmp_path, text, part):
     (tmp_path / "token").write_bytes(text)
     with pytest.raises(MasterError, match=part):
         bind_server(
-            settings(("channels-http", "127.0.0.1:0"), ("channels-http-token-file", str(tmp_path / "token"))), None
+            settings(("channels-http", "127.0.0.1:0"), ("channels-http-token-file", str(tmp_path / "token"))), US
         )
 
 

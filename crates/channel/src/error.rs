@@ -27,7 +27,7 @@ pub enum RegionError {
     /// It belongs to somebody else.
     #[allow(missing_docs)]
     OtherOwner { owner: u32, user: u32 },
-    /// Everybody may write it.
+    /// Others than its owner may write it.
     #[allow(missing_docs)]
     Writable { mode: u32 },
     /// The system's.
@@ -73,7 +73,8 @@ impl fmt::Display for RegionError {
             ),
             Self::Writable { mode } => write!(
                 f,
-                "every user of this machine may write it (its mode is {mode:03o}), and with it what clients get; chmod o-w"
+                "others than its owner may write it (its mode is {mode:03o}), and with it what clients get; chmod go-w, and \
+                 let programs of other users publish by --channels-socket"
             ),
             Self::System(error) => error.fmt(f),
         }

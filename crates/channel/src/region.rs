@@ -94,7 +94,9 @@ impl Region {
                 user,
             });
         }
-        if facts.mode() & 0o002 != 0 {
+        // No exception for a user's private group, as Debian's sshd has one: who is in a group changes without a word
+        // here, and nobody needs it, since we make the file for its owner alone. Other users have --channels-socket.
+        if facts.mode() & 0o022 != 0 {
             return Err(RegionError::Writable {
                 mode: facts.mode() & 0o777,
             });

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from fairlead.errors import MasterError
@@ -35,9 +35,12 @@ _Place = tuple[int, int]
 class Certificates:
     """Those of all listeners. Without any that speaks TLS, nothing is done."""
 
-    def __init__(self, listeners: Sequence[Listener], log: Log, now: float) -> None:
-        """Raises MasterError when a file cannot be read."""
+    def __init__(
+        self, listeners: Sequence[Listener], log: Log, now: float, open_file: Callable[[str], int] | None = None
+    ) -> None:
+        """`open_file` opens a file to read it, as root does that. Raises MasterError when one cannot be read."""
         self._listeners = listeners
+        self._open_file = open_file
         self._log = log
         self.fd = -1
         self._end = SIZE
@@ -129,26 +132,28 @@ class Certificates:
 
     def _read(self) -> bytes:
         """All files of all listeners, as JSON: a list with an object, or null, for each listener."""
-        return json.dumps([_plain(listener) if listener.secure else None for listener in self._listeners]).encode()
+        plain = [_plain(listener, self._open_file) if listener.secure else None for listener in self._listeners]
+        return json.dumps(plain).encode()
 
 
-def _plain(listener: Listener) -> dict[str, Any]:
+def _plain(listener: Listener, open_file: Callable[[str], int] | None) -> dict[str, Any]:
     first = listener.secure[0]
     with_ca = next((secure for secure in listener.secure if secure.client_ca), None)
     needs_client = any(secure.needs_client for secure in listener.secure)
     return {
         "option": f"--{listener.kind} {first.text}",
         "certificates": [
-            [[path, _text(listener, path)] for path in (secure.certificate, secure.key)] for secure in listener.secure
+            [[path, _text(listener, path, open_file)] for path in (secure.certificate, secure.key)]
+            for secure in listener.secure
         ],
         "ciphers": next((secure.ciphers for secure in listener.secure if secure.ciphers), ""),
-        "client_ca": with_ca and [with_ca.client_ca, _text(listener, with_ca.client_ca), needs_client],
+        "client_ca": with_ca and [with_ca.client_ca, _text(listener, with_ca.client_ca, open_file), needs_client],
     }
 
 
-def _text(listener: Listener, path: str) -> str:
+def _text(listener: Listener, path: str, open_file: Callable[[str], int] | None) -> str:
     try:
-        with open(path, "rb") as file:
+        with open(path if open_file is None else open_file(path), "rb") as file:
             content = file.read(_LARGEST_FILE + 1)
     except OSError as error:
         why = (error.strerror or str(error)).lower()

@@ -168,8 +168,8 @@ class Master:
         account = Account.of(settings.uid, settings.gid)
         self._listeners = bind_all(settings, account.owner)
         raise_limit(settings, len(self._listeners), self._log)
-        self._certificates = Certificates(self._listeners, self._log, self._clock())
-        self._channels.bind(account.owner)
+        self._certificates = Certificates(self._listeners, self._log, self._clock(), account.open_to_read)
+        self._channels.bind(account)
         if settings.processes > 1:
             self._scoreboard = Scoreboard()
         if settings.pidfile:

@@ -1,9 +1,10 @@
 """The rights of root: what the master does while it has them, how it gives them up, and what it leaves to one process
 that keeps them.
 
-Files of the operator's (--logto, --pidfile) are opened before the drop, because they may lie where only root writes.
-The invariant: root never follows a path on which somebody else has a say; there the user that the master becomes opens
-the file, so that a link leads no further than that user could go.
+Files of the operator's (--logto, --pidfile, certificates, keys, tokens) are opened before the drop, because they may
+lie where only root writes or reads. The invariant: root follows no link on which somebody else has a say
+(trusted_paths.py); there the user that the master becomes opens the file, so that a link leads no further than that user
+could go.
 """
 
 from __future__ import annotations
@@ -18,12 +19,10 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from fairlead.errors import MasterError
+from fairlead.master.trusted_paths import ForeignLink, is_roots_alone, open_by_root
 from fairlead.os_threads import wait_ready
 
 __all__ = ["Account", "FileRemover", "Pidfile"]
-
-#: Links and folders on the way to a file. Linux follows 40 links.
-_MOST_STEPS = 200
 
 
 @dataclass(frozen=True)
@@ -83,13 +82,26 @@ class Account:
     def open(self, path: str, flags: int, mode: int) -> int:
         """open(2), before this account is become. Raises OSError."""
         path = os.path.abspath(path)
-        flags |= os.O_CLOEXEC
-        if os.geteuid() != 0 or _is_roots_alone(path):
-            return os.open(path, flags, mode)
-        if not self.is_another:
-            return os.open(path, flags | os.O_NOFOLLOW, mode)
-        with self._acting():
-            return os.open(path, flags, mode)
+        if os.geteuid() != 0:
+            return os.open(path, flags | os.O_CLOEXEC, mode)
+        if self.is_another and not is_roots_alone(path):
+            with self._acting():
+                return os.open(path, flags | os.O_CLOEXEC, mode)
+        return open_by_root(path, flags, mode)
+
+    def open_to_read(self, path: str) -> int:
+        """The same for a file that is only read, such as a key that nobody but root may read. It may lie in anybody's
+        folder; behind a link that is another user's it is what this account may read. Raises OSError."""
+        path = os.path.abspath(path)
+        if os.geteuid() != 0:
+            return os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+        try:
+            return open_by_root(path, os.O_RDONLY)
+        except ForeignLink:
+            if not self.is_another:
+                raise
+            with self._acting():
+                return os.open(path, os.O_RDONLY | os.O_CLOEXEC)
 
     def _take_groups(self) -> None:
         if self.name and self.gid is not None:
@@ -111,48 +123,6 @@ class Account:
             os.seteuid(0)
             os.setegid(group)
             os.setgroups(groups)
-
-
-def _is_roots_alone(path: str) -> bool:
-    """Whether root alone decides which file the path names: all folders on the way are root's, those of links too, and
-    not everybody may write there. What lies in /proc is the kernel's (/dev/stderr leads there)."""
-    here = "/"
-    rest = [*reversed(path.split("/"))]
-    for _ in range(_MOST_STEPS):
-        if here == "/proc" or here.startswith("/proc/"):
-            return True
-        try:
-            about = os.lstat(here)
-        except OSError:
-            return False
-        if stat.S_ISLNK(about.st_mode):
-            target = os.readlink(here)
-            rest += reversed(target.split("/"))
-            here = "/" if target.startswith("/") else os.path.dirname(here)
-            continue
-        if not rest:
-            return True
-        there = os.path.normpath(os.path.join(here, rest.pop()))
-        if not _is_roots_alone_in(about, there):
-            return False
-        here = there
-        if not rest and not os.path.lexists(here):
-            return True  # to be made, by root in root's folder
-    return False
-
-
-def _is_roots_alone_in(folder: os.stat_result, entry: str) -> bool:
-    if folder.st_uid != 0:
-        return False
-    if not folder.st_mode & stat.S_IWOTH:
-        return True
-    # Such as /tmp: what is there already and root's, nobody else can replace.
-    if not folder.st_mode & stat.S_ISVTX:
-        return False
-    try:
-        return os.lstat(entry).st_uid == 0
-    except OSError:
-        return False
 
 
 class Pidfile:
@@ -197,7 +167,11 @@ class Pidfile:
 
 class FileRemover:
     """A process that stays root and does one thing: when the master has ended, in whatever way, it removes the files
-    that only root may remove. `files`: absolute paths, each with device and inode: only our own are ever removed."""
+    that only root may remove. `files`: absolute paths, each with device and inode: only our own are ever removed.
+
+    A descriptor of the folder that is kept from before the drop is no substitute: unlinkat(2) asks for the rights of
+    who calls it, not of who opened the folder. It forks before there is any thread, so the child finds no lock taken.
+    """
 
     def __init__(self, files: Sequence[tuple[str, tuple[int, int]]]) -> None:
         """Raises MasterError when the system has no process left."""

@@ -15,6 +15,7 @@ from fairlead.channels.server import ChannelsServer
 from fairlead.errors import ChannelsError, MasterError
 from fairlead.logs import Log
 from fairlead.master.listeners import Listener, bind
+from fairlead.master.privileges import Account
 from fairlead.settings.options import Settings
 
 #: Places that the workers of an instance leave free: for those of a reload that are on their way, and for successors of
@@ -53,9 +54,9 @@ class RegionOwner:
         self.listeners: list[Listener] = []
         self._token = b""
 
-    def bind(self, owner: tuple[int, int] | None) -> None:
-        """Bind the addresses of the server, whose files are `owner`'s, and read its token."""
-        self.listeners, self._token = bind_server(self._settings, owner)
+    def bind(self, account: Account) -> None:
+        """Bind the addresses of the server, whose files are the account's, and read its token."""
+        self.listeners, self._token = bind_server(self._settings, account)
 
     @property
     def places(self) -> int:
@@ -200,19 +201,19 @@ def make_channels(settings: Settings) -> Channels:
         raise MasterError(f"{option}: {why.lower()}.") from None
 
 
-def bind_server(settings: Settings, owner: tuple[int, int] | None) -> tuple[list[Listener], bytes]:
+def bind_server(settings: Settings, account: Account) -> tuple[list[Listener], bytes]:
     """Bind --channels-socket and --channels-http, and read the token. Raises MasterError.
 
     It comes before privileges are dropped: a folder such as /run and the token's file may be root's. The files belong
     to whom the workers run as.
     """
-    token = _token(settings.channels_http_token_file) if settings.channels_http is not None else b""
+    token = _token(settings.channels_http_token_file, account) if settings.channels_http is not None else b""
     wanted = (("channels-socket", settings.channels_socket), ("channels-http", settings.channels_http))
     listeners: list[Listener] = []
     try:
         for kind, address in wanted:
             if address is not None:
-                listeners.append(bind(kind, address, _QUEUE, settings.channels_socket_mode, owner))
+                listeners.append(bind(kind, address, _QUEUE, settings.channels_socket_mode, account.owner))
     except BaseException:
         for listener in listeners:
             listener.close()
@@ -220,10 +221,10 @@ def bind_server(settings: Settings, owner: tuple[int, int] | None) -> tuple[list
     return listeners, token
 
 
-def _token(path: str) -> bytes:
+def _token(path: str, account: Account) -> bytes:
     what = f"--channels-http-token-file {path}"
     try:
-        with open(path, "rb") as file:
+        with open(account.open_to_read(path), "rb") as file:
             token = file.read(_LONGEST_TOKEN + 1).strip()
     except OSError as error:
         raise MasterError(f"{what} cannot be read: {(error.strerror or '').lower()}.") from None
