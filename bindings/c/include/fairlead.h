@@ -138,7 +138,8 @@ int fl_settings_listen(fl_settings *settings, const char *address);
 int fl_settings_inherit(fl_settings *settings, int descriptor);
 
 /* Where lines of the log are written, standard error unless told otherwise, and the least that is logged (enum fl_log_level,
- * FL_LOG_INFO). The descriptor is duplicated and must not block for long; -1: nowhere. */
+ * FL_LOG_INFO). The descriptor is duplicated; -1: nowhere. A thread of the engine writes them, so one that nobody reads
+ * holds up nobody: 4 MiB wait, further lines are lost and counted. */
 int fl_settings_log(fl_settings *settings, int descriptor, int least_level);
 
 /* A setting by its name, one of FL_SETTING_*: a count, bytes, milliseconds or a flag (0 or 1); a text; texts; names with

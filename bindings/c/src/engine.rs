@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 use std::ffi::{c_char, c_int, CString};
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::Mutex;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use fairlead_engine as fl;
@@ -11,8 +11,9 @@ use fl::{Address, Batch, Delivery, Event, Listener};
 
 use crate::arguments::{close_code, only_thread};
 use crate::handle::{check_place, give, limit, live, millis, optional_text, put, take, Handle, Tag};
+use crate::log::LogQueue;
 use crate::request::fl_request;
-use crate::settings::{fl_settings, prepare};
+use crate::settings::{fl_settings, prepare, Prepared};
 use crate::signals::Blocked;
 use crate::status::{guarded, guarded_value, Failure, FL_END, FL_OK, FL_TIMEOUT};
 
@@ -22,6 +23,9 @@ pub const FL_EVENT_REQUEST: c_int = 1;
 pub const FL_EVENT_WAKE: c_int = 2;
 /// The time set for this token with `fl_engine_wake_at` has come.
 pub const FL_EVENT_DEADLINE: c_int = 3;
+
+/// How long a log that nobody reads can hold up a stop, as in the Python package.
+const LAST_LINES: Duration = Duration::from_millis(200);
 
 /// What `fl_engine_poll` reports.
 #[repr(C)]
@@ -43,6 +47,7 @@ pub struct fl_engine {
     engine: fl::Engine,
     delivery: Delivery,
     addresses: Vec<(CString, c_int)>,
+    log: Option<Arc<LogQueue>>,
     dismissed: AtomicBool,
 }
 
@@ -95,6 +100,13 @@ impl Carried {
 }
 
 impl fl_engine {
+    /// The program may end now: its last lines shall be there, if somebody takes them.
+    fn flush_log(&self) {
+        if let Some(log) = &self.log {
+            log.flush(LAST_LINES);
+        }
+    }
+
     fn runs_with(&self, delivery: Delivery, instead: &str) -> Result<(), Failure> {
         if self.delivery == delivery {
             return Ok(());
@@ -114,13 +126,16 @@ impl fl_engine {
 pub unsafe extern "C" fn fl_engine_start(settings: *const fl_settings, engine: *mut *mut fl_engine) -> c_int {
     guarded(|| {
         // SAFETY: the caller's promise.
-        let (settings, listeners) = unsafe {
-            put(engine, std::ptr::null_mut())?;
-            prepare(settings)?
-        };
+        unsafe { put(engine, std::ptr::null_mut()) }?;
+        let blocked = Blocked::all().map_err(|error| Failure::system(&error))?;
+        // SAFETY: the caller's promise.
+        let Prepared {
+            settings,
+            listeners,
+            log,
+        } = unsafe { prepare(settings) }?;
         let addresses = listeners.iter().map(address).collect();
         let delivery = settings.delivery();
-        let blocked = Blocked::all().map_err(|error| Failure::system(&error))?;
         let started = fl::Engine::start(settings, listeners).map_err(|error| Failure::system(&error))?;
         drop(blocked);
         let handle = give(fl_engine {
@@ -129,6 +144,7 @@ pub unsafe extern "C" fn fl_engine_start(settings: *const fl_settings, engine: *
             engine: started,
             delivery,
             addresses,
+            log,
             dismissed: AtomicBool::new(false),
         });
         // SAFETY: as above.
@@ -349,6 +365,7 @@ pub unsafe extern "C" fn fl_engine_stop(engine: *mut fl_engine, deadline_ms: u64
         let engine = unsafe { live(engine) }?;
         engine.dismissed.store(true, Ordering::SeqCst);
         engine.engine.stop(millis(deadline_ms));
+        engine.flush_log();
         Ok(FL_OK)
     })
 }
@@ -368,6 +385,7 @@ pub unsafe extern "C" fn fl_engine_free(engine: *mut fl_engine) -> c_int {
         // SAFETY: the caller's promise.
         let engine = unsafe { take(engine) }?;
         engine.engine.stop(Duration::ZERO);
+        engine.flush_log();
         // What waits inside holds what it waits in: a request its queue, a connection its loop. Last turns take it all out.
         let mut rest = std::mem::take(&mut *only_thread(&engine.carried)?);
         loop {

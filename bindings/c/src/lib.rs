@@ -1,7 +1,7 @@
 //! The C ABI: the engine for every language that can call C.
 //!
-//! Thin on purpose. A file per handle (`engine`, `request` with its `answer`, `session`), one for the settings, and four that keep the
-//! border: `status` (codes, the last error, panics stop here), `handle` and `arguments` (what comes from C is checked
+//! Thin on purpose. A file per handle (`engine`, `request` with its `answer`, `session`), one for the settings, one for the
+//! lines of the log, and four that keep the border: `status` (codes, the last error, panics stop here), `handle` and `arguments` (what comes from C is checked
 //! before it is used) and `signals`. The header `include/fairlead.h` is written by hand, for people; `tests/c_binding` compares it with the
 //! declarations here, name by name and type by type, so the two cannot drift apart. No rule of WebSocket or HTTP lives
 //! here, and nothing calls up: a program polls.
@@ -14,6 +14,7 @@ mod answer;
 mod arguments;
 mod engine;
 mod handle;
+mod log;
 mod request;
 mod session;
 mod settings;

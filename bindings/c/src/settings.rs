@@ -5,16 +5,16 @@
 
 use std::ffi::{c_char, c_int};
 use std::fs::File;
-use std::io::Write;
 use std::os::fd::{BorrowedFd, OwnedFd};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use fairlead_engine as fl;
-use fl::{Listener, LogLevel, LogSink, SettingKind, SettingValue};
+use fl::{Listener, LogLevel, SettingKind, SettingValue};
 
 use crate::arguments::{fl_header, header_list};
 use crate::handle::{give, live, put, slice, take, text, Handle, Tag};
+use crate::log::LogQueue;
 use crate::status::{guarded, Failure, FL_ERR_SYSTEM, FL_OK};
 
 /// For whoever looks for a fault of the engine.
@@ -55,7 +55,7 @@ enum Log {
     /// To standard error, as it is when an engine is started.
     Usual,
     Nowhere,
-    To(Arc<File>, LogLevel),
+    To(File, LogLevel),
 }
 
 impl fl_settings {
@@ -273,18 +273,27 @@ fn set(settings: &fl_settings, name: &str, value: SettingValue) -> Result<c_int,
     Ok(FL_OK)
 }
 
-/// What an engine is started with: the settings, and the listeners, bound now.
+/// What an engine is started with: the settings, the listeners, bound now, and the lines of its log, if it has one.
+pub(crate) struct Prepared {
+    pub(crate) settings: fl::Settings,
+    pub(crate) listeners: Vec<Listener>,
+    pub(crate) log: Option<Arc<LogQueue>>,
+}
+
+/// The thread of the log inherits the caller's signal mask.
 ///
 /// # Safety
 /// `settings` is NULL or live.
-pub(crate) unsafe fn prepare(settings: *const fl_settings) -> Result<(fl::Settings, Vec<Listener>), Failure> {
+pub(crate) unsafe fn prepare(settings: *const fl_settings) -> Result<Prepared, Failure> {
     // SAFETY: the caller's promise.
     unsafe { live(settings) }?.change(|draft| {
         let mut settings = draft.settings.clone();
-        settings.log = match &draft.log {
-            Log::Nowhere => Arc::new(|_, _| {}),
-            Log::Usual => log_sink(log_file(STANDARD_ERROR)?, LogLevel::Info),
-            Log::To(file, least) => log_sink(Arc::clone(file), *least),
+        let log = match &draft.log {
+            Log::Nowhere => None,
+            Log::Usual => Some((log_file(STANDARD_ERROR)?, LogLevel::Info)),
+            Log::To(file, least) => {
+                Some((file.try_clone().map_err(|error| Failure::system(&error))?, *least))
+            }
         };
         let bound = draft.listen.iter().map(|address| Listener::bind(address));
         let taken = draft
@@ -300,7 +309,16 @@ pub(crate) unsafe fn prepare(settings: *const fl_settings) -> Result<(fl::Settin
                 "there is nothing to listen on; call fl_settings_listen or fl_settings_inherit",
             ));
         }
-        Ok((settings, listeners))
+        let mut queue = None;
+        if let Some((file, least)) = log {
+            let (sink, lines) = LogQueue::start(file, least).map_err(|error| Failure::system(&error))?;
+            (settings.log, queue) = (sink, Some(lines));
+        }
+        Ok(Prepared {
+            settings,
+            listeners,
+            log: queue,
+        })
     })
 }
 
@@ -316,26 +334,10 @@ fn duplicate(descriptor: c_int) -> std::io::Result<OwnedFd> {
     unsafe { BorrowedFd::borrow_raw(descriptor) }.try_clone_to_owned()
 }
 
-fn log_file(descriptor: c_int) -> Result<Arc<File>, Failure> {
+fn log_file(descriptor: c_int) -> Result<File, Failure> {
     let own =
         duplicate(descriptor).map_err(|error| Failure::new(FL_ERR_SYSTEM, format!("the log: {error}")))?;
-    Ok(Arc::new(File::from(own)))
-}
-
-fn log_sink(file: Arc<File>, least: LogLevel) -> LogSink {
-    Arc::new(move |level, line| {
-        if level >= least {
-            let name = match level {
-                LogLevel::Debug => "debug",
-                LogLevel::Info => "info",
-                LogLevel::Warning => "warning",
-                LogLevel::Error => "error",
-            };
-            // One line is one write, so that those of several threads do not mix. A log that cannot be written has nobody to tell.
-            let _ = (&*file)
-                .write_all(format!("fairlead: {name}: {}\n", line.replace(['\n', '\r'], " ")).as_bytes());
-        }
-    })
+    Ok(File::from(own))
 }
 
 /// # Safety
