@@ -3,8 +3,8 @@ that keeps them.
 
 Files of the operator's (--logto, --pidfile, certificates, keys, tokens) are opened before the drop, because they may
 lie where only root writes or reads. The invariant: root follows no link on which somebody else has a say
-(trusted_paths.py); there the user that the master becomes opens the file, so that a link leads no further than that user
-could go.
+(trusted_paths.py); there the user that the master becomes opens the file, so that a link leads no further than that
+user could go.
 """
 
 from __future__ import annotations
