@@ -23,10 +23,12 @@ HEAD = """\
 
 The same names work on the command line (`--name value` or `--name=value`), in INI, YAML and JSON files, and, as
 `FAIRLEAD_NAME` in capitals with underscores, in the environment. They act in the order in which they stand and the last
-one wins; those that may be repeated accumulate. `fairlead --show-config` prints what is set and where it came from.
+one wins; those that may be repeated accumulate. The environment alone can start a server. `fairlead --show-config`
+prints what is set and where it came from, and all that would keep a server from starting.
 
-Names and defaults are uWSGI's wherever uWSGI has them. A flag takes no value on the command line; `false`, `off`, `no`
-or `0` in a file clears it.
+Names and defaults are uWSGI's wherever uWSGI has them. A flag takes no value on the command line; in a file `false`,
+`off`, `no` or `0` clears it, and `true`, `on`, `yes` or `1` sets it. An option whose value may be left out takes the
+next word if that is a number.
 """
 
 

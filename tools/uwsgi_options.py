@@ -1,9 +1,9 @@
 """Writes the tables of options in docs/start/coming-from-uwsgi.md (`make docs`): the answers to all of uWSGI's options.
 
-Which options there are, and which are refused or ignored and why, comes from the settings themselves. Said here is what
-they cannot know: whether uWSGI has an option of that name, and what differs if it has. `section` makes the text and is
-all that the architecture tests need; it fails for a setting on which nothing is said here, so a new one cannot join
-without its place on the page.
+Which options there are, which are refused or ignored and why, and what to use instead, comes from the settings. Said
+here is what they cannot know: whether uWSGI has an option of that name, and what differs if it has. `section` makes
+the text and is all that the architecture tests need; it fails for a setting on which nothing is said here, so a new one
+cannot join without its place on the page.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from pathlib import Path
 
 from fairlead.settings import uwsgi
 from fairlead.settings.options import DIRECTIVES, SETTINGS, Setting
+from fairlead.settings.uwsgi_answers import BY_OPTION, BY_PART
 from fairlead.settings.uwsgi_rest import REST
 
 PAGE = Path(__file__).parent.parent / "docs" / "start" / "coming-from-uwsgi.md"
@@ -112,6 +113,7 @@ DIFFERENT = {
         "in no release (for a month of 2013 only)",
         "declares a channel for `uwsgi.channel_join` and its like; `fairlead.channels` needs no declaration",
     ),
+    "honour-stdin": ("off", "on at a terminal with one process and `--py-autoreload`"),
     "die-on-term": ("SIGTERM stops instead of reloading", "SIGTERM always stops"),
     "reload-mercy": ("for reloads and stops", "for stops; 6 s by default, so that all ends within a container's 10 s"),
     "worker-reload-mercy": (
@@ -134,7 +136,10 @@ DIFFERENT = {
     "ini": ("a file or an address", "a local file; section `[fairlead]` if there is no `[uwsgi]`"),
     "yaml": ("a parser of its own", "PyYAML, which has to be installed"),
     "json": ("if built with a JSON library", "always"),
-    "show-config": ("prints, and starts", "prints where each value comes from, and does not start"),
+    "show-config": (
+        "prints, and starts",
+        "prints where each value comes from and all that is wrong, with file and line, and does not start",
+    ),
 }
 
 #: Options that only Fairlead has.
@@ -161,47 +166,6 @@ NEW = [
     "reload-spread",
     "disable-session-logging",
 ]
-
-#: What to use instead of a subsystem that is missing.
-INSTEAD = {
-    "the cache": "a dict in each worker, or Redis",
-    "the spooler": "a queue of jobs with workers of its own, such as RQ or Celery",
-    "mules and farms": "a program of its own beside the server, under the service manager",
-    "the queue": "Redis, or a database",
-    "shared areas": "Redis, or `multiprocessing.shared_memory`",
-    "the emperor": "one unit of the service manager for each instance",
-    "cron and timers": "the service manager's timers; inside a worker a thread",
-    "attached daemons": "units of the service manager",
-    "hooks": "`ExecStartPre=` and `ExecStopPost=` of systemd; in Python `uwsgi.post_fork_hook`, `uwsgi.atexit`",
-    "cgroups and namespaces": "the service manager, or a container",
-    "cheaper mode": "a fixed `--processes`",
-    "metrics": "what the application measures itself",
-    "other settings of TLS than those of --https": "`--https`, more than once for several names; a proxy in front",
-    "other ways to serve static files than --static-map": "`--static-map`, the proxy in front, or the application",
-    "other protocols than HTTP and uwsgi": "`--socket` or `--http-socket`, and the same in the proxy",
-    "running in the background (use your service manager)": "the service manager",
-    "log formats": "the log as it is",
-    "a second pidfile or log": "the service manager's log",
-    "the tornado loop": "`--asyncio N`",
-    "the choice of a loop": "`--async`, `--gevent` or `--asyncio`",
-    "XML configuration (write the file as INI, YAML or JSON)": "INI, YAML or JSON",
-    "uWSGI's own commands (send the master a signal with kill)": "`kill -HUP` and `kill -TERM` to the master",
-    "other ways to set the environment": "`--env`, or the service manager",
-    "limits on memory and processes": "the service manager",
-    "changes to an application's responses": "the proxy in front, or a middleware",
-    "virtual hosts": "one instance for each, behind a proxy",
-    "uWSGI's signals": "Redis",
-    "other logs than one": "standard error, which the service manager keeps",
-    "the care of log files": "the service manager's log",
-    "shared sockets": "write the address itself; `@name` for an abstract one",
-    "other ways to read a configuration": "`--ini`, `--set`; blocks from `if-env` to `endif`, `for` to `endfor`",
-    "uWSGI's HTTP router": "a proxy in front",
-    "other kinds of reload": "`--touch-reload`, `--py-autoreload`, `--max-requests`, SIGHUP",
-    "control of the master by files": "signals, `--touch-reload`",
-    "uWSGI as another program": "Python itself",
-    "a choice of what harakiri does and counts": "`--harakiri` alone",
-    "stackless": "`--greenlet`",
-}
 
 
 def page() -> str:
@@ -246,8 +210,11 @@ def section() -> str:
     lines += ["| Options | What is missing | Use instead |", "|---|---|---|"]
     lines += [_row(_options(names.split()), what) for what, names in REST]
     lines += ["", "</details>"]
-    unknown = sorted(set(INSTEAD) - {what for what, _ in (*uwsgi.MISSING, *uwsgi.LATER, *REST)})
-    assert not unknown, f"{', '.join(unknown)} in tools/uwsgi_options.py: nothing refused has that name"
+    lines += ["", "### Refused: what some of them become", ""]
+    answers: dict[str, list[str]] = {}
+    for name, answer in BY_OPTION.items():
+        answers.setdefault(answer, []).append(name)
+    lines += [f"- {_options(names)}: {answer}" for answer, names in answers.items()]
     lines += ["", "### Only in Fairlead", "", f"{', '.join(_named(abouts[name]) for name in NEW)}.", ""]
     return "\n".join(lines)
 
@@ -268,7 +235,7 @@ def _by_reason(table: dict[str, uwsgi.Foreign], answer: str) -> list[str]:
 
 
 def _row(options: str, what: str) -> str:
-    return f"| {options} | {re.sub(r' [(].*[)]$', '', what)} | {INSTEAD.get(what, '-')} |"
+    return f"| {options} | {re.sub(r' [(].*[)]$', '', what)} | {BY_PART[what]} |"
 
 
 def _options(names: list[str]) -> str:

@@ -34,7 +34,14 @@ class FairleadError(Exception):
 
 class SettingsError(FairleadError):
     """The operator's fault: an option, a configuration file or the environment. The command ends with status
-    2."""
+    2. `problems` has a sentence for each mistake that was found."""
+
+    def __init__(self, *problems: str) -> None:
+        super().__init__(*problems)
+        self.problems = problems
+
+    def __str__(self) -> str:
+        return "\n".join(self.problems)
 
 
 class MasterError(FairleadError):

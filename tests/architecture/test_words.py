@@ -49,9 +49,9 @@ FIELD = {
     """,
     "plain English of programming": """
         action actions answer answers application applications apps arrivals arriving bodies cache caller calls
-        case chain closure condition conditions config connections contract convert copy crashes current
-        deadline delivery direct display entry exchange failure help history incoming information kind kinds
-        launch layout limit link loading log logs membership memberships model open outcome outside owner pages
+        case chain checks closure condition conditions config connections contract convert copy crashes current
+        deadline delivery direct display effects entry exchange failure help history incoming information kind kinds
+        launch layout limit link loading log logs membership memberships model open other outcome outside owner pages
         parameters parts publish queue reader reading receiving refusal replay replays rest row rows rules
         scratch sending serve serving setting shared sources stall start statistics store strings support
         switch sync table text variables waiting words writing

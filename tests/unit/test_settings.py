@@ -8,6 +8,7 @@ from dataclasses import fields
 
 import pytest
 from fairlead.errors import SettingsError
+from fairlead.settings.effects import EFFECTS, remarks
 from fairlead.settings.kinds import Address
 from fairlead.settings.options import BY_NAME, DIRECTIVES, GROUPS, SETTINGS, Given, Settings
 
@@ -53,8 +54,56 @@ def test_other_names_of_channels_are_refused(name):
 
 
 @pytest.mark.parametrize("text, is_set", [("true", True), ("", True), ("1", True), ("Off", False), ("NO", False)])
-def test_a_flag_in_a_file_is_cleared_by_four_words_only(text, is_set):
+def test_a_flag_is_set_and_cleared_by_four_words_each(text, is_set):
     assert made(("disable-logging", text)).disable_logging is is_set
+
+
+@pytest.mark.parametrize("text", ["maybe", "false ; for development only", "off # yet", "2"])
+def test_what_is_neither_on_nor_off_sets_no_flag(text):
+    assert refusal(("catch-exceptions", text)).startswith(
+        f"--catch-exceptions was given {text!r} (command line); it needs no value, or true, on, yes or 1"
+    )
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "field", "value"),
+    [
+        ("processes", "2   ; two", "processes", 2), ("harakiri", "1.5 # s", "harakiri_s", 1.5),
+        ("chmod-socket", "660\t; group", "chmod_socket", 0o660), ("wsgi-strict", "yes ; quiet", "wsgi_strict", True),
+        ("buffer-size", "8192 ;", "buffer_size", 8192),
+    ],
+)  # fmt: skip
+def test_a_comment_behind_a_value_is_left_out_where_uwsgi_reads_the_same(name, text, field, value):
+    settings = made((name, text))
+    assert getattr(settings, field) == value
+    assert f"--{name} is read as {text.split()[0]} (command line), as in uWSGI" in remarks(settings)[0]
+
+
+@pytest.mark.parametrize(("name", "text"), [("http", ":80 ; web"), ("processes", "2x ; two"), ("processes", "2;two")])
+def test_elsewhere_it_is_a_part_of_the_value(name, text):
+    sentence = refusal((name, text))
+    assert f"--{name} was given {text!r}" in sentence
+    assert sentence.endswith("; a comment stands on a line of its own.") is (" ;" in text)
+
+
+def test_all_that_is_wrong_is_told_at_once_and_what_follows_from_it_is_not():
+    given = [("http", "::1:80"), ("processes", "0"), ("wsgi-file", ""), ("greenlet", None)]
+    given += [("mount", "/a=b"), ("mount", "/a=c")]
+    settings, problems = Settings.read(Given(name, value, f"a.ini:{at}") for at, (name, value) in enumerate(given, 1))
+    assert [problem.partition(" was given")[0] for problem in problems[:3]] == ["--http", "--processes", "--wsgi-file"]
+    assert problems[3:] == [
+        "--greenlet requires async mode; add --async N, the connections at a time per worker (a.ini:4).",
+        "--mount names the path '/a' twice; keep one app for each path (a.ini:6).",
+    ]
+    assert settings.processes == 1 and settings.greenlet
+
+
+def test_what_was_refused_before_is_not_missed():
+    given = [Given("http", ":1", "x")]
+    assert Settings.read(given)[1] == [
+        "there is no application to serve; add --wsgi-file app.py or --module package.module."
+    ]
+    assert Settings.read(given, refused=["module"])[1] == []
 
 
 @pytest.mark.parametrize(
@@ -216,16 +265,75 @@ def test_a_router_needs_no_application_and_only_listeners_of_its_own():
     settings = Settings.of(Given(name, value, "command line") for name, value in pairs)
     assert [address.text for address in settings.http_to] == [":3031", "./app.sock"]
     assert Settings.from_plain(json.loads(json.dumps(settings.as_plain()))).http_to == settings.http_to
-    assert settings.remarks == []
+    assert remarks(settings) == []
     with pytest.raises(SettingsError, match="no application for the other addresses"):
         Settings.of(Given(name, value, "command line") for name, value in [*pairs, ("socket", ":3032")])
 
 
-def test_what_is_given_and_has_no_use_is_remarked():
-    assert "nothing leads to app.py" in made(("http-to", ":3031")).remarks[0]
-    assert made(("http-to", ":3031"), ("socket", ":3032")).remarks == []
-    assert "no use without --http-to" in made(("http-modifier1", "5")).remarks[0]
-    assert made(("http-to", ":3031"), ("socket", ":3032"), ("http-modifier1", "5")).remarks == []
+def test_an_application_that_the_router_hides_is_remarked():
+    assert "nothing leads to app.py" in remarks(made(("http-to", ":3031")))[0]
+    assert remarks(made(("http-to", ":3031"), ("socket", ":3032"))) == []
+
+
+#: Of each option that may have no effect: a value, and what gives it one.
+EFFECTIVE = {
+    "protocol": ("http", ("socket", ":1")),
+    "max-vars": ("99", ("uwsgi-socket", ":1")),
+    "chmod-socket": ("600", ("http-socket", "a.sock")),
+    "chown-socket": ("0", ("socket", "a.sock")),
+    "https-export-cert": (None, ("https", ":443,a.crt,a.key,,ca.pem")),
+    "callable": ("app", None),
+    "manage-script-name": (None, ("mount", "/a=b")),
+    "wsgi-strict": (None, None),
+    "wsgi-disable-file-wrapper": (None, None),
+    "catch-exceptions": (None, None),
+    "asyncio-loop": ("asyncio", ("asyncio", "5")),
+    "http-keepalive": ("5", None),
+    "http-headers-timeout": ("5", None),
+    "disable-http2": (None, None),
+    "static-index": ("index.html", ("static-map", "/=.")),
+    "route-idle-timeout": ("5", ("route", "^/ http::81")),
+    "http-connect-timeout": ("5", ("http-to", ":81")),
+    "http-gracetime": ("5", ("http-to", ":81")),
+    "http-modifier1": ("5", ("http-to", ":81")),
+    "http-modifier2": ("5", ("http-to", ":81")),
+    "websockets-pong-tolerance": ("5", None),
+    "channel-queue": ("5", ("channel", "room")),
+    "channels-socket-mode": ("600", ("channels-socket", "c.sock")),
+    "die-on-term": (None, None),
+}
+
+#: What there is instead where it has none.
+INEFFECTIVE = {
+    "callable": [("http", ":1"), ("mount", "/a=b")],
+    "wsgi-strict": [("http", ":1"), ("http-to", ":2")],
+    "wsgi-disable-file-wrapper": [("http", ":1"), ("http-to", ":2")],
+    "catch-exceptions": [("http", ":1"), ("http-to", ":2")],
+    "http-keepalive": [("socket", ":1"), ("module", "a")],
+    "http-headers-timeout": [("socket", ":1"), ("module", "a")],
+    "disable-http2": [("socket", ":1"), ("module", "a")],
+    "websockets-pong-tolerance": [*ENOUGH, ("websockets-ping-freq", "0")],
+}
+
+
+def test_the_examples_below_are_all_options_that_may_have_no_effect():
+    assert list(EFFECTIVE) == [option for effect in EFFECTS for option in effect.options]
+
+
+@pytest.mark.parametrize("name", EFFECTIVE)
+def test_an_option_without_effect_says_so(name):
+    value, needs = EFFECTIVE[name]
+
+    def said(*pairs):
+        wheres = [Given(one, its, f"a.ini:{at}") for at, (one, its) in enumerate(pairs, 1)]
+        return [
+            sentence for sentence in remarks(Settings.of(wheres)) if sentence.startswith(f"--{name} has no effect: ")
+        ]
+
+    without = [*INEFFECTIVE.get(name, ENOUGH), (name, "false" if name == "die-on-term" else value)]
+    assert len(said(*without)) == 1
+    assert f"a.ini:{len(without)}" in said(*without)[0]
+    assert said(*ENOUGH, (name, value), *([needs] if needs else [])) == []
 
 
 @pytest.mark.parametrize(

@@ -3,11 +3,13 @@ here."""
 
 from __future__ import annotations
 
+import re
 import sys
 
 import pytest
 from fairlead.errors import SettingsError
-from fairlead.settings.sources import Reading, read_sources
+from fairlead.settings.options import SETTINGS, Settings
+from fairlead.settings.sources import Reading, names_an_option, read_sources
 
 
 @pytest.fixture(autouse=True)
@@ -47,8 +49,51 @@ def test_options_take_values_in_getopts_forms():
     ]  # fmt: skip
 
 
-def test_an_optional_value_needs_the_equals_sign():
-    assert pairs(read("--http-keepalive", "app.py")) == [("http-keepalive", None), ("wsgi-file", "app.py")]
+def test_an_optional_value_is_the_next_word_if_that_is_a_number():
+    words = ["--http-keepalive", "30", "--chmod-socket", "660", "-C", "600", "--http-keepalive", "app.py", "-LC", "640"]
+    assert pairs(read(*words)) == [
+        ("http-keepalive", "30"), ("chmod-socket", "660"), ("chmod-socket", "600"), ("http-keepalive", None),
+        ("wsgi-file", "app.py"), ("disable-logging", None), ("chmod-socket", "640"),
+    ]  # fmt: skip
+    assert pairs(read("--http-keepalive", "--threads", "4")) == [("http-keepalive", None), ("threads", "4")]
+    assert pairs(read("--memory-report", "2", "app.py")) == [("memory-report", "2"), ("wsgi-file", "app.py")]
+
+
+def test_every_option_with_an_optional_value_takes_a_number():
+    optional = [about.name for about in SETTINGS if about.bare is not None]
+    assert optional == ["chmod-socket", "http-keepalive"]
+    for name in optional:
+        assert pairs(read(f"--{name}", "640", "a.py")) == [(name, "640"), ("wsgi-file", "a.py")]
+
+
+def test_a_word_that_is_no_such_number_is_blamed_on_the_option_before_it():
+    assert "if it is meant for --chmod-socket, that needs an octal file mode" in refusal("--chmod-socket", "66o")
+    assert "if it is meant for -C, that needs an octal file mode" in refusal("-C", "x")
+    assert "--greenlet takes no value on the command line" in refusal("--greenlet", "true")
+    assert "takes no value" not in refusal("--processes=2", "true")
+
+
+def test_all_that_is_wrong_is_told_at_once():
+    with open("app.ini", "w") as file:
+        file.write(
+            "[uwsgi]\nstats = :1\nhttp :80\n[open\nif-moon = x\ncache2 = y\nendif =\nfor-times = x\nendfor =\n"
+            "a = %(b)\nini = none.ini\nendif =\nproceses = 2\nif-env = X\n"
+        )
+    words = ["--cron", "0 0 * * * x", "app.ini", "--bogus", "7", "thing", "-Q", "--threads", "x"]
+    with pytest.raises(SettingsError) as caught:
+        read(*words)
+    found = [re.findall(r"app\.ini:\d+|--[a-z]+|-Q|'thing'", problem)[0] for problem in caught.value.problems]
+    lines = (3, 4, 5, 8, 10, 12, 13, 14)  # of the others the sentence begins with the option
+    assert sorted(found) == sorted(
+        ["--cron", "--stats", "--cache", "--ini", "--bogus", "'thing'", "-Q", *(f"app.ini:{line}" for line in lines)]
+    )
+
+
+@pytest.mark.parametrize(
+    "words", [["--emperor", "/etc/vassals"], ["--cron", "0 * * * * x"], ["--bind", ":80"], ["-k", "x"]]
+)
+def test_the_value_of_what_is_refused_is_no_second_mistake(words):
+    assert "\n" not in refusal(*words, "app.py")
 
 
 @pytest.mark.parametrize(
@@ -191,8 +236,60 @@ def test_an_unknown_key_is_a_placeholder_unless_strict():
         ini("domain = example.org\nstrict = true")
 
 
-def test_a_key_that_looks_like_a_slip_of_the_pen_is_warned_of():
-    assert ini("proceses = 4").warnings[0].startswith("proceses (app.ini:2) is taken as a placeholder; did you mean")
+@pytest.mark.parametrize(
+    ("key", "option"), [("proceses", "processes"), ("wsgi_file", "wsgi-file"), ("log-to", "logto")]
+)
+def test_a_key_that_looks_like_a_slip_of_the_pen_is_an_error_unless_a_placeholder_uses_it(key, option):
+    with pytest.raises(SettingsError) as caught:
+        ini(f"{key} = 4")
+    assert str(caught.value).startswith(
+        f"{key} (app.ini:2) is no option, and no placeholder uses it; did you mean {option}? "
+    )
+    assert ini(f"{key} = 4\npidfile = %({key})").warnings == []
+    assert ini(f"{key} = 4\nif-opt = {key}=4\npidfile = x\nendif =").warnings == []
+    assert ini(f"set-placeholder = {key}=4").warnings == []
+
+
+def test_any_other_key_that_nothing_uses_is_warned_of():
+    assert ini("domain = example.org").warnings == [
+        "domain (app.ini:2) is no option, and no placeholder uses it; it is kept for the application, in uwsgi.opt."
+    ]
+    assert "Fairlead calls this option of uvicorn and granian --http :PORT" in ini("port = 80").warnings[0]
+    assert ini("port = 80\nhttp = :%(port)").warnings == []
+
+
+@pytest.mark.parametrize(
+    ("line", "told"),
+    [
+        ("http :80", "app.ini:2 has no =: 'http :80'; write http = :80, or ; in front of a comment."),
+        (
+            "proceses",
+            "app.ini:2 has no =: 'proceses'; write proceses = VALUE, or ; in front of a comment; did you mean --p",
+        ),
+        ("http", "--http (app.ini:2) has no value"),
+    ],
+)
+def test_a_line_without_an_equals_sign_is_a_flag_or_an_error(line, told):
+    with pytest.raises(SettingsError) as caught:
+        Settings.of(ini(f"{line}\n").given)
+    assert str(caught.value).startswith(told)
+    assert pairs(ini("disable-logging\nmaster\nhttp-keepalive")) == [
+        ("disable-logging", None), ("master", None), ("http-keepalive", None),
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize("text", ["env = A=x\0y", "chdir = \0", "a\0b = 1", "if-exists = \0\nendif =", "ini = x\0.ini"])
+def test_a_nul_is_refused_wherever_it_comes_from(text):
+    with pytest.raises(SettingsError, match=r"\(app\.ini:2\) holds a NUL character; remove it\."):
+        ini(text)
+
+
+def test_a_nul_of_an_included_file_and_of_json_is_refused_too(tmp_path):
+    (tmp_path / "key").write_text("x\0y")
+    with pytest.raises(SettingsError, match="holds a NUL character"):
+        ini("env = A=@(key)")
+    (tmp_path / "app.json").write_text('{"uwsgi": {\n"mode": "env",\n"env": ["A=1", "B=\\u0000"]}}')
+    assert refusal("app.json") == "env (app.json:3) holds a NUL character; remove it."
 
 
 # -- what stands inside values
@@ -316,3 +413,10 @@ def test_variables_that_are_no_options_do_no_harm():
     reading = read(UWSGI_RELOADS="1", UWSGI_COLOUR="red", FAIRLEAD_CONTROL_FD="3", FAIRLEAD_PROCESES="2", HOME="/x")
     assert pairs(reading) == []
     assert len(reading.warnings) == 1 and "FAIRLEAD_PROCESES in the environment is no option" in reading.warnings[0]
+
+
+def test_the_environment_alone_can_say_enough():
+    assert names_an_option({"FAIRLEAD_HTTP": ":80"}) and names_an_option({"UWSGI_INI": "app.ini"})
+    assert not names_an_option({"FAIRLEAD_PORT": "tcp://10.0.0.1:80", "UWSGI_RELOADS": "1", "HTTP": ":80"})
+    # What an orchestrator makes of the name of a service is no mistake of the operator's.
+    assert "calls this option" in read(FAIRLEAD_PORT="tcp://10.0.0.1:80").warnings[0]

@@ -7,6 +7,7 @@ import time
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from fairlead.cli.output import show
 from fairlead.cli.outside import parsed, parser_of, reached
 
 #: Seconds between two looks, from which the rates are made.
@@ -30,11 +31,11 @@ def channels(arguments: Sequence[str]) -> int:
                 time.sleep(INTERVAL_S)
                 now, now_at = remote.list(), time.monotonic()
                 clear = _CLEAR if asked.watch and sys.stdout.isatty() else ""
-                print(clear + table(before, now, now_at - before_at), flush=True)
+                show(clear + table(before, now, now_at - before_at))
                 if not asked.watch:
                     return 0
                 before, before_at = now, now_at
-                print(flush=True)
+                show("")
         except KeyboardInterrupt:
             return 0
 

@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from typing import NoReturn
 
 from fairlead.channels import RemoteChannels, connect
+from fairlead.cli.output import show
 from fairlead.errors import SettingsError
 
 
@@ -19,6 +20,10 @@ class Parser(argparse.ArgumentParser):
 
     def error(self, message: str) -> NoReturn:
         raise SettingsError(f"{self.prog.removeprefix('fairlead ')}: {message}; see {self.prog} --help.")
+
+    def print_help(self, file: object = None) -> None:
+        """As everything here is printed: argparse drops what cannot be written in silence, or ends in a traceback."""
+        show(self.format_help().rstrip("\n"))
 
 
 def parser_of(command: str, about: str) -> Parser:

@@ -20,6 +20,7 @@ from fairlead.master.listeners import Listener
 from fairlead.master.reload import Watch
 from fairlead.master.ticket_keys import LIFETIME_S, SIZE, TicketKeys
 from fairlead.master.worker_process import WorkerProcess
+from fairlead.settings.tls import SecureAddress
 
 #: How often the files are looked at. A certificate and its key are rarely written in the same moment: they are read
 #: when a further look has found them unchanged.
@@ -132,35 +133,37 @@ class Certificates:
 
     def _read(self) -> bytes:
         """All files of all listeners, as JSON: a list with an object, or null, for each listener."""
-        plain = [_plain(listener, self._open_file) if listener.secure else None for listener in self._listeners]
+        plain = [
+            plain_of(listener.kind, listener.secure, self._open_file) if listener.secure else None
+            for listener in self._listeners
+        ]
         return json.dumps(plain).encode()
 
 
-def _plain(listener: Listener, open_file: Callable[[str], int] | None) -> dict[str, Any]:
-    first = listener.secure[0]
-    with_ca = next((secure for secure in listener.secure if secure.client_ca), None)
-    needs_client = any(secure.needs_client for secure in listener.secure)
+def plain_of(
+    kind: str, secure: Sequence[SecureAddress], open_file: Callable[[str], int] | None = None
+) -> dict[str, Any]:
+    """All files of one address of the option `kind`, as JSON has them. Raises MasterError when one cannot be read."""
+    what = f"--{kind} {secure[0].text}"
+    with_ca = next((one for one in secure if one.client_ca), None)
+    needs_client = any(one.needs_client for one in secure)
     return {
-        "option": f"--{listener.kind} {first.text}",
+        "option": what,
         "certificates": [
-            [[path, _text(listener, path, open_file)] for path in (secure.certificate, secure.key)]
-            for secure in listener.secure
+            [[path, _text(what, path, open_file)] for path in (one.certificate, one.key)] for one in secure
         ],
-        "ciphers": next((secure.ciphers for secure in listener.secure if secure.ciphers), ""),
-        "client_ca": with_ca and [with_ca.client_ca, _text(listener, with_ca.client_ca, open_file), needs_client],
+        "ciphers": next((one.ciphers for one in secure if one.ciphers), ""),
+        "client_ca": with_ca and [with_ca.client_ca, _text(what, with_ca.client_ca, open_file), needs_client],
     }
 
 
-def _text(listener: Listener, path: str, open_file: Callable[[str], int] | None) -> str:
+def _text(what: str, path: str, open_file: Callable[[str], int] | None) -> str:
     try:
         with open(path if open_file is None else open_file(path), "rb") as file:
             content = file.read(_LARGEST_FILE + 1)
     except OSError as error:
         why = (error.strerror or str(error)).lower()
-        raise MasterError(
-            f"--{listener.kind} {listener.secure[0].text}: {path} cannot be read: {why}; check the path and who may "
-            "read it."
-        ) from None
+        raise MasterError(f"{what}: {path} cannot be read: {why}; check the path and who may read it.") from None
     if len(content) > _LARGEST_FILE:
-        raise MasterError(f"--{listener.kind} {listener.secure[0].text}: {path} is too large for a certificate.")
+        raise MasterError(f"{what}: {path} is too large for a certificate.")
     return content.decode("latin-1")

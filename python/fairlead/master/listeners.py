@@ -76,7 +76,7 @@ def bind_all(settings: Settings, owner: tuple[int, int] | None = None) -> list[L
     """Bind all addresses of --http, --http-socket, --socket, --uwsgi-socket, --https, --https2, --https-socket and
     --http-to-https, in that order. The files of UNIX sockets are `owner`'s unless --chown-socket says otherwise: uWSGI
     makes them after it has become that user. Raises MasterError or SettingsError."""
-    _check_queue(settings.listen)
+    check_queue(settings.listen)
     listeners: list[Listener] = []
     wanted = [("http", address) for address in settings.http]
     wanted += [("http-socket", address) for address in settings.http_socket]
@@ -87,7 +87,7 @@ def bind_all(settings: Settings, owner: tuple[int, int] | None = None) -> list[L
     try:
         for kind, address in wanted:
             listeners.append(bind(kind, address, settings.listen, mode, owner))
-        for kind, secure in _secure(settings):
+        for kind, secure in secure_addresses(settings):
             listeners.append(bind(kind, secure[0].address, settings.listen, mode, owner, secure[0].text))
             listeners[-1].secure = secure
         for to_https in settings.http_to_https:
@@ -101,7 +101,7 @@ def bind_all(settings: Settings, owner: tuple[int, int] | None = None) -> list[L
     return listeners
 
 
-def _secure(settings: Settings) -> list[tuple[str, tuple[SecureAddress, ...]]]:
+def secure_addresses(settings: Settings) -> list[tuple[str, tuple[SecureAddress, ...]]]:
     """The addresses with TLS, each with all options that name it. Port 0 is another one each time."""
     by_address: dict[object, tuple[str, tuple[SecureAddress, ...]]] = {}
     wanted = [("https", one) for one in settings.https]
@@ -116,8 +116,8 @@ def _secure(settings: Settings) -> list[tuple[str, tuple[SecureAddress, ...]]]:
     return list(by_address.values())
 
 
-def _check_queue(length: int) -> None:
-    """uWSGI aborts here as well (compat §4.2)."""
+def check_queue(length: int) -> None:
+    """Raises SettingsError for a queue that the kernel would cut; uWSGI aborts here as well (compat §4.2)."""
     with contextlib.suppress(OSError, ValueError), open(_LONGEST_QUEUE, encoding="ascii") as file:
         longest = int(file.read())
         if length > longest:

@@ -65,12 +65,7 @@ class RegionOwner:
 
     def make(self) -> None:
         """Make the region, and open the server to programs outside, if there is one."""
-        most = self.places - _SPARE_PLACES
-        if self._settings.processes > most:
-            raise MasterError(
-                f"--processes {self._settings.processes} is more than {most}: the channels have places for "
-                f"{self.places} processes, and a reload needs some of them; start several instances behind a proxy."
-            )
+        check_processes(self._settings)
         self._open()
         assert self._channels is not None
         is_shared = bool(self._settings.channels_file)
@@ -201,13 +196,23 @@ def make_channels(settings: Settings) -> Channels:
         raise MasterError(f"{option}: {why.lower()}.") from None
 
 
+def check_processes(settings: Settings) -> None:
+    """Raises MasterError for more workers than the channels have places for."""
+    most = Channels.PLACES - _SPARE_PLACES
+    if settings.processes > most:
+        raise MasterError(
+            f"--processes {settings.processes} is more than {most}: the channels have places for {Channels.PLACES} "
+            "processes, and a reload needs some of them; start several instances behind a proxy."
+        )
+
+
 def bind_server(settings: Settings, account: Account) -> tuple[list[Listener], bytes]:
     """Bind --channels-socket and --channels-http, and read the token. Raises MasterError.
 
     It comes before privileges are dropped: a folder such as /run and the token's file may be root's. The files belong
     to whom the workers run as.
     """
-    token = _token(settings.channels_http_token_file, account) if settings.channels_http is not None else b""
+    token = read_token(settings.channels_http_token_file, account) if settings.channels_http is not None else b""
     wanted = (("channels-socket", settings.channels_socket), ("channels-http", settings.channels_http))
     listeners: list[Listener] = []
     try:
@@ -221,7 +226,8 @@ def bind_server(settings: Settings, account: Account) -> tuple[list[Listener], b
     return listeners, token
 
 
-def _token(path: str, account: Account) -> bytes:
+def read_token(path: str, account: Account) -> bytes:
+    """The token of --channels-http. Raises MasterError."""
     what = f"--channels-http-token-file {path}"
     try:
         with open(account.open_to_read(path), "rb") as file:

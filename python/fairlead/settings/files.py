@@ -2,13 +2,15 @@
 
 Pure functions of a text; expanding values and acting on them is sources.py. The invariant: an entry
 carries the place it came from ("app.ini:3"), keys keep their order and repetitions, and values stay texts, so
-that all three formats mean exactly the same.
+that all three formats mean exactly the same. What is wrong in one line is told to `refuse`, and the rest is read; a
+text that cannot be read at all raises SettingsError.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+import re
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from fairlead.errors import SettingsError
@@ -25,7 +27,11 @@ class Entry(NamedTuple):
     where: str
 
 
-def read_ini(text: str, path: str, section: str) -> Iterator[Entry]:
+#: Takes a sentence about one line.
+Refuse = Callable[[str], object]
+
+
+def read_ini(text: str, path: str, section: str, refuse: Refuse) -> Iterator[Entry]:
     """The keys of one section, `[uwsgi]` (or else `[fairlead]`) unless named. Comments only at a line's
     start, no quotes, no continuation; a key without `=` is a flag (compat §4.1)."""
     sections: dict[str, list[Entry]] = {}
@@ -36,17 +42,19 @@ def read_ini(text: str, path: str, section: str) -> Iterator[Entry]:
             continue
         if line[0] == "[":
             if line[-1] != "]":
-                raise SettingsError(f"{path}:{number} opens a section without closing it: {line!r}; add ].")
+                refuse(f"{path}:{number} opens a section without closing it: {line!r}; add ].")
+                continue
             current = sections.setdefault(line[1:-1].strip(), [])
             continue
         key, equals, value = line.partition("=")
         if current is None:
-            raise SettingsError(f"{path}:{number} stands before any section; put [uwsgi] above it.")
+            refuse(f"{path}:{number} stands before any section; put [uwsgi] above it.")
+            current = sections.setdefault("uwsgi", [])
         current.append(Entry(key.strip(), value.strip() if equals else None, f"{path}:{number}"))
     yield from _chosen_section(sections, path, section)
 
 
-def read_json(text: str, path: str, section: str) -> Iterator[Entry]:
+def read_json(text: str, path: str, section: str, refuse: Refuse) -> Iterator[Entry]:
     """Top element `uwsgi`; arrays repeat the key, booleans map to flags (compat §4.1)."""
     try:
         # Pairs, not dicts: a repeated key is a repeated option.
@@ -56,15 +64,31 @@ def read_json(text: str, path: str, section: str) -> Iterator[Entry]:
     sections: dict[str, Any] = {}
     if isinstance(top, list):
         sections = {name: body for name, body in (pair for pair in top if isinstance(pair, tuple))}
-    for name, value in _chosen_section(sections, path, section):
+    chosen = _chosen_section(sections, path, section)
+    if not isinstance(chosen, list) or not all(isinstance(pair, tuple) for pair in chosen):
+        raise SettingsError(f"section {section or 'uwsgi'} of {path} holds no options; write an object of them.")
+    # The parser tells no positions; keys stand in the text in the order in which it gives them.
+    name_of_section = next(name for name, body in sections.items() if body is chosen)
+    at = _key_at(text, name_of_section, 0)
+    for name, value in chosen:
+        at = _key_at(text, name, at)
+        where = f"{path}:{text.count(chr(10), 0, at) + 1}"
+        # An empty array and an empty object are both an empty list here: neither gives an option.
         for one in value if isinstance(value, list) else [value]:
             if isinstance(one, (list, tuple)):
-                raise SettingsError(f"{name} in {path} is nested; an option is a text, a number, a boolean or a list.")
+                refuse(f"{name} ({where}) is nested; an option is a text, a number, a boolean or a list.")
+                break
             shown = None if one is None else str(one).lower() if isinstance(one, bool) else str(one)
-            yield Entry(name, shown, path)
+            yield Entry(name, shown, where)
 
 
-def read_yaml(text: str, path: str, section: str) -> Iterator[Entry]:
+def _key_at(text: str, name: str, after: int) -> int:
+    """Where a key of JSON stands, behind the one before."""
+    found = re.compile(rf"{re.escape(json.dumps(name, ensure_ascii=False))}\s*:").search(text, after + 1)
+    return found.start() if found else after  # its name is written with escapes
+
+
+def read_yaml(text: str, path: str, section: str, refuse: Refuse) -> Iterator[Entry]:
     """The same shape as JSON. Nodes, not objects, are read: that keeps line numbers, repeated keys, and texts
     such as `0640` as they are written. Needs PyYAML."""
     try:
@@ -86,7 +110,8 @@ def read_yaml(text: str, path: str, section: str) -> Iterator[Entry]:
         for one in node.value if isinstance(node, yaml.SequenceNode) else [node]:
             where = f"{path}:{one.start_mark.line + 1}"
             if not isinstance(one, yaml.ScalarNode):
-                raise SettingsError(f"{key.value} ({where}) is nested; an option is a text, a number or a list.")
+                refuse(f"{key.value} ({where}) is nested; an option is a text, a number or a list.")
+                continue
             yield Entry(str(key.value), None if one.tag.endswith(":null") else one.value, where)
 
 

@@ -18,8 +18,12 @@ from typing import Any, Generic, TypeVar
 
 T = TypeVar("T")
 
-#: Texts that clear a flag; every other text, the empty one included, sets it (compat §4.1).
+#: Texts that clear a flag, and those that set it; in uWSGI every other text sets it as well (compat §4.1).
 CLEARING = frozenset({"false", "off", "no", "0"})
+SETTING = frozenset({"", "true", "on", "yes", "1"})
+
+#: A value of one word with a comment behind it.
+_COMMENTED = re.compile(r"(\S+)\s+[;#].*", re.DOTALL)
 
 #: RFC 9110 §5.6.2: what a header name is made of.
 _HEADER_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
@@ -38,9 +42,17 @@ class Kind(Generic[T]):
 
     needs: str = ""
     metavar: str = ""
+    #: uWSGI reads the number that a value begins with, whatever follows.
+    is_number = False
 
     def parse(self, text: str) -> T:
         raise NotImplementedError
+
+    def without_comment(self, text: str) -> str | None:
+        """What is left of `text` without a comment behind it, where uWSGI, which knows no such comments, reads the same
+        from the whole; None for every other text (compat §4.1)."""
+        found = _COMMENTED.fullmatch(text.strip())
+        return found[1] if found and self.is_number else None
 
     def parse_as(self, name: str, text: str) -> T:
         """For kinds that go by the option's name, which may be an alias."""
@@ -59,10 +71,18 @@ class Kind(Generic[T]):
 class Flag(Kind[bool]):
     """On or off; the command line gives no value, a file may (compat §4.1)."""
 
-    needs = "no value, or false, off, no or 0 to clear it"
+    needs = "no value, or true, on, yes or 1, or false, off, no or 0 to clear it"
 
     def parse(self, text: str) -> bool:
-        return text.strip().lower() not in CLEARING
+        word = text.strip().lower()
+        if word not in CLEARING and word not in SETTING:
+            # uWSGI takes all of these for "on": `false ; for development` as well.
+            raise ValueError
+        return word in SETTING
+
+    def without_comment(self, text: str) -> str | None:
+        found = _COMMENTED.fullmatch(text.strip())
+        return found[1] if found and found[1].lower() in SETTING else None
 
 
 class Text(Kind[str]):
@@ -127,6 +147,8 @@ class Whole(Kind[int]):
     too many evenings, so here it is an error.
     """
 
+    is_number = True
+
     def __init__(self, least: int = 0, most: int = 2**31 - 1, *, unit: int = 1, metavar: str = "N") -> None:
         self._least, self._most, self._unit = least, most, unit
         self.metavar = metavar
@@ -142,6 +164,7 @@ class Whole(Kind[int]):
 class Seconds(Kind[float]):
     """A duration in seconds, `least` or more; decimals are allowed, which uWSGI does not."""
 
+    is_number = True
     metavar = "SECONDS"
 
     def __init__(self, least: float = 0.0) -> None:
@@ -172,6 +195,7 @@ class Keepalive(Seconds):
 class Mode(Kind[int]):
     """File permission bits, written in octal."""
 
+    is_number = True
     metavar = "MODE"
     needs = "an octal file mode such as 660"
 

@@ -14,7 +14,8 @@ Names, aliases and defaults follow compat §2.2 and §4.2; a field whose unit it
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+import re
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import MISSING, dataclass, field, fields
 from importlib import metadata
 from typing import Any, NamedTuple, TypeVar, cast
@@ -96,10 +97,16 @@ class Setting:
         if text is None:
             raise SettingsError(f"--{given.name} ({given.where}) has no value; it needs {self.kind.needs}.")
         try:
-            return self.kind.parse_as(given.name, text)
+            return self.kind.parse_as(given.name, self.uncommented(text) or text)
         except ValueError as error:
             why = str(error) or f"it needs {self.kind.needs}"
+            if re.search(r"\s[;#]", text):
+                why += "; a comment stands on a line of its own"
             raise SettingsError(f"--{given.name} was given {text!r} ({given.where}); {why}.") from None
+
+    def uncommented(self, text: str) -> str | None:
+        """A value of a file without the comment behind it; None for one that is taken as it is."""
+        return None if self.many else self.kind.without_comment(text)
 
 
 def setting(
@@ -491,6 +498,10 @@ class Settings:
     uid: int | None = setting("uid", USER, None, "become this user once the listeners are bound")
     gid: int | None = setting("gid", GROUP, None, "become this group", default_text="that of --uid")
     umask: int | None = setting("umask", Mode(), None, "file creation mask")
+    honour_stdin: bool | None = setting(
+        "honour-stdin", Flag(), None, "let workers read standard input, for a debugger",
+        default_text="on at a terminal with one process and --py-autoreload",
+    )  # fmt: skip
     pidfile: str = setting("pidfile", Text("FILE", "a file"), "", "write the master's process id here")
     die_on_term: bool = setting("die-on-term", Flag(), False, "accepted: SIGTERM always stops Fairlead")
 
@@ -547,18 +558,52 @@ class Settings:
     @classmethod
     def of(cls, given: Iterable[Given], magic: Mapping[str, str] | None = None) -> Settings:
         """Parse and check what was given, in order. Names that are no setting (placeholders, ignored options)
-        are kept in `given` only. Raises SettingsError."""
+        are kept in `given` only. Raises SettingsError, with all that is wrong."""
+        result, problems = cls.read(given, magic)
+        if problems:
+            raise SettingsError(*problems)
+        return result
+
+    @classmethod
+    def read(
+        cls, given: Iterable[Given], magic: Mapping[str, str] | None = None, refused: Iterable[str] = ()
+    ) -> tuple[Settings, list[str]]:
+        """The same for whoever wants to know all that is wrong: the settings without what cannot be parsed, and a
+        sentence for each mistake. `refused` are names that were given and are not among `given`: what would be missing
+        without them is not missed."""
         given = tuple(given)
         values: dict[str, Any] = {}
+        problems: list[str] = []
+        missed = {BY_NAME[name].field for name in refused if name in BY_NAME}
         for item in given:
             about = BY_NAME.get(item.name)
             if about is None or not about.field:
                 continue
-            value = about.parse(item)
+            try:
+                value = about.parse(item)
+            except SettingsError as error:
+                problems.append(str(error))
+                missed.add(about.field)
+                continue
             values[about.field] = (*values.get(about.field, ()), value) if about.many else value
         result = cls(given=given, magic=tuple((magic or {}).items()), **values)
-        _check_combination(result)
-        return result
+        problems += [result.placed(sentence) for sentence in _misfits(result, missed)]
+        return result, problems
+
+    def placed(self, sentence: str) -> str:
+        """`sentence` with the lines of files in which the options stand that it names first: behind a semicolon stands
+        what to do."""
+        places: list[str] = []
+        for name in dict.fromkeys(re.findall(r"--([a-z][a-z0-9-]*)", sentence.partition(";")[0])):
+            about = BY_NAME.get(name)
+            wheres = [item.where for item in self.given if about is not None and BY_NAME.get(item.name) is about]
+            if not wheres or wheres[-1] in ("command line", *places) or any(f"({one}" in sentence for one in wheres):
+                continue
+            places.append(wheres[-1])
+        if not places:
+            return sentence
+        end = sentence[-1] if sentence.endswith((".", "?")) else ""
+        return f"{sentence.removesuffix(end)} ({', '.join(places)}){end}"
 
     def as_plain(self) -> dict[str, Any]:
         """A dict of JSON values with the fields' names; addresses are text, durations seconds, sizes
@@ -618,20 +663,7 @@ class Settings:
         return self.wsgi_file or self.module or ", ".join(app for _, app in self.mount)
 
     @property
-    def remarks(self) -> list[str]:
-        """What runs and is most likely not meant, a sentence each."""
-        found = []
-        if self.http_to and self.app_name and not self._has_own_sockets:
-            found.append(
-                f"--http-to takes all that comes to --http and --https, so nothing leads to {self.app_name}; give it a "
-                "--socket or --http-socket, or leave it out."
-            )
-        if (self.http_modifier1 or self.http_modifier2) and not self.http_to:
-            found.append("--http-modifier1 and --http-modifier2 have no use without --http-to: workers serve WSGI.")
-        return found
-
-    @property
-    def _has_own_sockets(self) -> bool:
+    def has_own_sockets(self) -> bool:
         """There are listeners that the router has no part in."""
         return bool(self.http_socket or self.https_socket or self.socket or self.uwsgi_socket)
 
@@ -662,8 +694,9 @@ class Settings:
         return values
 
 
-def _check_combination(it: Settings) -> None:
-    """Refuse what cannot run together, with the reason. The greenlet rule is uWSGI's own (compat §4.2)."""
+def _misfits(it: Settings, missed: set[str]) -> Iterator[str]:
+    """What cannot run together, each with the reason. `missed`: fields that were given and not understood, so nobody
+    can say that they are not there. The greenlet rule is uWSGI's own (compat §4.2)."""
     models = [
         f"--{name} {slots}"
         for name, slots in (
@@ -675,92 +708,89 @@ def _check_combination(it: Settings) -> None:
         if slots
     ]
     if len(models) > 1:
-        raise SettingsError(
+        yield (
             f"{' and '.join(models)} are {len(models)} concurrency models, and a worker runs one; keep one and add "
             "--processes for more cores."
         )
     if it.greenlet or it.ugreen:
         option = "greenlet" if it.greenlet else "ugreen"
         if it.gevent:
-            raise SettingsError(f"--{option} chooses how --async runs, and --gevent {it.gevent} is there; keep one.")
-        if not (it.async_slots or it.asyncio):
-            raise SettingsError(f"--{option} requires async mode; add --async N, the connections at a time per worker.")
-    if it.gevent_monkey_patch and not it.gevent:
-        raise SettingsError("--gevent-monkey-patch without gevent would stop the worker; add --gevent N.")
+            yield f"--{option} chooses how --async runs, and --gevent {it.gevent} is there; keep one."
+        elif not (it.async_slots or it.asyncio or missed & {"async_slots", "asyncio"}):
+            yield f"--{option} requires async mode; add --async N, the connections at a time per worker."
+    if it.gevent_monkey_patch and not it.gevent and "gevent" not in missed:
+        yield "--gevent-monkey-patch without gevent would stop the worker; add --gevent N."
     if it.wsgi_file and it.module:
-        raise SettingsError(
+        yield (
             f"--wsgi-file {it.wsgi_file} and --module {it.module} both name the application; keep one, or --mount both."
         )
-    if not (it.app_name or it.http_to):
-        raise SettingsError("there is no application to serve; add --wsgi-file app.py or --module package.module.")
-    _check_tls(it)
-    if not (it.http or it.https or it.https2 or it._has_own_sockets):
-        raise SettingsError("there is no address to serve at; add --http :8080.")
-    _check_router(it)
+    if not (it.app_name or it.http_to or missed & {"wsgi_file", "module", "mount", "http_to"}):
+        yield "there is no application to serve; add --wsgi-file app.py or --module package.module."
+    yield from _misfits_of_tls(it)
+    has_router = bool(it.http or it.https or it.https2 or missed & {"http", "https", "https2"})
+    has_own = it.has_own_sockets or bool(missed & {"http_socket", "https_socket", "socket", "uwsgi_socket"})
+    if not (has_router or has_own):
+        yield "there is no address to serve at; add --http :8080."
+    yield from _misfits_of_the_router(it, missed, has_router)
     for option, wanted, listener, is_there, other in (
-        (
-            "http-enable-proxy-protocol",
-            it.http_enable_proxy_protocol,
-            "--http and --https",
-            it.http or it.https or it.https2,
-            "enable-proxy-protocol",
-        ),
+        ("http-enable-proxy-protocol", it.http_enable_proxy_protocol, "--http and --https", has_router, ""),
         (
             "enable-proxy-protocol",
             it.enable_proxy_protocol,
             "--http-socket and --https-socket",
-            it.http_socket or it.https_socket,
-            "http-enable-proxy-protocol",
+            it.http_socket or it.https_socket or missed & {"http_socket", "https_socket"},
+            "http-",
         ),
     ):
         if wanted and not is_there:
-            raise SettingsError(f"--{option} is for {listener}, and there is none; did you mean --{other}?")
+            yield (f"--{option} is for {listener}, and there is none; did you mean --{other}enable-proxy-protocol?")
         if wanted and "*" in it.trusted_proxy:
-            raise SettingsError(
+            yield (
                 f"--trusted-proxy * with --{option} would trust the clients that the proxy announces; name the "
                 "proxies in front of it, or leave it out."
             )
     if it.reload_spread_s and it.reload_spread_s >= it.worker_reload_mercy_s:
-        raise SettingsError(
+        yield (
             f"--reload-spread {it.reload_spread_s:g} leaves the last WebSockets no time before --worker-reload-mercy "
             f"{it.worker_reload_mercy_s:g} cuts them; lower the one or raise the other."
         )
-    if it.channels_http and not it.channels_http_token_file:
-        raise SettingsError(
+    if it.channels_http and not (it.channels_http_token_file or "channels_http_token_file" in missed):
+        yield (
             f"--channels-http {it.channels_http.text} would let everybody publish; add --channels-http-token-file FILE."
         )
-    if it.channels_http_token_file and not it.channels_http:
-        raise SettingsError("--channels-http-token-file has no use without --channels-http; add that, or leave it out.")
+    if it.channels_http_token_file and not (it.channels_http or "channels_http" in missed):
+        yield "--channels-http-token-file has no use without --channels-http; add that, or leave it out."
     points = [point for point, _ in it.mount]
-    twice = next((point for point in points if points.count(point) > 1), None)
-    if twice is not None:
-        raise SettingsError(f"--mount names the path {twice or '/'!r} twice; keep one app for each path.")
+    for twice in dict.fromkeys(point for point in points if points.count(point) > 1):
+        yield f"--mount names the path {twice or '/'!r} twice; keep one app for each path."
 
 
-def _check_router(it: Settings) -> None:
+def _misfits_of_the_router(it: Settings, missed: set[str], has_router: bool) -> Iterator[str]:
     """The router has the listeners of --http and --https; the workers' own need an application."""
     for option, is_given in (("http-to", it.http_to), ("http-var", it.http_var)):
-        if is_given and not (it.http or it.https or it.https2):
-            raise SettingsError(f"--{option} is for --http and --https, and there is neither; add --http :8080.")
-    if not it.app_name and it._has_own_sockets:
-        raise SettingsError(
+        if is_given and not has_router:
+            yield f"--{option} is for --http and --https, and there is neither; add --http :8080."
+    has_app = it.app_name or missed & {"wsgi_file", "module", "mount"}
+    if it.http_to and not has_app and it.has_own_sockets:
+        yield (
             "--http-to is for what comes to --http and --https, and there is no application for the other addresses; "
             "add --wsgi-file app.py, or leave --socket, --uwsgi-socket, --http-socket and --https-socket out."
         )
 
 
-def _check_tls(it: Settings) -> None:
+def _misfits_of_tls(it: Settings) -> Iterator[str]:
     """One address has one list of ciphers and one authority for clients, however many certificates."""
     for kind, group in (("https", (*it.https, *it.https2)), ("https-socket", it.https_socket)):
-        for one in group:
-            for other in group:
+        for number, one in enumerate(group):
+            for other in group[number + 1 :]:
                 if one.address.text != other.address.text or (one.address.port == 0 and one.address.family == "tcp"):
                     continue
                 for what in ("ciphers", "client_ca"):
-                    if getattr(one, what) and getattr(other, what) not in ("", getattr(one, what)):
-                        raise SettingsError(
+                    mine, its = getattr(one, what), getattr(other, what)
+                    if mine and its and mine != its:
+                        yield (
                             f"--{kind} {one.address.text} is given twice with different parts {what.upper()}, "
-                            f"{getattr(one, what)!r} and {getattr(other, what)!r}; write it once."
+                            f"{mine!r} and {its!r}; write it once."
                         )
 
 
@@ -798,7 +828,7 @@ DIRECTIVES: tuple[Setting, ...] = (
         aliases=("set-ph",), many=True,
     ),
     Setting("strict", Flag(), "an unknown key in a file is an error, not a placeholder", False),
-    Setting("show-config", Flag(), "print what is set and where it came from, and exit", False),
+    Setting("show-config", Flag(), "print what is set, where it came from and what is wrong with it, and exit", False),
     Setting("help", Flag(), "print this text and exit", False, short="h", aliases=("usage",)),
     Setting("version", Flag(), "print the version and exit", False),
 )  # fmt: skip

@@ -3,7 +3,7 @@
 Three answers exist, by compat §4.2 and §8: *always on* (what the option asks for is how Fairlead works),
 *ignored* with one warning (it tunes a part that Fairlead has not), and *refused* (a subsystem or a language
 that is missing: going on without it would pretend). Data and one look-up only; real settings are in
-options.py and are looked up first.
+options.py and are looked up first, and what to do instead of a refused one is uwsgi_answers.py.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
+from fairlead.settings.uwsgi_answers import answer_for
 from fairlead.settings.uwsgi_rest import REST
 
 #: What a command line option is followed by: nothing, a value, or a value only in the form `--name=value`.
@@ -20,12 +21,13 @@ NONE, VALUE, OPTIONAL = "none", "value", "optional"
 @dataclass(frozen=True)
 class Foreign:
     """The verdict on one uWSGI name: `answer` is "always", "ignored" or "refused"; `why` completes a
-    sentence."""
+    sentence, and `instead`, of a refused one, says in the imperative what to do."""
 
     name: str
     answer: str
     why: str
     takes: str = VALUE
+    instead: str = ""
 
 
 #: Flags whose "on" is how Fairlead works anyway.
@@ -44,10 +46,11 @@ _IGNORED: tuple[tuple[str, str, str], ...] = (
     (NONE, "the kernel shares out connections", "thunder-lock reuse-port"),
     (NONE, "each worker has one interpreter", "single-interpreter"),
     (NONE, "a worker that stops waits for its requests anyway", "gevent-wait-for-hub"),
+    (OPTIONAL, "there is nothing to tune there", "memory-report"),
     (NONE, "there is nothing to tune there",
-     "memory-report no-orphans close-on-exec close-on-exec2 auto-procname so-keepalive tcp-nodelay "
+     "no-orphans close-on-exec close-on-exec2 auto-procname so-keepalive tcp-nodelay "
      "ignore-sigpipe ignore-write-errors disable-write-exception no-default-app reload-os-env "
-     "py-call-osafterfork http-manage-expect no-threads-wait honour-stdin skip-zero no-defer-accept freebind "
+     "py-call-osafterfork http-manage-expect no-threads-wait skip-zero no-defer-accept freebind "
      "reaper no-fd-passing persistent-ipcsem never-swap use-abort http-quiet disable-sendfile "
      "log-master-stream log-master-req-stream force-gateway"),
     (VALUE, "each request gets a fresh environ", "wsgi-env-behaviour wsgi-env-behavior"),
@@ -155,10 +158,11 @@ def find(name: str) -> Foreign | None:
     ):
         for what, stems in table:
             if any(re.fullmatch(rf"{re.escape(stem)}(s|[0-9]+)?(-.+)?", name) for stem in stems.split()):
-                return Foreign(name, "refused", f"needs {what}, {verdict}")
+                return Foreign(name, "refused", f"needs {what}, {verdict}", instead=answer_for(name, what))
     for what, names in REST:
         if name in names.split():
-            return Foreign(name, "refused", f"needs {what}, which Fairlead does not have")
+            why = f"needs {what}, which Fairlead does not have"
+            return Foreign(name, "refused", why, instead=answer_for(name, what))
     return None
 
 

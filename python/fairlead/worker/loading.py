@@ -25,7 +25,7 @@ from dataclasses import dataclass
 from types import ModuleType
 from typing import Any
 
-from fairlead.errors import LoadError, hint_for, text_of
+from fairlead.errors import FairleadError, LoadError, hint_for, text_of
 from fairlead.settings.options import Settings
 
 #: The folder of all modules that are ours.
@@ -161,7 +161,8 @@ def describe(error: BaseException, near: str = "") -> str:
     ]
     own = [frame for frame in frames if near and os.path.abspath(frame.filename) == os.path.abspath(near)]
     place = own[-1] if own else frames[-1] if frames else None
-    parts = " ".join(text_of(error).split())
+    # Our own errors are sentences already.
+    parts = str(error) if isinstance(error, FairleadError) else " ".join(text_of(error).split())
     if place is not None:
         parts += f" ({place.filename} line {place.lineno})"
     hint = hint_for(error)

@@ -29,11 +29,12 @@ from fairlead.compat.uwsgi import bodies
 from fairlead.compat.uwsgi.async_calls import AsyncCalls
 from fairlead.control_protocol import CONTROL_FD
 from fairlead.current import inherit_from
-from fairlead.errors import LoadError, SettingsError, text_of
+from fairlead.errors import FairleadError, LoadError, SettingsError, text_of
 from fairlead.logs import AccessLog, Log, open_standard_streams, shortened
 from fairlead.os_threads import Latch, get_ident, start_thread
 from fairlead.runners.contract import Runner, RunnerFactory
 from fairlead.settings.options import Settings
+from fairlead.settings.uwsgi_answers import why_absent
 from fairlead.statistics import REPORT_EVERY_S
 from fairlead.websocket import configure
 from fairlead.worker.control import Control
@@ -259,6 +260,7 @@ class Worker:
             channels=frozenset(settings.channel),
             channel_queue=settings.channel_queue,
             mode=settings.mode or None,
+            why_absent=why_absent,
             pidfile=settings.pidfile or None,
             loop=settings.runner if settings.runner in ("gevent", "asyncio") else None,
         )
@@ -405,7 +407,8 @@ class Worker:
 
     def _log_cause(self, error: LoadError) -> None:
         cause = error.__cause__
-        if cause is not None and not isinstance(cause, SyntaxError):
+        # A sentence of ours with its place tells all, and so does a mistake of syntax.
+        if cause is not None and not isinstance(cause, (SyntaxError, FairleadError)):
             self._log.exception("the application cannot be loaded", cause)
 
 

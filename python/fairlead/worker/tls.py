@@ -13,7 +13,7 @@ from fairlead.errors import LoadError
 from fairlead.logs import Log
 from fairlead.worker.control import Control
 
-__all__ = ["WorkerTls"]
+__all__ = ["WorkerTls", "tls_of"]
 
 
 class WorkerTls:
@@ -68,25 +68,46 @@ class WorkerTls:
         return os.pread(self._fd, length, offset)
 
     def _understood(self, place: Sequence[int], *, refuses_expired: bool) -> list[Tls | None]:
-        return [None if plain is None else self._tls(plain, refuses_expired) for plain in json.loads(self._read(place))]
-
-    def _tls(self, plain: dict[str, Any], refuses_expired: bool) -> Tls:
-        def file(of: Sequence[str]) -> tuple[str, bytes]:
-            return of[0], of[1].encode("latin-1")
-
-        authority = plain["client_ca"]
-        try:
-            return Tls(
-                [(file(certificate), file(key)) for certificate, key in plain["certificates"]],
-                plain["ciphers"],
-                client_ca=(*file(authority), authority[2]) if authority else None,
-                export_certificate=self._exports,
-                refuse_expired=refuses_expired,
+        return [
+            None
+            if plain is None
+            else tls_of(
+                plain,
+                exports=self._exports,
+                refuses_expired=refuses_expired,
                 http2=self._http2,
                 ticket_keys=self._ticket_keys,
             )
-        except ValueError as error:
-            raise ValueError(f"{plain['option']}: {error}.") from None
+            for plain in json.loads(self._read(place))
+        ]
 
     def _tell(self, place: Sequence[int], refused: str = "") -> None:
         self._control.tell(event="certificates", at=list(place), refused=refused)
+
+
+def tls_of(
+    plain: dict[str, Any],
+    *,
+    exports: bool = False,
+    refuses_expired: bool = True,
+    http2: bool = True,
+    ticket_keys: TicketKeys | None = None,
+) -> Tls:
+    """The engine's, of what the master has read for one address. Raises ValueError, with the option."""
+
+    def file(of: Sequence[str]) -> tuple[str, bytes]:
+        return of[0], of[1].encode("latin-1")
+
+    authority = plain["client_ca"]
+    try:
+        return Tls(
+            [(file(certificate), file(key)) for certificate, key in plain["certificates"]],
+            plain["ciphers"],
+            client_ca=(*file(authority), authority[2]) if authority else None,
+            export_certificate=exports,
+            refuse_expired=refuses_expired,
+            http2=http2,
+            ticket_keys=ticket_keys,
+        )
+    except ValueError as error:
+        raise ValueError(f"{plain['option']}: {error}.") from None

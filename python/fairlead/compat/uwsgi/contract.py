@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Any, Callable, Protocol
 
 from fairlead.compat.uwsgi.async_calls import AsyncCalls
 
@@ -104,4 +104,6 @@ class Process:
     mode: str | None = None
     pidfile: str | None = None
     loop: str | None = None
+    #: Why a name that uWSGI has is not here, to complete a sentence; "" for any other name.
+    why_absent: Callable[[str], str] = lambda name: ""
     started_on: int = field(default_factory=lambda: int(time.time()))

@@ -12,7 +12,7 @@ import threading
 import time
 from typing import Any, Callable
 
-from fairlead import __version__
+from fairlead import FairleadError, __version__
 from fairlead.compat.uwsgi.arguments import integer, public, request_of, task_of
 from fairlead.compat.uwsgi.contract import Process
 
@@ -26,6 +26,11 @@ _NUMBERS = (
     "id", "pid", "requests", "delta_requests", "signals", "exceptions", "rss", "vsz", "running_time", "last_spawn",
     "respawn_count", "tx", "avg_rt",
 )  # fmt: skip
+
+
+class MissingPart(FairleadError, AttributeError):
+    """The application asks for a part of uWSGI that is not here. An AttributeError, so that `hasattr` tells the truth
+    (compat §8); `uwsgidecorators`, of an uWSGI that is installed too, ends with it where it wants such a part."""
 
 
 def facts(process: Process) -> dict[str, Any]:
@@ -66,6 +71,9 @@ def attribute_of_a_request(process: Process) -> Callable[[str], Any]:
             task = process.services.task()
             if task is not None:
                 return task.environ
+        why = process.why_absent(name)
+        if why:
+            raise MissingPart(f"module 'uwsgi' has no attribute {name!r}: {why}")
         raise AttributeError(f"module 'uwsgi' has no attribute {name!r}")
 
     return __getattr__
