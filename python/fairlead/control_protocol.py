@@ -15,10 +15,11 @@ without siblings (master/scoreboard.py), and `certificates` is null without TLS 
 "file"}` (master/log_file.py), and `{"command": "answer",
 "ticket", …}`; others are to be ignored. End of file: the master is gone, leave.
 
-Worker → master: `{"event": "ready", "answers_pings"}`, `{"event": "failed", "message"}` (then it exits), `{"event":
-"pong"}`, `{"event": "stats", …}` (statistics.py), `{"event": "statistics", "statistics", "ticket"}`, which asks for
-those of all workers, `{"event": "harakiri", "in_s", "overdue"}` (master/harakiri.py), `{"event": "certificates", "at",
-"refused"}`, `{"event": "modules", "files": […]}`, `{"event": "request", "action": "reload"|"stop"|"replace"}`.
+Worker → master: `{"event": "loading"}` before it loads the application, `{"event": "ready", "answers_pings"}`,
+`{"event": "failed", "message"}` (then it exits), `{"event": "pong"}`, `{"event": "stats", …}` (statistics.py),
+`{"event": "statistics", "statistics", "ticket"}`, which asks for those of all workers, `{"event": "harakiri", "in_s",
+"overdue"}` (master/harakiri.py), `{"event": "certificates", "at", "refused"}`, `{"event": "modules", "files": […]}`,
+`{"event": "request", "action": "reload"|"stop"|"replace"}`.
 """
 
 from __future__ import annotations
@@ -131,6 +132,7 @@ _NUMBER = (0, "a number from 0 to 2**64", _is_number)
 
 #: Of each event its keys: what stands for one that is missing, what it has to be, and whether it is.
 EVENTS: Mapping[str, Mapping[str, tuple[Any, str, _Check]]] = {
+    "loading": {},
     "ready": {"answers_pings": (False, "true or false", _is_flag)},
     "pong": {},
     "failed": {"message": ("the worker gave no reason.", "a text", _is_text)},

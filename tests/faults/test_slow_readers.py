@@ -56,7 +56,9 @@ def test_an_endless_sender_waits_for_its_slow_reader_in_bounded_memory(start, up
         server.wait_for_lines(r"127\.0\.0\.1:\d+ /firehose(_small)?: dropped: ", CLIENTS, since)
         dropped = [line for line in server.lines if "dropped: " in line]
         assert len(dropped) == CLIENTS, "\n".join(dropped)
-        pattern = r'session: 127\.0\.0\.1:\d+ "/firehose(_small)?" 101, .*, dropped by server: the client does not read$'
+        pattern = (
+            r'session: 127\.0\.0\.1:\d+ "/firehose(_small)?" 101, .*, dropped by server: the client does not read$'
+        )
         server.wait_for_lines(pattern, CLIENTS, since)
     for client in crowd:
         client.close()

@@ -38,6 +38,7 @@ from fairlead.master.certificates import Certificates
 from fairlead.master.harakiri import Harakiri
 from fairlead.master.heartbeat import Heartbeat
 from fairlead.master.listeners import Listener, bind_all
+from fairlead.master.loading import LoadingLog
 from fairlead.master.log_file import LogFile
 from fairlead.master.open_files import raise_limit
 from fairlead.master.privileges import Account, FileRemover, Pidfile
@@ -131,6 +132,13 @@ class Master:
         self._modules: Watch | None = None
         self._log_file: LogFile | None = None
         self._log_touched: Watch | None = None
+        #: The application cannot be loaded, and a change of its files will be tried.
+        self._waits_for_change = False
+        self._loading = LoadingLog(log, clock, settings.app_name)
+        #: A debugger in a worker reads what is typed at the terminal.
+        is_alone = settings.processes == 1 and bool(settings.py_autoreload_s)
+        wanted = settings.honour_stdin
+        self._honours_stdin = is_alone and os.isatty(0) if wanted is None else wanted
 
     def run(self) -> int:
         """Serve until stopped; returns 0. Raises MasterError or SettingsError when listeners or memory cannot be
@@ -238,6 +246,7 @@ class Master:
     def _wait_s(self) -> float | None:
         due = [kill_at for kill_at in self._leaving.values() if kill_at != math.inf]
         due += [*self._respawn_at.values(), *self._harakiri.due_at(), *self._heartbeat.due_at()]
+        due += self._loading.due_at()
         if self._channels.due_at is not None and self._is_announced and not self._is_stopping:
             due.append(self._channels.due_at)
         due += [what.due_at for what in (self._log_file, self._log_touched) if what is not None]
@@ -285,6 +294,7 @@ class Master:
                 self._arrive("respawn", [worker_id])
         self._harakiri.on_time(now)
         self._heartbeat.on_time(now)
+        self._loading.on_time(now)
         if self._is_announced and not self._is_stopping and (why := self._channels.on_time(now)):
             self._reload(f"{why}; a new one is made")
         if not self._is_stopping:
@@ -312,6 +322,12 @@ class Master:
         """Start a new generation; the old one leaves when the whole new one is ready. A reload during a
         reload starts again: the newest state of the app wins."""
         if self._is_stopping:
+            return
+        if self._waits_for_change:
+            self._waits_for_change = False
+            self._log.info(f"starting again: {why}")
+            self._certificates.renew(self._workers())
+            self._arrive("start", self._worker_ids)
             return
         if not self._is_announced:
             if not self._reload_later:
@@ -400,7 +416,15 @@ class Master:
         if self._certificates.fd >= 0:
             fds.append(self._certificates.fd)
         self._statistics.spawned(worker_id)
-        return WorkerProcess(self._command, first_line, fds, self._environ, self._clock(), self._log.warning)
+        return WorkerProcess(
+            self._command,
+            first_line,
+            fds,
+            self._environ,
+            self._clock(),
+            self._log.warning,
+            reads_stdin=self._honours_stdin,
+        )
 
     def _promote(self, arrival: _Arrival) -> None:
         """All are ready: they serve, their predecessors leave."""
@@ -437,7 +461,10 @@ class Master:
         self._give_up(arrival)
         if self._is_stopping:
             return
-        if arrival.reason == "start":
+        if arrival.reason == "start" and self._modules is not None and self._modules.paths:
+            self._waits_for_change = True
+            self._log.error(f"{why.rstrip('.')}; waiting for a change of one of the application's files")
+        elif arrival.reason == "start":
             # Several workers usually fail for the same reason: the first sentence is enough.
             self._start_failure = LoadError(why)
             self._is_stopping = True
@@ -464,6 +491,7 @@ class Master:
         worker.send({"command": "stop", "reason": reason, "deadline_s": mercy_s})
         if not worker.is_ready:
             worker.terminate()
+        self._loading.ends(worker)
         self._heartbeat.leaves(worker)
         kill_at = self._clock() + mercy_s + KILL_GRACE_S
         self._leaving[worker] = min(kill_at, self._leaving.get(worker, kill_at))
@@ -494,9 +522,12 @@ class Master:
         arrival = self._arrival_of(worker)
         if event == "ready" and not worker.is_ready:
             worker.is_ready = True
+            self._loading.ends(worker)
             self._heartbeat.is_ready(worker, message["answers_pings"])
             if arrival is not None and all(one.is_ready for one in arrival.workers.values()):
                 self._promote(arrival)
+        elif event == "loading" and arrival is not None:
+            self._loading.begins(worker)
         elif event == "pong":
             self._heartbeat.answered(worker)
         elif event == "failed" and arrival is not None:
@@ -547,6 +578,7 @@ class Master:
         worker.close()
         self._harakiri.forget(worker)
         self._heartbeat.forget(worker)
+        self._loading.ends(worker)
         self._statistics.ended(worker)
         if self._scoreboard is not None and worker.cell is not None:
             self._scoreboard.clear(worker.cell)

@@ -25,6 +25,11 @@ class Watch:
         self.due_at = now + every_s
         self.add(paths)
 
+    @property
+    def paths(self) -> Iterable[str]:
+        """What is watched."""
+        return self._seen.keys()
+
     def add(self, paths: Iterable[str]) -> None:
         """Watch these too, from their present state on; paths already watched keep theirs."""
         for path in paths:

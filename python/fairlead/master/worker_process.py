@@ -44,9 +44,11 @@ class WorkerProcess:
         environ: Mapping[str, str],
         now: float,
         warn: Callable[[str], object],
+        *,
+        reads_stdin: bool = False,
     ) -> None:
         """Start `command` and send it `first_line`. Raises OSError when the system refuses. `warn` is told, in a
-        sentence, of what cannot be understood or delivered."""
+        sentence, of what cannot be understood or delivered. With `reads_stdin` it has the master's standard input."""
         self.worker_id: int = first_line["worker_id"]
         self.generation: int = first_line["generation"]
         #: Its cell of the scoreboard.
@@ -68,10 +70,11 @@ class WorkerProcess:
             self._process = subprocess.Popen(
                 command,
                 env={**environ, CONTROL_FD: str(theirs.fileno())},
-                stdin=subprocess.DEVNULL,
+                stdin=None if reads_stdin else subprocess.DEVNULL,
                 pass_fds=(theirs.fileno(), *inherited_fds),
                 # Its own session: Ctrl-C in the terminal reaches the master only, which then stops all in
-                # order.
+                # order. It may read from that terminal all the same: the kernel keeps back who is in the background of
+                # the terminal's own session.
                 start_new_session=True,
             )
         except BaseException:

@@ -273,17 +273,42 @@ def _callable_of(module: ModuleType, wanted: object, what: str) -> Application:
     return application
 
 
+def files_of_failure(error: BaseException, settings: Settings) -> list[str]:
+    """The files of which a change may mend what could not be loaded: of the application, of what it had imported, and
+    of what has failed, which is no module any more. One that is not there yet counts when it comes."""
+    files = set(loaded_files())
+    targets = [settings.wsgi_file, *settings.imports, *(app for _, app in settings.mount)]
+    files.update(os.path.abspath(target) for target in targets if target and _is_file(target))
+    seen: BaseException | None = error
+    while seen is not None:
+        files.update(
+            os.path.abspath(frame.filename)
+            for frame in traceback.extract_tb(seen.__traceback__)
+            if not frame.filename.startswith(("<", _PACKAGE))
+        )
+        if isinstance(seen, SyntaxError) and seen.filename:
+            files.add(os.path.abspath(seen.filename))
+        if isinstance(seen, ModuleNotFoundError) and seen.name:
+            path = os.path.abspath(seen.name.replace(".", os.sep))
+            files.update((f"{path}.py", os.path.join(path, "__init__.py")))
+        seen = seen.__cause__ or seen.__context__
+    return sorted(file for file in files if not _is_of_the_library(file))
+
+
 def loaded_files() -> tuple[str, ...]:
     """The source files of the modules loaded so far, without the standard library and Fairlead itself."""
-    library = sysconfig.get_path("stdlib") + os.sep
-    packages = sysconfig.get_path("purelib") + os.sep  # inside the library, and so is Fairlead where it is installed
     files = set()
     for module in list(sys.modules.values()):
         path = getattr(module, "__file__", None)
         if not isinstance(path, str) or not path.endswith((".py", ".wsgi")):
             continue
         path = os.path.abspath(path)
-        is_of_the_library = path.startswith(library) and not path.startswith(packages)
-        if not is_of_the_library and not path.startswith(_PACKAGE + os.sep):
+        if not _is_of_the_library(path) and not path.startswith(_PACKAGE + os.sep):
             files.add(path)
     return tuple(sorted(files))
+
+
+def _is_of_the_library(path: str) -> bool:
+    library = sysconfig.get_path("stdlib") + os.sep
+    packages = sysconfig.get_path("purelib") + os.sep  # inside the library, and so is Fairlead where it is installed
+    return path.startswith(library) and not path.startswith(packages)

@@ -40,7 +40,7 @@ from fairlead.websocket import configure
 from fairlead.worker.control import Control
 from fairlead.worker.drain import cut, running_tasks, spread_over
 from fairlead.worker.fork_guard import ForkGuard
-from fairlead.worker.loading import Loaded, load_application
+from fairlead.worker.loading import Loaded, files_of_failure, load_application
 from fairlead.worker.output import OutputFile, replace_output
 from fairlead.worker.services import Services
 from fairlead.worker.tls import WorkerTls
@@ -53,6 +53,7 @@ __all__ = ["main"]
 
 #: Seconds that killed tasks have to end before the process leaves without them.
 _KILL_GRACE_S = 1.0
+
 
 #: How long what was told last may take to leave: a master that is held up must not hold up its workers for good.
 _MASTER_READS_S = 1.0
@@ -109,11 +110,14 @@ class Worker:
             self._tls = WorkerTls(self._start, self._control, self._log)
             # First: a runner may have to change the library before the application sees it.
             factory = runners.find(settings.runner, settings)
+            self._control.tell(event="loading")
             loaded = load_application(settings)
             self._end_if_forked()
         except LoadError as error:
             self._end_if_forked()
             self._log_cause(error)
+            # --py-autoreload tries again when one of them changes.
+            self._control.tell(event="modules", files=files_of_failure(error, settings))
             return self._fail(str(error))
         mounts = getattr(uwsgi, "applications", None)
         if not isinstance(mounts, dict):

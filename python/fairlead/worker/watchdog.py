@@ -43,9 +43,12 @@ class StallLog:
         self._thread = thread
         self._is_stalled = is_stalled
         self._found: _Found | None = None
+        self._was_debugged = False
 
     def stalled(self, seconds: float) -> None:
         """The thread has stood still so long already. The first time this is only remembered: most come back soon."""
+        if self._is_debugged():
+            return
         is_first = self._found is None
         self._found = self._look() or self._found or _Found()
         if not is_first:
@@ -56,12 +59,23 @@ class StallLog:
 
     def recovered(self, seconds: float) -> None:
         """It goes on after so long."""
+        if self._was_debugged:
+            self._was_debugged = False
+            return
         who, where = self._found or _Found()
         self._found = None
         self._log.warning(
             f"{who}the application blocked its worker for {seconds:.1f} s{where}; other connections waited. "
             "Wait with calls that let others run, give long work to threads, or serve with --threads."
         )
+
+    def _is_debugged(self) -> bool:
+        """Somebody has stopped it on purpose, with `breakpoint()`: a line in the log would be in the way."""
+        frame = sys._current_frames().get(self._thread)
+        self._was_debugged = frame is not None and any(
+            one.f_globals.get("__name__") in ("pdb", "bdb") for one in _stack(frame)
+        )
+        return self._was_debugged
 
     def _look(self) -> _Found | None:
         """None if it came back meanwhile: what runs now is another task."""
