@@ -89,6 +89,11 @@ def test_all_that_is_wrong_is_told_at_once():
     )
 
 
+def test_the_value_of_what_is_refused_needs_no_placeholders():
+    with pytest.raises(SettingsError, match=r"^--log-format \(app\.ini:2\) needs"):
+        ini("log-format = %(addr) %(uri)")
+
+
 @pytest.mark.parametrize(
     "words", [["--emperor", "/etc/vassals"], ["--cron", "0 * * * * x"], ["--bind", ":80"], ["-k", "x"]]
 )

@@ -162,7 +162,10 @@ class Reader:
         """Expand `value` and let the option act; what cannot stay is a problem of the result."""
 
         def act() -> None:
-            self._dispatch(name, self._expanded(Entry(name, value, where)) if value is not None else None, where)
+            foreign = uwsgi.find(name) if name not in BY_NAME else None
+            # Of what is refused the value is nobody's business: `log-format = %(uri)` uses no placeholder.
+            is_meant = value is not None and (foreign is None or foreign.answer != "refused")
+            self._dispatch(name, self._expanded(Entry(name, value, where)) if is_meant else value, where)
 
         self._guarded(name, act)
 
@@ -340,6 +343,8 @@ class Reader:
                 f"{word!r} is neither an option nor an application (app.py, module:callable) nor a "
                 f"configuration file (.ini, .yaml, .json){meant_for(before, word)}; see --help."
             )
+        if name in ("psgi", "rack"):  # it is refused, and is an application all the same
+            self._reading.refused.append("wsgi-file")
         self.apply(name, word, "command line")
 
     # -- files

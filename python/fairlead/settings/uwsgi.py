@@ -158,12 +158,17 @@ def find(name: str) -> Foreign | None:
     ):
         for what, stems in table:
             if any(re.fullmatch(rf"{re.escape(stem)}(s|[0-9]+)?(-.+)?", name) for stem in stems.split()):
-                return Foreign(name, "refused", f"needs {what}, {verdict}", instead=answer_for(name, what))
+                return Foreign(name, "refused", f"needs {_short_name(what)}, {verdict}", instead=answer_for(name, what))
     for what, names in REST:
         if name in names.split():
-            why = f"needs {what}, which Fairlead does not have"
+            why = f"needs {_short_name(what)}, which Fairlead does not have"
             return Foreign(name, "refused", why, instead=answer_for(name, what))
     return None
+
+
+def _short_name(part: str) -> str:
+    """Without what the tables say in parentheses: what to do stands behind it anyway."""
+    return re.sub(r" [(].*[)]$", "", part)
 
 
 def find_short(letter: str) -> Foreign | None:
