@@ -11,6 +11,7 @@ import platform
 import re
 import time
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -385,3 +386,80 @@ def test_row_1_5_stop_asks_the_master(start: Callable[..., Server]) -> None:
     get(server, "/stops?token")
     assert server.note("token")["result"] == {"type": "bool", "value": "True"}
     assert server.wait_for_end() == 0
+
+
+#: What `uwsgidecorators` of uWSGI asks of the module, decorator by decorator; its code is not ours to copy.
+DECORATORS = """
+import uwsgi
+
+assert uwsgi.masterpid() and not uwsgi.opt.get("lazy")
+functions = []
+uwsgi.spooler = lambda arguments: 0
+uwsgi.post_fork_hook = lambda: [function() for function in functions]
+uwsgi.mule_msg_hook = lambda message: None
+
+
+def postfork(function):
+    functions.append(function)
+    return function
+
+
+def free_signal():
+    return next(number for number in range(256) if not uwsgi.signal_registered(number))
+
+
+def timer(function):
+    uwsgi.register_signal(free_signal(), "", function)
+    return function
+
+
+def rpc(function):
+    uwsgi.register_rpc(function.__name__, function)
+    return function
+
+
+def lock(function):
+    def locked():
+        if uwsgi.i_am_the_spooler():
+            return
+        function()
+
+    return locked
+
+
+def mulefunc(function):
+    return lambda: uwsgi.mule_msg(b"call", 0)
+"""
+
+
+@pytest.mark.parametrize(
+    ("code", "why"),
+    [
+        ("@timer\ndef tick(number): ...", "'register_signal': Fairlead does not have uWSGI's signals; use "),
+        ("@rpc\ndef call(): ...", "'register_rpc': Fairlead does not have RPC; use "),
+        ("@lock\ndef once(): ...\nonce()", "'i_am_the_spooler': Fairlead does not have the spooler; use "),
+        ("@mulefunc\ndef feed(): ...\nfeed()", "'mule_msg': Fairlead does not have mules and farms; use "),
+    ],
+)
+def test_row_1_1_what_uwsgidecorators_cannot_do_is_one_sentence(tmp_path: Path, code: str, why: str) -> None:
+    (tmp_path / "uwsgidecorators.py").write_text(DECORATORS)
+    (tmp_path / "app.py").write_text(f"from uwsgidecorators import *\n{code}\n")
+    server = Server.launch("--http", "127.0.0.1:0", "--chdir", str(tmp_path), "--wsgi-file", "app.py")
+    assert server.wait_for_end() == 2
+    (line,) = server.lines
+    assert re.match(
+        rf"fairlead: --wsgi-file app\.py cannot be loaded: module 'uwsgi' has no attribute {re.escape(why)}.* "
+        r"\(app\.py line \d\)\.$",
+        line,
+    )
+
+
+def test_row_1_1_what_uwsgidecorators_can_do_works(tmp_path: Path) -> None:
+    (tmp_path / "uwsgidecorators.py").write_text(DECORATORS)
+    (tmp_path / "app.py").write_text(
+        "from uwsgidecorators import postfork\n@postfork\ndef begin(): print('forked', flush=True)\n"
+        "def application(environ, start_response): ...\n"
+    )
+    with Server.launch("--http", "127.0.0.1:0", "--chdir", str(tmp_path), "--wsgi-file", "app.py") as server:
+        server.wait_for_line("^forked$")
+        server.wait_until_ready()
