@@ -42,7 +42,7 @@ RUST_SOURCES := Cargo.toml Cargo.lock pyproject.toml \
 # The extension lies in the source tree; someone may have cleaned it away behind the stamp.
 MODULE := $(wildcard python/fairlead/_engine*.so)
 
-.PHONY: help setup build run test test-all check lint lint-format lint-rust lint-python format deny test-rust test-python coverage conformance chaos fuzz bench docs lock clean FORCE
+.PHONY: help setup build run test test-all check lint lint-format lint-rust lint-python format deny test-rust test-python coverage conformance chaos fuzz bench docs wheel lock clean FORCE
 
 help: ## this list
 	@echo "usage: make TARGET [NAME=value]"
@@ -177,6 +177,10 @@ generate: $(STAMPS)/run-packages ## write what is made from the engine's table o
 docs: generate $(STAMPS)/extension ## write the pages' tables of options from the settings themselves
 	$(BIN)/python tools/settings_page.py
 	$(BIN)/python tools/uwsgi_options.py
+	$(BIN)/python tools/package_readme.py
+
+wheel: $(STAMPS)/run-packages ## build a wheel for this machine into .build/wheels, without debug information
+	$(BIN)/maturin build --locked --compatibility linux --out .build/wheels
 
 # pip-tools lives in an environment of its own, so that it pins nothing of ours by its presence. uWSGI is the one
 # requirement that is left out, and the reason why test.txt is installed with --no-deps: Flask-uWSGI-WebSocket asks for
