@@ -233,30 +233,6 @@ def test_a_reload_leaves_other_programs_alone(start, socket_path, join):
 # -- the commands
 
 
-def test_a_publish_whose_offset_cannot_be_printed_says_that_it_is_published(start, socket_path):
-    start("--channels-socket", socket_path)
-    with open("/dev/full", "w") as full:
-        found = subprocess.run(
-            [sys.executable, "-m", "fairlead", "publish", "--to", socket_path, "r", "x"],
-            stdout=full, stderr=subprocess.PIPE, stdin=subprocess.DEVNULL, timeout=TIMEOUT_S,
-        )  # fmt: skip
-        assert found.returncode == 2
-        said = re.fullmatch(
-            rb"fairlead: publish: the message is published, at offset (\d+), but standard output cannot be written: "
-            rb"no space left on device\.\n",
-            found.stderr,
-        )
-        table = subprocess.run(
-            [sys.executable, "-m", "fairlead", "channels", "--to", socket_path],
-            stdout=full, stderr=subprocess.PIPE, stdin=subprocess.DEVNULL, timeout=TIMEOUT_S,
-        )  # fmt: skip
-    assert said is not None, found.stderr
-    with channels.connect(socket_path) as remote:
-        assert [message.offset for message in remote.history("r")] == [int(said[1])]
-    assert table.returncode == 2
-    assert table.stderr == b"fairlead: standard output cannot be written: no space left on device.\n"
-
-
 def test_publish_prints_the_offset(start, socket_path):
     start("--channels-socket", socket_path)
     found = command("publish", "--to", socket_path, "r", "grün")
