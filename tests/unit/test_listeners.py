@@ -115,3 +115,9 @@ def test_the_mode_is_set_before_anyone_can_connect(bound, tmp_path):
     path = tmp_path / "s"
     bound(("http", str(path)), ("chmod-socket", "606"), ("chown-socket", str(os.getuid())))
     assert path.stat().st_mode & 0o777 == 0o606
+
+
+@pytest.mark.parametrize("host", ["a" * 64 + ".example", "a..b"])
+def test_a_name_that_no_host_can_have_is_answered_in_a_sentence(host):
+    with pytest.raises(MasterError, match="there is no host"):
+        bind_all(settings(("http", f"{host}:0")))

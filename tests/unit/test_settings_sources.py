@@ -384,6 +384,9 @@ def test_json_and_yaml_mean_the_same_as_ini(tmp_path):
 
 
 @pytest.mark.parametrize("text, part", [('{"uwsgi": {', "app.json:1 is not JSON"), ("[]", "no section"),
+                                        ('{"uwsgi": ' + "[" * 100_000, "nested too deeply"),
+                                        ('{"uwsgi": "x"}', "section uwsgi of app.json holds no options"),
+                                        ('{"uwsgi": {"a": "b",\n"b": 1,\n"stats": ":1"}}', "--stats (app.json:3)"),
                                         ('{"uwsgi": {"a": {"b": 1}}}', "nested")])  # fmt: skip
 def test_bad_json_is_answered_in_a_sentence(tmp_path, text, part):
     (tmp_path / "app.json").write_text(text)
@@ -391,7 +394,15 @@ def test_bad_json_is_answered_in_a_sentence(tmp_path, text, part):
 
 
 @pytest.mark.parametrize(
-    "text, part", [("a: [", "is not YAML"), ("- a", "no section"), ("uwsgi: {a: {b: 1}}", "nested")]
+    "text, part",
+    [
+        ("a: [", "is not YAML"),
+        ("- a", "no section"),
+        ("uwsgi: {a: {b: 1}}", "nested"),
+        ("uwsgi: {env: A=\0}", "app.yaml is not YAML: unacceptable character #x0000"),
+        ("{[a]: b}", "no section"),
+        ("uwsgi: " + "[" * 5000, "app.yaml"),
+    ],
 )
 def test_bad_yaml_is_answered_in_a_sentence(tmp_path, text, part):
     pytest.importorskip("yaml")

@@ -140,7 +140,7 @@ def bind(
     what = f"--{kind} {text or address.text}"
     try:
         bound = _bound_tcp(address) if address.family == "tcp" else _bound_unix(address, mode)
-    except socket.gaierror:
+    except (socket.gaierror, UnicodeError):  # UnicodeError: a label that is empty or longer than 63 bytes
         raise MasterError(f"{what}: there is no host {address.host!r}; use an address of this machine.") from None
     except OSError as error:
         raise MasterError(f"{what}: {_why(error, address)}.") from None

@@ -61,6 +61,8 @@ def read_json(text: str, path: str, section: str, refuse: Refuse) -> Iterator[En
         top = json.loads(text, object_pairs_hook=lambda pairs: pairs)
     except json.JSONDecodeError as error:
         raise SettingsError(f"{path}:{error.lineno} is not JSON: {error.msg}; correct it.") from None
+    except RecursionError:
+        raise SettingsError(f"{path} is nested too deeply for a configuration; correct it.") from None
     sections: dict[str, Any] = {}
     if isinstance(top, list):
         sections = {name: body for name, body in (pair for pair in top if isinstance(pair, tuple))}
@@ -102,9 +104,13 @@ def read_yaml(text: str, path: str, section: str, refuse: Refuse) -> Iterator[En
     except yaml.MarkedYAMLError as error:
         line = error.problem_mark.line + 1 if error.problem_mark else 1
         raise SettingsError(f"{path}:{line} is not YAML: {error.problem}; correct it.") from None
+    except yaml.YAMLError as error:  # a character that no YAML has, NUL above all
+        raise SettingsError(f"{path} is not YAML: {' '.join(str(error).split())}; correct it.") from None
+    except RecursionError:
+        raise SettingsError(f"{path} is nested too deeply for a configuration; correct it.") from None
     sections = {}
     if isinstance(top, yaml.MappingNode):
-        sections = {key.value: node for key, node in top.value}
+        sections = {key.value: node for key, node in top.value if isinstance(key, yaml.ScalarNode)}
     body = _chosen_section(sections, path, section)
     for key, node in body.value if isinstance(body, yaml.MappingNode) else ():
         for one in node.value if isinstance(node, yaml.SequenceNode) else [node]:
