@@ -95,7 +95,8 @@ def test_the_value_of_what_is_refused_needs_no_placeholders():
 
 
 @pytest.mark.parametrize(
-    "words", [["--emperor", "/etc/vassals"], ["--cron", "0 * * * * x"], ["--bind", ":80"], ["-k", "x"]]
+    "words",
+    [["--emperor", "/etc/vassals"], ["--cron", "0 * * * * x"], ["--bind", ":80"], ["-k", "x"], ["--wsgi-fiel", "x.py"]],
 )
 def test_the_value_of_what_is_refused_is_no_second_mistake(words):
     assert "\n" not in refusal(*words, "app.py")

@@ -296,8 +296,8 @@ class Reader:
         if not self._takes_value(name, rest):
             was_good = len(self._reading.problems)
             self.apply(name, None, "command line")
-            if len(self._reading.problems) > was_good and not (name in BY_NAME or _means_something(rest)):
-                rest.pop(0)  # most likely the value of what was refused
+            if len(self._reading.problems) > was_good and _is_its_value(name, rest):
+                rest.pop(0)
             return
         if not rest:
             self._refuse(without_value(f"--{name}", name))
@@ -459,6 +459,17 @@ class Reader:
         if "\0" in text:
             raise SettingsError(f"{entry.name} ({entry.where}) holds a NUL character; remove it.")
         return expand(text, self._names, self._environ, self._magic, entry.where)
+
+
+def _is_its_value(name: str, rest: Sequence[str]) -> bool:
+    """Whether the next word is most likely the value of the option `name`, which was refused."""
+    if name in BY_NAME or not rest or rest[0].startswith("-"):
+        return False
+    meant = BY_NAME.get(meant_by(name))
+    is_slip = meant is not None and not other_server(name) and uwsgi.find(name) is None
+    if is_slip and meant is not None and not meant.is_flag and meant.bare is None:
+        return True
+    return not _means_something(rest)
 
 
 def _means_something(rest: Sequence[str]) -> bool:
