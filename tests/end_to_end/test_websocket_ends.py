@@ -8,13 +8,14 @@ that goes without a word is told apart from one that closes. Stop and reload are
 from __future__ import annotations
 
 import re
+import socket
 from collections.abc import Callable
 from typing import Any
 from urllib.parse import quote
 
 import pytest
 from end_to_end.http_wire import get
-from support.raw_client import CLOSE, TEXT, Frame, RawClient, frame, handshake_request
+from support.raw_client import BINARY, CLOSE, TEXT, Frame, RawClient, frame, handshake_request
 from support.runners import every_read_path, every_runner, one_runner
 from support.server import Server
 
@@ -49,6 +50,23 @@ def test_tcp_ends_as_soon_as_the_peer_has_answered_the_close(dial: Callable[[str
     client.send_close(1000)
     # RFC 6455 §7.1.1; the close time-out of 5 s is for peers that do not answer.
     client.socket.settimeout(3)
+    client.read_end()
+
+
+@every_runner
+def test_a_client_that_ends_its_side_behind_its_close_gets_what_was_sent_and_the_answer(
+    dial: Callable[[str], RawClient], token: str
+) -> None:
+    """Chromium does so inside HTTP/2: END_STREAM comes with its Close."""
+    client = dial(f"/sends_until_closed?{token}")
+    for _ in range(3):
+        assert client.read_data().opcode == BINARY
+    client.send_close(4000)
+    client.socket.shutdown(socket.SHUT_WR)
+    found = client.read_data()
+    while found.opcode == BINARY:
+        found = client.read_data()
+    assert found == Frame(CLOSE, b"\x0f\xa0")
     client.read_end()
 
 

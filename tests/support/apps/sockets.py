@@ -312,6 +312,16 @@ def sends_much(environ, start_response):
 
 
 @page
+def sends_until_closed(environ, start_response):
+    with websocket(environ) as ws:
+        try:
+            while True:
+                ws.send(bytes(300_000))
+        except ConnectionClosed as error:
+            note(environ, **closure(error))
+
+
+@page
 def pings(environ, start_response):
     ws = websocket(environ)
     ws.ping()

@@ -73,6 +73,8 @@ pub(crate) struct State {
     pub(super) stalled_since: Option<Time>,
     /// The write side was shut down.
     pub(super) shut: bool,
+    /// The peer has ended its side behind its Close, and something is still to be written.
+    has_ended: bool,
     /// It stands in the list of dirty connections.
     pub(super) dirty: bool,
     /// The task that waits for a message, and those that wait for room to send.
@@ -107,6 +109,7 @@ impl State {
             blocked: false,
             stalled_since: None,
             shut: false,
+            has_ended: false,
             dirty: false,
             receiver: None,
             senders: Vec::new(),
@@ -134,11 +137,21 @@ impl State {
     /// What a read brought: bytes, the end, or an error.
     pub(crate) fn take_in(&mut self, got: Result<usize, Errno>, buffer: &[u8], now: Time) {
         match got {
-            Ok(0) => self.session.receive_eof(now),
+            Ok(0) => self.see_eof(now),
             Ok(count) if self.layer.is_some() => self.open(&buffer[..count], now),
             Ok(count) => self.session.receive(&buffer[..count], now, self.outbox.buffer()),
             Err(Errno::AGAIN | Errno::INTR) => {}
             Err(_) => self.lose(Lost::Reset, now),
+        }
+    }
+
+    /// The peer has ended its side. Behind its Close it may, and then still reads what was sent before ours, and ours (inside
+    /// HTTP/2, Chromium does).
+    pub(super) fn see_eof(&mut self, now: Time) {
+        if self.session.transport() == Transport::Closing && self.has_unsent() {
+            self.has_ended = true;
+        } else {
+            self.session.receive_eof(now);
         }
     }
 
@@ -174,11 +187,11 @@ impl State {
                 Err(_) => return self.lose(Lost::Reset, now),
             }
         }
-        self.all_is_gone();
+        self.all_is_gone(now);
     }
 
     /// Everything was written.
-    pub(super) fn all_is_gone(&mut self) {
+    pub(super) fn all_is_gone(&mut self, now: Time) {
         self.blocked = false;
         self.stalled_since = None;
         if self.session.transport() == Transport::Closing && !self.shut {
@@ -187,6 +200,9 @@ impl State {
             // so that a reset does not destroy the Close frame on its way.
             self.shut = true;
             let _ = rustix::net::shutdown(socket, Shutdown::Write);
+        }
+        if self.has_ended {
+            self.session.receive_eof(now);
         }
     }
 
@@ -290,6 +306,7 @@ impl State {
     fn interest(&self, shared: &Shared) -> Interest {
         let read = self.reader == Reader::Loop
             && self.session.wants_input()
+            && !self.has_ended
             && self.outbox.len() < shared.settings.limits.outbox_high;
         Interest {
             read,
@@ -313,6 +330,7 @@ impl State {
             && self.socket.is_some()
             && !self.registered.is_some_and(|interest| interest.read)
             && self.session.wants_input()
+            && !self.has_ended
     }
 
     /// Brings the registration in line with what is wanted, and says whether the connection goes on.

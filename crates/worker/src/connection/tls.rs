@@ -54,7 +54,7 @@ impl State {
 
     fn see_end(&mut self, now: Time) {
         if self.layer.as_ref().is_some_and(|layer| layer.has_ended()) {
-            self.session.receive_eof(now);
+            self.see_eof(now);
         }
     }
 
@@ -103,7 +103,7 @@ impl State {
                 break;
             }
         }
-        self.all_is_gone();
+        self.all_is_gone(now);
     }
 
     /// The same for the header and the payload of a large message, behind what waits.

@@ -10,7 +10,7 @@ use rustix::event::{poll, PollFd, PollFlags, Timespec};
 
 use super::support::*;
 use crate::settings::{LoopLimits, WorkerSettings};
-use crate::{Event, Received, Sent, Waiting};
+use crate::{Connection, Event, Received, Sent, Waiting};
 
 #[test]
 fn a_peer_that_does_not_read_stops_the_sender_and_wakes_it_later() {
@@ -141,6 +141,58 @@ fn the_close_handshake_ends_with_the_socket_gone_and_the_slot_free() {
     ));
     client.shutdown(Shutdown::Both).unwrap();
     bench.turn();
+    bench.turn();
+    assert_eq!(bench.worker.connections(), 0);
+}
+
+/// More than the socket takes, less than stops the loop's reading.
+fn fill(bench: &Bench, connection: &Connection) {
+    for _ in 0..5 {
+        assert!(matches!(
+            connection.send(MessageKind::Binary, &[7; 60_000]),
+            Sent::Done
+        ));
+        bench.turn();
+    }
+}
+
+#[test]
+fn a_peer_that_ends_its_side_behind_its_close_still_gets_ours_and_all_before_it() {
+    let bench = Bench::new(settings());
+    let (connection, mut client) = bench.join();
+    fill(&bench, &connection);
+    send(&mut client, &frame(0x88, &[0x0f, 0xa0]));
+    client.shutdown(Shutdown::Write).unwrap();
+    // The end is read while much waits.
+    bench.turn();
+    bench.turn();
+    let mut got = Vec::new();
+    for _ in 0..100 {
+        assert_eq!(bench.turn(), []);
+        got.extend(received(&mut client));
+        if bench.worker.connections() == 0 {
+            break;
+        }
+    }
+    assert!(got.ends_with(b"\x07\x07\x88\x02\x0f\xa0"), "{} bytes", got.len());
+    let Received::Closed(closure) = connection.receive(None, |_, _| ()) else {
+        panic!()
+    };
+    assert_eq!((closure.code, &closure.by), (4000, &ClosedBy::Peer));
+    assert_eq!(bench.worker.connections(), 0, "nothing more is waited for");
+}
+
+#[test]
+fn a_peer_that_ends_its_side_behind_its_close_and_reads_nothing_is_not_waited_for_for_ever() {
+    let bench = Bench::new(settings());
+    let (connection, mut client) = bench.join();
+    fill(&bench, &connection);
+    send(&mut client, &frame(0x88, &[0x0f, 0xa0]));
+    client.shutdown(Shutdown::Write).unwrap();
+    bench.turn();
+    bench.turn();
+    assert_eq!(bench.worker.connections(), 1);
+    bench.after(Duration::from_secs(6));
     bench.turn();
     assert_eq!(bench.worker.connections(), 0);
 }
