@@ -33,3 +33,11 @@ def test_a_page_and_its_websocket_come_over_tls(lenient, start, pair: Pair, more
         "echo: 300000",
         "closed: 3456 enough",
     ]
+
+
+@pytest.mark.parametrize("more", [(), ("--disable-http2",)], ids=["http2", "http1"])
+def test_a_page_that_closes_while_it_is_sent_to_sees_its_own_close(lenient, start, pair: Pair, more):
+    server = start("secure_page.py", *more, listen=("--https", f"127.0.0.1:0,{pair.https}"))
+    lenient.get(server.url("/closing", "https"))
+    wait_for(lenient, lambda: "done" in text(lenient, "pre"), "the ends of all WebSockets")
+    assert text(lenient, "pre").splitlines() == ["3456  true"] * 8 + ["done"]

@@ -8,19 +8,23 @@ from __future__ import annotations
 
 import base64
 import os
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from support.http2_client import Http2Client
+from support.http2_client import Http2Client, Stream
 from support.raw_client import (
     BINARY,
+    CLOSE,
     CONTINUATION,
     PING,
     PONG,
     TEXT,
     Frame,
     RawClient,
+    accept_value,
+    close_payload,
     fragments,
     frame,
 )
@@ -90,6 +94,44 @@ def test_an_application_sees_a_handshake_of_rfc_6455(serve: Callable[..., Server
             assert not any(":" in name or name.startswith("HTTP_:") for name in seen)
         assert [len(base64.b64decode(key)) for key in keys] == [16, 16]
         assert keys[0] != keys[1]
+
+
+@one_runner
+def test_a_key_of_the_client_s_own_is_answered(serve: Callable[..., Server], token: str) -> None:
+    """RFC 8441 §5 has no use for it; Node's `WebSocket` sends one and insists on the answer."""
+    with Http2Client.connect(serve("http2_environ.py")) as client:
+        key = base64.b64encode(os.urandom(16)).decode()
+        stream = client.connect_stream(f"/?{token}", headers=[("sec-websocket-key", key)])
+        assert stream.status == 200
+        assert stream.header("sec-websocket-accept") == accept_value(key)
+        assert not {"upgrade", "connection"} & {name for name, _ in stream.headers}
+        seen = eval(RawClient(stream).read_data().payload)  # type: ignore[arg-type]
+        assert seen["HTTP_SEC_WEBSOCKET_KEY"] == key
+
+
+@one_runner
+@pytest.mark.parametrize("keys", [["x"], [""], ["AAAA"], ["AAAAAAAAAAAAAAAAAAAAAA=="] * 2])
+def test_what_is_no_key_is_neither_answered_nor_refused(server: Server, client: Http2Client, keys: list[str]) -> None:
+    stream = client.connect_stream("/echo", headers=[("sec-websocket-key", key) for key in keys])
+    assert (stream.status, stream.header("sec-websocket-accept")) == (200, None)
+    echoes(RawClient(stream), b"open")  # type: ignore[arg-type]
+
+
+@one_runner
+@pytest.mark.parametrize("route", ["http", "uwsgi"])
+def test_a_key_is_answered_by_the_server_behind(start: Callable[..., Server], route: str, token: str) -> None:
+    """The key that a relay sends on is the client's own, and else one that the front has made up."""
+    behind = start("http2_environ.py", listen=("--http" if route == "http" else "--socket", "127.0.0.1:0"))
+    front = start("sockets.py", "--route", f"^/ {route}:{behind.address[0]}:{behind.address[1]}")
+    key = base64.b64encode(os.urandom(16)).decode()
+    with Http2Client.connect(front) as client:
+        for headers in ([("sec-websocket-key", key)], []):
+            stream = client.connect_stream(f"/?{token}", headers=headers)
+            assert stream.status == 200
+            assert stream.header("sec-websocket-accept") == (accept_value(key) if headers else None)
+            seen = eval(RawClient(stream).read_data().payload)  # type: ignore[arg-type]
+            assert (seen["HTTP_SEC_WEBSOCKET_KEY"] == key) == bool(headers)
+            assert len(base64.b64decode(seen["HTTP_SEC_WEBSOCKET_KEY"])) == 16
 
 
 @one_runner
@@ -278,6 +320,63 @@ def test_an_end_by_the_application_is_a_close_and_the_end_of_the_stream(
     assert ws.socket.wait_for_end() is None  # type: ignore[attr-defined]
 
 
+@pytest.mark.parametrize("who", ["client", "application"])
+def test_no_reset_follows_the_end_of_a_session(server: Server, client: Http2Client, token: str, who: str) -> None:
+    """RST_STREAM behind END_STREAM is an answer to a client that still sends (RFC 9113 §8.1); Chromium takes one for a
+    lost connection, though it comes behind a Close."""
+    ws = client.websocket(f"/ends?{token}" if who == "client" else f"/closes?{token}&4001,why")
+    stream: Stream = ws.socket  # type: ignore[assignment]
+    if who == "client":
+        ws.send_close(1000)
+    assert ws.read_close()[0] == (1000 if who == "client" else 4001)
+    if who == "application":
+        ws.send_close(4001)
+    ws.read_end()
+    for _ in range(3):
+        client.ping()
+    assert stream.ended and stream.reset_behind is None
+    # What still comes is for nobody, and does not fill the window of the connection.
+    for _ in range(20):
+        stream.sendall(bytes(16_000))
+    stream.end()
+    client.ping()
+    assert stream.reset_behind is None
+    echoes(client.websocket("/echo"), b"the connection goes on")
+
+
+def test_a_client_that_ends_its_stream_with_its_close_gets_what_was_sent_and_the_answer(
+    server: Server, client: Http2Client, token: str
+) -> None:
+    """As Chromium does."""
+    ws = client.websocket(f"/sends_until_closed?{token}")
+    stream: Stream = ws.socket  # type: ignore[assignment]
+    for _ in range(3):
+        assert ws.read_data().opcode == BINARY
+    stream.sendall(frame(CLOSE, close_payload(4000)), end=True)
+    found = ws.read_data()
+    while found.opcode == BINARY:
+        found = ws.read_data()
+    assert found == Frame(CLOSE, b"\x0f\xa0")
+    ws.read_end()
+    client.ping()
+    assert stream.reset is None and stream.reset_behind is None
+    assert server.note(token)["code"] == 4000
+
+
+@one_runner
+def test_a_client_that_never_ends_its_stream_is_reset_in_time(start: Callable[..., Server]) -> None:
+    server = start("sockets.py", "--websockets-close-timeout", "1")
+    with Http2Client.connect(server) as client:
+        ws = client.websocket("/echo")
+        stream: Stream = ws.socket  # type: ignore[assignment]
+        began = time.monotonic()
+        ws.close_in_order()
+        client.read_until(lambda: stream.reset_behind is not None)
+        assert stream.reset_behind == 0  # NO_ERROR
+        assert 0.9 < time.monotonic() - began < 10
+        echoes(client.websocket("/echo"), b"the connection goes on")
+
+
 def test_a_close_by_the_client_reaches_the_application(server: Server, client: Http2Client, token: str) -> None:
     ws = client.websocket(f"/ends?{token}")
     ws.send_text("one")
@@ -344,6 +443,7 @@ def test_a_stop_closes_with_1001_and_a_goaway(start: Callable[..., Server]) -> N
             assert ws.read_close()[0] == 1001
             ws.send_close(1001)
             ws.read_end()
+            ws.close()
         client.wait_for_close()
         assert client.goaways
     assert server.wait_for_end() == 0

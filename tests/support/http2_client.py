@@ -50,6 +50,9 @@ class Stream:
         self.data = bytearray()
         self.ended = False
         self.reset: int | None = None
+        #: The code of an RST_STREAM that came behind the end of the server's side, which is in order if it is NO_ERROR.
+        self.reset_behind: int | None = None
+        self._has_ended = False
 
     @property
     def status(self) -> int:
@@ -100,7 +103,7 @@ class Stream:
         h2 = self.client.h2
         try:
             while data:
-                self.client.read_until(lambda: h2.local_flow_control_window(self.number) > 0 or self.is_over)
+                self.client.read_until(lambda: self._takes_nothing or h2.local_flow_control_window(self.number) > 0)
                 if self.reset is not None or self.client.closed:
                     raise BrokenPipeError(f"stream {self.number} was reset with {self.reset}")
                 size = min(len(data), h2.local_flow_control_window(self.number), h2.max_outbound_frame_size)
@@ -114,10 +117,16 @@ class Stream:
         if end:
             self.end()
 
+    @property
+    def _takes_nothing(self) -> bool:
+        is_reset = self.reset is not None or self.reset_behind is not None
+        return is_reset or self.client.terminated is not None or self.client.closed
+
     def end(self) -> None:
         """No more from our side."""
         self.client.h2.end_stream(self.number)
         self.client.flush()
+        self._has_ended = True
 
     def cancel(self, code: int = ErrorCodes.CANCEL) -> None:
         self.client.h2.reset_stream(self.number, code)
@@ -127,6 +136,8 @@ class Stream:
         with contextlib.suppress(ProtocolError, OSError):
             if not self.is_over:
                 self.cancel()
+            elif self.ended and not self._has_ended and self.reset_behind is None:
+                self.end()
 
 
 class Http2Client:
@@ -293,6 +304,8 @@ class Http2Client:
             self.streams[event.stream_id].ended = True
         elif isinstance(event, StreamReset):
             stream = self.streams[event.stream_id]
+            if stream.ended:
+                stream.reset_behind = int(event.error_code or 0)
             # NO_ERROR behind a whole response only says that the rest of the request is not needed (RFC 9113 §8.1).
             if not (stream.ended and event.error_code == ErrorCodes.NO_ERROR):
                 stream.reset = int(event.error_code or 0)

@@ -95,14 +95,15 @@ impl Settings {
             .unwrap_or_else(|| Limits::fragments_of(session.limits.max_message));
         Ok(Parts {
             app: self.app,
-            session,
             front: FrontSettings {
                 routes: self.routes,
                 router: Arc::new(router.map_err(SettingError)?),
                 static_files: self.static_files,
                 scoreboard: self.scoreboard,
+                close_timeout: session.timing.close_timeout,
                 ..self.front
             },
+            session,
             event_loop: self.event_loop,
             channels: self.channels.map(|channels| ChannelSettings {
                 channels,

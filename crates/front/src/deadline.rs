@@ -81,7 +81,7 @@ fn idle_deadline(now: &Situation, settings: &FrontSettings) -> (u64, Overdue) {
     (leaves.map_or(due, |leaves| leaves.min(due)), overdue)
 }
 
-fn millis(length: Duration) -> u64 {
+pub(crate) fn millis(length: Duration) -> u64 {
     u64::try_from(length.as_millis()).unwrap_or(u64::MAX)
 }
 

@@ -72,6 +72,8 @@ pub struct FrontSettings {
     pub connect_timeout: Duration,
     /// How long a relayed upgraded connection may be silent in both directions; zero: for ever.
     pub tunnel_timeout: Duration,
+    /// How long a WebSocket inside HTTP/2 is read on behind its end, for its client to end its side.
+    pub close_timeout: Duration,
     /// Tell the handoff of each request that is answered without the application ([`Handoff::answered`]).
     ///
     /// [`Handoff::answered`]: crate::Handoff::answered

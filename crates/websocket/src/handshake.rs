@@ -79,14 +79,18 @@ impl Handshake {
         // RFC 6455 §4.2.1, item 5; RFC 6455 §11.3.1: not more than once
         let key = single(request, "sec-websocket-key")
             .map_err(|many| many.or(HandshakeError::ManyKeys, HandshakeError::NoKey))?;
-        match KEY_FORMAT.decode(key) {
-            Ok(bytes) if bytes.len() == 16 => {}
-            _ => return Err(HandshakeError::InvalidKey(text(key))),
+        if !Handshake::is_key(key) {
+            return Err(HandshakeError::InvalidKey(text(key)));
         }
         Ok(Handshake {
             key: text(key),
             subprotocols: subprotocols(request)?,
         })
+    }
+
+    /// Whether this is the value of a Sec-WebSocket-Key: sixteen bytes in base64 (RFC 6455 §4.2.1, item 5).
+    pub fn is_key(value: &[u8]) -> bool {
+        KEY_FORMAT.decode(value).is_ok_and(|bytes| bytes.len() == 16)
     }
 
     /// A key as a client sends it, from its sixteen random bytes (RFC 6455 §4.1). For a front that presents the handshake

@@ -215,7 +215,8 @@ table! {
         /// 5 s: who drops an engine waits for this.
         shutdown_grace: Duration => shutdown_grace = Value::seconds(5), TIME;
 
-        beside scoreboard: None, routes: Arc::default(), router: Arc::default(), static_files: Arc::default();
+        beside scoreboard: None, routes: Arc::default(), router: Arc::default(), static_files: Arc::default(),
+            close_timeout: std::time::Duration::ZERO;
     }
 
     proxy: ProxySettings, |all| all.proxy => {

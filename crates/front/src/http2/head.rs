@@ -4,8 +4,10 @@
 //! are missing, repeated, unknown or in the wrong place, names, values and methods that are none, connection-specific headers
 //! (RFC 9113 §8.2.2), a Content-Length that is no number or differs from another, or from the body; and, with 431, a header
 //! list that is too long. [`admit`] adds what it accepts. A WebSocket handshake of RFC 8441 becomes one of RFC 6455 here,
-//! and its answer goes the other way, so that nothing behind the front knows a difference.
+//! and its answer goes the other way, so that nothing behind the front knows a difference. RFC 8441 §5 has no use for
+//! Sec-WebSocket-Key; a client that sends one all the same, and may insist on the answer, gets it.
 
+use std::borrow::Cow;
 use std::cell::RefCell;
 use std::time::{Duration, SystemTime};
 
@@ -26,6 +28,8 @@ use crate::response_head::{compose, HeadOf};
 pub(super) struct Admitted {
     pub(super) request: Request,
     pub(super) is_websocket: bool,
+    /// The client has sent a key for its handshake, and whoever accepts that answers it.
+    pub(super) has_key: bool,
     pub(super) plan: BodyPlan,
 }
 
@@ -65,9 +69,15 @@ pub(super) fn admit(head: &Parts, has_body: bool, connection: &Connection) -> Re
     } else {
         BodyPlan::Eager
     };
+    let key = client_key(&head.headers).filter(|_| is_websocket);
+    let handshake = is_websocket.then(|| match key {
+        Some(key) => Cow::Borrowed(key),
+        None => Cow::Owned(Handshake::key(nonce()).into_bytes()),
+    });
     Ok(Admitted {
-        request: convert(head, target, host, is_websocket, connection),
+        request: convert(head, target, host, handshake.as_deref(), connection),
         is_websocket,
+        has_key: key.is_some(),
         plan,
     })
 }
@@ -100,16 +110,26 @@ fn content_length(headers: &HeaderMap) -> Option<u64> {
     headers.get(header::CONTENT_LENGTH)?.to_str().ok()?.parse().ok()
 }
 
-fn convert(head: &Parts, target: &str, host: &[u8], is_websocket: bool, connection: &Connection) -> Request {
+/// The key that a client sent although RFC 8441 §5 has no use for it. What is none, or more than one, is nothing that could
+/// be answered, and, since no client need send any, nothing to refuse.
+fn client_key(headers: &HeaderMap) -> Option<&[u8]> {
+    let mut keys = headers.get_all(header::SEC_WEBSOCKET_KEY).iter();
+    let key = keys.next()?.as_bytes();
+    (keys.next().is_none() && Handshake::is_key(key)).then_some(key)
+}
+
+/// `key`: of a WebSocket handshake.
+fn convert(head: &Parts, target: &str, host: &[u8], key: Option<&[u8]>, connection: &Connection) -> Request {
+    let is_websocket = key.is_some();
     let method = if is_websocket { "GET" } else { head.method.as_str() };
     let mut request =
         Request::builder(method.as_bytes(), target.as_bytes(), Version::Http2).header(b"host", host);
-    if is_websocket {
+    if let Some(key) = key {
         // What RFC 8441 §5 leaves out of the handshake, for applications that look at it.
         request = request
             .header(b"upgrade", b"websocket")
             .header(b"connection", b"Upgrade")
-            .header(b"sec-websocket-key", Handshake::key(nonce()).as_bytes());
+            .header(b"sec-websocket-key", key);
     }
     for name in head.headers.keys() {
         if name == header::HOST || is_websocket && name == header::SEC_WEBSOCKET_KEY {
@@ -139,8 +159,14 @@ pub(super) struct StreamHead {
     pub(super) length: Option<u64>,
 }
 
-/// Checks an answer's head. A 101, of a handshake as the application sees it, becomes the 200 of RFC 8441 §5.
-pub(super) fn answer(head: ResponseHead, core: &Core, of: HeadOf) -> Result<StreamHead, String> {
+/// Checks an answer's head. A 101, of a handshake as the application sees it, becomes the 200 of RFC 8441 §5. `has_key`: that
+/// answers a key of the client's own.
+pub(super) fn answer(
+    head: ResponseHead,
+    core: &Core,
+    of: HeadOf,
+    has_key: bool,
+) -> Result<StreamHead, String> {
     let is_upgrade = of == HeadOf::Upgrade;
     let composed = compose(head, HeaderMap::new(), core, of)?;
     let mut headers = composed.headers;
@@ -153,7 +179,7 @@ pub(super) fn answer(head: ResponseHead, core: &Core, of: HeadOf) -> Result<Stre
     ] {
         headers.remove(name);
     }
-    if is_upgrade {
+    if is_upgrade && !has_key {
         headers.remove(header::SEC_WEBSOCKET_ACCEPT);
     }
     let mut response = Response::new(());

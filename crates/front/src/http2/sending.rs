@@ -24,6 +24,8 @@ pub(super) enum Progress {
     Waiting,
     /// The client has no room for what there is; so many bytes have left before.
     Owing(u64),
+    /// Everything was said, and the client has not ended its side.
+    Ending,
     Done,
     /// The client is gone before that.
     Lost,

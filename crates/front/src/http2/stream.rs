@@ -17,7 +17,7 @@ use hyper::http::{Response, StatusCode};
 use hyper::Method;
 
 use crate::body::End;
-use crate::deadline::{deadline, Situation};
+use crate::deadline::{deadline, millis, Situation};
 use crate::drain::Registration;
 use crate::error::{BodyError, Refusal};
 use crate::events::LogLevel;
@@ -35,8 +35,12 @@ pub(super) struct StreamTask {
     body: Option<Body>,
     way: Way,
     is_head: bool,
+    /// The client waits for an answer to the key that it sent.
+    has_key: bool,
     /// The client has no room for what waits since then, and so many bytes had left by then.
     blocked_since_ms: Option<(u64, u64)>,
+    /// A WebSocket whose end the client was told then, and that is read on.
+    ending_since_ms: Option<u64>,
     http2: Arc<Http2State>,
     registration: Registration,
 }
@@ -106,7 +110,9 @@ fn hand_over(
         body: (admitted.is_websocket || admitted.plan != BodyPlan::None).then_some(body),
         way: Way::Answering(respond),
         is_head: head.method == Method::HEAD,
+        has_key: admitted.has_key,
         blocked_since_ms: None,
+        ending_since_ms: None,
         http2: Arc::clone(http2),
         registration: registration.beside(Arc::clone(&connection)),
     };
@@ -161,6 +167,10 @@ impl StreamTask {
     /// Begins or ends the client's time to make room, which is of progress: whoever takes something has it anew. False: what
     /// waits will be woken.
     fn note(&mut self, progress: &Progress) -> bool {
+        if matches!(progress, Progress::Ending) {
+            let now = self.core.connection.shared().now_ms();
+            self.ending_since_ms.get_or_insert(now);
+        }
         self.blocked_since_ms = match (progress, self.blocked_since_ms) {
             (Progress::Owing(sent), Some(since)) if since.1 == *sent => Some(since),
             (Progress::Owing(sent), _) => Some((self.core.connection.shared().now_ms(), *sent)),
@@ -291,7 +301,7 @@ impl StreamTask {
                 // Whatever fails, it is lost with this.
                 let upgrade = Upgrade::new(taker);
                 core.close(false);
-                match head::answer(head, &core, HeadOf::Upgrade) {
+                match head::answer(head, &core, HeadOf::Upgrade, self.has_key) {
                     Ok(composed) => self.open_tunnel(composed.response, upgrade),
                     Err(why) => {
                         connection.log(LogLevel::Error, format_args!("{why}; the handshake is given up"));
@@ -311,15 +321,16 @@ impl StreamTask {
                 return true;
             }
         };
-        let head::StreamHead { mut response, length } = match head::answer(head, &core, HeadOf::Answer) {
-            Ok(composed) => composed,
-            Err(why) => {
-                connection.log(LogLevel::Error, format_args!("{why}; the client gets 500"));
-                core.mute();
-                self.answer_plainly("the application gave an invalid response head");
-                return true;
-            }
-        };
+        let head::StreamHead { mut response, length } =
+            match head::answer(head, &core, HeadOf::Answer, self.has_key) {
+                Ok(composed) => composed,
+                Err(why) => {
+                    connection.log(LogLevel::Error, format_args!("{why}; the client gets 500"));
+                    core.mute();
+                    self.answer_plainly("the application gave an invalid response head");
+                    return true;
+                }
+            };
         if self.is_head || !may_have_body(response.status()) {
             core.mute();
             self.begin_response(response, Bytes::new(), Some(0), true);
@@ -404,6 +415,15 @@ impl StreamTask {
     /// Stores the deadline that counts now; ready if it has passed, and the stream is reset.
     fn keep_deadline(&mut self) -> Poll<()> {
         let connection = Arc::clone(&self.core.connection);
+        if let Some(since) = self.ending_since_ms {
+            let when = since.saturating_add(millis(connection.settings().close_timeout));
+            if when > connection.shared().now_ms() {
+                connection.set_deadline(Some(when));
+                return Poll::Pending;
+            }
+            // h2 tells the client, with NO_ERROR, that nobody reads any more.
+            return self.end(false);
+        }
         let awaited = self.body.as_ref().map(|_| self.core.awaited_body());
         let (body_awaited_since_ms, body_rate) = awaited.unwrap_or_default();
         let situation = Situation {

@@ -4,7 +4,8 @@
 //! moved as they lie there, without a look at them. Flow control is joined at both sides: a client's window grows again as
 //! the session takes the bytes, and nothing is read from the session while the client has no room, so that what waits here
 //! is at most the stream's window in one direction and one read in the other. The end of each direction is passed on for
-//! itself; a reset stream closes the pair.
+//! itself; a reset stream closes the pair. Behind the session's end the client is read on until it has ended its side too: a
+//! stream that is let go before that is reset by h2, which browsers take for a lost connection.
 
 use std::cell::RefCell;
 use std::collections::VecDeque;
@@ -35,17 +36,21 @@ thread_local! {
 }
 
 pub(super) struct Tunnel {
-    /// `None` once the session takes no more.
+    /// `None` once the client has ended its side.
     recv: Option<RecvStream>,
     send: SendStream<Bytes>,
     session: Shut<UnixStream>,
     /// From the client, not taken by the session. The stream's window bounds it.
     inbound: VecDeque<Bytes>,
     client_ended: bool,
+    /// What still comes from the client is for nobody.
+    session_is_deaf: bool,
     /// From the session; the client has no room for it.
     outbound: Bytes,
     sent: u64,
     session_ended: bool,
+    /// The client was told of that end.
+    has_ended: bool,
 }
 
 /// Our end, and the session's, which is ready for the worker: non-blocking.
@@ -64,9 +69,11 @@ impl Tunnel {
             session: Shut::new(session),
             inbound: VecDeque::new(),
             client_ended: false,
+            session_is_deaf: false,
             outbound: Bytes::new(),
             sent: 0,
             session_ended: false,
+            has_ended: false,
         }
     }
 
@@ -75,7 +82,17 @@ impl Tunnel {
             return Progress::Done;
         }
         self.carry_in(cx);
-        self.carry_out(cx)
+        if !self.has_ended {
+            match self.carry_out(cx) {
+                Progress::Ending => self.has_ended = true,
+                progress => return progress,
+            }
+        }
+        if self.client_ended {
+            Progress::Done
+        } else {
+            Progress::Ending
+        }
     }
 
     pub(super) fn reset(&mut self, why: Reason) {
@@ -90,6 +107,10 @@ impl Tunnel {
             while !self.client_ended {
                 match recv.poll_data(cx) {
                     Poll::Ready(Some(Ok(piece))) => {
+                        if self.session_is_deaf {
+                            let _ = recv.flow_control().release_capacity(piece.len());
+                            continue;
+                        }
                         if self.inbound.len() >= PIECES {
                             join(&mut self.inbound);
                         }
@@ -121,9 +142,9 @@ impl Tunnel {
                 }
                 Poll::Ready(Err(_)) => {
                     // The session takes no more. What it still has to say goes out, then the stream ends.
-                    self.inbound.clear();
-                    self.recv = None;
-                    return;
+                    let unread = self.inbound.drain(..).map(|piece| piece.len()).sum();
+                    let _ = recv.flow_control().release_capacity(unread);
+                    self.session_is_deaf = true;
                 }
                 Poll::Pending => {
                     join(&mut self.inbound);
@@ -153,7 +174,7 @@ impl Tunnel {
             }
             if self.session_ended && self.outbound.is_empty() {
                 let _ = self.send.send_data(Bytes::new(), true);
-                return Progress::Done;
+                return Progress::Ending;
             }
             match room(&mut self.send, self.outbound.len(), cx) {
                 Poll::Ready(Some(room)) => {
