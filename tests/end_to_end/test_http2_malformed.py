@@ -44,6 +44,10 @@ MALFORMED: dict[str, list[tuple[bytes, bytes]]] = {
     "NUL in a value": [*PSEUDO, (b"x-value", b"a\0b")],
     "CR LF in a value": [*PSEUDO, (b"x-value", b"a\r\nx-other: b")],
     "LF in a value": [*PSEUDO, (b"user-agent", b"a\nb")],
+    "blank before a value": [*PSEUDO, (b"x-value", b" v")],
+    "blank behind a value": [*PSEUDO, (b"x-value", b"v ")],
+    "tab behind a value": [*PSEUDO, (b"user-agent", b"v\t")],
+    "blank value": [*PSEUDO, (b"x-value", b" ")],
     "control in a value": [*PSEUDO, (b"cookie", b"a\x01b")],
     "unknown pseudo header": [*PSEUDO, (b":unknown", b"v")],
     "broken method": with_pseudo(b":method", b"GE T"),
@@ -197,3 +201,49 @@ def test_empty_data_frames_are_counted_by_time_and_not_for_ever(client: Http2Cli
         client.ping()
     stream.end()
     assert stream.body() == b"01234"
+
+
+@pytest.mark.parametrize("state", ["begun", "with its request", "answered", "over"])
+def test_a_window_update_of_0_is_an_error_of_its_stream(
+    server: Server, client: Http2Client, token: str, state: str
+) -> None:
+    """RFC 9113 §6.9. Of a stream that is over nothing has to be said (§5.1)."""
+    since = server.mark()
+    neighbour = client.request(f"/stream?{token}", method="POST", end=False)
+    stream = client.request(f"/stream?{token}", method="POST", end=state in ("with its request", "over"))
+    update = b"\0\0\x04\x08\0" + stream.number.to_bytes(4, "big") + b"\0\0\0\0"
+    if state == "answered":
+        stream.sendall(b"line\n")
+        assert stream.recv(100) == b"LINE\n"
+    elif state == "begun":
+        client.ping()
+    elif state == "over":
+        stream.body()
+    client.send_raw(update)
+    if state == "over":
+        client.ping()
+    else:
+        assert stream.wait_for_end() == PROTOCOL_ERROR
+        server.wait_for_line(f"stream {stream.number} breaks a rule of RFC 9113", since)
+    neighbour.sendall(b"still here\n", end=True)
+    assert neighbour.body() == b"STILL HERE\n"
+
+
+@pytest.mark.parametrize("stream", [0, 2, 77])
+def test_a_window_update_of_0_for_the_connection_or_an_idle_stream_ends_the_connection(
+    client: Http2Client, stream: int
+) -> None:
+    client.send_raw(b"\0\0\x04\x08\0" + stream.to_bytes(4, "big") + b"\0\0\0\0")
+    assert client.wait_for_goaway() == PROTOCOL_ERROR
+
+
+def test_requests_that_break_a_rule_have_ten_lines_and_then_a_number(server: Server) -> None:
+    since = server.mark()
+    with Http2Client.connect(server) as client:
+        streams = [client.open(PSEUDO[:2] + PSEUDO[3:]) for _ in range(40)]  # type: ignore[list-item]
+        assert {stream.status for stream in streams} == {400}
+        streams = [client.open([*PSEUDO, (b"X-Upper", b"v")]) for _ in range(40)]  # type: ignore[list-item]
+        assert [stream.wait_for_end() for stream in streams] == [PROTOCOL_ERROR] * 40
+    server.wait_for_line("70 more requests of this HTTP/2 connection were refused", since)
+    lines = [line for line in server.lines[since:] if "a request was refused" in line]
+    assert len(lines) == 10

@@ -1,18 +1,20 @@
-//! What h2 does not get to see as it came: malformed header blocks ([`hpack`](super::hpack)), and DATA frames without data.
+//! What h2 does not get to see as it came: malformed header blocks ([`hpack`](super::hpack)), DATA frames without data, and
+//! WINDOW_UPDATE frames of 0; and who is told what came ([`FrameNotes`]), in the same look at each frame's header.
 //!
-//! Those h2 counts over the life of a connection, and ends it at the hundredth; a proxy keeps its connection for days. They
-//! say nothing, and [`FloodGuard`](super::flood_guard) has charged for them. Everything else passes untouched and without
+//! DATA frames without data h2 counts over the life of a connection, and ends it at the hundredth; a proxy keeps its
+//! connection for days. They say nothing, and [`FloodGuard`](super::flood_guard) has charged for them. For a WINDOW_UPDATE of
+//! 0 it ends the connection too, where RFC 9113 §6.9 has an error of the stream. Everything else passes untouched and without
 //! being copied. A header block is held back until it is whole. The invariant: whatever is out of the ordinary (a broken
 //! frame, a block beyond all limits) turns the filter off for good, and h2 judges the very bytes that came. The file stays
 //! whole: half of it are tests, of one object.
 
 use std::borrow::Cow;
 
-use crate::http2::frames::{CONTINUATION, DATA, END_HEADERS, END_STREAM, HEADERS, RST_STREAM};
+use crate::http2::frames::{
+    FrameHead, CONTINUATION, DATA, END_HEADERS, END_STREAM, HEADER, HEADERS, RST_STREAM, WINDOW_UPDATE,
+};
 use crate::http2::hpack::{forbidden, HeaderBlocks};
-
-/// Bytes of a frame's header (RFC 9113 §4.1).
-const HEADER: usize = 9;
+use crate::http2::stream_errors::StreamError;
 
 /// RFC 9113 §6.5.2: the largest payload; we announce no other.
 const LARGEST: usize = 16_384;
@@ -27,6 +29,33 @@ const BLOCK_FRAMES: usize = 8;
 
 /// Nobody has as many streams at a time. Beyond it the oldest is forgotten: h2 refused it, and it can have no trailers.
 const RECEIVING: usize = 1024;
+
+/// Is told what came, in order and once.
+pub(super) trait FrameNotes {
+    /// A frame that is none of a header block. `has_data`: it is DATA, and not of padding alone.
+    fn frame(&mut self, head: &FrameHead, has_data: bool);
+
+    /// A header block has begun and is not whole. May be told again of the same one.
+    fn block_begins(&mut self);
+
+    /// A header block is whole.
+    fn block_ends(&mut self);
+
+    /// A stream breaks a rule that h2 does not hold it to.
+    fn breaks(&mut self, stream: u32, error: StreamError);
+}
+
+/// Nobody.
+#[cfg(test)]
+pub(super) struct Unheard;
+
+#[cfg(test)]
+impl FrameNotes for Unheard {
+    fn frame(&mut self, _: &FrameHead, _: bool) {}
+    fn block_begins(&mut self) {}
+    fn block_ends(&mut self) {}
+    fn breaks(&mut self, _: u32, _: StreamError) {}
+}
 
 /// One connection's incoming bytes.
 pub(super) struct IncomingFilter {
@@ -67,11 +96,11 @@ impl IncomingFilter {
         }
     }
 
-    /// The beginning of a frame's header that has come alone. Whoever has room for it reads on behind it, calls `resume`, and
-    /// spares the next bytes a copy.
+    /// The beginning of a frame that has come alone, if it is no more than its header. Whoever has room for it reads on behind
+    /// it, calls `resume`, and spares the next bytes a copy.
     pub(super) fn begun(&self) -> &[u8] {
         match self.held.len() {
-            ..HEADER => &self.held,
+            ..=HEADER => &self.held,
             _ => &[],
         }
     }
@@ -82,16 +111,16 @@ impl IncomingFilter {
     }
 
     /// So many of the bytes that came pass as they are. Of the others those that pass already are appended to `out`.
-    pub(super) fn take(&mut self, bytes: &[u8], out: &mut Vec<u8>) -> usize {
+    pub(super) fn take(&mut self, bytes: &[u8], out: &mut Vec<u8>, notes: &mut impl FrameNotes) -> usize {
         if !self.held.is_empty() {
             let mut held = std::mem::take(&mut self.held);
             held.extend_from_slice(bytes);
-            self.go_through(held, out);
+            self.go_through(held, out, notes);
             return 0;
         }
         let mut at = 0;
         while at < bytes.len() {
-            match self.verdict(&bytes[at..]) {
+            match self.verdict(&bytes[at..], notes) {
                 Filtering::Pass(count) => at += self.pass(count, bytes.len() - at),
                 Filtering::Off => return bytes.len(),
                 Filtering::Wait => {
@@ -100,7 +129,7 @@ impl IncomingFilter {
                 }
                 Filtering::Replace(count, new) => {
                     out.extend_from_slice(&new);
-                    self.go_through(bytes[at + count..].to_vec(), out);
+                    self.go_through(bytes[at + count..].to_vec(), out, notes);
                     break;
                 }
             }
@@ -114,11 +143,11 @@ impl IncomingFilter {
         std::mem::take(&mut self.held)
     }
 
-    fn go_through(&mut self, mut bytes: Vec<u8>, out: &mut Vec<u8>) {
+    fn go_through(&mut self, mut bytes: Vec<u8>, out: &mut Vec<u8>, notes: &mut impl FrameNotes) {
         let mut at = 0;
         while at < bytes.len() {
             let rest = &bytes[at..];
-            match self.verdict(rest) {
+            match self.verdict(rest, notes) {
                 Filtering::Pass(count) => {
                     let count = self.pass(count, rest.len());
                     out.extend_from_slice(&rest[..count]);
@@ -148,7 +177,7 @@ impl IncomingFilter {
         now
     }
 
-    fn verdict(&mut self, bytes: &[u8]) -> Filtering {
+    fn verdict(&mut self, bytes: &[u8], notes: &mut impl FrameNotes) -> Filtering {
         if self.is_off {
             return Filtering::Off;
         }
@@ -159,21 +188,54 @@ impl IncomingFilter {
             return Filtering::Wait;
         };
         let verdict = match frame.kind {
-            DATA if frame.length == 0 && frame.stream > 0 && frame.flags & (END_STREAM | PADDED) == 0 => {
-                Filtering::Replace(HEADER, Vec::new())
-            }
-            DATA | RST_STREAM => {
-                if frame.kind == RST_STREAM || frame.flags & END_STREAM != 0 {
-                    self.end(frame.stream);
-                }
-                Filtering::Pass(HEADER + frame.length)
-            }
-            HEADERS => self.block(&frame, bytes),
+            DATA => self.data(&frame, bytes, notes),
+            HEADERS => self.block(&frame, bytes, notes),
             CONTINUATION | PUSH_PROMISE => Filtering::Off,
+            WINDOW_UPDATE if frame.length == 4 && self.was_begun(frame.stream) => {
+                match bytes.get(HEADER..HEADER + 4) {
+                    None => return Filtering::Wait,
+                    // The first bit is reserved.
+                    Some([0 | 0x80, 0, 0, 0]) => {
+                        notes.breaks(frame.stream, StreamError::WindowUpdateOfZero);
+                        Filtering::Replace(HEADER + 4, Vec::new())
+                    }
+                    Some(_) => Filtering::Pass(HEADER + 4),
+                }
+            }
             _ => Filtering::Pass(HEADER + frame.length),
         };
+        match frame.kind {
+            DATA | HEADERS | CONTINUATION => {}
+            RST_STREAM => {
+                self.end(frame.stream);
+                notes.frame(&frame, false);
+            }
+            _ => notes.frame(&frame, false),
+        }
         self.is_off = matches!(verdict, Filtering::Off);
         verdict
+    }
+
+    fn data(&mut self, frame: &FrameHead, bytes: &[u8], notes: &mut impl FrameNotes) -> Filtering {
+        let mut padding = 0;
+        if frame.has(PADDED) && frame.length > 0 {
+            let Some(length) = bytes.get(HEADER) else {
+                return Filtering::Wait;
+            };
+            padding = 1 + usize::from(*length);
+        }
+        notes.frame(frame, frame.length > padding);
+        if frame.has(END_STREAM) {
+            self.end(frame.stream);
+        } else if frame.length == 0 && frame.stream > 0 && !frame.has(PADDED) {
+            return Filtering::Replace(HEADER, Vec::new());
+        }
+        Filtering::Pass(HEADER + frame.length)
+    }
+
+    /// Whether the client has begun this stream: of any other nothing may be said (RFC 9113 §5.1).
+    fn was_begun(&self, stream: u32) -> bool {
+        stream % 2 == 1 && stream <= self.last_stream
     }
 
     /// The request of this stream is complete.
@@ -184,7 +246,7 @@ impl IncomingFilter {
     }
 
     /// A HEADERS frame, and the CONTINUATION frames that belong to it.
-    fn block(&mut self, first: &FrameHead, bytes: &[u8]) -> Filtering {
+    fn block(&mut self, first: &FrameHead, bytes: &[u8], notes: &mut impl FrameNotes) -> Filtering {
         let mut frame = *first;
         let (mut frames, mut end) = (1, 0);
         let mut depends_on_itself = false;
@@ -197,6 +259,7 @@ impl IncomingFilter {
             let start = end + HEADER;
             end = start + frame.length;
             let Some(payload) = bytes.get(start..end) else {
+                notes.block_begins();
                 return Filtering::Wait;
             };
             let fragment = if frames == 1 {
@@ -209,23 +272,27 @@ impl IncomingFilter {
                 payload
             };
             fragments[frames - 1] = fragment;
-            if frame.flags & END_HEADERS != 0 {
+            if frame.has(END_HEADERS) {
                 break;
             }
             frame = match FrameHead::of(&bytes[end..]) {
-                None => return Filtering::Wait,
+                None => {
+                    notes.block_begins();
+                    return Filtering::Wait;
+                }
                 Some(next) if next.kind == CONTINUATION && next.stream == first.stream => next,
                 // RFC 9113 §6.10
                 Some(_) => return Filtering::Off,
             };
             frames += 1;
         }
+        notes.block_ends();
         let block = match &fragments[..frames] {
             [block] => Cow::Borrowed(*block),
             parts => Cow::Owned(parts.concat()),
         };
         let is_trailers = self.receiving.binary_search(&first.stream).is_ok();
-        if first.flags & END_STREAM != 0 {
+        if first.has(END_STREAM) {
             self.end(first.stream);
         } else if first.stream > self.last_stream {
             if self.receiving.len() == RECEIVING {
@@ -234,12 +301,16 @@ impl IncomingFilter {
             self.receiving.push(first.stream);
         }
         self.last_stream = self.last_stream.max(first.stream);
-        match self.blocks.screen(&block, is_trailers) {
+        let screened = self.blocks.screen(&block, is_trailers);
+        if self.blocks.has_fragment() && matches!(screened, Ok(None)) {
+            notes.breaks(first.stream, StreamError::Fragment);
+        }
+        match screened {
             // An error of the stream (RFC 7540 §5.3.1), for which h2 would not read the block, so that its table and the
             // client's would differ from here on.
-            Ok(None) if depends_on_itself => Filtering::Replace(end, first.with_block(&forbidden(&block))),
+            Ok(None) if depends_on_itself => Filtering::Replace(end, with_block(first, &forbidden(&block))),
             Ok(None) => Filtering::Pass(end),
-            Ok(Some(new)) => Filtering::Replace(end, first.with_block(&new)),
+            Ok(Some(new)) => Filtering::Replace(end, with_block(first, &new)),
             Err(_) => Filtering::Off,
         }
     }
@@ -254,12 +325,12 @@ struct HeadersPayload<'a> {
 /// A HEADERS frame's payload, RFC 9113 §6.2. `None` if its lengths are wrong.
 fn unpadded<'a>(frame: &FrameHead, mut payload: &'a [u8]) -> Option<HeadersPayload<'a>> {
     let mut padding = 0;
-    if frame.flags & PADDED != 0 {
+    if frame.has(PADDED) {
         let (length, rest) = payload.split_first()?;
         (padding, payload) = (usize::from(*length), rest);
     }
     let mut depends_on = None;
-    if frame.flags & PRIORITIZED != 0 {
+    if frame.has(PRIORITIZED) {
         let (parent, rest) = payload.split_first_chunk()?;
         depends_on = Some(u32::from_be_bytes(*parent) & 0x7fff_ffff);
         payload = rest.get(1..)?;
@@ -268,43 +339,22 @@ fn unpadded<'a>(frame: &FrameHead, mut payload: &'a [u8]) -> Option<HeadersPaylo
     Some(HeadersPayload { depends_on, block })
 }
 
-/// A frame's header.
-#[derive(Clone, Copy)]
-struct FrameHead {
-    length: usize,
-    kind: u8,
-    flags: u8,
-    stream: u32,
-}
-
-impl FrameHead {
-    fn of(bytes: &[u8]) -> Option<FrameHead> {
-        let [a, b, c, kind, flags, stream @ ..] = bytes.first_chunk::<HEADER>()?;
-        Some(FrameHead {
-            length: usize::from(*a) << 16 | usize::from(*b) << 8 | usize::from(*c),
-            kind: *kind,
-            flags: *flags,
-            stream: u32::from_be_bytes(*stream) & 0x7fff_ffff,
-        })
-    }
-
-    /// The same HEADERS frame with another block, without priority and padding, and as many CONTINUATION frames as it takes.
-    fn with_block(&self, block: &[u8]) -> Vec<u8> {
-        let mut frames = Vec::with_capacity(HEADER + block.len());
-        let mut parts = block.chunks(LARGEST).peekable();
-        let (mut kind, mut flags) = (HEADERS, self.flags & END_STREAM);
-        while let Some(part) = parts.next() {
-            if parts.peek().is_none() {
-                flags |= END_HEADERS;
-            }
-            frames.extend_from_slice(&(part.len() as u32).to_be_bytes()[1..]);
-            frames.extend_from_slice(&[kind, flags]);
-            frames.extend_from_slice(&self.stream.to_be_bytes());
-            frames.extend_from_slice(part);
-            (kind, flags) = (CONTINUATION, 0);
+/// The same HEADERS frame with another block, without priority and padding, and as many CONTINUATION frames as it takes.
+fn with_block(first: &FrameHead, block: &[u8]) -> Vec<u8> {
+    let mut frames = Vec::with_capacity(HEADER + block.len());
+    let mut parts = block.chunks(LARGEST).peekable();
+    let (mut kind, mut flags) = (HEADERS, first.flags & END_STREAM);
+    while let Some(part) = parts.next() {
+        if parts.peek().is_none() {
+            flags |= END_HEADERS;
         }
-        frames
+        frames.extend_from_slice(&(part.len() as u32).to_be_bytes()[1..]);
+        frames.extend_from_slice(&[kind, flags]);
+        frames.extend_from_slice(&first.stream.to_be_bytes());
+        frames.extend_from_slice(part);
+        (kind, flags) = (CONTINUATION, 0);
     }
+    frames
 }
 
 #[cfg(test)]
@@ -325,7 +375,7 @@ mod tests {
         let (mut filter, mut got) = (IncomingFilter::behind(3), Vec::new());
         for bytes in reads {
             let mut out = Vec::new();
-            let passed = filter.take(bytes, &mut out);
+            let passed = filter.take(bytes, &mut out, &mut Unheard);
             got.extend_from_slice(&bytes[..passed]);
             got.extend_from_slice(&out);
         }
@@ -453,6 +503,107 @@ mod tests {
         assert_filtered(&bytes.concat(), &expected);
     }
 
+    /// What is told of a connection.
+    #[derive(Default, Debug, PartialEq, Eq)]
+    struct Heard {
+        /// Kind, stream, whether there was data.
+        frames: Vec<(u8, u32, bool)>,
+        blocks: Vec<&'static str>,
+        stream_errors: Vec<(u32, StreamError)>,
+    }
+
+    impl FrameNotes for Heard {
+        fn frame(&mut self, head: &FrameHead, has_data: bool) {
+            self.frames.push((head.kind, head.stream, has_data));
+        }
+        fn block_begins(&mut self) {
+            if self.blocks.last() != Some(&"begins") {
+                self.blocks.push("begins");
+            }
+        }
+        fn block_ends(&mut self) {
+            self.blocks.push("ends");
+        }
+        fn breaks(&mut self, stream: u32, error: StreamError) {
+            self.stream_errors.push((stream, error));
+        }
+    }
+
+    /// What passes of these reads, and what is told.
+    fn heard<'a>(reads: impl Iterator<Item = &'a [u8]>) -> (Vec<u8>, Heard) {
+        let (mut filter, mut got, mut heard) = (IncomingFilter::behind(0), Vec::new(), Heard::default());
+        for bytes in reads {
+            let mut out = Vec::new();
+            let passed = filter.take(bytes, &mut out, &mut heard);
+            got.extend_from_slice(&bytes[..passed]);
+            got.extend(out);
+        }
+        (got, heard)
+    }
+
+    #[test]
+    fn every_frame_is_told_once_however_it_is_cut_and_padding_is_no_data() {
+        let padded = |data: &[u8], padding: u8| [&[padding], data, &vec![0; padding.into()]].concat();
+        let bytes = [
+            frame(HEADERS, 0, 1, GOOD),
+            frame(CONTINUATION, END_HEADERS, 1, b""),
+            frame(DATA, 0, 1, b"data"),
+            frame(DATA, PADDED, 1, &padded(b"data", 200)),
+            frame(DATA, PADDED, 1, &padded(b"", 200)),
+            frame(DATA, PADDED, 1, &padded(b"", 0)),
+            frame(DATA, 0, 1, b""),
+            frame(WINDOW_UPDATE, 0, 1, &[0, 0, 0, 1]),
+            frame(RST_STREAM, 0, 1, &[0; 4]),
+            frame(0xfe, 0, 0, b"unknown"),
+        ]
+        .concat();
+        let (_, whole) = heard([&bytes[..]].into_iter());
+        let data = [true, true, false, false, false].map(|has_data| (DATA, 1, has_data));
+        let others = [
+            (WINDOW_UPDATE, 1, false),
+            (RST_STREAM, 1, false),
+            (0xfe, 0, false),
+        ];
+        assert_eq!(whole.frames, [&data[..], &others].concat());
+        assert_eq!((whole.blocks, whole.stream_errors), (vec!["ends"], vec![]));
+        let (_, cut) = heard(bytes.chunks(1));
+        assert_eq!(cut.frames, whole.frames);
+        assert_eq!(cut.blocks, ["begins", "ends"]);
+    }
+
+    #[test]
+    fn a_window_update_of_0_vanishes_and_is_told_if_its_stream_was_begun() {
+        let zero = |stream| frame(WINDOW_UPDATE, 0, stream, &[0x80, 0, 0, 0]);
+        let one = frame(WINDOW_UPDATE, 0, 3, &[0, 0, 0, 1]);
+        let request = frame(HEADERS, END_HEADERS, 3, GOOD);
+        let others = [zero(0), zero(2), zero(5), frame(WINDOW_UPDATE, 0, 3, &[0; 3])].concat();
+        let bytes = [request.clone(), zero(3), one.clone(), zero(1), others.clone()].concat();
+        for reads in [bytes.chunks(bytes.len()), bytes.chunks(1)] {
+            let (got, heard) = heard(reads);
+            assert!(got == [request.clone(), one.clone(), others.clone()].concat());
+            assert_eq!(
+                heard.stream_errors,
+                [3, 1].map(|stream| (stream, StreamError::WindowUpdateOfZero))
+            );
+        }
+    }
+
+    #[test]
+    fn a_fragment_in_a_good_block_is_told() {
+        let block = b"\x82\x04\x02/#";
+        let bytes = [
+            frame(HEADERS, END_HEADERS, 1, block),
+            frame(HEADERS, END_HEADERS, 3, &[BAD, block].concat()),
+        ]
+        .concat();
+        let (_, heard) = heard([&bytes[..]].into_iter());
+        assert_eq!(
+            heard.stream_errors,
+            [(1, StreamError::Fragment)],
+            "the other is reset"
+        );
+    }
+
     #[test]
     fn a_pseudo_header_is_malformed_in_trailers_alone() {
         let request = [
@@ -516,10 +667,10 @@ mod tests {
     fn a_header_of_a_frame_that_came_in_two_parts_may_be_read_in_one() {
         let bytes = frame(DATA, 0, 1, b"data");
         let (mut filter, mut out) = (IncomingFilter::behind(0), Vec::new());
-        assert_eq!(filter.take(&bytes[..5], &mut out), 0);
+        assert_eq!(filter.take(&bytes[..5], &mut out, &mut Unheard), 0);
         assert_eq!(filter.begun(), &bytes[..5]);
         filter.resume();
-        assert_eq!(filter.take(&bytes, &mut out), bytes.len());
+        assert_eq!(filter.take(&bytes, &mut out, &mut Unheard), bytes.len());
         assert!(out.is_empty() && filter.begun().is_empty());
     }
 

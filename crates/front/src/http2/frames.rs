@@ -1,11 +1,10 @@
-//! Follows the frames of one direction of a connection by their headers, without keeping or changing a byte.
+//! Headers of frames, and what follows the frames that h2 writes by their headers, without keeping or changing a byte.
 //!
-//! The h2 crate decides what they mean. What it keeps to itself is needed here: that a header block was begun and not
-//! ended, how many frames carry nothing, which stream it refused by itself, and why it ended the connection. Anything that
-//! is no HTTP/2 it refuses soon enough; until then this reads nonsense, and does no harm.
+//! The h2 crate decides what they mean. What it keeps to itself is needed here: what went out, which stream it refused by
+//! itself, and why it ended the connection. What comes in is followed by the filter, in the same look.
 
 /// Bytes of a frame's header (RFC 9113 §4.1).
-const HEADER: usize = 9;
+pub(super) const HEADER: usize = 9;
 
 /// So much of a payload is kept where it is looked at: a GOAWAY's last stream, code and the beginning of its words.
 const KEPT: usize = 64;
@@ -23,26 +22,54 @@ pub(super) const CONTINUATION: u8 = 9;
 pub(super) const END_STREAM: u8 = 0x1;
 pub(super) const END_HEADERS: u8 = 0x4;
 
-/// What is known of a frame.
+/// A frame's header.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Frame<'a> {
+pub(super) struct FrameHead {
+    /// Bytes of its payload.
+    pub(super) length: usize,
     pub(super) kind: u8,
     pub(super) flags: u8,
     pub(super) stream: u32,
-    /// Bytes of its payload.
-    pub(super) length: usize,
+}
+
+impl FrameHead {
+    /// That which stands at the beginning of the bytes, if all of it is there.
+    pub(super) fn of(bytes: &[u8]) -> Option<FrameHead> {
+        let [a, b, c, kind, flags, stream @ ..] = bytes.first_chunk::<HEADER>()?;
+        Some(FrameHead {
+            length: usize::from(*a) << 16 | usize::from(*b) << 8 | usize::from(*c),
+            kind: *kind,
+            flags: *flags,
+            stream: u32::from_be_bytes(*stream) & 0x7fff_ffff,
+        })
+    }
+
+    pub(super) fn has(&self, flag: u8) -> bool {
+        self.flags & flag != 0
+    }
+
+    /// So much of the payload is looked at.
+    fn kept(&self) -> usize {
+        if matches!(self.kind, RST_STREAM | GOAWAY) {
+            self.length.min(KEPT)
+        } else {
+            0
+        }
+    }
+}
+
+/// What is known of a frame.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Frame<'a> {
+    pub(super) head: FrameHead,
     /// The first bytes of an RST_STREAM or GOAWAY, else nothing.
     pub(super) payload: &'a [u8],
 }
 
 impl Frame<'_> {
-    pub(super) fn has(&self, flag: u8) -> bool {
-        self.flags & flag != 0
-    }
-
     /// The code of an RST_STREAM or GOAWAY, 0 where there is none.
     pub(super) fn code(&self) -> u32 {
-        let at = if self.kind == GOAWAY { 4 } else { 0 };
+        let at = if self.head.kind == GOAWAY { 4 } else { 0 };
         self.payload
             .get(at..at + 4)
             .map_or(0, |code| u32::from_be_bytes([code[0], code[1], code[2], code[3]]))
@@ -81,42 +108,35 @@ impl Frames {
                 bytes = &bytes[step..];
                 continue;
             }
+            // Nearly every frame is whole, and is seen where it lies.
+            if self.have == 0 {
+                if let Some(size) = see_first(bytes, &mut see) {
+                    self.skip = size;
+                    continue;
+                }
+            }
             let step = (self.wanted() - self.have).min(bytes.len());
             self.start[self.have..self.have + step].copy_from_slice(&bytes[..step]);
             self.have += step;
             bytes = &bytes[step..];
-            if self.have < HEADER || self.have < self.wanted() {
-                continue;
+            if let Some(size) = see_first(&self.start[..self.have], &mut see) {
+                self.skip = size - self.have;
+                self.have = 0;
             }
-            let kept = self.have - HEADER;
-            see(Frame {
-                kind: self.start[3],
-                flags: self.start[4],
-                stream: u32::from_be_bytes([
-                    self.start[5] & 0x7f,
-                    self.start[6],
-                    self.start[7],
-                    self.start[8],
-                ]),
-                length: self.length(),
-                payload: &self.start[HEADER..self.have],
-            });
-            self.skip = self.length() - kept;
-            self.have = 0;
         }
-    }
-
-    fn length(&self) -> usize {
-        usize::from(self.start[0]) << 16 | usize::from(self.start[1]) << 8 | usize::from(self.start[2])
     }
 
     fn wanted(&self) -> usize {
-        if self.have >= HEADER && matches!(self.start[3], RST_STREAM | GOAWAY) {
-            HEADER + self.length().min(KEPT)
-        } else {
-            HEADER
-        }
+        HEADER + FrameHead::of(&self.start[..self.have]).map_or(0, |head| head.kept())
     }
+}
+
+/// Calls `see` for the frame at the beginning of the bytes, if what is looked at is there; the size of the frame.
+fn see_first(bytes: &[u8], see: &mut impl FnMut(Frame<'_>)) -> Option<usize> {
+    let head = FrameHead::of(bytes)?;
+    let payload = bytes.get(HEADER..HEADER + head.kept())?;
+    see(Frame { head, payload });
+    Some(HEADER + head.length)
 }
 
 #[cfg(test)]
@@ -138,11 +158,12 @@ mod tests {
         for part in parts {
             frames.follow(part, |frame| {
                 let words = frame.words();
+                let head = frame.head;
                 seen.push((
-                    frame.kind,
-                    frame.flags,
-                    frame.stream,
-                    frame.length,
+                    head.kind,
+                    head.flags,
+                    head.stream,
+                    head.length,
                     frame.code(),
                     words,
                 ));

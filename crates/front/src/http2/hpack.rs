@@ -8,7 +8,7 @@
 //!
 //! What breaks HPACK itself is an error of the connection, and h2's to say.
 
-use crate::http2::hpack_table::{Broken, FieldKind, FieldName, HpackTable};
+use crate::http2::hpack_table::{Broken, Fault, FieldKind, FieldName, HpackTable};
 use crate::http2::huffman;
 
 /// A literal that is not indexed (RFC 7541 §6.2.2) with the name 57 and no value: `transfer-encoding`, which HTTP/2 forbids
@@ -24,6 +24,8 @@ pub(super) struct HeaderBlocks {
     table: HpackTable,
     /// A text that was Huffman-coded.
     scratch: Vec<u8>,
+    /// The last block's target has a fragment.
+    has_fragment: bool,
 }
 
 impl HeaderBlocks {
@@ -33,13 +35,15 @@ impl HeaderBlocks {
         // What was gone through, once there is need of it.
         let mut new: Option<Vec<u8>> = None;
         let mut is_malformed = false;
+        self.has_fragment = false;
         while let Some(first) = rest.0.first().copied() {
             let line = rest.0;
             let taken = |rest: &Input<'_>| &line[..line.len() - rest.0.len()];
             match first {
                 0x80.. => {
-                    let (name, is_bad) = self.table.line(rest.number(7)?)?;
-                    is_malformed |= is_bad || is_trailers && !name.kind.is_header();
+                    let (name, fault) = self.table.line(rest.number(7)?)?;
+                    self.has_fragment |= fault == Fault::Fragment;
+                    is_malformed |= fault == Fault::Malformed || is_trailers && !name.kind.is_header();
                 }
                 0x20..=0x3f => self.table.resize(rest.number(5)?)?,
                 _ => {
@@ -52,6 +56,8 @@ impl HeaderBlocks {
                     let value = rest.text(&mut self.scratch)?;
                     let is_bad = !name.kind.takes(value);
                     is_malformed |= is_bad || is_trailers && !name.kind.is_header();
+                    let has_fragment = name.kind == FieldKind::Path && value.contains(&b'#');
+                    self.has_fragment |= has_fragment;
                     let length = name.length + value.len();
                     if is_bad {
                         let new = new.get_or_insert_with(|| block[..block.len() - line.len()].to_vec());
@@ -69,7 +75,12 @@ impl HeaderBlocks {
                         }
                     }
                     if is_indexed {
-                        self.table.insert(name, value.len(), is_bad);
+                        let fault = match (is_bad, has_fragment) {
+                            (true, _) => Fault::Malformed,
+                            (false, true) => Fault::Fragment,
+                            (false, false) => Fault::None,
+                        };
+                        self.table.insert(name, value.len(), fault);
                     }
                     if is_bad {
                         continue;
@@ -87,6 +98,11 @@ impl HeaderBlocks {
             return Ok(None);
         }
         Ok(Some(forbidden(new.as_deref().unwrap_or(block))))
+    }
+
+    /// Whether the target of the block that was read last has a fragment. h2 cuts it off, so that nobody behind would know.
+    pub(super) fn has_fragment(&self) -> bool {
+        self.has_fragment
     }
 }
 
@@ -263,6 +279,22 @@ mod tests {
         );
         assert_eq!(screened(&mut blocks, b"\x0f\x2f\x03GET"), with_forbidden(&[]));
         assert_eq!(screened(&mut blocks, b"\xbe"), with_forbidden(&[b"\xbe"]));
+    }
+
+    #[test]
+    fn a_fragment_is_seen_by_its_letters_and_in_the_table() {
+        let mut blocks = HeaderBlocks::default();
+        for (block, expected) in [
+            (&b"\x04\x02/#"[..], true),
+            (b"\x04\x01/", false),
+            (b"\x44\x04/a#b", true),
+            (b"\x82", false),
+            (b"\xbe", true),
+            (b"\x0f\x2b\x01#", false), // user-agent
+        ] {
+            assert_good(&mut blocks, block);
+            assert_eq!(blocks.has_fragment(), expected, "{block:x?}");
+        }
     }
 
     #[test]

@@ -21,8 +21,10 @@ pub(super) struct Broken;
 pub(super) enum FieldKind {
     /// A header.
     Plain,
-    /// `:authority`, `:path`, `:scheme`, `:protocol`; what else they have to be h2 says without losing its place.
+    /// `:authority`, `:scheme`, `:protocol`; what else they have to be h2 says without losing its place.
     Text,
+    /// `:path`, the same; a `#` in it h2 does not mind.
+    Path,
     Method,
     /// `te`, which may say `trailers` alone (RFC 9113 §8.2.2).
     Te,
@@ -43,7 +45,8 @@ const CONNECTION_SPECIFIC: [&[u8]; 5] = [
 impl FieldKind {
     pub(super) fn of(name: &[u8]) -> FieldKind {
         match name {
-            b":authority" | b":path" | b":scheme" | b":protocol" => FieldKind::Text,
+            b":authority" | b":scheme" | b":protocol" => FieldKind::Text,
+            b":path" => FieldKind::Path,
             b":method" => FieldKind::Method,
             b"te" => FieldKind::Te,
             _ if CONNECTION_SPECIFIC.contains(&name) => FieldKind::Nameless,
@@ -58,11 +61,16 @@ impl FieldKind {
     }
 
     pub(super) fn takes(self, value: &[u8]) -> bool {
+        // RFC 9113 §8.2.1: no value begins or ends with a blank.
+        let is_blank = |byte: Option<&u8>| matches!(byte, Some(b' ' | b'\t'));
+        if is_blank(value.first()) || is_blank(value.last()) {
+            return false;
+        }
         match self {
             FieldKind::Plain => value
                 .iter()
                 .all(|byte| matches!(byte, b'\t' | b' '..=0x7e | 0x80..)),
-            FieldKind::Text => std::str::from_utf8(value).is_ok(),
+            FieldKind::Text | FieldKind::Path => std::str::from_utf8(value).is_ok(),
             FieldKind::Method => !value.is_empty() && value.iter().copied().all(is_method_byte),
             FieldKind::Te => value == b"trailers",
             FieldKind::Nameless => false,
@@ -95,12 +103,22 @@ impl FieldName {
     }
 }
 
+/// What is wrong with a line.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Fault {
+    None,
+    /// `:path` has a `#`, which h2 lets pass.
+    Fragment,
+    /// Its message is malformed (RFC 9113 §8.1.1).
+    Malformed,
+}
+
 /// A line in the table of HPACK, as far as it matters. The table bounds its numbers.
 struct TableLine {
     kind: FieldKind,
     name_length: u16,
     size: u16,
-    is_malformed: bool,
+    fault: Fault,
 }
 
 /// HPACK's dynamic table as the client and h2 have it, in front of it the static one.
@@ -113,30 +131,35 @@ pub(super) struct HpackTable {
 }
 
 impl HpackTable {
-    /// The name at an index, and whether its line is malformed.
-    pub(super) fn line(&self, index: usize) -> Result<(FieldName, bool), Broken> {
+    /// The name at an index, and what is wrong with its line.
+    pub(super) fn line(&self, index: usize) -> Result<(FieldName, Fault), Broken> {
         match index {
             0 => Err(Broken),
             1..=STATIC => {
                 let kind = match index {
-                    1 | 4..=7 => FieldKind::Text,
+                    1 | 6 | 7 => FieldKind::Text,
+                    4 | 5 => FieldKind::Path,
                     2 | 3 => FieldKind::Method,
                     8..=14 | 57 => FieldKind::Nameless, // :status, transfer-encoding
                     _ => FieldKind::Plain,
                 };
                 let length = STATIC_NAMES[index - 1].len();
-                Ok((FieldName { kind, length }, kind == FieldKind::Nameless))
+                let fault = match kind {
+                    FieldKind::Nameless => Fault::Malformed,
+                    _ => Fault::None,
+                };
+                Ok((FieldName { kind, length }, fault))
             }
             _ => {
                 let line = self.lines.get(index - STATIC - 1).ok_or(Broken)?;
                 let (kind, length) = (line.kind, usize::from(line.name_length));
-                Ok((FieldName { kind, length }, line.is_malformed))
+                Ok((FieldName { kind, length }, line.fault))
             }
         }
     }
 
     /// RFC 7541 §4.4: a line comes in.
-    pub(super) fn insert(&mut self, name: FieldName, value_length: usize, is_malformed: bool) {
+    pub(super) fn insert(&mut self, name: FieldName, value_length: usize, fault: Fault) {
         let size = name.length + value_length + OVERHEAD;
         let limit = self.limit();
         self.evict(limit.saturating_sub(size));
@@ -146,7 +169,7 @@ impl HpackTable {
                 kind: name.kind,
                 name_length,
                 size: small,
-                is_malformed,
+                fault,
             });
         }
     }
@@ -215,9 +238,10 @@ mod tests {
                 HeaderName::from_lowercase(&name).is_ok(),
                 "name {byte:x}"
             );
+            let is_blank = matches!(byte, b' ' | b'\t');
             assert_eq!(
                 FieldKind::Plain.takes(&value),
-                HeaderValue::from_bytes(&value).is_ok(),
+                HeaderValue::from_bytes(&value).is_ok() && !is_blank,
                 "value {byte:x}"
             );
             assert_eq!(
@@ -231,26 +255,38 @@ mod tests {
             .iter()
             .all(|name| FieldKind::of(name) == FieldKind::Nameless));
         assert!(FieldKind::Plain.takes(b"") && FieldKind::Text.takes(b"") && !FieldKind::Method.takes(b""));
-        assert!(FieldKind::Text.takes("/\u{e9}".as_bytes()) && !FieldKind::Text.takes(b"/\xe9"));
+        for kind in [FieldKind::Text, FieldKind::Path] {
+            assert!(kind.takes("/\u{e9}".as_bytes()) && !kind.takes(b"/\xe9"));
+        }
+    }
+
+    #[test]
+    fn no_value_begins_or_ends_with_a_blank() {
+        for kind in [FieldKind::Plain, FieldKind::Text, FieldKind::Path] {
+            for value in [&b" a"[..], b"a ", b"\ta", b"a\t", b" ", b"\t\t"] {
+                assert!(!kind.takes(value), "{kind:?} {value:x?}");
+            }
+        }
+        assert!(FieldKind::Plain.takes(b"a b") && FieldKind::Plain.takes(b"a\tb"));
     }
 
     #[test]
     fn the_table_forgets_as_the_rules_say() {
         let (mut table, name) = (HpackTable::default(), FieldName::of(b"x-name"));
         for _ in 0..100 {
-            table.insert(name, 62, false); // 100 bytes
+            table.insert(name, 62, Fault::None); // 100 bytes
         }
         assert_eq!(table.sizes(), [100; 40]);
         table.resize(232).expect("a size");
         assert_eq!(table.sizes(), [100; 2]);
         table.resize(4096).expect("a size");
-        table.insert(name, 0, true);
+        table.insert(name, 0, Fault::Malformed);
         assert_eq!(table.sizes(), [38, 100, 100]);
-        assert!(table.line(62).is_ok_and(|(_, is_malformed)| is_malformed));
-        assert!(table.line(64).is_ok_and(|(_, is_malformed)| !is_malformed));
+        assert!(table.line(62).is_ok_and(|(_, fault)| fault == Fault::Malformed));
+        assert!(table.line(64).is_ok_and(|(_, fault)| fault == Fault::None));
         assert!(table.line(65).is_err() && table.line(0).is_err());
         // What is larger than all of it empties it.
-        table.insert(name, 4096, false);
+        table.insert(name, 4096, Fault::None);
         assert!(table.sizes().is_empty() && table.size() == 0);
         assert_eq!(table.resize(4097), Err(Broken));
     }

@@ -8,8 +8,9 @@
 //! tasks between them.
 //!
 //! The parts: `wire` (what h2 reads and writes), `filter` (what it does not get to see as it came, with `hpack`,
-//! `hpack_table` and `huffman`), `state` (what the connection and its streams share), `frames` (how it is followed), `flood_guard` (how much of
-//! nothing a client may send), `head` (heads, to and fro), `stream`, `sending`, `tunnel`. No push: RFC 9113 §8.4 made it a choice.
+//! `hpack_table` and `huffman`), `state` (what the connection and its streams share), `frames` (how it is followed),
+//! `flood_guard` (how much of nothing a client may send), `stream_errors` (rules that h2 does not know), `refusal_log` (how
+//! many lines they get), `head` (heads, to and fro), `stream`, `sending`, `tunnel`. No push: RFC 9113 §8.4 made it a choice.
 
 mod filter;
 #[cfg(test)]
@@ -20,9 +21,11 @@ mod head;
 mod hpack;
 mod hpack_table;
 mod huffman;
+mod refusal_log;
 mod sending;
 mod state;
 mod stream;
+mod stream_errors;
 mod tunnel;
 mod wire;
 
@@ -163,7 +166,7 @@ impl Driver {
                 }
                 // `wire` has seen the GOAWAY that h2 sent, and said why.
                 Poll::Ready(Some(Err(_)) | None) => return Poll::Ready(()),
-                Poll::Pending if self.state.flood().is_some() && self.lingering_since_ms.is_none() => {
+                Poll::Pending if self.state.is_flooded() && self.lingering_since_ms.is_none() => {
                     self.end_with(Reason::ENHANCE_YOUR_CALM);
                 }
                 Poll::Pending => break,

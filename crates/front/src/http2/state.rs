@@ -1,20 +1,28 @@
 //! What one HTTP/2 connection and its streams share, and what is noted of the frames that pass by.
 //!
-//! [`Http2State`] follows every frame ([`Frames`](super::frames)), charges the client's account
-//! ([`FloodGuard`](super::flood_guard)), and writes a line where h2 refuses something by itself. Only the tasks of one
-//! connection lock it, all on the front's thread, so the lock is never contended; no event sink is called while it is held.
+//! [`Http2State`] hears of every frame that comes (from the [filter](super::filter)) and goes ([`Frames`](super::frames)),
+//! charges the client's account ([`FloodGuard`](super::flood_guard)), keeps what a stream did for its task
+//! ([`StreamErrors`](super::stream_errors)), and writes a line where h2 refuses something by itself, though not for each of
+//! many. Only the tasks of one connection lock it, all on the front's thread, so the lock is never contended; no event sink
+//! is called while it is held.
 
+use std::fmt;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Poll, Waker};
 
 use h2::Reason;
 
 use crate::connection::Connection;
+use crate::events::LogLevel;
+use crate::http2::filter::{FrameNotes, IncomingFilter};
 use crate::http2::flood_guard::{FloodGuard, FrameCost};
 use crate::http2::frames::{
-    Frame, Frames, CONTINUATION, DATA, END_HEADERS, END_STREAM, GOAWAY, HEADERS, PING, PRIORITY, RST_STREAM,
-    SETTINGS, WINDOW_UPDATE,
+    Frame, FrameHead, Frames, DATA, END_STREAM, GOAWAY, HEADERS, PING, PRIORITY, RST_STREAM, SETTINGS,
+    WINDOW_UPDATE,
 };
+use crate::http2::refusal_log::RefusalLog;
+use crate::http2::stream_errors::{StreamError, StreamErrors};
 
 /// RFC 9113 §3.4
 pub(super) const PREFACE_LENGTH: usize = 24;
@@ -27,11 +35,13 @@ pub(super) struct Http2State {
     pub(super) connection: Arc<Connection>,
     /// Each stream, and each request that the application still holds, has a clone.
     load: Arc<()>,
+    /// There may be a reason not to read, or something to tell a stream; nobody need lock to learn that there is none.
+    has_floods: AtomicBool,
+    has_stream_errors: AtomicBool,
     inner: Mutex<Http2Inner>,
 }
 
 struct Http2Inner {
-    incoming: Frames,
     outgoing: Frames,
     guard: FloodGuard,
     /// What the client floods us with.
@@ -52,6 +62,8 @@ struct Http2Inner {
     unflushed_heads: usize,
     /// Nothing is read before the next flush.
     is_holding: bool,
+    stream_errors: StreamErrors,
+    refusals: RefusalLog,
 }
 
 /// What the deadline of a connection depends on.
@@ -68,7 +80,6 @@ impl Http2State {
     pub(super) fn new(connection: Arc<Connection>) -> Http2State {
         let now = connection.shared().now_ms();
         let inner = Http2Inner {
-            incoming: Frames::behind(PREFACE_LENGTH),
             outgoing: Frames::behind(0),
             guard: FloodGuard::new(now),
             flood: None,
@@ -83,10 +94,14 @@ impl Http2State {
             flush_waiters: Vec::new(),
             unflushed_heads: 0,
             is_holding: false,
+            stream_errors: StreamErrors::default(),
+            refusals: RefusalLog::default(),
         };
         Http2State {
             connection,
             load: Arc::default(),
+            has_floods: AtomicBool::new(false),
+            has_stream_errors: AtomicBool::new(false),
             inner: Mutex::new(inner),
         }
     }
@@ -97,16 +112,19 @@ impl Http2State {
     }
 
     /// A request was accepted: what its stream shall have in place of a connection.
-    pub(super) fn begin_stream(&self) -> Connection {
+    pub(super) fn begin_stream(&self, stream: u32) -> Arc<Connection> {
+        let connection = Arc::new(self.connection.stream(Arc::clone(&self.load)));
         let mut inner = self.lock();
         inner.heads += 1;
         inner.open += 1;
-        self.connection.stream(Arc::clone(&self.load))
+        inner.stream_errors.begin(stream, &connection);
+        connection
     }
 
-    pub(super) fn end_stream(&self) {
+    pub(super) fn end_stream(&self, stream: u32) {
         let now = self.connection.shared().now_ms();
         let mut inner = self.lock();
+        inner.stream_errors.end(stream);
         inner.open -= 1;
         inner.waiting_since_ms = now;
         let is_last = inner.open == 0;
@@ -119,10 +137,34 @@ impl Http2State {
 
     pub(super) fn note_flood(&self, what: &'static str) {
         self.lock().flood.get_or_insert(what);
+        self.has_floods.store(true, Ordering::Relaxed);
     }
 
-    pub(super) fn flood(&self) -> Option<&'static str> {
-        self.lock().flood
+    pub(super) fn is_flooded(&self) -> bool {
+        self.has_floods.load(Ordering::Relaxed)
+    }
+
+    /// What the stream has done that h2 lets pass, once. For its task, or before it has one.
+    pub(super) fn stream_error(&self, stream: u32) -> Option<StreamError> {
+        if !self.has_stream_errors.load(Ordering::Relaxed) {
+            return None;
+        }
+        let mut inner = self.lock();
+        let error = inner.stream_errors.take(stream);
+        self.has_stream_errors
+            .store(!inner.stream_errors.is_empty(), Ordering::Relaxed);
+        error
+    }
+
+    /// A request was refused: one more, with its line unless there were many.
+    pub(super) fn note_refusal(&self, line: fmt::Arguments<'_>) {
+        self.connection.shared().counters.refused();
+        let now = self.connection.shared().now_ms();
+        let admitted = self.lock().refusals.admit(now);
+        if let Some(untold) = admitted {
+            self.connection
+                .log(LogLevel::Warning, format_args!("{line}{untold}"));
+        }
     }
 
     pub(super) fn activity(&self) -> Activity {
@@ -192,50 +234,34 @@ impl Http2State {
         self.lock().is_lingering = true;
     }
 
-    /// These bytes have come.
-    pub(super) fn read(&self, bytes: &[u8]) {
-        let inner = &mut *self.lock();
-        let Http2Inner {
-            incoming,
-            guard,
-            flood,
-            inside_head,
-            waiting_since_ms,
-            unflushed_heads,
-            ..
-        } = inner;
-        let now = || self.connection.shared().now_ms();
-        incoming.follow(bytes, |frame| {
-            let (cost, what) = match frame.kind {
-                HEADERS | CONTINUATION => {
-                    if !frame.has(END_HEADERS) && !*inside_head {
-                        *waiting_since_ms = now();
-                    }
-                    *inside_head = !frame.has(END_HEADERS);
-                    *unflushed_heads += usize::from(frame.kind == HEADERS);
-                    return;
-                }
-                DATA if frame.length > 0 => (FrameCost::Data, ""),
-                DATA if frame.has(END_STREAM) => return,
-                DATA => (FrameCost::Idle, "DATA frames without data"),
-                RST_STREAM => (FrameCost::Reset, "RST_STREAM frames"),
-                SETTINGS => (FrameCost::Settings, "SETTINGS frames"),
-                PING => (FrameCost::Idle, "PING frames"),
-                PRIORITY => (FrameCost::Idle, "PRIORITY frames"),
-                WINDOW_UPDATE => (FrameCost::Idle, "WINDOW_UPDATE frames"),
-                GOAWAY => (FrameCost::Idle, "GOAWAY frames"),
-                _ => (FrameCost::Idle, "unknown frames"),
-            };
-            if !guard.note(cost, now) {
-                flood.get_or_insert(what);
-            }
-        });
+    /// These bytes have come: what of them passes, as [`IncomingFilter::take`] tells.
+    pub(super) fn read(&self, bytes: &[u8], filter: &mut IncomingFilter, out: &mut Vec<u8>) -> usize {
+        let mut inner = self.lock();
+        let mut account = Account {
+            inner: &mut inner,
+            connection: &self.connection,
+            tasks: Vec::new(),
+        };
+        let passed = filter.take(bytes, out, &mut account);
+        let tasks = account.tasks;
+        if inner.flood.is_some() {
+            self.has_floods.store(true, Ordering::Relaxed);
+        }
+        if !inner.stream_errors.is_empty() {
+            self.has_stream_errors.store(true, Ordering::Relaxed);
+        }
+        drop(inner);
+        for task in tasks {
+            task.wake();
+        }
+        passed
     }
 
     /// These bytes have gone.
     pub(super) fn wrote<'a>(&self, parts: impl Iterator<Item = &'a [u8]>) {
         let now = || self.connection.shared().now_ms();
         let mut lines = Vec::new();
+        let mut last_line = None;
         let mut inner = self.lock();
         let inner_now = &mut *inner;
         for part in parts {
@@ -246,14 +272,14 @@ impl Http2State {
                 flood,
                 ..
             } = inner_now;
-            outgoing.follow(part, |frame| match frame.kind {
-                DATA if frame.length > 0 => {
-                    guard.note(FrameCost::Sent(frame.length), now);
+            outgoing.follow(part, |frame| match frame.head.kind {
+                DATA if frame.head.length > 0 => {
+                    guard.note(FrameCost::Sent(frame.head.length), now);
                 }
                 // Ours never end their stream at once.
-                HEADERS if frame.has(END_STREAM) => lines.push(format!(
+                HEADERS if frame.head.has(END_STREAM) => lines.push(format!(
                     "a request was refused with 431: the header list of stream {} is too long; see --buffer-size",
-                    frame.stream
+                    frame.head.stream
                 )),
                 HEADERS => {
                     guard.note(FrameCost::Response, now);
@@ -274,7 +300,7 @@ impl Http2State {
                 GOAWAY if frame.code() != 0 => {
                     *is_lingering = true;
                     let words = frame.words();
-                    lines.push(format!(
+                    last_line = Some(format!(
                         "the HTTP/2 connection was ended with {:?}: {}",
                         Reason::from(frame.code()),
                         match flood {
@@ -287,8 +313,14 @@ impl Http2State {
                 _ => {}
             });
         }
+        if inner.flood.is_some() {
+            self.has_floods.store(true, Ordering::Relaxed);
+        }
         drop(inner);
         for line in lines {
+            self.note_refusal(format_args!("{line}"));
+        }
+        if let Some(line) = last_line {
             self.connection.note_refusal(format_args!("{line}"));
         }
     }
@@ -298,9 +330,70 @@ impl Http2State {
     }
 }
 
-/// A line for a stream that h2 has refused by itself; the codes that we use are others.
+impl Drop for Http2State {
+    fn drop(&mut self) {
+        let inner = self.inner.get_mut().unwrap_or_else(PoisonError::into_inner);
+        if let Some(untold) = inner.refusals.untold() {
+            self.connection.log(
+                LogLevel::Warning,
+                format_args!("{untold} more requests of this HTTP/2 connection were refused"),
+            );
+        }
+    }
+}
+
+/// What is noted of the frames of one read.
+struct Account<'a> {
+    inner: &'a mut Http2Inner,
+    connection: &'a Connection,
+    /// Streams that have something to look at.
+    tasks: Vec<Arc<Connection>>,
+}
+
+impl Account<'_> {
+    fn charge(&mut self, cost: FrameCost, what: &'static str) {
+        if !self.inner.guard.note(cost, || self.connection.shared().now_ms()) {
+            self.inner.flood.get_or_insert(what);
+        }
+    }
+}
+
+impl FrameNotes for Account<'_> {
+    fn frame(&mut self, head: &FrameHead, has_data: bool) {
+        match head.kind {
+            DATA if has_data => self.charge(FrameCost::Data, ""),
+            DATA if head.has(END_STREAM) => {}
+            DATA => self.charge(FrameCost::Idle, "DATA frames without data"),
+            RST_STREAM => self.charge(FrameCost::Reset, "RST_STREAM frames"),
+            SETTINGS => self.charge(FrameCost::Settings, "SETTINGS frames"),
+            PING => self.charge(FrameCost::Idle, "PING frames"),
+            PRIORITY => self.charge(FrameCost::Idle, "PRIORITY frames"),
+            WINDOW_UPDATE => self.charge(FrameCost::Idle, "WINDOW_UPDATE frames"),
+            GOAWAY => self.charge(FrameCost::Idle, "GOAWAY frames"),
+            _ => self.charge(FrameCost::Idle, "unknown frames"),
+        }
+    }
+
+    fn block_begins(&mut self) {
+        if !std::mem::replace(&mut self.inner.inside_head, true) {
+            self.inner.waiting_since_ms = self.connection.shared().now_ms();
+        }
+    }
+
+    fn block_ends(&mut self) {
+        self.inner.inside_head = false;
+        self.inner.unflushed_heads += 1;
+    }
+
+    fn breaks(&mut self, stream: u32, error: StreamError) {
+        self.tasks.extend(self.inner.stream_errors.note(stream, error));
+    }
+}
+
+/// A line for a stream that h2 has refused by itself, or that its task has reset for a rule; the other codes that we use are
+/// others.
 fn refused(frame: &Frame<'_>) -> Option<String> {
-    let stream = frame.stream;
+    let stream = frame.head.stream;
     match Reason::from(frame.code()) {
         Reason::PROTOCOL_ERROR => Some(format!(
             "a request was refused: stream {stream} breaks a rule of RFC 9113 §8 for messages (PROTOCOL_ERROR)"

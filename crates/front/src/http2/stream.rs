@@ -25,6 +25,7 @@ use crate::exchange::{Answer, BodyPlan, Core, Exchange};
 use crate::http2::head::{self, Admitted};
 use crate::http2::sending::{Progress, Sending};
 use crate::http2::state::Http2State;
+use crate::http2::stream_errors::StreamError;
 use crate::http2::tunnel::{self, Tunnel};
 use crate::pipeline::Pipeline;
 use crate::response_head::{may_have_body, HeadOf};
@@ -41,6 +42,7 @@ pub(super) struct StreamTask {
     blocked_since_ms: Option<(u64, u64)>,
     /// A WebSocket whose end the client was told then, and that is read on.
     ending_since_ms: Option<u64>,
+    number: u32,
     http2: Arc<Http2State>,
     registration: Registration,
 }
@@ -72,10 +74,18 @@ pub(super) fn begin(
     registration: &Registration,
     pipeline: &Pipeline,
     request: hyper::http::Request<RecvStream>,
-    respond: SendResponse<Bytes>,
+    mut respond: SendResponse<Bytes>,
 ) {
     let (head, recv) = request.into_parts();
     http2.connection.shared().counters.request();
+    match http2.stream_error(respond.stream_id().into()) {
+        None => {}
+        Some(StreamError::WindowUpdateOfZero) => return respond.send_reset(Reason::PROTOCOL_ERROR),
+        Some(StreamError::Fragment) => {
+            let target = head.uri.path_and_query().map_or("", |target| target.as_str());
+            return refuse(http2, &Refusal::Fragment(format!("{target}#...")), respond);
+        }
+    }
     match head::admit(&head, !recv.is_end_stream(), &http2.connection) {
         Ok(admitted) => hand_over(http2, registration, pipeline, &head, admitted, recv, respond),
         Err(rule) => refuse(http2, &rule, respond),
@@ -91,7 +101,8 @@ fn hand_over(
     recv: RecvStream,
     respond: SendResponse<Bytes>,
 ) {
-    let connection = Arc::new(http2.begin_stream());
+    let number = respond.stream_id().into();
+    let connection = http2.begin_stream(number);
     let core = Arc::new(Core::new(
         Arc::clone(&connection),
         admitted.is_websocket,
@@ -113,6 +124,7 @@ fn hand_over(
         has_key: admitted.has_key,
         blocked_since_ms: None,
         ending_since_ms: None,
+        number,
         http2: Arc::clone(http2),
         registration: registration.beside(Arc::clone(&connection)),
     };
@@ -124,9 +136,7 @@ fn hand_over(
 /// The front's own answer. It fits the smallest window that a client may have, or waits in h2.
 fn refuse(http2: &Http2State, rule: &Refusal, mut respond: SendResponse<Bytes>) {
     let status = rule.status();
-    http2
-        .connection
-        .note_refusal(format_args!("a request was refused with {status}: {rule}"));
+    http2.note_refusal(format_args!("a request was refused with {status}: {rule}"));
     let (response, text) = head::plain(status, &rule.to_string());
     // A client that is gone needs no answer.
     if let Ok(mut send) = respond.send_response(response, false) {
@@ -137,6 +147,10 @@ fn refuse(http2: &Http2State, rule: &Refusal, mut respond: SendResponse<Bytes>) 
 impl StreamTask {
     fn turn(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         self.registration.connection().enlist(cx);
+        if self.http2.stream_error(self.number).is_some() {
+            self.reset(Reason::PROTOCOL_ERROR);
+            return self.end(true);
+        }
         loop {
             let moved = self.pump(cx);
             let went_on = match &mut self.way {
@@ -457,6 +471,6 @@ impl Drop for StreamTask {
     fn drop(&mut self) {
         // Also when the connection is lost, or the front stops.
         self.core.close(true);
-        self.http2.end_stream();
+        self.http2.end_stream(self.number);
     }
 }

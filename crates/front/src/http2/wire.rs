@@ -55,7 +55,7 @@ impl AsyncRead for Wire {
                 }
                 return Poll::Ready(Ok(()));
             }
-            if wire.state.flood().is_some() {
+            if wire.state.is_flooded() {
                 // The turn of the task, which is now, ends the connection.
                 return Poll::Pending;
             }
@@ -87,11 +87,11 @@ impl AsyncRead for Wire {
                 }
                 continue;
             }
-            wire.state.read(came);
             if behind > before {
                 wire.filter.resume();
             }
-            let passed = wire.filter.take(&buf.filled()[before..], &mut wire.filtered);
+            let read = &buf.filled()[before..];
+            let passed = wire.state.read(read, &mut wire.filter, &mut wire.filtered);
             buf.set_filled(before + passed);
             if passed > 0 {
                 return Poll::Ready(Ok(()));
