@@ -209,6 +209,37 @@ def test_a_client_that_asks_first_is_answered_by_the_other_server(server, kind):
     assert bodies == [b"body"] * 2
 
 
+@pytest.mark.parametrize("length", ["Content-Length: 4", "Transfer-Encoding: chunked"])
+def test_a_client_that_asks_first_hears_100_once_a_server_of_the_uwsgi_protocol_is_reached(server, length):
+    """The protocol has no word for the question, so that the server can only be asked whether it is there."""
+    bodies = []
+
+    def serve(connection: socket.socket) -> None:
+        first = connection.recv(1, socket.MSG_PEEK)
+        if not first:
+            return  # only looked at
+        _, _, variables = read_packet(connection)
+        bodies.append(exactly(connection, int(dict(variables)["CONTENT_LENGTH"])))
+        connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n")
+
+    with backend(serve) as other:
+        here = server(f"route=^/there uwsgi:{other.address}", "route=^/nowhere uwsgi:/no/such.sock")
+
+        def ask(path: str) -> RawClient:
+            client = RawClient(here.connect())
+            lines = (length, "Expect: 100-continue", "Connection: close")
+            client.send_bytes(request(here, path, *lines, method="POST"))
+            return client
+
+        with ask("/nowhere") as client:
+            assert client.read_response().status == 502
+        with ask("/there") as client:
+            assert client.read_response().status == 100
+            client.send_bytes(b"body" if "Length" in length else chunks(b"bo", b"dy"))
+            assert read_answer(client, "POST").status == 200
+    assert bodies == [b"body"]
+
+
 def test_what_a_rule_has_set_goes_to_the_other_server(server):
     behind = server()
     rules = ("seturi:/there/body?x", "setmethod:POST")

@@ -2,7 +2,8 @@
 //!
 //! Whoever reads the body makes the front say 100 Continue. So the body is not read until the server behind has said it, or
 //! has said nothing for a while, as a server that does not know the question does. If it answers at once, the client gets
-//! that answer, and sends nothing.
+//! that answer, and sends nothing. The uwsgi protocol has no word for the question: there the client hears 100 once the
+//! server is reached and its body is about to be read.
 
 use std::future::Future;
 use std::pin::Pin;

@@ -84,7 +84,7 @@ pub(crate) async fn carry(
 /// A server that has accepted a connection. `label`: of the one that was tried last.
 async fn reach(
     connection: &Connection,
-    to: Destination,
+    to: &Destination,
     label: &mut String,
 ) -> Result<(Backend, BoxStream), Failure> {
     let patience = connection.settings().connect_timeout;
@@ -92,8 +92,8 @@ async fn reach(
     let round = match to {
         Destination::Server(backend) => {
             *label = backend.label();
-            let stream = connect(&backend, patience).await?;
-            return Ok((backend, stream));
+            let stream = connect(backend, patience).await?;
+            return Ok((backend.clone(), stream));
         }
         Destination::Router => router.round(Instant::now()),
     };
@@ -162,11 +162,16 @@ async fn exchange_with(
     };
     // The uwsgi protocol has no chunks: a body whose length nobody told has to be here before the packet can be written.
     let whole = if needs_length && has_body && request.header("content-length").is_none() {
+        if Expectation::is_of(request) {
+            // Whoever reads the body lets the client send it: not for a server that is not there. While the body comes this
+            // connection would wait longer for its packet than servers do, so it is another's turn then.
+            drop(reach(connection, &to, label).await?);
+        }
         Some(whole_body(exchange, connection.settings().body_high_water).await?)
     } else {
         None
     };
-    let (backend, stream) = reach(connection, to, label).await?;
+    let (backend, stream) = reach(connection, &to, label).await?;
     let (packet, mut head) = head::outgoing(&backend, request, is_upgrade, whole.as_ref().map(Vec::len))?;
     // The uwsgi protocol has no word for it.
     let expectation = (packet.is_none() && has_body && Expectation::is_of(request))

@@ -1,7 +1,7 @@
 //! One server behind this one: its address, the protocol it speaks, and what replaces parts of a request for it.
 
 /// A server to which requests are relayed.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(crate) struct Backend {
     /// `host:port`, a path, or `@abstract`.
     pub(crate) address: String,
