@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 from end_to_end.http_wire import read_answer, request
+from support.http2_client import Http2Client
 from support.raw_client import RawClient
 from support.runners import every_runner
 
@@ -71,3 +72,30 @@ def test_requests_that_wait_inside_are_not_served_once_their_clients_have_left(s
     assert read_answer(holder).status == 200
     served = read_answer(staying).body.decode().split()
     assert served == ["/before"] * 5 + ["/holder", "/live"]
+    # Each has its line all the same, without a status.
+    for _ in leaving:
+        server.wait_for_line(r'request: 127\.0\.0\.1 "GET /left HTTP/1\.1" 0, 0 bytes in ')
+
+
+@pytest.mark.parametrize("way", ["reset", "connection"])
+def test_streams_that_wait_are_not_served_once_their_clients_have_left(server, way):
+    with Http2Client.connect(server) as client, Http2Client.connect(server) as other:
+        before = [each.request("/before").body() for each in (client, other)]
+        holder = hold_the_slot(server)
+        # The end of a request is not the end of its client: END_STREAM comes with each GET.
+        live = other.request("/live")
+        leaving = [client.request("/left") for _ in range(10)]
+        other.ping()
+        client.ping()
+        if way == "reset":
+            for stream in leaving:
+                stream.cancel()
+            client.ping()
+        else:
+            client.socket.shutdown(socket.SHUT_WR)
+            client.wait_for_close()
+        holder.send_bytes(b"x")
+        assert read_answer(holder).status == 200
+        assert live.body().decode().split() == [*before[1].decode().split(), "/holder", "/live"]
+        server.wait_for_line(r'request: 127\.0\.0\.1 "GET /left HTTP/2" 0, 0 bytes in ')
+        assert other.request("/next").body().decode().split()[2:] == ["/holder", "/live", "/next"]

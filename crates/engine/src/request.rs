@@ -7,7 +7,7 @@
 use std::fmt;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use fairlead_channel::is_forked;
 use fairlead_front::{AccessRecord, BodyRead, Exchange, LogLevel, Outcome};
@@ -93,6 +93,9 @@ pub struct Request {
     handshake: Mutex<Option<Result<Handshake, HandshakeError>>>,
     refusal: Mutex<Option<Refusal>>,
     has_slot: AtomicBool,
+    /// Somebody works on it, or has.
+    has_begun: AtomicBool,
+    arrived: Instant,
     /// It counts as at work in the admission queue.
     at_work: AtomicBool,
 }
@@ -156,6 +159,8 @@ impl Request {
             handshake: Mutex::default(),
             refusal: Mutex::default(),
             has_slot: AtomicBool::new(false),
+            has_begun: AtomicBool::new(false),
+            arrived: Instant::now(),
             at_work: AtomicBool::new(false),
         }
     }
@@ -409,10 +414,12 @@ impl Request {
 
     /// Somebody is about to run it; false if its client is gone, and nobody should.
     pub(crate) fn begin(&self) -> bool {
-        self.with_exchange(false, |exchange| {
+        let is_there = self.with_exchange(false, |exchange| {
             exchange.begin();
             !exchange.is_gone()
-        })
+        });
+        self.has_begun.store(is_there, Ordering::Relaxed);
+        is_there
     }
 
     pub(crate) fn is_at_work(&self) {
@@ -495,8 +502,16 @@ impl Drop for Request {
         if is_forked() {
             return; // it is the parent's
         }
+        let has_begun = self.has_begun.load(Ordering::Relaxed);
+        let left = self
+            .lock_exchange()
+            .clone()
+            .filter(|exchange| !has_begun && exchange.is_gone());
         self.complete();
         // Of one that never had a slot as well.
-        self.conclude();
+        let outcome = self.conclude();
+        if let Some(exchange) = left {
+            exchange.note_unserved(&self.head, outcome, self.arrived.elapsed());
+        }
     }
 }

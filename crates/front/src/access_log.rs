@@ -8,7 +8,7 @@
 
 use std::sync::atomic::{AtomicBool, AtomicU16, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use fairlead_http::{Request, ResponseHead};
@@ -161,30 +161,54 @@ impl AccessRecord {
     fn lock(&self) -> MutexGuard<'_, Wishes> {
         self.wishes.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
 
-    fn answered(&self, variables: Vec<(String, Vec<u8>)>) -> Answered {
-        let mut about = Answered {
-            peer: String::new(),
-            method: String::new(),
-            target: String::new(),
-            protocol: String::new(),
-            status: self.status.load(Ordering::Relaxed),
-            sent: self.sent.load(Ordering::Relaxed),
-            took: self.began.elapsed(),
-            variables,
-        };
-        self.request.for_each_cgi_variable(|name, value| {
-            let field = match name {
-                "REMOTE_ADDR" => &mut about.peer,
-                "REQUEST_METHOD" => &mut about.method,
-                "REQUEST_URI" => &mut about.target,
-                "SERVER_PROTOCOL" => &mut about.protocol,
-                _ => return,
-            };
-            *field = value.iter().map(|byte| char::from(*byte)).collect();
-        });
-        about
+/// The line of a request for which nobody has worked: its client has left before. `outcome`: what the rules for the end want
+/// of it; what those before wanted stands in its notes.
+pub(crate) fn write_unserved(shared: &FrontShared, request: &Request, outcome: Outcome, took: Duration) {
+    let mut variables = Vec::new();
+    let mut no_line = outcome.no_line;
+    for (name, value) in request.notes() {
+        if name == b"donotlog" {
+            no_line = true;
+        } else if let Some(name) = name.strip_prefix(b"logvar.") {
+            variables.push((String::from_utf8_lossy(name).into_owned(), value.to_vec()));
+        }
     }
+    variables.extend(outcome.variables);
+    if shared.settings.request_lines && !no_line {
+        shared.events.answered(answered(request, 0, 0, took, variables));
+    }
+}
+
+fn answered(
+    request: &Request,
+    status: u16,
+    sent: u64,
+    took: Duration,
+    variables: Vec<(String, Vec<u8>)>,
+) -> Answered {
+    let mut about = Answered {
+        peer: String::new(),
+        method: String::new(),
+        target: String::new(),
+        protocol: String::new(),
+        status,
+        sent,
+        took,
+        variables,
+    };
+    request.for_each_cgi_variable(|name, value| {
+        let field = match name {
+            "REMOTE_ADDR" => &mut about.peer,
+            "REQUEST_METHOD" => &mut about.method,
+            "REQUEST_URI" => &mut about.target,
+            "SERVER_PROTOCOL" => &mut about.protocol,
+            _ => return,
+        };
+        *field = value.iter().map(|byte| char::from(*byte)).collect();
+    });
+    about
 }
 
 impl std::fmt::Debug for AccessRecord {
@@ -199,7 +223,11 @@ impl Drop for AccessRecord {
     fn drop(&mut self) {
         let outcome = self.conclude();
         if self.is_ours && self.shared.settings.request_lines && !outcome.no_line {
-            self.shared.events.answered(self.answered(outcome.variables));
+            let status = self.status.load(Ordering::Relaxed);
+            let sent = self.sent.load(Ordering::Relaxed);
+            let took = self.began.elapsed();
+            let about = answered(&self.request, status, sent, took, outcome.variables);
+            self.shared.events.answered(about);
         }
     }
 }

@@ -10,12 +10,13 @@ mod state;
 use std::fs::File;
 use std::sync::Arc;
 use std::task::{Context, Poll};
+use std::time::Duration;
 
 use bytes::Bytes;
-use fairlead_http::ResponseHead;
+use fairlead_http::{Request, ResponseHead};
 use tokio::sync::oneshot;
 
-use crate::access_log::{AccessRecord, Instead};
+use crate::access_log::{write_unserved, AccessRecord, Instead, Outcome};
 use crate::body::{End, FilePart, Incoming, Waiter};
 use crate::error::{BodyError, Gone};
 use crate::events::LogLevel;
@@ -399,6 +400,12 @@ impl Exchange {
     /// The application works on the request from now on.
     pub fn begin(&self) {
         self.core.connection.begin();
+    }
+
+    /// Nobody will work on the request: its client has left first, after `took`. It still has its line in the log, as
+    /// `outcome` and its rules want it.
+    pub fn note_unserved(&self, request: &Request, outcome: Outcome, took: Duration) {
+        write_unserved(self.core.connection.shared(), request, outcome, took);
     }
 
     /// Has the client disconnected before its response was complete?
