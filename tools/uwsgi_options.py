@@ -158,6 +158,7 @@ NEW = [
     "channels-max-message",
     "channels-backlog",
     "channels-slow-consumer",
+    "channels-heartbeat",
     "channels-socket",
     "channels-socket-mode",
     "channels-http",

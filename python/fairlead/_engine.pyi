@@ -316,6 +316,7 @@ class EngineValues(TypedDict, total=False):
     loop_stall_after: float
     channel_backlog: int
     channel_slow_consumer: str
+    channel_heartbeat: float
     # Until here.
 
 def settings_table() -> list[SettingRow]: ...

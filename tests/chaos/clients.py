@@ -12,7 +12,7 @@ from collections.abc import Callable
 from chaos.checker import Message, Published, Sitting, payload_of
 from fairlead.channels.client import RemoteChannels
 from fairlead.errors import ChannelsError
-from support.channel_member import MARK
+from support.channel_member import MARK, is_heartbeat
 from support.raw_client import CLOSE, PING, PONG, Frame, RawClient
 from support.server import Server
 
@@ -87,6 +87,8 @@ class Member(_Client):
                 head, _, payload = found.payload.partition(b"\n")
                 *joined, channel = head.decode().split(" ")
                 assert head[:1] == MARK and channel == self._channel, found.payload[:80]
+                if is_heartbeat(found.payload):
+                    continue
                 if len(joined) == 3:
                     begins, missed = int(joined[1]), None if joined[2] == "?" else int(joined[2])
                     sitting = Sitting(self.name, channel, self._since, begins, missed)

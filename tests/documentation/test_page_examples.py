@@ -103,12 +103,12 @@ def settle(clients: list[RawClient]) -> None:
 
 
 def heard(client: RawClient) -> Frame:
-    """The next message of the application or of a channel, without what a numbered one begins with."""
+    """The next message of the application or of a channel, without what one with its offset begins with."""
     while True:
         found = client.read_data()
         if not found.payload.startswith(b"\x1e"):
             return found
-        if not found.payload.startswith(b"\x1ejoined "):
+        if not found.payload.startswith((b"\x1ejoined ", b"\x1e0 ")):
             return found._replace(payload=found.payload.partition(b"\n")[2])
 
 

@@ -15,6 +15,7 @@ from urllib.parse import urlencode
 
 import pytest
 from faults.machine import get
+from support.channel_member import is_heartbeat
 from support.raw_client import CLOSE, RawClient
 from support.server import Server
 
@@ -40,7 +41,9 @@ class Person:
 
     def hear(self) -> dict[str, object]:
         """The next line; it is the one behind the newest."""
-        head, _, line = self.client.read_data().payload.decode().partition("\n")
+        while is_heartbeat(payload := self.client.read_data().payload):
+            pass
+        head, _, line = payload.decode().partition("\n")
         assert head[0] == "\x1e", head
         if head.startswith("\x1ejoined "):
             offset, missed = head.split()[1:3]

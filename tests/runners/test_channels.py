@@ -6,6 +6,7 @@ its runner's way. The app (channel_pages.py) does what a test's clients tell it.
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 
 import pytest
@@ -200,6 +201,34 @@ def test_with_offsets_each_message_says_its_own_and_its_channel(server: Server, 
         Frame(TEXT, head % (before + 1) + b"text\nof two lines"),
         Frame(BINARY, head % (before + 2) + b"\x1e\xff"),
     ]
+
+
+@every_runner
+def test_heartbeats_come_to_clients_that_see_offsets_and_to_nobody_else(
+    serve: Callable[..., Server], connect: Connect, token: str
+) -> None:
+    server = serve("channel_pages.py", "--channels-heartbeat", "0.2")
+    sees, plain, none = (connect(server) for _ in range(3))
+    plain.joins(token)
+    sees.tell("join", token, offsets=True)
+    beat = Frame(TEXT, MARK + f"0 {token}\n0.2".encode())
+    found = [sees.client.read_data() for _ in range(3)]
+    assert found[1] == beat or found[2] == beat, found  # the first one right behind the notice, around the answer
+    begun = time.monotonic()
+    assert [sees.client.read_data() for _ in range(5)] == [beat] * 5
+    assert time.monotonic() - begun > 0.7
+    for other in (plain, none):
+        assert other.ask("members", token) == 2
+        assert other.frames == []
+
+
+@one_runner
+def test_heartbeats_can_be_switched_off(serve: Callable[..., Server], connect: Connect, token: str) -> None:
+    member = connect(serve("channel_pages.py", "--channels-heartbeat", "0"))
+    member.tell("join", token, offsets=True)
+    member.tell("publish", token, "x")
+    found = [member.client.read_data().payload for _ in range(4)]
+    assert [one for one in found if one.startswith(MARK + b"0")] == []
 
 
 @one_runner

@@ -10,14 +10,19 @@ from typing import Any
 from support.raw_client import TEXT, Frame, RawClient
 from support.server import TIMEOUT_S, Server
 
-__all__ = ["MARK", "Connect", "Member", "soon"]
+__all__ = ["MARK", "Connect", "Member", "is_heartbeat", "soon"]
 
 #: How a frame with offsets begins.
 MARK = b"\x1e"
 
 
+def is_heartbeat(payload: bytes) -> bool:
+    """True if the frame only says that the server lives: a message of a channel with the offset 0."""
+    return payload.startswith(MARK + b"0 ")
+
+
 class Member:
-    """A client of `/talks`: what a channel brought is kept apart from answers."""
+    """A client of `/talks`: what a channel brought is kept apart from answers, and heartbeats are dropped."""
 
     def __init__(self, client: RawClient) -> None:
         self.client = client
@@ -32,7 +37,8 @@ class Member:
             found = self.client.read_data()
             if found.opcode == TEXT and found.payload[:1] == b"=":
                 return json.loads(found.payload[1:])
-            self.frames.append(found)
+            if not is_heartbeat(found.payload):
+                self.frames.append(found)
 
     def ask(self, command: str, *arguments: Any, **keywords: Any) -> Any:
         self.tell(command, *arguments, **keywords)
@@ -40,7 +46,11 @@ class Member:
 
     def read(self) -> Frame:
         """The next frame that a channel brought."""
-        return self.frames.pop(0) if self.frames else self.client.read_data()
+        if self.frames:
+            return self.frames.pop(0)
+        while is_heartbeat((found := self.client.read_data()).payload):
+            pass
+        return found
 
     def read_numbered(self) -> tuple[int, str, bytes]:
         """Offset, channel and payload of a frame with offsets."""

@@ -315,6 +315,11 @@ int fl_settings_free(fl_settings *settings);
 #define FL_CHANNEL_SLOW_CONSUMER_CLOSE "close"
 #define FL_CHANNEL_SLOW_CONSUMER_DROP_NEWEST "drop-newest"
 #define FL_CHANNEL_SLOW_CONSUMER_DROP_OLDEST "drop-oldest"
+/* Milliseconds, from 0 to 999999999000, 25000 by default. The time between two heartbeats, by which a client that
+ * joined with offsets knows that its connection is alive: a page sees no pings. Behind two and a half without a
+ * frame it connects again. 0: there is none. 25 s, as Socket.IO has it: a dead path is noticed after a minute, and
+ * a phone's radio is woken seldom. */
+#define FL_SETTING_CHANNEL_HEARTBEAT "channel_heartbeat"
 
 /* Until here. */
 

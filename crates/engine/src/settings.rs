@@ -109,6 +109,7 @@ impl Settings {
                 channels,
                 backlog: self.channel_limits.backlog,
                 slow_consumer: self.channel_limits.slow_consumer,
+                heartbeat: self.channel_limits.heartbeat,
             }),
             parallel: self.parallel,
             log: model::escaping(self.log),

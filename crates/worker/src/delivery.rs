@@ -8,7 +8,7 @@ use rustix::net::SendFlags;
 
 use crate::backlog::{Backlog, SlowConsumer};
 use crate::connection::{Connection, State, TooSlow};
-use crate::frames::{Form, Style, MARK};
+use crate::frames::{append_heartbeat, Form, Style, MARK};
 use crate::members::{Membership, News, Recipient, BATCH};
 use crate::subscriptions::{Entered, JoinAnswer, JoinError, JoinOptions, Subscriptions};
 
@@ -67,7 +67,7 @@ impl Connection {
         let Some(membership) = added else {
             return Err(JoinError::Closed); // `enter` has just made its channel known
         };
-        if !self.enter_channel(membership, options.style, &mut entered) {
+        if !self.enter_channel(subscriptions, membership, options.style, &mut entered) {
             subscriptions.leave(&mut table, membership);
             return Err(JoinError::Closed);
         }
@@ -121,11 +121,19 @@ impl Connection {
     }
 
     /// Notes the membership, and what is to be sent first; false if the connection is over.
-    fn enter_channel(&self, membership: Membership, style: Style, entered: &mut Entered) -> bool {
+    fn enter_channel(
+        &self,
+        subscriptions: &Subscriptions<Connection>,
+        membership: Membership,
+        style: Style,
+        entered: &mut Entered,
+    ) -> bool {
+        let now = self.shared.poller.now();
         let mut state = self.lock();
         if state.is_over() {
             return false;
         }
+        let mut beats = false;
         if style == Style::Numbered {
             let missed = match entered.answer.missed {
                 Missed::Nothing => "0".to_owned(),
@@ -135,16 +143,29 @@ impl Connection {
             let (offset, name) = (entered.answer.offset, &entered.name);
             let notice = format!("{}joined {offset} {missed} {name}\n", char::from(MARK));
             let encoding = state.session.negotiated().encoding;
+            let every = subscriptions.heartbeat();
+            beats = state.memberships_mut().begin_heartbeat(name, every, now);
             let buffer = state.outbox.buffer();
             let before = buffer.len();
             encoding.append_message(MessageKind::Text, b"", notice.as_bytes(), buffer);
+            let mut beat = 0;
+            if beats {
+                // The first one at once: so the client knows how long a silence means something.
+                beat = append_heartbeat(encoding, name, every, buffer);
+            }
             let bytes = buffer.len() - before;
             // Not over, so not refused.
-            let _ = state.session.count_sent(1, bytes, notice.len());
+            let _ = state
+                .session
+                .count_sent(1 + u64::from(beats), bytes, notice.len() + beat);
         }
         state
             .memberships_mut()
             .enter(membership, style, &entered.name, entered.replay.take());
+        if beats && state.socket.is_some() {
+            // Else it is timed when the socket is there.
+            self.shared.mark_heartbeat(state.key);
+        }
         self.make_dirty(&mut state);
         true
     }
@@ -261,6 +282,25 @@ impl State {
 
     fn backlog_bytes(&self) -> usize {
         self.member.as_ref().map_or(0, |member| member.backlog.bytes())
+    }
+
+    /// Sends the heartbeat that is due. While the socket takes nothing none gathers: what waits shows as much.
+    pub(crate) fn beat(&mut self, now: Time) {
+        let due = self.member.as_mut().and_then(|member| member.take_heartbeat(now));
+        let Some((name, every)) = due.filter(|_| !self.is_blocked()) else {
+            return;
+        };
+        let encoding = self.session.negotiated().encoding;
+        let buffer = self.outbox.buffer();
+        let before = buffer.len();
+        let payload = append_heartbeat(encoding, &name, every, buffer);
+        if self
+            .session
+            .count_sent(1, buffer.len() - before, payload)
+            .is_err()
+        {
+            buffer.truncate(before); // nothing may follow the Close
+        }
     }
 
     /// Writes what waits, and then what waits behind it in the channels' log, for which the outbox is filled `feeds` times at

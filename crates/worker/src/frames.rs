@@ -3,6 +3,8 @@
 //! The form is the key and nothing else is: what a member sees of a message, and the encoding that its session's handshake
 //! agreed on. A new encoding needs no change here.
 
+use std::time::Duration;
+
 use fairlead_channel::{Kind, Record};
 use fairlead_websocket::{Encoding, MessageKind};
 
@@ -49,6 +51,17 @@ pub(crate) fn append_frame(
     }
     form.encoding.append_message(kind, scratch, payload, out);
     scratch.len() + payload.len()
+}
+
+/// Appends the frame by which a client that sees offsets learns that its connection is alive: a message of its channel with
+/// the offset 0, which no message has, and the seconds to the next one. Whoever knows no heartbeat takes it for a repetition,
+/// which the format has clients drop.
+///
+/// Answers the bytes of its payload.
+pub(crate) fn append_heartbeat(encoding: Encoding, name: &str, every: Duration, out: &mut Vec<u8>) -> usize {
+    let text = format!("{}0 {name}\n{}", char::from(MARK), every.as_secs_f64());
+    encoding.append_message(MessageKind::Text, b"", text.as_bytes(), out);
+    text.len()
 }
 
 /// The frames of one turn's records, by form.

@@ -13,6 +13,10 @@ use crate::event::{Event, THREAD_TOKEN};
 use crate::poller::{Poller, Waker};
 use crate::settings::WorkerSettings;
 
+/// Marks a key in the list of dirty connections: so whoever has no heartbeat is never asked for it. The bit that a slab never
+/// sets.
+pub(crate) const HEARTBEAT_BIT: u64 = 1 << 63;
+
 /// Counters of one worker, read by anyone.
 #[derive(Default)]
 pub(crate) struct Counters {
@@ -176,6 +180,12 @@ impl Shared {
     pub(crate) fn mark_dirty(&self, key: u64) {
         lock(&self.dirty).push(key);
         self.wake_driver();
+    }
+
+    /// The heartbeat of the connection with this key is to be timed. The driver comes for the connection anyway.
+    #[cold]
+    pub(crate) fn mark_heartbeat(&self, key: u64) {
+        lock(&self.dirty).push(key | HEARTBEAT_BIT);
     }
 
     /// Swaps the list of dirty connections for an empty one, so that both keep their memory.

@@ -17,7 +17,7 @@ use crate::arrivals::{Arrival, Arrivals};
 use crate::connection::{Connection, Fate, Reader, Socket, State};
 use crate::delivery::FEEDS;
 use crate::event::Event;
-use crate::inbox::Shared;
+use crate::inbox::{Shared, HEARTBEAT_BIT};
 use crate::poller::Readiness;
 use crate::slab::Slab;
 use crate::subscriptions::Subscriptions;
@@ -165,6 +165,7 @@ impl Reactor {
         shared.take_dirty(&mut dirty);
         for key in dirty.drain(..) {
             let Some(connection) = self.connections.get(key) else {
+                self.time_heartbeat(key);
                 continue;
             };
             let mut state = connection.lock();
@@ -221,6 +222,9 @@ impl Reactor {
         state.key = key;
         state.begin(read_ahead, layer, now);
         flush(&connection, &mut state, now, &mut self.feeds);
+        if let Some(at) = state.heartbeat_at() {
+            self.timers.add(at, Due::Heartbeat(key));
+        }
         connection.joined.notify_all();
         let fate = settle(&mut self.timers, shared, &connection, &mut state);
         drop(state);
@@ -263,6 +267,7 @@ impl Reactor {
                         self.close_with_all(connection);
                     }
                 }
+                Due::Heartbeat(key) => self.beat(shared, key, now),
             }
         }
     }
@@ -284,6 +289,33 @@ impl Reactor {
         state.timer_at = None;
         state.tick(now, shared.settings.limits.stall_timeout);
         state.flush(now);
+        if settle(&mut self.timers, shared, connection, &mut state) == Fate::Retire {
+            drop(state);
+            self.retire(shared, key);
+        }
+    }
+
+    /// A connection has a heartbeat from now on, if the key says that.
+    #[cold]
+    #[inline(never)]
+    fn time_heartbeat(&mut self, key: u64) {
+        let key = key ^ HEARTBEAT_BIT;
+        let connection = self.connections.get(key); // none for a connection that is gone
+        if let Some(at) = connection.and_then(|connection| connection.lock().heartbeat_at()) {
+            self.timers.add(at, Due::Heartbeat(key));
+        }
+    }
+
+    fn beat(&mut self, shared: &Shared, key: u64, now: Time) {
+        let Some(connection) = self.connections.get(key) else {
+            return;
+        };
+        let mut state = connection.lock();
+        state.beat(now);
+        state.flush(now);
+        if let Some(at) = state.heartbeat_at() {
+            self.timers.add(at, Due::Heartbeat(key));
+        }
         if settle(&mut self.timers, shared, connection, &mut state) == Fate::Retire {
             drop(state);
             self.retire(shared, key);

@@ -68,4 +68,6 @@ pub struct ChannelSettings {
     pub backlog: usize,
     /// What becomes of a slow member if it did not say.
     pub slow_consumer: SlowConsumer,
+    /// How often a client that sees offsets is told that its connection is alive; zero: never.
+    pub heartbeat: Duration,
 }

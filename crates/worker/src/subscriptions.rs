@@ -74,6 +74,7 @@ pub(crate) struct Subscriptions<C> {
     place: Place,
     backlog: usize,
     slow_consumer: SlowConsumer,
+    heartbeat: Duration,
     table: Mutex<Table<C>>,
     /// There is a member: the driver reads the log.
     is_live: AtomicBool,
@@ -147,6 +148,7 @@ impl<C: Recipient + Send + Sync + 'static> Subscriptions<C> {
             place,
             backlog: settings.backlog,
             slow_consumer: settings.slow_consumer,
+            heartbeat: settings.heartbeat,
             table: Mutex::new(Table {
                 cursor,
                 channels: Vec::new(),
@@ -166,6 +168,10 @@ impl<C: Recipient + Send + Sync + 'static> Subscriptions<C> {
 
     pub(crate) fn place(&self) -> &Place {
         &self.place
+    }
+
+    pub(crate) fn heartbeat(&self) -> Duration {
+        self.heartbeat
     }
 
     /// For joining and leaving, in several steps.

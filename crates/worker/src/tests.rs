@@ -2,6 +2,7 @@
 
 mod channels;
 mod connections;
+mod heartbeats;
 mod lock;
 mod memberships;
 mod outside;

@@ -15,6 +15,9 @@ use crate::event::Token;
 pub(crate) enum Due {
     /// The session in this slot, if the slot still has this key.
     Session(u64),
+    /// The heartbeat of the client in this slot. Apart from its session's deadline, which is asked for whenever that is
+    /// served: so only who has a heartbeat pays for one.
+    Heartbeat(u64),
     /// A parked task of a runner.
     Task(Token),
     /// The session in this slot is to be closed, since all are.

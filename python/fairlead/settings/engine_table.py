@@ -423,4 +423,13 @@ ENGINE_SETTINGS: dict[str, EngineSetting] = {
         meaning="What becomes of a slow consumer that did not say: closed with 1013, or messages are dropped for it.",
         reason="Closed: its client sees that something is missing, and can come again for it.",
     ),
+    "channel_heartbeat": EngineSetting(
+        kind="duration",
+        default=25.0,
+        least=0.0,
+        most=999999999.0,
+        words=(),
+        meaning="The time between two heartbeats, by which a client that joined with offsets knows that its connection is alive: a page sees no pings. Behind two and a half without a frame it connects again. 0: there is none.",
+        reason="25 s, as Socket.IO has it: a dead path is noticed after a minute, and a phone's radio is woken seldom.",
+    ),
 }

@@ -467,6 +467,10 @@ class Settings:
     channels_slow_consumer: str = feeds(
         "channel_slow_consumer", "channels-slow-consumer", "close a slow consumer with 1013, or drop messages for it"
     )
+    channels_heartbeat_s: float = feeds(
+        "channel_heartbeat", "channels-heartbeat",
+        "tell clients that joined with offsets so often that they are connected, in seconds; 0: never",
+    )  # fmt: skip
     channels_socket: Address | None = setting(  # noqa: RUF009
         "channels-socket", SocketPath(), None,
         "let other programs publish and listen over this UNIX socket", default_text="none",

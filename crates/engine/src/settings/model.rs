@@ -117,4 +117,5 @@ pub(super) struct Servers(pub(super) Vec<String>);
 pub(super) struct ChannelLimits {
     pub(super) backlog: usize,
     pub(super) slow_consumer: SlowConsumer,
+    pub(super) heartbeat: Duration,
 }

@@ -337,5 +337,11 @@ table! {
         ///
         /// Closed: its client sees that something is missing, and can come again for it.
         channel_slow_consumer: Choice(&["close", "drop-newest", "drop-oldest"]) => slow_consumer = Value::word("close");
+
+        /// The time between two heartbeats, by which a client that joined with offsets knows that its connection is alive:
+        /// a page sees no pings. Behind two and a half without a frame it connects again. 0: there is none.
+        ///
+        /// 25 s, as Socket.IO has it: a dead path is noticed after a minute, and a phone's radio is woken seldom.
+        channel_heartbeat: Duration => heartbeat = Value::seconds(25), TIME;
     }
 }

@@ -1,8 +1,10 @@
 //! The part of a connection that only members of channels have: where it is a member, what it is behind, what it missed.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use fairlead_channel::Replay;
+use fairlead_websocket::Time;
 
 use crate::backlog::{Backlog, SlowConsumer};
 use crate::frames::Style;
@@ -13,6 +15,16 @@ pub(crate) struct Memberships {
     pub(crate) list: Vec<Membership>,
     pub(crate) backlog: Backlog,
     pub(crate) missed: u64,
+    /// From the first membership with offsets to the end of the connection. Boxed: most sessions have none.
+    heartbeat: Option<Box<Heartbeat>>,
+}
+
+/// What a client that sees offsets is told at regular intervals, so that silence means a dead path: a page sees no pings.
+struct Heartbeat {
+    /// The channel in whose name it goes.
+    name: Arc<str>,
+    every: Duration,
+    next: Time,
 }
 
 /// The client is so far behind that it has to be closed.
@@ -33,9 +45,39 @@ impl Memberships {
         }
     }
 
+    /// The client sees offsets: its heart beats from now on. True if it did not yet.
+    pub(crate) fn begin_heartbeat(&mut self, name: &Arc<str>, every: Duration, now: Time) -> bool {
+        let is_new = self.heartbeat.is_none() && !every.is_zero();
+        if is_new {
+            self.heartbeat = Some(Box::new(Heartbeat {
+                name: Arc::clone(name),
+                every,
+                // The clock's step, or a timer would be due again at once.
+                next: now + every.max(Duration::from_millis(1)),
+            }));
+        }
+        is_new
+    }
+
+    /// When the next one is due.
+    pub(crate) fn heartbeat_at(&self) -> Option<Time> {
+        self.heartbeat.as_ref().map(|heartbeat| heartbeat.next)
+    }
+
+    /// The heartbeat that is due, in whose name and how often one comes; it counts as sent.
+    pub(crate) fn take_heartbeat(&mut self, now: Time) -> Option<(Arc<str>, Duration)> {
+        let heartbeat = self
+            .heartbeat
+            .as_mut()
+            .filter(|heartbeat| heartbeat.next <= now)?;
+        heartbeat.next = now + heartbeat.every.max(Duration::from_millis(1));
+        Some((Arc::clone(&heartbeat.name), heartbeat.every))
+    }
+
     /// Takes all out, and drops what waits.
     pub(crate) fn take_all(&mut self) -> Vec<Membership> {
         self.backlog = Backlog::default();
+        self.heartbeat = None;
         std::mem::take(&mut self.list)
     }
 

@@ -435,6 +435,11 @@ impl State {
         }
     }
 
+    /// When the client is to be told that the server lives; `None`: never.
+    pub(crate) fn heartbeat_at(&self) -> Option<Time> {
+        self.member.as_ref().and_then(|member| member.heartbeat_at())
+    }
+
     /// Messages of channels wait for room.
     pub(crate) fn has_backlog(&self) -> bool {
         self.member

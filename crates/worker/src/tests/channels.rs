@@ -26,21 +26,20 @@ pub(super) fn another(channels: &Channels) -> Arc<Channels> {
 }
 
 pub(super) fn bench_on(channels: &Channels, backlog: usize, slow_consumer: SlowConsumer) -> Bench {
-    bench_with(channels, backlog, slow_consumer, settings())
-}
-
-pub(super) fn bench_with(
-    channels: &Channels,
-    backlog: usize,
-    slow_consumer: SlowConsumer,
-    settings: WorkerSettings,
-) -> Bench {
-    Bench::new(WorkerSettings {
-        channels: Some(ChannelSettings {
+    bench_with(
+        ChannelSettings {
             channels: another(channels),
             backlog,
             slow_consumer,
-        }),
+            heartbeat: Duration::ZERO,
+        },
+        settings(),
+    )
+}
+
+pub(super) fn bench_with(channels: ChannelSettings, settings: WorkerSettings) -> Bench {
+    Bench::new(WorkerSettings {
+        channels: Some(channels),
         ..settings
     })
 }
@@ -459,6 +458,7 @@ fn a_sleeping_loop_is_woken_for_its_members() {
                 channels: another(&channels),
                 backlog: 64 * KIB,
                 slow_consumer: SlowConsumer::Close,
+                heartbeat: Duration::ZERO,
             }),
             threads_read: true,
             ..settings()

@@ -6,9 +6,11 @@ use std::time::Duration;
 
 use fairlead_websocket::{CloseCode, Lost, MessageKind};
 
-use super::channels::{bench, bench_on, bench_with, channels, frames, join, numbered, publish, texts};
+use super::channels::{
+    another, bench, bench_on, bench_with, channels, frames, join, numbered, publish, texts,
+};
 use super::support::*;
-use crate::{Connection, Drops, JoinError, SlowConsumer, Taken};
+use crate::{ChannelSettings, Connection, Drops, JoinError, SlowConsumer, Taken};
 
 #[test]
 fn who_has_left_or_gone_gets_nothing_and_is_not_counted() {
@@ -133,7 +135,15 @@ fn a_client_that_sends_nothing_gets_what_was_published_before_it_is_closed_for_t
     let channels = channels();
     let mut settings = settings();
     Arc::make_mut(&mut settings.session).timing.idle_timeout = Duration::from_secs(20);
-    let bench = bench_with(&channels, 64 * 1024, SlowConsumer::Close, settings);
+    let bench = bench_with(
+        ChannelSettings {
+            channels: another(&channels),
+            backlog: 64 * 1024,
+            slow_consumer: SlowConsumer::Close,
+            heartbeat: Duration::ZERO,
+        },
+        settings,
+    );
     let (member, mut client) = bench.join();
     join(&member, "room");
     bench.turn();
