@@ -59,7 +59,7 @@ def talk(environ):
                 listen(ws, room, name)
             finally:
                 ws.leave(room)
-                tell(room, kind="left", name=name)
+                tell(room, kind="left", name=name, id=page)
         except ConnectionClosed:
             pass  # the usual end, or vanished without a word: a phone in a tunnel, a closed lid
     return []
@@ -253,6 +253,8 @@ function hear(line) {
     heard.add(id);
     if (heard.size > 2 * KEPT_LINES) heard.delete(heard.values().next().value);
     said(line.name, line.text, line.id.startsWith(me));
+  } else if (line.kind === "left" && line.id === me) {
+    // Who was away knows it; the line is for the others.
   } else if (line.kind === "returned") {
     note(line.id === me ? "You are back" : `${line.name} is back`);
   } else if (line.kind !== "counted") {

@@ -3,7 +3,7 @@
 
 import { ChannelSocket } from "/channels.js";
 
-const sockets = [], timers = new Map();
+const sockets = [], timers = new Map(), reported = [];
 let now = 0, timerNumber = 0, random = 1;
 
 class FakeSocket {
@@ -12,7 +12,12 @@ class FakeSocket {
   hear(data) { this.onmessage({ data }); }
   send(data) { this.sent.push(data); }
   lose(code) { this.readyState = 3; this.onclose({ code }); }
-  close(code, reason) { this.readyState = 2; this.closedWith = [code, reason]; }
+  close(code = 1000, reason = "") {
+    if (code !== 1000 && !(code >= 3000 && code <= 4999)) throw new DOMException(`${code}`, "InvalidAccessError");
+    if (new TextEncoder().encode(reason).length > 123) throw new DOMException(reason, "SyntaxError");
+    this.readyState = 2;
+    this.closedWith = [code, reason];
+  }
 }
 
 /** Lets so much time pass, and what is due happen. */
@@ -25,19 +30,23 @@ function pass(ms) {
 
 /** Puts a test's socket and clock in the place of the browser's. */
 export function run(test) {
-  const real = { WebSocket, setTimeout, clearTimeout, now: Date.now, random: Math.random };
-  sockets.length = 0;
+  const real = { WebSocket, setTimeout, clearTimeout, reportError, now: Date.now, random: Math.random };
+  sockets.length = reported.length = 0;
   timers.clear();
   [now, random] = [1e6, 1];
   globalThis.WebSocket = FakeSocket;
   globalThis.setTimeout = (run, ms) => { timers.set(++timerNumber, { run, due: now + ms, ms }); return timerNumber; };
   globalThis.clearTimeout = (number) => timers.delete(number);
+  globalThis.reportError = (error) => reported.push(error.message);
   Date.now = () => now;
   Math.random = () => random;
   try {
     tests[test]();
   } finally {
-    ({ WebSocket: globalThis.WebSocket, setTimeout: globalThis.setTimeout, clearTimeout: globalThis.clearTimeout } = real);
+    ({
+      WebSocket: globalThis.WebSocket, setTimeout: globalThis.setTimeout, clearTimeout: globalThis.clearTimeout,
+      reportError: globalThis.reportError,
+    } = real);
     [Date.now, Math.random] = [real.now, real.random];
   }
 }
@@ -56,8 +65,8 @@ function throws(call) {
   throw new Error("it did not throw");
 }
 
-/** A client that notes what it is told. */
-function client(url = "/talk", offsets = undefined) {
+/** A client that notes what it is told; `on` are callbacks of the test's own. */
+function client(url = "/talk", offsets = undefined, on = {}) {
   const told = [], states = [];
   const socket = new ChannelSocket(url, {
     ...(offsets && { offsets }),
@@ -66,6 +75,7 @@ function client(url = "/talk", offsets = undefined) {
     onjoined: (channel, offset, missed) => told.push(["joined", channel, offset, missed]),
     onown: (data) => told.push(["own", data instanceof Uint8Array ? [...data] : data]),
     onstate: (state) => states.push(state),
+    ...on,
   });
   return { socket, told, states };
 }
@@ -98,9 +108,10 @@ const tests = {
   "frames of no channel are the application's own"() {
     const { told } = client();
     last().open();
-    for (const data of ["welcome", "", bytes(1, 2), bytes(), "\x1enot a head", bytes(0x1e, 7, 8)]) last().hear(data);
-    equal(told, [["own", "welcome"], ["own", ""], ["own", [1, 2]], ["own", []], ["own", "\x1enot a head"],
-                 ["own", [0x1e, 7, 8]]]);
+    const own = ["welcome", "", "\n", "\x1enot a head", "\x1e5 no newline"];
+    for (const data of own) last().hear(data);
+    for (const data of [[1, 2], [], [10], [0x1e, 7, 8]]) last().hear(bytes(...data));
+    equal(told, [...own, [1, 2], [], [10], [0x1e, 7, 8]].map((data) => ["own", data]));
   },
 
   "offsets that come again are dropped"() {
@@ -305,8 +316,15 @@ const tests = {
     client();
     last().lose(1006);
     dispatchEvent(new Event("online"));
-    equal([sockets.length, timers.size], [2, 0]);
+    equal([sockets.length, wait()], [2, [30000]]);      // which is for the handshake
     dispatchEvent(new Event("online"));
+    equal(sockets.length, 2);
+  },
+
+  "a page that is shown again ends the wait"() {
+    client();
+    last().lose(1006);
+    document.dispatchEvent(new Event("visibilitychange"));
     equal(sockets.length, 2);
   },
 
@@ -328,6 +346,247 @@ const tests = {
     equal(last().url, "wss://example.org/x");
     client("ws://example.org/x");
     equal(last().url, "ws://example.org/x");
+  },
+
+  "close sends what a browser lets a page say"() {
+    for (const [code, sent] of [[1000, 1000], [1001, 1000], [1011, 1000], [2999, 1000], [3000, 3000], [4999, 4999],
+                                [5000, 1000], [70000, 1000], [-1, 1000], ["x", 1000], [null, 1000], [NaN, 1000]]) {
+      const { socket, states } = client();
+      last().open();
+      socket.close(code, "bye");
+      equal([last().closedWith, states], [[sent, "bye"], ["connecting", "open", "over"]]);
+    }
+  },
+
+  "close sends the beginning of a long reason, of whole letters"() {
+    for (const [reason, sent] of [["x".repeat(200), "x".repeat(123)], ["ü".repeat(100), "ü".repeat(61)],
+                                  ["a" + "日".repeat(60), "a" + "日".repeat(40)], ["😀".repeat(40), "😀".repeat(30)],
+                                  ["x".repeat(123), "x".repeat(123)], [42, "42"], [null, "null"]]) {
+      const { socket } = client();
+      last().open();
+      socket.close(1000, reason);
+      equal(last().closedWith, [1000, sent]);
+    }
+  },
+
+  "an address function that throws is reported and tried again"() {
+    let calls = 0;
+    const { states, socket } = client(() => {
+      if (++calls !== 2 && calls < 5) throw new Error(`no token ${calls}`);
+      return "/talk";
+    });
+    equal([sockets.length, wait(), reported], [0, [500], ["no token 1"]]);
+    pass(500);
+    last().open();
+    last().lose(1006);
+    equal(wait(), [1000]);
+    pass(1000);
+    equal([sockets.length, wait()], [1, [2000]]);
+    pass(2000);
+    equal(wait(), [4000]);
+    pass(4000);
+    last().open();
+    equal([sockets.length, socket.isOpen, reported], [2, true, ["no token 1", "no token 3", "no token 4"]]);
+    equal(states, ["connecting", "waiting", "connecting", "open", "waiting", "connecting", "waiting", "connecting",
+                   "waiting", "connecting", "open"]);
+  },
+
+  "an address that is none is reported and tried again"() {
+    for (const odd of ["http://[", "mailto:a@b", undefined, null, Promise.resolve("/talk")]) {
+      const { socket } = client(() => odd);
+      equal([sockets.length, wait(), reported.length], [0, [500], 1]);
+      socket.close();
+      reported.length = 0;
+    }
+    client(() => Promise.resolve("/talk"));
+    equal(reported, ["the address must be a string, not a promise"]);
+  },
+
+  "an address that never changes is judged at once"() {
+    for (const odd of ["http://[", "mailto:a@b", undefined]) throws(() => new ChannelSocket(odd));
+    equal([sockets.length, timers.size, reported], [0, 0, []]);
+  },
+
+  "a browser that refuses a socket is asked again"() {
+    globalThis.WebSocket = class { constructor() { throw new DOMException("mixed content", "SecurityError"); } };
+    client();
+    equal([wait(), reported], [[500], ["mixed content"]]);
+  },
+
+  "an address function may end it"() {
+    const { socket, states } = client(() => "/talk");
+    last().lose(1006);
+    const ends = client(() => { if (sockets.length > 1) ends.socket.close(); return "/talk"; });
+    last().lose(1006);
+    pass(500);
+    equal([sockets.length, ends.states], [3, ["connecting", "waiting", "connecting", "over"]]);
+    equal(states.at(-1), "connecting");
+    socket.close();
+  },
+
+  "a callback that throws is reported and ends nothing"() {
+    const told = [], fails = (name) => (...what) => { told.push([name, ...what]); throw new Error(name); };
+    const { socket } = client("/talk", undefined, {
+      onstate: (state) => fails(state)(), onmessage: fails("message"), ongap: fails("gap"), onjoined: fails("joined"),
+      onown: "no function",
+    });
+    last().open();
+    last().hear("\x1ejoined 4 0 a\n");
+    last().hear("own");
+    last().hear("\x1e9 a\nx");
+    last().lose(1006);
+    pass(500);
+    last().hear("\x1ejoined 12 3 a\n");
+    socket.close();
+    equal(told, [["connecting"], ["open"], ["joined", "a", 4, 0], ["gap", 4, "a"], ["message", "x", "a", 9],
+                 ["waiting"], ["connecting"], ["joined", "a", 12, 3], ["gap", 3, "a"], ["over"]]);
+    equal([sockets.length, last().closedWith, reported.length], [2, [1000, ""], 11]);
+  },
+
+  "a callback that closes it is told nothing behind that"() {
+    const told = [];
+    const { socket } = client("/talk", undefined, {
+      ongap: () => socket.close(), onmessage: (data) => told.push(data),
+    });
+    last().hear("\x1ejoined 4 0 a\n");
+    last().hear("\x1e9 a\nx");
+    equal(told, []);
+  },
+
+  "offsets that were kept as text are numbers, and what is no offset is none"() {
+    const { socket, told } = client("/", { a: "7", b: "x", c: NaN, d: -1, e: null, f: 2 ** 53, g: 1.5, h: [] });
+    equal(socket.offsets, { a: 7, h: 0 });
+    last().hear("\x1ejoined 7 0 a\n");
+    last().hear("\x1e8 a\nx");
+    last().hear("\x1ejoined 50 0 b\n");
+    last().hear("\x1e51 b\ny");
+    equal(told, [["joined", "a", 7, 0], ["x", "a", 8], ["joined", "b", 50, 0], ["y", "b", 51]]);
+    equal(client("/", null).socket.offsets, {});
+  },
+
+  "offsets of another run that the application did not ask about are a gap, not repetitions"() {
+    const { told } = client("/", { a: 4e15 });
+    last().hear("\x1ejoined 3000000000000000 0 a\n");
+    last().hear("\x1e3000000000000001 a\nx");
+    equal(told.slice(1), [["gap", null, "a"], ["x", "a", 3000000000000001]]);
+  },
+
+  "a heartbeat is no message"() {
+    const { told, socket } = client();
+    last().open();
+    last().hear("\x1ejoined 4 0 a\n");
+    last().hear("\x1e0 a\n25");
+    last().hear("\x1e0 a\n25");
+    last().hear("\x1e0 of no channel that we know\n25");
+    for (const odd of ["", "x", "-1", "0", "Infinity", "NaN"]) last().hear(`\x1e0 a\n${odd}`);
+    last().hear(bytes(0x1e, "0 a\n25"));
+    equal([told, socket.offsets], [[["joined", "a", 4, 0]], { a: 4 }]);
+  },
+
+  "two heartbeats and a half that are missing are a loss"() {
+    const states = [], { socket } = client("/talk", undefined, { onstate: (...what) => states.push(what) });
+    last().open();
+    pass(20000);
+    last().hear("\x1e0 a\n25");
+    equal(wait(), [62500]);
+    pass(62500);
+    equal([sockets.length, wait()], [1, [1000]]);
+    pass(1000);
+    equal([sockets.length, sockets[0].closedWith, wait(), socket.isOpen], [1, [1000, ""], [500], false]);
+    sockets[0].hear("\x1e5 a\nlate");
+    sockets[0].lose(1000);
+    pass(500);
+    equal([sockets.length, states.slice(2)], [2, [["waiting",
+      { code: 1006, reason: "the server was silent for 63.5 s", wasClean: false }], ["connecting"]]]);
+  },
+
+  "any frame shows that the server lives"() {
+    client();
+    last().open();
+    last().hear("\x1ejoined 4 0 a\n");
+    last().hear("\x1e0 a\n25");
+    for (const data of ["own", "\x1e5 a\nx", "\x1e0 a\n25", "\x1e5 a\nagain", bytes(1)]) {
+      pass(60000);
+      last().hear(data);
+      pass(3000);
+    }
+    equal([sockets.length, last().closedWith], [1, undefined]);
+    pass(59500);
+    pass(1000);
+    equal(last().closedWith, [1000, ""]);
+  },
+
+  "a timer that comes late loses nothing that has come"() {
+    client();
+    last().open();
+    last().hear("\x1e0 a\n25");
+    pass(3600000);                                 // the page was frozen: its timer goes off before its frames come
+    equal(wait(), [1000]);
+    last().hear("\x1e0 a\n25");
+    pass(1000);
+    equal([last().closedWith, wait()], [undefined, [61500]]);
+    pass(61500);
+    pass(1000);
+    equal(last().closedWith, [1000, ""]);
+  },
+
+  "without a heartbeat a server may be silent for ever"() {
+    const { told } = client();
+    last().open();
+    last().hear("\x1ejoined 4 0 a\n");
+    pass(1e9);
+    document.dispatchEvent(new Event("visibilitychange"));
+    equal([timers.size, last().closedWith, told.length], [0, undefined, 1]);
+  },
+
+  "each connection learns its own heartbeat"() {
+    client();
+    last().open();
+    last().hear("\x1e0 a\n25");
+    last().hear("\x1e0 a\n10");
+    equal(wait(), [25000]);
+    last().lose(1012);
+    pass(500);
+    last().open();
+    equal(timers.size, 0);
+    last().hear("\x1e0 a\n1e9");
+    equal(wait(), [2 ** 31 - 1]);
+  },
+
+  "a network or a page that is back looks at once"() {
+    for (const [target, name] of [[globalThis, "online"], [globalThis, "pageshow"], [document, "visibilitychange"]]) {
+      const { socket } = client();
+      last().open();
+      last().hear("\x1e0 a\n25");
+      target.dispatchEvent(new Event(name));
+      equal(wait(), [62500]);
+      now += 70000;                                // and no timer has gone off
+      target.dispatchEvent(new Event(name));
+      target.dispatchEvent(new Event(name));
+      equal([wait(), last().closedWith], [[1000], undefined]);
+      pass(1000);
+      equal(last().closedWith, [1000, ""]);
+      socket.close();
+    }
+  },
+
+  "a handshake that nobody answers is given up"() {
+    const { states } = client();
+    pass(30000);
+    pass(1000);
+    equal([last().closedWith, states, wait()], [[1000, ""], ["connecting", "waiting"], [500]]);
+  },
+
+  "a clock that was set back is no silence"() {
+    client();
+    last().open();
+    last().hear("\x1e0 a\n25");
+    now -= 1e7;
+    document.dispatchEvent(new Event("visibilitychange"));
+    equal(wait(), [62500]);
+    pass(62500);
+    pass(1000);
+    equal(last().closedWith, [1000, ""]);
   },
 };
 

@@ -20,6 +20,7 @@ from selenium.webdriver.common.by import By
 from selenium.webdriver.common.keys import Keys
 from selenium.webdriver.support.ui import WebDriverWait
 from support.server import TIMEOUT_S, Server
+from support.silent_proxy import SilentProxy
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
 CHAT, CURSORS = EXAMPLES / "chat.py", EXAMPLES / "cursors.py"
@@ -143,6 +144,39 @@ def test_the_chat_page_comes_back_after_a_restart(browser, start):
     wait_for_text(browser, "#state", "only you")
     say(browser, "back again")
     wait_for_text(browser, ".said.mine", "back again")
+
+
+def test_the_chat_page_notices_that_its_path_is_dead_and_shows_nobody_her_own_leaving(browser, start):
+    server = start(
+        CHAT, "--channels-heartbeat", "0.3", "--websockets-ping-freq", "1", "--websockets-pong-tolerance", "1"
+    )
+    complaints(browser)
+    join(browser, server, "Grace")
+    grace = browser.current_window_handle
+    browser.switch_to.new_window("window")
+    anna = browser.current_window_handle
+    with SilentProxy(server.address) as proxy:
+        browser.get(f"http://{proxy.address}/")
+        say(browser, "Anna")
+        wait_for_text(browser, "#lines", "You joined as Anna")
+        # Several times as long as a silence may last: nothing is said, and the connection stays.
+        browser.execute_async_script("setTimeout(arguments[0], 2500)")
+        assert "Disconnected" not in text(browser, "#lines")
+        proxy.fall_silent()
+        browser.switch_to.window(grace)
+        say(browser, "into the void")
+        browser.switch_to.window(anna)
+        wait_for_text(browser, "#lines", "Disconnected (1006).")
+        wait_for_text(browser, "#lines", "You are back")
+        assert said(browser) == ["into the void"], "it was missed, and is here"
+        # The server finds by its pings that the first connection is dead, and tells the room.
+        browser.switch_to.window(grace)
+        wait_for_text(browser, "#lines", "Anna left")
+        say(browser, "after that")
+        browser.switch_to.window(anna)
+        wait_for(browser, lambda: said(browser) == ["into the void", "after that"], "what is said behind her leaving")
+        assert "left" not in text(browser, "#lines")
+        assert complaints(browser) == []
 
 
 def test_two_windows_on_two_processes_lose_and_double_nothing_though_one_is_killed(browser, start):
