@@ -12,7 +12,8 @@ from collections.abc import AsyncIterator, Awaitable, Coroutine, Sequence
 from types import TracebackType
 from typing import Any
 
-from fairlead.base_websocket import BaseWebSocket, Data, close_code_after, with_native_methods
+from fairlead.base_websocket import BaseWebSocket, Data, Joined, close_code_after, with_native_methods
+from fairlead.channels.waiting import insist_async
 from fairlead.websocket import REQUEST_KEY, accept
 
 __all__ = ["AsyncWebSocket", "async_websocket"]
@@ -78,6 +79,19 @@ class AsyncWebSocket(BaseWebSocket):
         """
         self._session.ping(data)
         return _DONE
+
+    async def join_async(
+        self, channel: str, since: int | None = None, *, offsets: bool = False, slow_consumer: str | None = None
+    ) -> Joined:
+        """`join`, which suspends while a process that writes to the channels is stopped: the loop goes on meanwhile.
+
+        Takes and returns what `join` does. Calls that wait are served in the order in which they were awaited, those of
+        `fairlead.channels.publish_async` among them. Awaiting it raises `ValueError`, `ConnectionClosed` and
+        `ChannelsError` as `join` does, and `RuntimeError` when it has to wait on another loop than the worker's.
+        """
+        join = self._session.join
+        answer = await insist_async(lambda: join(channel, since, offsets, slow_consumer))
+        return Joined(answer.offset, answer.replayed, answer.missed)
 
     def __aiter__(self) -> AsyncIterator[Data]:
         """Messages until the connection is closed. Raises `ConnectionClosed` if the peer vanished without a Close, and

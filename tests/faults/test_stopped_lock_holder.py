@@ -103,6 +103,84 @@ def test_nobody_waits_but_who_writes(
             client.close()
 
 
+def test_a_crowd_that_waits_holds_up_nobody_either(runner: Runner, region: Path, holders: list[StoppedHolder]) -> None:
+    with start(runner, region) as server:
+        crowd = [enter(server) for _ in range(60)]
+        echo = RawClient.upgrade(server, "/echo")
+        holder = StoppedHolder(region)
+        holders.append(holder)
+        for number, client in enumerate(crowd):
+            client.send_text(f"join {number}" if number % 2 else "publish x")
+        # Each try takes the loop some milliseconds: were all of them to try again and again, this would take 1.2 s.
+        begun = time.monotonic()
+        longest_echo_s(echo, 50)
+        assert time.monotonic() - begun < 0.4
+        for client in crowd:
+            assert client.read_data().payload.startswith(b"error: process ")
+        for client in (echo, *crowd):
+            client.close()
+
+
+def start_coroutines(region: Path) -> Server:
+    options = ("--asyncio", "200", "--channels-file", str(region), "--disable-logging")
+    return Server.start("channel_lock_coroutines.py", *options)
+
+
+def longest_echo_s(client: RawClient, count: int) -> float:
+    longest = 0.0
+    for _ in range(count):
+        begun = time.monotonic()
+        assert ask(client, "hello") == "hello"
+        longest = max(longest, time.monotonic() - begun)
+    return longest
+
+
+def test_coroutines_that_await_hold_up_no_loop_and_go_on_in_their_order(
+    region: Path, holders: list[StoppedHolder]
+) -> None:
+    with start_coroutines(region) as server:
+        reader, *writers = (enter(server) for _ in range(12))
+        joins, subscribes = enter(server), enter(server)
+        echo = RawClient.upgrade(server, "/echo")
+        holder = StoppedHolder(region)
+        holders.append(holder)
+        for number, writer in enumerate(writers):
+            writer.send_text(f"publish {number}")
+            longest_echo_s(echo, 1)  # so that they are read in this order
+        joins.send_text("join another")
+        subscribes.send_text("subscribe another")
+        # A call that waits where it is takes a quarter of a second of everybody's time; these are fourteen.
+        assert longest_echo_s(echo, 200) < 0.2
+        assert ask(echo, "still here") == "still here"
+        holder.go_on()
+        heard = [reader.read_data().payload for _ in writers]
+        assert heard == [b"%d" % number for number in range(len(writers))]
+        for client in (joins, subscribes):
+            while not (answer := client.read_data().payload).startswith(b"answer: "):
+                assert answer.isdigit(), answer  # what was published in the room
+        for client in (reader, *writers, joins, subscribes, echo):
+            client.close()
+
+
+def test_coroutines_that_await_in_vain_are_told(region: Path, holders: list[StoppedHolder]) -> None:
+    with start_coroutines(region) as server:
+        clients = [enter(server) for _ in range(6)]
+        echo = RawClient.upgrade(server, "/impatient")
+        assert ask(echo, "hello") == "hello"
+        holder = StoppedHolder(region)
+        holders.append(holder)
+        for client, text in zip(clients, ("publish x", "join another", "subscribe another") * 2):
+            client.send_text(text)
+        assert longest_echo_s(echo, 100) < 0.2
+        for client in clients:
+            error = client.read_data().payload.decode()
+            assert error.startswith(f"error: process {holder.pid} (python") and "was stopped" in error, error
+        holder.die()
+        assert ask(clients[0], "publish again").startswith("answer: ")
+        for client in (echo, *clients):
+            client.close()
+
+
 def test_a_reload_and_a_killed_worker_are_possible_meanwhile(
     runner: Runner, region: Path, holders: list[StoppedHolder]
 ) -> None:

@@ -12,8 +12,10 @@ from fairlead.channels.application import (
     history,
     members,
     publish,
+    publish_async,
     serve,
     subscribe,
+    subscribe_async,
 )
 from fairlead.channels.client import RemoteChannels, RemoteSubscription, connect
 from fairlead.channels.wire import Message
@@ -29,6 +31,8 @@ __all__ = [
     "history",
     "members",
     "publish",
+    "publish_async",
     "serve",
     "subscribe",
+    "subscribe_async",
 ]

@@ -27,11 +27,25 @@ __all__ = ["AsyncioRunner"]
 _LEAVING_EVERY_S = 0.02
 
 
+class _Turn(asyncio.Lock):
+    """A lock for coroutines of one loop; on another it would bind to that, and fail those it is for."""
+
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        super().__init__()
+        self._of = loop
+
+    async def __aenter__(self) -> None:
+        if asyncio.get_running_loop() is not self._of:
+            raise RuntimeError("this is awaited on the worker's own loop only; elsewhere call it without `_async`")
+        await super().__aenter__()
+
+
 class AsyncioRunner:
     blocks_threads = False
     waits_at_items_only = False
     _prepared: asyncio.AbstractEventLoop | None = None
     ancestors = staticmethod(ancestors)
+    sleep_async = staticmethod(asyncio.sleep)
 
     def __init__(self, engine: Engine, run_task: RunTask, slots: int) -> None:
         self._hub = Hub(engine)
@@ -44,6 +58,7 @@ class AsyncioRunner:
         #: What of our tasks goes on as a task of asyncio's; a loop keeps no reference to those.
         self._tasks: set[asyncio.Task[None]] = set()
         self._has_new_tasks = False
+        self.turn = _Turn(self._loop)
         self._is_over = False
         #: The loop's thread while it runs.
         self._thread = 0

@@ -8,7 +8,8 @@ application's own, and for other tasks. A runner leaves out what its model has n
 
 from __future__ import annotations
 
-from collections.abc import Coroutine, Iterable
+from collections.abc import Awaitable, Coroutine, Iterable
+from contextlib import AbstractAsyncContextManager
 from contextvars import Context
 from typing import Any, Callable, Protocol
 
@@ -66,6 +67,10 @@ class Runner(Protocol):
     #: Runs the rest of a task as an `asyncio.Task`, in the calling task's context; None where there is no asyncio loop.
     #: `kill` cancels it.
     start_task: Callable[[Coroutine[Any, Any, None]], None] | None
+    #: How a coroutine of the runner's loop waits for a time, and a lock that lets coroutines in one by one, in their
+    #: order; None where there is no asyncio loop.
+    sleep_async: Callable[[float], Awaitable[None]] | None
+    turn: AbstractAsyncContextManager[None] | None
 
     def subscribe(self, name: str, since: int | None, limit: int, drops: str) -> Subscription:
         """A membership of a channel for a task of this runner, which waits in its way; see fairlead.channels."""

@@ -38,6 +38,8 @@ class GeventRunner:
     wait_descriptors = None
     pause = None
     start_task = None
+    sleep_async = None
+    turn = None
     task_exit = gevent.GreenletExit
 
     def __init__(self, engine: Engine, run_task: RunTask, slots: int) -> None:

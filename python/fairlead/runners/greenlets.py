@@ -22,6 +22,8 @@ class Greenlets:
     blocks_threads = False
     waits_at_items_only = False
     start_task = None
+    sleep_async = None
+    turn = None
     ancestors = staticmethod(ancestors)
 
     def __init__(self, engine: Engine, run_task: RunTask, slots: int) -> None:

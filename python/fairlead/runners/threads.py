@@ -26,6 +26,8 @@ class Threads:
     wait_descriptors = None
     pause = None
     start_task = None
+    sleep_async = None
+    turn = None
     task_exit = None
     ancestors = staticmethod(ancestors)
     sleep = staticmethod(sleep)

@@ -160,7 +160,7 @@ class Worker:
         caller.start_task, caller.task_exit = runner.start_task, runner.task_exit
         inherit_from(runner.ancestors)
         self._async_calls.serve(runner)
-        channels.serve(runner.subscribe, runner.sleep)
+        channels.serve(runner.subscribe, runner.sleep, runner.sleep_async, runner.turn)
         if about := getattr(runner, "about", ""):
             self._log.info(about)
         self._services.runner_is_made(caller, runner, lambda: engine.busy().running)
