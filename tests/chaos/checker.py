@@ -10,13 +10,18 @@ from __future__ import annotations
 
 import re
 import zlib
+from bisect import bisect_left, bisect_right
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
-__all__ = ["Message", "Published", "Sitting", "check", "payload_of"]
+__all__ = ["Message", "Published", "Sitting", "Stop", "check", "children", "payload_of"]
 
+#: In a shorter stop a busy machine alone may keep everybody from an answer.
+_SHORT_STOP_S = 1.5
+
+_CHILD = re.compile(r"(child-\d+) (begins|failed|published)\b[: ]*(.*)")
 _PAYLOAD = re.compile(rb"(\S+) (\S+) (\d+) (\d+) (\d+)\n(.*)", re.DOTALL)
 
 
@@ -34,6 +39,16 @@ class Published:
 
     message: Message
     offset: int | None = None
+    #: When the answer came, by a clock that only goes forward; None where nobody has noted it.
+    told_at: float | None = None
+
+
+class Stop(NamedTuple):
+    """A process that was stopped, and from when to when, by the same clock."""
+
+    pid: int
+    begins: float
+    ends: float
 
 
 @dataclass
@@ -81,22 +96,48 @@ def check(
     sittings: Iterable[Sitting],
     ends: Mapping[str, int],
     unlogged: Iterable[str] = (),
+    stops: Iterable[Stop] = (),
 ) -> list[str]:
     """Every broken promise in a sentence; none for a good run.
 
     `sittings` in the order in which each client had them; `ends` is the last offset of each channel that every client
-    must have got by its last sitting; `unlogged` are publishers whose sends nobody has noted, by how their names begin.
+    must have got by its last sitting; `unlogged` are publishers whose sends nobody has noted, by how their names begin;
+    `stops` are the processes that were stopped, during which others publish on.
     """
-    sittings = list(sittings)
+    sittings, published = list(sittings), list(published)
     log = _Log()
     found: list[str] = []
     for sitting in sittings:
         found += _of_one(sitting)
         found += log.add(sitting)
     found += log.doubled() + log.out_of_order()
-    found += _against(list(published), log, tuple(unlogged))
+    found += _against(published, log, tuple(unlogged))
     found += _between(sittings, ends)
+    found += _held_up(published, stops)
     return found
+
+
+def children(lines: Iterable[str]) -> tuple[list[Published], list[str]]:
+    """What forked children say in the log that they have published, and what is wrong with them in a sentence each."""
+    begun: set[str] = set()
+    published: list[Published] = []
+    found: list[str] = []
+    for line in lines:
+        said = _CHILD.search(line)
+        if said is None:
+            continue
+        name, what, rest = said.groups()
+        if what == "begins":
+            begun.add(name)
+            continue
+        begun.discard(name)
+        if what == "failed":
+            found.append(f"a forked child: {name} could not publish: {rest}")
+            continue
+        for one in rest.split():
+            channel, serial, offset = one.split(":")
+            published.append(Published(Message(channel, name, int(serial)), int(offset)))
+    return published, found + [f"a forked child: {name} has not ended" for name in sorted(begun)]
 
 
 class _Log:
@@ -178,6 +219,20 @@ def _between(sittings: list[Sitting], ends: Mapping[str, int]) -> list[str]:
                 found.append(f"the run itself: {client} had {one.last} of {channel} and asked behind {following.since}")
         if channel in ends and own[-1].last < ends[channel]:
             found.append(f"lost untold: {client} ended at {own[-1].last} of {channel}, which goes to {ends[channel]}")
+    return found
+
+
+def _held_up(published: list[Published], stops: Iterable[Stop]) -> list[str]:
+    """A process that is stopped stops no other, unless it has the channels' lock just then: one stop in some 1,000."""
+    told = sorted(one.told_at for one in published if one.told_at is not None)
+    found = []
+    for stop in stops:
+        inside = bisect_right(told, stop.ends) - bisect_left(told, stop.begins)
+        if stop.ends - stop.begins > _SHORT_STOP_S and inside == 0:
+            lasted = stop.ends - stop.begins
+            found.append(
+                f"held up: process {stop.pid} was stopped for {lasted:.1f} s, and nobody else was told an offset"
+            )
     return found
 
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 import http.client
 import random
 import threading
+import time
 from collections.abc import Callable
 
 from chaos.checker import Message, Published, Sitting, payload_of
@@ -118,6 +119,7 @@ class Publisher(_Client):
         padding = self._random.randbytes(self._random.choice((0, 10, 100, 1000, 20_000)))
         try:
             one.offset = self._send(payload_of(one.message, padding))
+            one.told_at = time.monotonic()
         except BaseException:
             self._send = None  # by a new connection: an answer that comes late is not the next one's
             raise

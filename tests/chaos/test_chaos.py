@@ -1,5 +1,5 @@
 """Chaos: workers are killed, stopped, starved of descriptors, forked and reloaded while publishers of all kinds publish
-and members come and go; then the checker reads all their logs.
+(forked children too), and members come and go; then the checker reads all their logs.
 
 CI runs it for 20 s under each of two runners; by hand `make chaos` is the long form, 20 minutes in all. The faults are
 drawn from CHAOS_SEED, which a failure names: the same seed draws the same faults, if not the same moments.
@@ -18,7 +18,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from chaos.checker import check
+from chaos.checker import Stop, check, children
 from chaos.clients import Member, Publisher, by_http, by_websocket, from_outside
 from faults.machine import get, open_files, wait_until
 from support.runners import Runner, every_read_path
@@ -45,6 +45,7 @@ class Chaos:
         #: What was done, for a failure's sake; and whom this has killed.
         self.done: list[str] = []
         self.killed: set[int] = set()
+        self.stops: list[Stop] = []
 
     def run(self, seconds: float) -> None:
         ends = time.monotonic() + seconds
@@ -69,12 +70,18 @@ class Chaos:
         os.kill(pid, signal.SIGKILL)
         self.killed.add(pid)
 
-    def stop(self, pid: int) -> None:
+    def stop(self, pid: int, least_s: float = 0.1, most_s: float = 1.5) -> None:
         os.kill(pid, signal.SIGSTOP)
+        begins = time.monotonic()
         try:
-            self.lasts(0.1, 1.5)
+            self.lasts(least_s, most_s)
         finally:
+            self.stops.append(Stop(pid, begins, time.monotonic()))
             os.kill(pid, signal.SIGCONT)
+
+    def stop_for_long(self, pid: int) -> None:
+        """So long that its members are waited for, its pings go unanswered, and others might take it for dead (3 s)."""
+        self.stop(pid, 1.6, 3.6)
 
     def storm(self, pid: int) -> None:
         for _ in range(3):
@@ -90,7 +97,7 @@ class Chaos:
             resource.prlimit(pid, resource.RLIMIT_NOFILE, before)
 
     def fork(self, pid: int) -> None:
-        for page in ("/forks", "/spawns"):
+        for page in ("/forks", "/spawns", "/forks_a_publisher"):
             with contextlib.suppress(OSError):
                 get(self._server, page)
 
@@ -98,6 +105,7 @@ class Chaos:
 FAULTS: dict[str, Callable[[Chaos, int], None]] = {
     "SIGKILL": Chaos.kill,
     "SIGSTOP": Chaos.stop,
+    "long SIGSTOP": Chaos.stop_for_long,
     "reload storm": Chaos.storm,
     "no descriptors": Chaos.starve,
     "fork": Chaos.fork,
@@ -129,6 +137,7 @@ def test_no_message_is_torn_doubled_lost_untold_or_out_of_order(
         client.over.set()
     for client in publishers:
         client.join(SETTLE_S)
+    wait_until(lambda: not any("has not ended" in one for one in children(server.lines)[1]), "children", SETTLE_S)
     last = {channel: Publisher(f"last-{channel}", channel, from_outside(outside), 0) for channel in "ab"}
     wait_until(lambda: all(any(one.offset for one in p.published) for p in last.values()), "the last are published")
     for client in last.values():
@@ -143,17 +152,22 @@ def test_no_message_is_torn_doubled_lost_untold_or_out_of_order(
 
     everybody = [*publishers, *last.values(), *members]
     found = [text for client in everybody for text in client.broken]
+    of_children, wrong_children = children(server.lines)
+    found += wrong_children
     found += check(
-        [one for p in (*publishers, *last.values()) for one in p.published],
+        [*of_children, *(one for p in (*publishers, *last.values()) for one in p.published)],
         [sitting for member in members for sitting in member.sittings],
         ends,
         unlogged=["thread-"],
+        stops=chaos.stops,
     )
     found += died_by_themselves(server, chaos)
     told = sum(1 for p in publishers for one in p.published if one.offset)
     story = f"seed {SEED}, {told} messages, {sum(len(m.sittings) for m in members)} memberships: {chaos.done}"
     assert not found, "\n".join([story, *found[:40]])
     assert all(any(one.offset for one in p.published) for p in publishers), story
+    assert of_children, f"no forked child has published: {story}"
+    assert any(stop.ends - stop.begins > 1.5 for stop in chaos.stops), story
     print(story)
 
 

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import pytest
-from chaos.checker import Message, Published, Sitting, check, message_in, payload_of
+from chaos.checker import Message, Published, Sitting, Stop, check, children, message_in, payload_of
 
 END = 20
 
@@ -20,10 +20,16 @@ class Run:
     stays: Sitting
     returns: list[Sitting]
     late: Sitting
+    stops: list[Stop]
+    #: What forked children say.
+    lines: list[str]
 
     @property
     def found(self) -> list[str]:
-        return check(self.published, [self.stays, *self.returns, self.late], {"a": END}, unlogged=["thread-"])
+        of_children, found = children(self.lines)
+        published = [*self.published, *of_children]
+        sittings = [self.stays, *self.returns, self.late]
+        return found + check(published, sittings, {"a": END}, unlogged=["thread-"], stops=self.stops)
 
 
 def good() -> Run:
@@ -31,13 +37,17 @@ def good() -> Run:
     log: list[tuple[int, bytes]] = []
     for offset in range(1, END + 1):
         message = Message("a", f"p{offset % 2}", offset // 2)
-        published.append(Published(message, offset))
+        published.append(Published(message, offset, told_at=100.0 + offset))
         log.append((offset, payload_of(message, b"%d\n\0" % offset * offset)))
     # Its answer got lost, but the message is there; and one that never came to be.
     published[7].offset = None
     published.append(Published(Message("a", "p0", 99)))
     log[12] = (13, payload_of(Message("a", "thread-4", 1)))
     published[12].offset = None
+    # A forked child was at 10 and 17; it says so in the log.
+    for offset, serial in ((10, 1), (17, 2)):
+        published[offset - 1].offset = None
+        log[offset - 1] = (offset, payload_of(Message("a", "child-9", serial)))
     return Run(
         published,
         Sitting("stays", "a", None, 0, 0, log[:]),
@@ -48,6 +58,15 @@ def good() -> Run:
             Sitting("returns", "a", 6, 6, 3, log[9:]),
         ],
         Sitting("late", "a", None, 15, 0, log[15:]),
+        # The last two are short, or others publish meanwhile.
+        [Stop(7, 103.5, 106.5), Stop(7, 119.5, 120.2), Stop(8, 121.0, 122.4)],
+        [
+            "worker 1 says",
+            "child-9 begins",
+            "child-8 begins",
+            "12:00 child-9 published a:1:10 a:2:17",
+            "child-8 published ",
+        ],
     )
 
 
@@ -197,6 +216,40 @@ def a_message_that_nobody_sent(run: Run) -> None:
 @plants("the run itself: returns had 6 of a and asked behind 4")
 def a_client_that_forgets_what_it_has(run: Run) -> None:
     run.returns[1].since = 4
+
+
+@plants("misplaced: Message(channel='a', publisher='child-9', serial=1) was told 11, where")
+def a_forked_child_that_was_told_the_wrong_offset(run: Run) -> None:
+    run.lines[3] = run.lines[3].replace("a:1:10", "a:1:11")
+
+
+@plants("invented: nobody has published Message(channel='a', publisher='child-9', serial=2)")
+def a_message_that_a_forked_child_did_not_send(run: Run) -> None:
+    run.lines[3] = run.lines[3].replace(" a:2:17", "")
+
+
+@plants("out of order: a has child-9's 2 at 10 and its 1 behind it at 17")
+def a_forked_child_overtaken_by_itself(run: Run) -> None:
+    for sitting in (run.stays, *run.returns, run.late):
+        sitting.received = [
+            (offset, payload_of(Message("a", "child-9", {10: 2, 17: 1}[offset])) if offset in (10, 17) else payload)
+            for offset, payload in sitting.received
+        ]
+
+
+@plants("a forked child: child-9 could not publish: RuntimeError: no lock")
+def a_forked_child_that_fails(run: Run) -> None:
+    run.lines[3] = "child-9 failed: RuntimeError: no lock"
+
+
+@plants("a forked child: child-8 has not ended")
+def a_forked_child_that_hangs(run: Run) -> None:
+    del run.lines[4]
+
+
+@plants("held up: process 8 was stopped for 1.6 s, and nobody else was told an offset")
+def a_stopped_process_that_stops_the_others(run: Run) -> None:
+    run.stops[2] = Stop(8, 121.0, 122.6)
 
 
 @pytest.mark.parametrize(("wanted", "plant"), PLANTED, ids=[f"{plant.__name__}" for _, plant in PLANTED])

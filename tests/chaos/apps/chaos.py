@@ -6,6 +6,7 @@ Each worker also publishes from a thread of its own, so that a killed one dies i
 import os
 import subprocess
 import threading
+import time
 import zlib
 from urllib.parse import parse_qs
 
@@ -14,6 +15,8 @@ from fairlead import channels, websocket
 CHANNELS = ("a", "b")
 #: Seconds between two messages of the worker's own thread.
 PAUSE_S = 0.02
+#: How many messages a forked child publishes.
+CHILD_MESSAGES = 20
 
 
 def application(environ, start_response):
@@ -57,6 +60,33 @@ def forks(environ, start_response, query):
     return pid(environ, start_response, query)
 
 
+def forks_a_publisher(environ, start_response, query):
+    """A child that publishes and says what it was told, while its parent serves on."""
+    child = os.fork()
+    if not child:
+        try:
+            publish_as_child()
+        finally:
+            os._exit(0)
+    threading.Thread(target=os.waitpid, args=(child, 0), daemon=True).start()
+    return pid(environ, start_response, query)
+
+
+def publish_as_child():
+    name, told = f"child-{os.getpid()}", []
+    os.write(2, f"{name} begins\n".encode())
+    try:
+        for serial in range(1, CHILD_MESSAGES + 1):
+            channel = CHANNELS[serial % 2]
+            offset = channels.publish(channel, small(channel, name, serial))
+            told.append(f"{channel}:{serial}:{offset}")
+            time.sleep(PAUSE_S)
+    except BaseException as error:
+        os.write(2, f"{name} failed: {type(error).__name__}: {error}\n".encode())
+    else:
+        os.write(2, f"{name} published {' '.join(told)}\n".encode())
+
+
 def spawns(environ, start_response, query):
     """A program that inherits what it can."""
     subprocess.run(["true"], close_fds=False, check=True)
@@ -68,10 +98,15 @@ def publish_for_ever():
     while not pause.wait(PAUSE_S):
         serial += 1
         channel = CHANNELS[serial % 2]
-        head = f"{channel} {name} {serial}"
-        channels.publish(channel, f"{head} 0 {zlib.crc32(head.encode())}\n")
+        channels.publish(channel, small(channel, name, serial))
+
+
+def small(channel, name, serial):
+    """A message without padding, as checker.py reads it."""
+    head = f"{channel} {name} {serial}"
+    return f"{head} 0 {zlib.crc32(head.encode())}\n"
 
 
 threading.Thread(target=publish_for_ever, daemon=True).start()
 
-PAGES = {f"/{page.__name__}": page for page in (member, publisher, post, pid, forks, spawns)}
+PAGES = {f"/{page.__name__}": page for page in (member, publisher, post, pid, forks, forks_a_publisher, spawns)}
