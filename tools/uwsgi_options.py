@@ -24,7 +24,7 @@ END = "<!-- Until here. -->"
 #: Options that mean here what they mean in uWSGI.
 SAME = {
     *("listen", "chmod-socket", "chown-socket", "wsgi-file", "module", "callable", "manage-script-name", "import"),
-    *("pythonpath", "env", "chdir", "chdir2", "wsgi-strict", "wsgi-disable-file-wrapper", "processes", "threads"),
+    *("pythonpath", "env", "chdir", "chdir2", "wsgi-strict", "wsgi-disable-file-wrapper", "processes"),
     *("async", "greenlet", "gevent", "socket-timeout", "chunked-input-timeout", "add-header"),
     *(
         "socket",
@@ -120,6 +120,10 @@ DIFFERENT = {
         "a worker waits so long for its requests, WebSockets among them",
         "the same limit, but WebSockets are closed with 1012, over `--reload-spread`",
     ),
+    "threads": (
+        "without it a worker runs one request at a time",
+        "without it, and without another model, a worker runs 64; `threads = 1` is uWSGI's default",
+    ),
     "harakiri": (
         "counts from the request's beginning, so ends every longer WebSocket, and counts what a slow client takes",
         "a WebSocket counts until its handshake only; waits of the application for its client do not count",
@@ -151,6 +155,8 @@ NEW = [
     "websockets-idle-timeout",
     "disable-http2",
     "http-body-minimum-rate",
+    "request-queue-size",
+    "request-queue-timeout",
     "websockets-close-timeout",
     "websocket-text-lenient",
     "channels-memory",

@@ -110,6 +110,8 @@ class Busy:
     @property
     def sessions(self) -> int: ...
     @property
+    def waiting(self) -> int: ...
+    @property
     def connections(self) -> int: ...
 
 @final
@@ -294,6 +296,8 @@ class EngineValues(TypedDict, total=False):
     trusted_proxies: list[str]
     proxy_connect_timeout: float
     proxy_idle_timeout: float
+    request_queue_size: int | None
+    request_queue_timeout: float | None
     log_answered: bool
     shutdown_grace: float
     proxy_servers: list[str]

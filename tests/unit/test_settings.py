@@ -10,7 +10,7 @@ import pytest
 from fairlead.errors import SettingsError
 from fairlead.settings.effects import EFFECTS, remarks
 from fairlead.settings.kinds import Address
-from fairlead.settings.options import BY_NAME, DIRECTIVES, GROUPS, SETTINGS, Given, Settings
+from fairlead.settings.options import BY_NAME, DEFAULT_THREADS, DIRECTIVES, GROUPS, SETTINGS, Given, Settings
 
 ENOUGH = [("http", ":8080"), ("wsgi-file", "app.py")]
 
@@ -28,7 +28,7 @@ def refusal(*pairs: tuple[str, str | None]) -> str:
 def test_defaults_are_those_of_the_spec():
     settings = made()
     assert settings.http == (Address(":8080", "tcp", "", 8080),)
-    assert (settings.processes, settings.threads, settings.listen) == (1, 1, 100)
+    assert (settings.processes, settings.threads, settings.listen) == (1, None, 100)
     assert (settings.websockets_ping_freq_s, settings.websockets_pong_tolerance_s) == (30.0, 3.0)
     assert (settings.websockets_max_bytes, settings.websockets_close_timeout_s) == (1024 * 1024, 5.0)
     assert (settings.websockets_pong_freq_s, settings.websockets_idle_timeout_s) == (None, 0.0)
@@ -245,7 +245,9 @@ def test_an_app_and_an_address_are_needed():
 @pytest.mark.parametrize(
     "pairs, model, slots, send_timeout_s",
     [
-        ([], "threads", 1, 4.0),
+        ([], "threads", DEFAULT_THREADS, 4.0),
+        ([("processes", "4")], "threads", DEFAULT_THREADS, 4.0),
+        ([("threads", "1")], "threads", 1, 4.0),
         ([("threads", "8")], "threads", 8, 4.0),
         ([("async", "9")], "generators", 9, 4.0),
         ([("async", "9"), ("greenlet", None)], "greenlets", 9, 4.0),
@@ -258,6 +260,25 @@ def test_an_app_and_an_address_are_needed():
 def test_the_options_choose_the_concurrency_model(pairs, model, slots, send_timeout_s):
     settings = made(*pairs)
     assert (settings.runner, settings.slots, settings.send_timeout_s) == (model, slots, send_timeout_s)
+
+
+@pytest.mark.parametrize(
+    ("pairs", "has_threads"),
+    [([], True), ([("threads", "1")], False), ([("threads", "2")], True), ([("async", "9")], False)],
+)
+def test_an_application_is_told_whether_threads_share_it(pairs, has_threads):
+    assert made(*pairs).has_threads is has_threads
+
+
+def test_one_thread_beside_another_model_is_what_uwsgi_calls_the_default():
+    assert made(("threads", "1"), ("gevent", "7")).runner == "gevent"
+
+
+def test_nobody_need_wait_for_a_slot_or_no_longer_than_that():
+    assert made().engine_values().keys().isdisjoint({"request_queue_size", "request_queue_timeout"})
+    values = made(("request-queue-size", "0"), ("request-queue-timeout", "2.5")).engine_values()
+    assert (values["request_queue_size"], values["request_queue_timeout"]) == (0, 2.5)
+    assert "--request-queue-timeout was given '0'" in refusal(("request-queue-timeout", "0"))
 
 
 def test_a_router_needs_no_application_and_only_listeners_of_its_own():

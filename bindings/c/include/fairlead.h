@@ -238,6 +238,15 @@ int fl_settings_free(fl_settings *settings);
 /* Milliseconds, from 0 to 999999999000, 0 by default. The time for which a proxied WebSocket may be silent in both
  * directions; 0: for ever. 0: its ends have pings for that. */
 #define FL_SETTING_PROXY_IDLE_TIMEOUT "proxy_idle_timeout"
+/* Number, from 0 to 1000000. Requests that may wait for a slot; further ones get 503 with Retry-After. With a
+ * number connections are accepted although all slots are taken; 0: nobody waits. Unset: 1024 where routes, files or
+ * other servers answer some requests, for then connections are accepted whatever the slots do; elsewhere what comes
+ * waits in the kernel's queue, where another process can take it. */
+#define FL_SETTING_REQUEST_QUEUE_SIZE "request_queue_size"
+/* Milliseconds, from 1 to 999999999000. The time for which a request may wait for a slot; then it gets 503 with
+ * Retry-After. With a time connections are accepted although all slots are taken. Unset: a request waits for as
+ * long as its client does, for a burst that ends within seconds is answered. */
+#define FL_SETTING_REQUEST_QUEUE_TIMEOUT "request_queue_timeout"
 /* Flag (0 or 1), 0 by default. Tell the program of each request that is answered without it, for its log. Off: not
  * every program keeps a log of requests. */
 #define FL_SETTING_LOG_ANSWERED "log_answered"

@@ -100,7 +100,7 @@ impl Engine {
         py: Python<'_>,
         name: &str,
         #[pyo3(from_py_with = offset)] since: Option<u64>,
-        limit: usize,
+        limit: &Bound<'_, PyAny>,
         drops: &str,
     ) -> PyResult<Subscription> {
         let engine = Arc::clone(&self.engine);
@@ -130,11 +130,14 @@ impl Engine {
 
     /// What the engine has to do now.
     fn busy(&self, py: Python<'_>) -> Busy {
-        let (running, sessions) = py.detach(|| self.engine.busy());
-        let connections = py.detach(|| self.engine.http_connections());
+        let ((running, sessions), waiting, connections) = py.detach(|| {
+            let engine = &self.engine;
+            (engine.busy(), engine.waiting(), engine.http_connections())
+        });
         Busy {
             running,
             sessions,
+            waiting,
             connections,
         }
     }

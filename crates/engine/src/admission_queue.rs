@@ -207,21 +207,28 @@ impl<R> AdmissionQueue<R> {
         }
     }
 
-    /// Fewer than `limit` requests wait for a slot. Those that `is_over` says are for nobody any more do not count, and go;
-    /// it is asked under the queue's lock, and must only look.
+    /// A slot is free, or fewer than `limit` requests wait for one; see [`AdmissionQueue::waiting`].
     pub(crate) fn has_place(&self, limit: usize, is_over: impl Fn(&R) -> bool) -> bool {
-        let mut state = self.lock();
-        if state.waiting.len() < limit {
+        let state = self.lock();
+        if state.running < state.slots || state.waiting.len() < limit {
             return true;
         }
+        drop(state);
+        self.waiting(is_over) < limit
+    }
+
+    /// How many requests wait for a slot. Those that `is_over` says are for nobody any more do not count, and go; it is
+    /// asked under the queue's lock, and must only look.
+    pub(crate) fn waiting(&self, is_over: impl Fn(&R) -> bool) -> usize {
+        let mut state = self.lock();
         let all = std::mem::take(&mut state.waiting);
         let (over, waiting): (Vec<_>, Vec<_>) = all.into_iter().partition(is_over);
         state.waiting = waiting.into();
-        let has_place = state.waiting.len() < limit;
+        let count = state.waiting.len();
         drop(state);
         // With nothing locked: it tells the front.
         drop(over);
-        has_place
+        count
     }
 
     pub(crate) fn has_room(&self) -> bool {
@@ -354,12 +361,23 @@ mod tests {
             put(&queue, request);
         }
         assert!(!queue.has_place(3, |_| false));
+        assert_eq!(queue.waiting(|_| false), 3);
         assert!(queue.has_place(3, |request| *request == "left"));
         put(&queue, "here too");
         put(&queue, "and here");
         assert!(!queue.has_place(3, |request| *request == "left"));
         assert_eq!(queue.release(|_| true), Released::Passed);
         assert_eq!(taken(&queue), ["runs", "here"]);
+    }
+
+    #[test]
+    fn a_free_slot_is_a_place_though_nobody_may_wait() {
+        let queue = AdmissionQueue::new(1, 1);
+        assert!(queue.has_place(0, |_| false));
+        put(&queue, "runs");
+        assert!(!queue.has_place(0, |_| false));
+        assert_eq!(queue.release(|_| true), Released::Free);
+        assert!(queue.has_place(0, |_| false));
     }
 
     #[test]

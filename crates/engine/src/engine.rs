@@ -272,6 +272,11 @@ impl Engine {
         self.front.statistics().active_connections
     }
 
+    /// Requests that wait for a slot and whose clients are there.
+    pub fn waiting(&self) -> usize {
+        self.shared.queue.waiting(|request| request.is_over())
+    }
+
     /// True once a drain is complete: no task runs, no request can come any more, no connection is closing.
     pub fn is_quiet(&self) -> bool {
         self.front.is_empty() && self.busy() == (0, 0)

@@ -17,10 +17,6 @@ use crate::settings::{AnsweredSink, Delivery};
 /// thousand WebSockets at once, over two processes, kept each away for up to 42 ms.
 const HELD_UP_AFTER: Duration = Duration::from_millis(100);
 
-/// Requests that may wait for a slot where connections are accepted for other servers' sake, each with a head of 32 KiB at
-/// most. Elsewhere nothing is accepted while one waits.
-const MOST_WAITING: usize = 1024;
-
 pub(crate) struct EngineHandoff {
     shared: Arc<Shared>,
     answered: AnsweredSink,
@@ -52,10 +48,12 @@ impl Handoff for EngineHandoff {
         }
     }
 
-    fn has_place(&self) -> bool {
-        self.shared
-            .queue
-            .has_place(MOST_WAITING, |request| request.is_gone())
+    fn has_place(&self, limit: usize) -> bool {
+        self.shared.queue.has_place(limit, |request| request.is_over())
+    }
+
+    fn some_are_over(&self) {
+        self.shared.queue.waiting(|request| request.is_over());
     }
 
     fn has_room(&self) -> bool {
@@ -68,7 +66,9 @@ impl Handoff for EngineHandoff {
 
     fn is_held_up(&self) -> bool {
         // Threads are switched by their language, however long one of them computes.
-        self.shared.delivery == Delivery::Loop && self.shared.worker.app_away_for() >= HELD_UP_AFTER
+        let is_away =
+            self.shared.delivery == Delivery::Loop && self.shared.worker.app_away_for() >= HELD_UP_AFTER;
+        is_away || !self.shared.queue.has_room()
     }
 }
 

@@ -235,6 +235,11 @@ impl Request {
         self.resting(|| self.shared.parking.wait(limit, |token| ask(self, token)))
     }
 
+    /// While it waits for a slot: nobody needs the app for it any more. Its client is gone, or was told that none was free.
+    pub(crate) fn is_over(&self) -> bool {
+        self.with_exchange(true, Exchange::is_over)
+    }
+
     /// True once the client has gone.
     pub fn is_gone(&self) -> bool {
         match self.connection.get() {
@@ -488,10 +493,7 @@ impl Request {
 
 impl Admitted for Box<Request> {
     fn admit(&self) -> bool {
-        let is_there = self.with_exchange(false, |exchange| {
-            exchange.admit();
-            !exchange.is_gone()
-        });
+        let is_there = self.with_exchange(false, Exchange::admit);
         self.has_slot.store(is_there, Ordering::SeqCst);
         is_there
     }

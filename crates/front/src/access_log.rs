@@ -23,7 +23,7 @@ pub struct AccessRecord {
     request: Request,
     began: Instant,
     /// The front writes its line.
-    is_ours: bool,
+    is_ours: AtomicBool,
     is_concluded: AtomicBool,
     /// Of the answer; 0 if there is none.
     status: AtomicU16,
@@ -70,7 +70,7 @@ impl AccessRecord {
             shared,
             request,
             began: Instant::now(),
-            is_ours,
+            is_ours: AtomicBool::new(is_ours),
             is_concluded: AtomicBool::new(false),
             status: AtomicU16::new(0),
             sent: AtomicU64::new(0),
@@ -111,6 +111,11 @@ impl AccessRecord {
         self.status.store(status, Ordering::Relaxed);
         self.take(effects);
         instead
+    }
+
+    /// The application will not answer it, as it had seemed.
+    pub(crate) fn becomes_ours(&self) {
+        self.is_ours.store(true, Ordering::Relaxed);
     }
 
     /// The front has answered by itself.
@@ -222,7 +227,7 @@ impl std::fmt::Debug for AccessRecord {
 impl Drop for AccessRecord {
     fn drop(&mut self) {
         let outcome = self.conclude();
-        if self.is_ours && self.shared.settings.request_lines && !outcome.no_line {
+        if self.is_ours.load(Ordering::Relaxed) && self.shared.settings.request_lines && !outcome.no_line {
             let status = self.status.load(Ordering::Relaxed);
             let sent = self.sent.load(Ordering::Relaxed);
             let took = self.began.elapsed();

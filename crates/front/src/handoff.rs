@@ -20,11 +20,15 @@ pub trait Handoff: EventSink {
     /// [`Front::room_available`](crate::Front::room_available).
     fn has_room(&self) -> bool;
 
-    /// May one more request wait for a slot? Asked only where connections are accepted whatever
-    /// [`has_room`](Handoff::has_room) says, because requests may be for other servers. After a `false` the client gets 503.
-    fn has_place(&self) -> bool {
+    /// Is a slot free, or do fewer than `limit` requests wait for one? Asked only where connections are accepted whatever
+    /// [`has_room`](Handoff::has_room) says. After a `false` the client gets 503.
+    fn has_place(&self, limit: usize) -> bool {
+        let _ = limit;
         true
     }
+
+    /// Requests that wait for a slot were answered without one and can be dropped.
+    fn some_are_over(&self) {}
 
     /// Sockets that have left by [`UpgradeReceiver::upgraded`](crate::UpgradeReceiver::upgraded) and are open still:
     /// connections of this process, when several share a listener. It must only read a counter.
@@ -32,8 +36,8 @@ pub trait Handoff: EventSink {
         0
     }
 
-    /// The applications have taken no request for a while, so another process that shares the listener had better accept. It
-    /// must not wait.
+    /// The applications have taken no request for a while, or no slot is free, so another process that shares the listener
+    /// had better accept. It must not wait.
     fn is_held_up(&self) -> bool {
         false
     }

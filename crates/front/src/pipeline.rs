@@ -4,7 +4,8 @@
 //! [`Pipeline::enter`] is the one place where a request goes in; whoever answers first ends its way. What is kept of it for
 //! the log and for the rules behind (`access_log`) is kept from here on.
 
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
+use std::time::Duration;
 
 use fairlead_http::{Request, ResponseHead};
 
@@ -16,6 +17,10 @@ use crate::handoff::Handoff;
 use crate::proxy::{self, Destination};
 use crate::routes::{Effects, Verdict};
 use crate::static_files::FileResponse;
+
+/// Requests that may wait for a slot where connections are accepted although all are taken and nothing else is said, each
+/// with a head of 32 KiB at most. Elsewhere nothing is accepted while one waits.
+const MOST_WAITING: usize = 1024;
 
 /// The way of every request. One per front.
 pub(crate) struct Pipeline {
@@ -75,7 +80,8 @@ impl Pipeline {
         }
 
         // The application, if there is a place to wait for it.
-        if settings.proxies() && !self.handoff.has_place() {
+        let places = settings.queue_limit.unwrap_or(MOST_WAITING);
+        if settings.accepts_when_full() && !self.handoff.has_place(places) {
             keep_record(connection, &request, &exchange, effects, true);
             return refuse_for_now(&exchange);
         }
@@ -86,7 +92,29 @@ impl Pipeline {
             request.note("donotlog", b"");
         }
         keep_record(connection, &request, &exchange, effects, false);
+        let waiting = settings
+            .queue_timeout
+            .map(|limit| (limit, Arc::downgrade(&exchange)));
         self.handoff.request(request, exchange);
+        if let Some((limit, exchange)) = waiting {
+            if exchange.upgrade().is_some_and(|exchange| exchange.awaits_slot()) {
+                tokio::spawn(give_up(Arc::clone(&self.handoff), exchange, limit));
+            }
+        }
+    }
+}
+
+/// Tells a client that has waited for a slot for so long that there is none.
+async fn give_up(handoff: Arc<dyn Handoff>, exchange: Weak<Exchange>, limit: Duration) {
+    tokio::time::sleep(limit).await;
+    if let Some(exchange) = exchange.upgrade() {
+        if exchange.give_up_slot() {
+            if let Some(record) = exchange.record() {
+                record.becomes_ours();
+            }
+            refuse_for_now(&exchange);
+            handoff.some_are_over();
+        }
     }
 }
 
@@ -99,7 +127,9 @@ fn keep_record(
     is_ours: bool,
 ) {
     let settings = connection.settings();
-    let wants_line = is_ours && settings.request_lines && !effects.no_log_line;
+    // One that has to wait may be answered here after all.
+    let may_be_ours = is_ours || settings.queue_timeout.is_some();
+    let wants_line = may_be_ours && settings.request_lines && !effects.no_log_line;
     if wants_line || settings.routes.looks_back() || !effects.headers.is_empty() {
         let shared = Arc::clone(connection.shared());
         let record = AccessRecord::new(shared, request.clone(), effects, is_ours);
@@ -107,7 +137,7 @@ fn keep_record(
     }
 }
 
-/// Too many requests wait already (RFC 9110 §15.6.4).
+/// All slots are taken, and too many requests wait already or this one has for too long (RFC 9110 §15.6.4).
 fn refuse_for_now(exchange: &Exchange) {
     let headers = [
         ("Retry-After", "1"),
@@ -116,7 +146,7 @@ fn refuse_for_now(exchange: &Exchange) {
     let headers = headers.map(|(name, value)| (name.to_owned(), value.as_bytes().to_vec()));
     if let Ok(head) = ResponseHead::new(503, headers.to_vec()) {
         // A client that is gone needs no answer.
-        let _ = exchange.respond(head, "503 Service Unavailable: too many requests wait\n");
+        let _ = exchange.respond(head, "503 Service Unavailable: all slots are taken\n");
     }
 }
 

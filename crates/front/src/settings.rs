@@ -78,13 +78,26 @@ pub struct FrontSettings {
     ///
     /// [`Handoff::answered`]: crate::Handoff::answered
     pub request_lines: bool,
+    /// Requests that may wait for a slot; further ones get 503. `None`: as many as the pipeline says where connections
+    /// are accepted although all slots are taken, else any, for then only those can come that are on open connections.
+    pub queue_limit: Option<usize>,
+    /// How long a request may wait for a slot; then it gets 503. `None`: as long as its client waits.
+    pub queue_timeout: Option<Duration>,
     /// Whose `Forwarded` and `X-Forwarded-*` headers are trusted.
     pub trusted_proxies: TrustedProxies,
 }
 
 impl FrontSettings {
-    /// Requests may be for other servers, and take none of the application's room.
-    pub(crate) fn proxies(&self) -> bool {
-        self.routes.proxies() || self.router.has_servers()
+    /// Connections are accepted although all slots are taken: what comes may need none (it is for another server, a rule
+    /// answers it, or a file does), or shall be told that there is none.
+    pub(crate) fn accepts_when_full(&self) -> bool {
+        self.routes.answer()
+            || self.router.has_servers()
+            || self.static_files.are_any()
+            || self.bounds_queue()
+    }
+
+    fn bounds_queue(&self) -> bool {
+        self.queue_limit.is_some() || self.queue_timeout.is_some()
     }
 }

@@ -96,6 +96,11 @@ impl StaticFiles {
         Ok(StaticFiles { maps, index, types })
     }
 
+    /// Any request may be for a file.
+    pub(crate) fn are_any(&self) -> bool {
+        !self.maps.is_empty()
+    }
+
     /// The file that answers the request. `None`: the app has to.
     pub(crate) fn look_up(&self, request: &Request) -> Option<Found<'_>> {
         if self.maps.is_empty() || request.method() != b"HEAD" && request.method() != b"GET" {

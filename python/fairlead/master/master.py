@@ -617,8 +617,18 @@ class Master:
         what = settings.app_name or ", ".join(address.text for address in settings.http_to)
         self._log.plain(
             f"fairlead {VERSION} serving {what} at {places} — "
-            f"{_count(settings.processes, 'worker')}, {settings.runner}, {_count(settings.slots, 'slot')} each"
+            f"{_count(settings.processes, 'worker')}, {settings.runner}, {_slots(settings)}"
         )
+
+
+def _slots(settings: Settings) -> str:
+    """How much goes on at a time; and what follows from that, where it is not what somebody has chosen or can want."""
+    text = f"{_count(settings.slots, 'slot')} each"
+    if not settings.is_model_chosen and settings.app_name:
+        return f"{text} (the default; --threads 1 for an application that is not thread-safe)"
+    if settings.slots == 1:
+        return f"{text}: one request at a time, and an open WebSocket holds up all others"
+    return text
 
 
 def _count(number: int, noun: str) -> str:

@@ -57,6 +57,12 @@ except metadata.PackageNotFoundError:  # run from a source tree that was never i
     VERSION = "0.1.0"
 
 
+#: Threads of a worker for which no concurrency model is chosen. Many, because one open WebSocket holds one; below the
+#: 100 connections that PostgreSQL allows, because each thread of an application may keep one. Idle they cost 16 KiB
+#: each (docs/explain/concurrency.md has the measurement).
+DEFAULT_THREADS = 64
+
+
 class Given(NamedTuple):
     """One option as it was given: `value` is None for a bare flag; `where` is "command line", "app.ini:3",
     …"""
@@ -310,7 +316,11 @@ class Settings:
 
     # Concurrency
     processes: int = setting("processes", Whole(1, 4096), 1, "worker processes", aliases=("workers",), short="p")
-    threads: int = setting("threads", Whole(1, 65535), 1, "connections at a time in each worker, a thread each")
+    threads: int | None = setting(
+        "threads", Whole(1, 65535), None,
+        "connections at a time in each worker, a thread each; 1 serves one after the other, as uWSGI does by default",
+        default_text=f"{DEFAULT_THREADS}, where no other model is chosen",
+    )  # fmt: skip
     async_slots: int = setting(
         "async", Whole(0, 1_000_000), 0,
         "connections at a time in each worker, under the engine chosen below", default_text="off",
@@ -332,6 +342,17 @@ class Settings:
     asyncio_loop: str = setting(
         "asyncio-loop", Choice("auto", "uvloop", "asyncio"), "auto",
         "whose loop --asyncio runs; auto is uvloop's where it is installed",
+    )  # fmt: skip
+
+    request_queue_size: int | None = feeds(
+        "request_queue_size", "request-queue-size",
+        "requests that may wait for a slot in each worker; further ones get 503 with Retry-After",
+        default_text="1024 with routes that answer, files or --http-to; else what the kernel queues (--listen)",
+    )  # fmt: skip
+    request_queue_timeout_s: float | None = feeds(
+        "request_queue_timeout", "request-queue-timeout",
+        "how long a request may wait for a slot before it gets 503 with Retry-After",
+        default_text="as long as its client waits",
     )  # fmt: skip
 
     # HTTP
@@ -659,7 +680,17 @@ class Settings:
     @property
     def slots(self) -> int:
         """Connections that one worker runs at a time."""
-        return self.gevent or self.asyncio or self.async_slots or self.threads
+        return self.gevent or self.asyncio or self.async_slots or self.threads or DEFAULT_THREADS
+
+    @property
+    def is_model_chosen(self) -> bool:
+        """An option says how requests run at the same time; else it is `DEFAULT_THREADS` threads."""
+        return bool(self.gevent or self.asyncio or self.async_slots or self.threads)
+
+    @property
+    def has_threads(self) -> bool:
+        """Several threads may run the application at the same moment (PEP 3333's `wsgi.multithread`)."""
+        return self.runner == "threads" and self.slots > 1
 
     @property
     def app_name(self) -> str:
@@ -704,7 +735,7 @@ def _misfits(it: Settings, missed: set[str]) -> Iterator[str]:
     models = [
         f"--{name} {slots}"
         for name, slots in (
-            ("threads", it.threads if it.threads > 1 else 0),
+            ("threads", it.threads if it.threads != 1 else 0),
             ("async", it.async_slots),
             ("gevent", it.gevent),
             ("asyncio", it.asyncio),

@@ -43,6 +43,7 @@ from fairlead.worker.fork_guard import ForkGuard
 from fairlead.worker.loading import Loaded, files_of_failure, load_application
 from fairlead.worker.output import OutputFile, replace_output
 from fairlead.worker.services import Services
+from fairlead.worker.slot_watch import watch_slots
 from fairlead.worker.tls import WorkerTls
 from fairlead.worker.watchdog import StallLog
 
@@ -90,6 +91,7 @@ class Worker:
         self._is_report_broken = False
         #: Tells of clients that left since it was last called; `True`: without waiting for more.
         self._tell_of_disconnects: Callable[[bool], None] = lambda at_once: None
+        self._look_at_slots: Callable[[], None] = lambda: None
         #: What the module `uwsgi` holds, for hooks that the application sets there.
         self._names: dict[str, Any] = {}
 
@@ -134,7 +136,7 @@ class Worker:
             access=self._access,
             watch=self._services.deadlines,
             variables=self._variables(factory),
-            has_threads=settings.threads > 1,
+            has_threads=settings.has_threads,
             has_processes=settings.processes > 1,
             move_script_name=settings.manage_script_name,
             show_tracebacks=settings.catch_exceptions,
@@ -164,6 +166,7 @@ class Worker:
         if about := getattr(runner, "about", ""):
             self._log.info(about)
         self._services.runner_is_made(caller, runner, lambda: engine.busy().running)
+        self._look_at_slots = watch_slots(engine, settings, self._queue_lengths, self._log).look
         self._control.hand_over()
         stalls = StallLog(self._log, get_ident(), engine.is_stalled)
         for name, work in (
@@ -250,7 +253,7 @@ class Worker:
             master_pid=start["master_pid"],
             numproc=settings.processes,
             cores=settings.slots,
-            has_threads=settings.threads > 1,
+            has_threads=settings.has_threads,
             buffer_size=settings.buffer_size,
             sockets=[listener["fd"] for listener in start["listeners"]],
             is_a_reload=start["is_a_reload"],
@@ -288,6 +291,10 @@ class Worker:
             if not self._is_report_broken:
                 self._is_report_broken = True
                 self._log.exception(f"the statistics cannot be told: {error}", error)
+
+    def _queue_lengths(self) -> int:
+        """Connections that nobody has accepted yet."""
+        return sum(self._services.queue_length(one["fd"]) for one in self._start["listeners"])
 
     def _tell_statistics(self) -> None:
         statistics = self._services.statistics()
@@ -343,6 +350,7 @@ class Worker:
             if message is None and left_s > REPORT_EVERY_S:
                 self._tell_of_disconnects(False)
                 self._report()
+                self._look_at_slots()
                 continue
             if message is None:
                 break

@@ -205,6 +205,19 @@ table! {
         /// 0: its ends have pings for that.
         proxy_idle_timeout: Duration => tunnel_timeout = Value::seconds(0), TIME;
 
+        /// Requests that may wait for a slot; further ones get 503 with `Retry-After`. With a number connections are
+        /// accepted although all slots are taken; 0: nobody waits.
+        ///
+        /// Unset: 1024 where routes, files or other servers answer some requests, for then connections are accepted
+        /// whatever the slots do; elsewhere what comes waits in the kernel's queue, where another process can take it.
+        request_queue_size: Count => queue_limit = Unset, (0, 1_000_000);
+
+        /// The time for which a request may wait for a slot; then it gets 503 with `Retry-After`. With a time connections
+        /// are accepted although all slots are taken.
+        ///
+        /// Unset: a request waits for as long as its client does, for a burst that ends within seconds is answered.
+        request_queue_timeout: Duration => queue_timeout = Unset, PATIENCE;
+
         /// Tell the program of each request that is answered without it, for its log.
         ///
         /// Off: not every program keeps a log of requests.

@@ -98,7 +98,7 @@ impl AcceptingListener {
                 let _ = tokio::time::timeout(pause, self.readiness.readable()).await;
                 self.forget_readiness();
             }
-            if server.gate.wait_for_room(|| server.has_room()).await {
+            if server.gate.wait_for_room(|| server.has_room(&self.config)).await {
                 *has_waited = true;
                 continue;
             }

@@ -5,6 +5,7 @@
 use std::sync::Arc;
 
 use crate::accept::admission::Gate;
+use crate::accept::config::ListenerConfig;
 use crate::drain::Drain;
 use crate::front_shared::FrontShared;
 use crate::handoff::Handoff;
@@ -37,10 +38,10 @@ impl Server {
         }
     }
 
-    /// May one more connection be accepted? What a route or the router sends elsewhere needs none of the application's
-    /// room, and nobody knows before the head is read.
-    pub(super) fn has_room(&self) -> bool {
-        self.shared.settings.proxies() || self.handoff.has_room()
+    /// May one more connection be accepted? What a rule or a file answers, or the router sends elsewhere, needs none of
+    /// the application's room, and nobody knows before the head is read.
+    pub(super) fn has_room(&self, config: &ListenerConfig) -> bool {
+        config.to_https.is_some() || self.shared.settings.accepts_when_full() || self.handoff.has_room()
     }
 
     /// What the other processes are told of this one.

@@ -24,7 +24,7 @@ use crate::socket::BoxStream;
 use crate::upgrade::{Taker, UpgradeReceiver};
 
 use chunked::{takes_chunked, without_chunks, BrokenChunks, ChunkedBody};
-use state::State;
+use state::{Slot, State};
 
 pub(crate) use state::{Answer, BodyPlan, Core};
 
@@ -389,12 +389,42 @@ impl Exchange {
 
     /// The request waits for a slot from now on. Its client is gone if it only ends its side of the connection meanwhile.
     pub fn wait_for_slot(&self) {
+        self.core.lock().slot = Slot::Awaited;
         self.core.connection.wait_for_slot();
     }
 
-    /// The request has got a slot; [`begin`](Exchange::begin) follows when somebody works on it.
-    pub fn admit(&self) {
+    /// The request has got a slot; [`begin`](Exchange::begin) follows when somebody works on it. False if nobody needs it:
+    /// the client is gone, or was told that there was none.
+    pub fn admit(&self) -> bool {
+        let mut state = self.core.lock();
+        if state.lost || state.slot == Slot::GivenUp {
+            return false;
+        }
+        state.slot = Slot::Taken;
+        drop(state);
         self.core.connection.admit();
+        true
+    }
+
+    /// No slot is waited for any more. False if there is one, or the client is gone: then nothing has changed.
+    pub(crate) fn give_up_slot(&self) -> bool {
+        let mut state = self.core.lock();
+        let gives_up = state.slot == Slot::Awaited && !state.lost;
+        if gives_up {
+            state.slot = Slot::GivenUp;
+        }
+        gives_up
+    }
+
+    /// The request waits for a slot.
+    pub(crate) fn awaits_slot(&self) -> bool {
+        self.core.lock().slot == Slot::Awaited
+    }
+
+    /// Nobody needs the application for a request that waits for a slot: its client is gone, or has its answer.
+    pub fn is_over(&self) -> bool {
+        let state = self.core.lock();
+        state.lost || state.slot == Slot::GivenUp
     }
 
     /// The application works on the request from now on.

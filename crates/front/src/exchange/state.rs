@@ -43,6 +43,7 @@ impl Core {
             muted: false,
             is_overruled: false,
             lost: false,
+            slot: Slot::Taken,
         };
         Core {
             connection,
@@ -163,6 +164,17 @@ pub(crate) struct State {
     pub(super) is_overruled: bool,
     /// The client left before its answer was complete.
     pub(crate) lost: bool,
+    pub(super) slot: Slot,
+}
+
+/// The right to run the application for this request.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Slot {
+    /// It has one, or needs none.
+    Taken,
+    Awaited,
+    /// It was awaited for too long, and the client is told so.
+    GivenUp,
 }
 
 impl State {

@@ -171,6 +171,15 @@ impl Action {
         }
     }
 
+    /// Whether a request that comes to it never reaches the app.
+    pub(super) fn ends_here(&self) -> bool {
+        match self {
+            Action::Break(_) | Action::Return(_) | Action::Redirect(..) => true,
+            Action::Proxy(to) => to.address.is_some(),
+            _ => false,
+        }
+    }
+
     pub(super) fn run(&self, case: &mut Case<'_>, effects: &mut Effects) -> Next {
         match self {
             Action::Run => return Next::Run,

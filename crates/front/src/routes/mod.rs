@@ -95,12 +95,12 @@ impl Routes {
         Ok(routes)
     }
 
-    /// Whether any rule may send a request to another server.
-    pub(crate) fn proxies(&self) -> bool {
+    /// Whether any rule may answer a request, close its connection or send it to another server: it never reaches the app.
+    pub(crate) fn answer(&self) -> bool {
         self.request
             .0
             .iter()
-            .any(|rule| matches!(rule, Rule::Act(_, Action::Proxy(to)) if to.address.is_some()))
+            .any(|rule| matches!(rule, Rule::Act(_, action) if action.ends_here()))
     }
 
     /// Takes a request through its table. What the rules set is set in the request.

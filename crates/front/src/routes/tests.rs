@@ -403,7 +403,7 @@ fn the_table_of_responses_sees_the_status() {
         ("response-route-status", "^4 addheader:X-Error: ${uwsgi[status]}"),
         ("response-route", "^/api addheader:X-Api: yes"),
     ]);
-    assert!(routes.looks_back() && !routes.proxies());
+    assert!(routes.looks_back() && !routes.answer());
     let mut effects = Effects::default();
     routes.respond(&request("/api"), 404, &mut effects);
     let names: Vec<_> = effects

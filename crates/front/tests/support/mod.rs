@@ -62,7 +62,7 @@ impl Handoff for Queues {
         let _ = self.requests.send((request, exchange));
     }
 
-    fn has_place(&self) -> bool {
+    fn has_place(&self, _: usize) -> bool {
         self.places.load(Ordering::SeqCst)
     }
 
