@@ -14,8 +14,8 @@ from typing import Any
 
 import pytest
 from end_to_end.http_wire import get
-from support.raw_client import TEXT, Frame, RawClient
-from support.runners import every_read_path, every_runner
+from support.raw_client import TEXT, Frame, RawClient, frame
+from support.runners import every_read_path, every_runner, named
 from support.server import TIMEOUT_S, Server
 
 NONE = {"type": "NoneType", "value": "None"}
@@ -198,3 +198,29 @@ def test_row_1_4_is_connected_notices_a_reset_but_no_orderly_close(
     found = server.note(token)
     assert found["connected"] == connected
     assert found["recv"]["text"] == "unable to receive websocket message"
+
+
+#: Generators suspend by `yield`, which is a wait for the same.
+GREEN = named("greenlets", "threads", "asyncio", "gevent")
+
+ORDERS = {
+    "each message is shown until it is taken": ("ssurpru", "s1 s1 u1 r1 p1 r0 u0"),
+    "beside another descriptor": ("orrwou", "o1 r1 r0 w0 o0 u0"),
+    "messages that come later": ("srrnsusrnor", "s1 r1 r0 n0 s1 u1 s1 r0 n0 o1 r0"),
+    "the own close": ("srcurru", "s1 r1 c1 u1 r1 r!1 u1"),
+}
+
+
+@pytest.mark.parametrize("runner", GREEN, indirect=True, ids=lambda runner: runner.name)
+@pytest.mark.parametrize("order", ORDERS)
+def test_row_1_4_the_descriptor_is_readable_exactly_while_there_is_something_in_every_order_of_calls(
+    server: Server, token: str, order: str
+) -> None:
+    steps, found = ORDERS[order]
+    both = frame(TEXT, b"one") + frame(TEXT, b"two")
+    with RawClient.upgrade(server, f"/in_every_order?{token}&{steps}", behind=both) as client:
+        for _ in range(steps.count("n")):
+            while client.read_data() != Frame(TEXT, b"next"):
+                pass
+            client.send_text("more")
+        assert " ".join(server.note(token)["found"]) == found

@@ -143,14 +143,17 @@ impl Channels {
     }
 
     /// `[(offset, str or bytes)]`, oldest first: the first `limit` after `since`, or without `since` the newest `limit`.
+    ///
+    /// Raises `ValueError` for a bad name or a `limit` below 0.
     #[pyo3(signature = (name, since=None, limit=None))]
     fn history<'py>(
         &self,
         py: Python<'py>,
         name: &str,
         #[pyo3(from_py_with = offset)] since: Option<u64>,
-        limit: Option<usize>,
+        limit: Option<&Bound<'py, PyAny>>,
     ) -> PyResult<Vec<(u64, Bound<'py, PyAny>)>> {
+        let limit = limit.map(|limit| count_of("limit", 0, limit)).transpose()?;
         let found = py.detach(|| self.channels.history(name, since, limit.unwrap_or(usize::MAX)));
         found
             .map_err(|error| channel_error(py, &error))?
@@ -235,6 +238,23 @@ pub(crate) fn offset(value: &Bound<'_, PyAny>) -> PyResult<Option<u64>> {
         }
         found => found.map(Some),
     }
+}
+
+/// How many of something, at least `least`: refused with `ValueError` below. More than memory could hold is no limit.
+pub(crate) fn count_of(name: &str, least: usize, value: &Bound<'_, PyAny>) -> PyResult<usize> {
+    let found = match value.extract::<usize>() {
+        Err(error) if error.is_instance_of::<PyOverflowError>(value.py()) => {
+            if value.lt(0)? {
+                None
+            } else {
+                Some(usize::MAX)
+            }
+        }
+        found => Some(found?),
+    };
+    found
+        .filter(|count| *count >= least)
+        .ok_or_else(|| PyValueError::new_err(format!("{name} is {value}, and it must be {least} or more")))
 }
 
 /// `None`: unknown.

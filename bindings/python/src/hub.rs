@@ -230,7 +230,7 @@ impl Hub {
         py: Python<'_>,
         name: &str,
         #[pyo3(from_py_with = offset)] since: Option<u64>,
-        limit: usize,
+        limit: &Bound<'_, PyAny>,
         drops: &str,
     ) -> PyResult<Subscription> {
         let engine = Arc::clone(self.parker.engine());
@@ -352,7 +352,9 @@ impl Hub {
             None | Some(fl::Waiting::Registered) => {}
             Some(fl::Waiting::Ready) => {
                 parker.cancel(token);
-                return Ok(Some(-1));
+                return Ok(connection
+                    .filter(|connection| connection.shows_something())
+                    .map(|_| -1));
             }
             Some(fl::Waiting::Taken) => {
                 parker.cancel(token);
@@ -363,9 +365,10 @@ impl Hub {
         if let Some(connection) = connection {
             connection.forget(token);
         }
+        // However the wait has ended, by another descriptor or an exception: the connection's own says what is there.
+        let message = connection.is_some_and(|connection| connection.shows_something());
         outcome?;
         let ready = watches.iter().find(|(_, watch)| watch.has_fired());
-        let message = connection.is_some_and(|connection| connection.has_something());
         Ok(ready.map(|(descriptor, _)| *descriptor).or(message.then_some(-1)))
     }
 

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use fairlead_engine as fl;
 use fl::{Cause, CloseCode, ClosedBy, Closure, Lost, MessageKind, Received, Sent};
-use pyo3::exceptions::{PyRuntimeError, PyStopAsyncIteration, PyValueError};
+use pyo3::exceptions::{PyOverflowError, PyRuntimeError, PyStopAsyncIteration, PyValueError};
 use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
 use pyo3::types::PyType;
@@ -141,14 +141,19 @@ impl Session {
     }
 }
 
-pub(crate) fn close_code(code: u16) -> PyResult<CloseCode> {
-    let code_ = CloseCode(code);
-    if code_.is_valid_on_wire() {
-        return Ok(code_);
-    }
-    Err(PyValueError::new_err(format!(
-        "{code} is not a close code that may be sent (RFC 6455 §7.4); use 1000, 1001, 1008, 1011 or 3000-4999"
-    )))
+/// A close code from Python: any whole number, and refused with `ValueError` if it is none that may be sent.
+pub(crate) fn close_code(code: &Bound<'_, PyAny>) -> PyResult<u16> {
+    let small = match code.extract::<u16>() {
+        Err(error) if error.is_instance_of::<PyOverflowError>(code.py()) => None,
+        found => Some(found?),
+    };
+    small
+        .filter(|code| CloseCode(*code).is_valid_on_wire())
+        .ok_or_else(|| {
+            PyValueError::new_err(format!(
+                "{code} is not a close code that may be sent (RFC 6455 §7.4); use 1000, 1001, 1008, 1011 or 3000-4999"
+            ))
+        })
 }
 
 pub(crate) fn by(closure: &Closure) -> &'static str {
@@ -200,4 +205,12 @@ pub(crate) fn connection_closed(py: Python<'_>, closure: &Closure) -> PyErr {
         },
     };
     PyErr::from_type(class, (closure.code, reason, by(closure)))
+}
+
+/// The same for a client that has left before there was a session (RFC 6455 §7.1.5: without a Close the code is 1006).
+pub(crate) fn lost(py: Python<'_>, why: &str) -> PyErr {
+    match closed_class(py) {
+        Ok(class) => PyErr::from_type(class, (CloseCode::ABNORMAL.0, why.to_owned(), "lost")),
+        Err(error) => error,
+    }
 }

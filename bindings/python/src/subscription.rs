@@ -7,7 +7,7 @@ use fl::{Drops, Missed, Taken};
 use pyo3::exceptions::{PyRuntimeError, PyStopAsyncIteration, PyValueError};
 use pyo3::prelude::*;
 
-use crate::channels::{join_error, message_kind};
+use crate::channels::{count_of, join_error, message_kind};
 use crate::forked;
 use crate::payload::typed;
 use crate::waiting::Waiter;
@@ -31,10 +31,11 @@ impl Subscription {
         waiter: Waiter,
         name: &str,
         since: Option<u64>,
-        limit: usize,
+        limit: &Bound<'_, PyAny>,
         drops: &str,
     ) -> PyResult<Self> {
         forked::check()?;
+        let limit = count_of("limit", 1, limit)?;
         let drops = match drops {
             "newest" => Drops::Newest,
             "oldest" => Drops::Oldest,

@@ -136,6 +136,15 @@ impl Connection {
         state.session.message().is_some() || state.session.closed().is_some()
     }
 
+    /// The same for a task whose wait is over and that takes nothing yet: its descriptor says so from now on, and not with
+    /// the next turn as for one that receives.
+    pub fn shows_something(&self) -> bool {
+        let mut state = self.lock();
+        state.take_late_readiness();
+        state.update_readiness();
+        state.session.message().is_some() || state.session.closed().is_some()
+    }
+
     /// Asks that the task be woken when [`Connection::receive`] has something.
     pub fn wait_receive(&self, token: Token) -> Waiting {
         let mut state = self.lock();

@@ -175,3 +175,41 @@ def is_connected_at_the_end(environ, start_response):
     select.select([fd], [], [], 20)
     connected = outcome(uwsgi.is_connected, fd)
     note(environ, connected=connected, recv=outcome(uwsgi.websocket_recv_nb))
+
+
+@page
+def in_every_order(environ, start_response):
+    """After each step of the query: is the descriptor readable? A step is a letter, see below."""
+    uwsgi.websocket_handshake()
+    fd, session = uwsgi.connection_fd(), environ["fairlead.request"].session
+    reader, writer = os.pipe()
+
+    def suspend(*others):
+        try:
+            for one in (fd, *others):
+                uwsgi.wait_fd_read(one, 20)
+        except OSError:  # this model has no such call: its applications wait by select
+            select.select([fd, *others], [], [], 20)
+        else:
+            uwsgi.suspend()
+
+    steps = {
+        "s": suspend,
+        "o": lambda: suspend(reader),
+        "w": lambda: os.write(writer, b"x"),
+        "u": uwsgi.suspend,
+        "r": uwsgi.websocket_recv_nb,
+        "p": session.ping,
+        "c": session.close,
+        "n": lambda: uwsgi.websocket_send("next"),
+    }
+    found = []
+    for letter in argument(environ):
+        try:
+            steps[letter]()
+        except OSError:
+            letter = f"{letter}!"
+        found.append(f"{letter}{len(select.select([fd], [], [], 0)[0])}")
+    os.close(reader)
+    os.close(writer)
+    note(environ, found=found)

@@ -4,7 +4,7 @@ use std::sync::PoisonError;
 
 use fairlead_engine as fl;
 use fl::{AcceptError, BodyError, BodyRead};
-use pyo3::exceptions::{PyOSError, PyTimeoutError};
+use pyo3::exceptions::{PyOSError, PyRuntimeError, PyValueError};
 use pyo3::intern;
 use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
@@ -17,7 +17,7 @@ use crate::head::Head;
 use crate::limit::{seconds, Limit};
 use crate::request::Request;
 use crate::rows::Outcome;
-use crate::session::{close_code, Session};
+use crate::session::{close_code, lost, Session};
 use crate::waiting::Waiter;
 
 impl Request {
@@ -122,13 +122,11 @@ impl Request {
 
     /// Adds to the body; waits while the client is slow, at most `timeout` seconds.
     ///
-    /// Raises `OSError` when the client has gone, `TimeoutError` when it took nothing in time.
+    /// Raises `OSError` when the client has gone, `fairlead.errors.ResponseTimedOut` when it took nothing in time.
     fn write(&self, py: Python<'_>, piece: &[u8], timeout: f64) -> PyResult<()> {
         let limit = Limit::seconds(Some(timeout))?;
         if !self.wait_room(py, limit)? {
-            return Err(PyTimeoutError::new_err(format!(
-                "the client took nothing for {timeout} seconds"
-            )));
+            return Err(response_timed_out(py, timeout));
         }
         self.request.write(piece.to_vec()).map_err(gone)
     }
@@ -148,9 +146,7 @@ impl Request {
         let limit = Limit::seconds(Some(timeout))?;
         let file = descriptors::duplicate(descriptor)?;
         if !self.wait_room(py, limit)? {
-            return Err(PyTimeoutError::new_err(format!(
-                "the client took nothing for {timeout} seconds"
-            )));
+            return Err(response_timed_out(py, timeout));
         }
         self.request.write_file(file, offset, length).map_err(gone)?;
         // A wake-up is a hint. A client that stops reading is the front's to give up.
@@ -261,7 +257,8 @@ impl Request {
 
     /// Completes the WebSocket handshake. `send_timeout`: seconds that a send may wait for a slow peer.
     ///
-    /// Raises `fairlead.HandshakeRefused`.
+    /// Raises `fairlead.HandshakeRefused`; `fairlead.ConnectionClosed` when the client has left; `RuntimeError` when the
+    /// request was answered, or has a WebSocket, already, or is over.
     #[pyo3(signature = (key, subprotocol, send_timeout))]
     fn accept<'py>(
         &self,
@@ -271,6 +268,11 @@ impl Request {
         send_timeout: f64,
     ) -> PyResult<Bound<'py, Session>> {
         let send_limit = seconds(send_timeout)?;
+        if self.request.is_complete() {
+            return Err(PyRuntimeError::new_err(
+                "the request is over; complete the handshake while the application runs for it",
+            ));
+        }
         let connection = self
             .request
             .accept(key, subprotocol)
@@ -295,8 +297,8 @@ impl Request {
     }
 
     /// Closes the WebSocket from the app's side, if there is one, and says whether there was.
-    fn release(&self, code: u16, reason: &str) -> PyResult<bool> {
-        Ok(self.request.release(close_code(code)?, reason))
+    fn release(&self, #[pyo3(from_py_with = close_code)] code: u16, reason: &str) -> bool {
+        self.request.release(fl::CloseCode(code), reason)
     }
 
     /// Answers with the refusal of the handshake, if that failed, and returns the status; else `None`.
@@ -400,10 +402,28 @@ fn body_error(py: Python<'_>, status: u16, reason: String) -> PyErr {
     }
 }
 
+/// By whose fault: the client's, nobody's (it has left), the application's.
 fn refused(py: Python<'_>, error: &AcceptError) -> PyErr {
     static CLASS: PyOnceLock<Py<PyType>> = PyOnceLock::new();
+    let status = match error {
+        AcceptError::Handshake(error) => error.status(),
+        AcceptError::Origin(_) => 403,
+        AcceptError::Usage(_) => return PyValueError::new_err(error.to_string()),
+        AcceptError::AlreadyAnswered => return PyRuntimeError::new_err(error.to_string()),
+        AcceptError::Gone => return lost(py, &error.to_string()),
+    };
     match CLASS.import(py, "fairlead.errors", "HandshakeRefused") {
-        Ok(class) => PyErr::from_type(class.clone(), (error.status(), error.to_string())),
+        Ok(class) => PyErr::from_type(class.clone(), (status, error.to_string())),
+        Err(error) => error,
+    }
+}
+
+/// `fairlead.errors.ResponseTimedOut`.
+fn response_timed_out(py: Python<'_>, timeout: f64) -> PyErr {
+    static CLASS: PyOnceLock<Py<PyType>> = PyOnceLock::new();
+    let why = format!("the client took nothing for {timeout} seconds");
+    match CLASS.import(py, "fairlead.errors", "ResponseTimedOut") {
+        Ok(class) => PyErr::from_type(class.clone(), why),
         Err(error) => error,
     }
 }

@@ -188,20 +188,25 @@ impl Session {
 
     /// Starts the close handshake. Messages that came before the peer's Close can still be received.
     #[pyo3(signature = (code=1000, reason=""))]
-    fn close(&self, code: u16, reason: &str) -> PyResult<()> {
+    fn close(&self, #[pyo3(from_py_with = close_code)] code: u16, reason: &str) -> PyResult<()> {
         forked::check()?;
         let refused = |error: fl::UsageError| PyValueError::new_err(error.to_string());
-        let code = close_code(code)?;
-        self.connection.close(code, reason).map_err(refused)
+        self.connection
+            .close(fl::CloseCode(code), reason)
+            .map_err(refused)
     }
 
     /// Sends a Ping with up to 125 bytes. Pings go out by themselves; this is for apps that measure.
+    ///
+    /// Raises `ValueError` for more bytes, `fairlead.ConnectionClosed`.
     #[pyo3(signature = (data=None))]
-    fn ping(&self, data: Option<&[u8]>) -> PyResult<()> {
+    fn ping(&self, py: Python<'_>, data: Option<&[u8]>) -> PyResult<()> {
         forked::check()?;
-        self.connection
-            .ping(data.unwrap_or_default())
-            .map_err(|error| PyValueError::new_err(error.to_string()))
+        match self.connection.ping(data.unwrap_or_default()) {
+            Ok(()) => Ok(()),
+            Err(fl::UsageError::Closed) => Err(self.closed_error(py)),
+            Err(error) => Err(PyValueError::new_err(error.to_string())),
+        }
     }
 
     /// Makes the client a member of a channel: what is published there goes to it. `numbered`: it sees the offsets.
@@ -258,9 +263,10 @@ impl Session {
     fn wait(&self, py: Python<'_>, timeout: Option<f64>) -> PyResult<bool> {
         let limit = Limit::seconds(timeout)?;
         loop {
-            let in_time = self.wait_something(py, limit)?;
-            let found = self.connection.has_something();
-            if found || !in_time {
+            let waited = self.wait_something(py, limit);
+            // However it has ended: whoever asks the descriptor next must learn what is there.
+            let found = self.connection.shows_something();
+            if found || !waited? {
                 return Ok(found);
             }
         }
