@@ -19,6 +19,7 @@ __all__ = [
     "HandshakeRefused",
     "LoadError",
     "MasterError",
+    "ResponseTimedOut",
     "SettingsError",
     "hint_for",
     "text_of",
@@ -58,7 +59,8 @@ class LoadError(FairleadError):
 
 
 class ConnectionClosed(FairleadError):
-    """The WebSocket is closed: raised by `receive` and `send` of `fairlead.websocket`.
+    """The WebSocket is closed: raised by `receive`, `send`, `ping` and `join` of `fairlead.WebSocket`, and by
+    `fairlead.websocket` for a client that has left before its handshake was answered.
 
     `code` is the Close code of RFC 6455 §7.4 (1005: the peer gave none; 1006: no Close frame arrived),
     `reason` the text that came with it, `by` is "peer", "local" or "lost".
@@ -83,8 +85,8 @@ class ConnectionClosed(FairleadError):
 
 
 class HandshakeRefused(FairleadError):
-    """The request is no acceptable WebSocket handshake; `status` is the HTTP status the client gets, 400 to
-    499."""
+    """The request is no acceptable WebSocket handshake: the client's fault. `status` is the HTTP status the client
+    gets, 400 to 499."""
 
     def __init__(self, status: int, reason: str) -> None:
         super().__init__(status, reason)
@@ -114,6 +116,10 @@ class BodyFailed(FairleadError, OSError):
 
 class BodyTimedOut(BodyFailed, TimeoutError):
     """The client sent nothing of its body for too long; `status` is 408."""
+
+
+class ResponseTimedOut(FairleadError, TimeoutError):
+    """The client took nothing of a response for too long: the client's fault."""
 
 
 class ChannelsError(FairleadError, OSError):

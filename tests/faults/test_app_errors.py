@@ -168,6 +168,38 @@ def test_a_send_to_a_peer_that_left_is_no_error_of_the_app(server, upgrade):
     assert not [line for line in server.lines if "raised" in line]
 
 
+@pytest.mark.parametrize("how", ["", "group", "oserror", "ping", "join"])
+def test_the_end_of_a_connection_that_an_application_lets_pass_is_no_failure(server, upgrade, how):
+    since = server.mark()
+    for leave in (RawClient.close_in_order, RawClient.abort):
+        leave(upgrade(server, f"/empties_a_mailbox?{how}"))
+    server.wait_for_lines(r'session: 127\.0\.0\.1 "/empties_a_mailbox', 2, since)
+    assert not [line for line in server.lines if "raised" in line or "Traceback" in line]
+
+
+def test_the_end_of_another_client_that_an_application_lets_pass_is_one_line(server, upgrade):
+    gone, client = upgrade(server, "/tells_all"), upgrade(server, "/tells_all")
+    gone.close_in_order()
+    client.send_text("who is there?")
+    closed_with(client, 1011)
+    assert get(server, "/tells_all")[0] == 500
+    because = "because the application let the end of another client's WebSocket pass"
+    server.wait_for_line(rf"error: 127\.0\.0\.1:\d+ /tells_all: closed with 1011, {because}")
+    server.wait_for_line(rf"error: 127\.0\.0\.1:\d+ /tells_all: answered with 500, {because}")
+    assert not [line for line in server.lines if "Traceback" in line]
+
+
+def test_a_client_that_takes_nothing_of_a_response_is_no_failure(runner, start):
+    server = start(BEHAVIOURS, *runner.with_slots(SLOTS), "--http-timeout", "1", "--socket-timeout", "1")
+    clients = [RawClient(server.connect()) for _ in range(SLOTS)]
+    for client in clients:
+        client.send_bytes(f"GET /takes_and_gives HTTP/1.1\r\nHost: {server.host_header}\r\n\r\n".encode())
+    nobody_is_left(server)
+    for client in clients:
+        client.close()
+    assert not [line for line in server.lines if "raised" in line or "Traceback" in line]
+
+
 @every_read_path
 def test_handshakes_followed_by_a_reset_are_a_line_and_a_count(server, upgrade):
     for _ in range(20):

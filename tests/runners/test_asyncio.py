@@ -179,7 +179,7 @@ def test_mistakes_with_awaitables_are_named(server: Server, upgrade: Upgrade, to
     assert (note["twice"]["raised"], note["number"]["raised"]) == ("RuntimeError", "TypeError")
     assert (note["lone"]["raised"], note["limit"]["raised"]) == ("UnicodeEncodeError", "ValueError")
     assert "worker's own loop" in note["thread"]["text"]
-    assert note["handshake"]["raised"] == "HandshakeRefused"
+    assert note["handshake"]["raised"] == "RuntimeError"
     assert client.read_data() == Frame(TEXT, b"still usable")
     server.wait_for_line(r"RuntimeWarning: .*never awaited", since)
 

@@ -13,7 +13,7 @@ from fairlead.apps.contract import Application, Caller, Setup
 from fairlead.apps.disconnects import TELL_EVERY_S, Disconnects
 from fairlead.apps.response import Response
 from fairlead.apps.task import Task
-from fairlead.errors import BodyTimedOut, ConnectionClosed, HandshakeRefused
+from fairlead.errors import BodyFailed, BodyTimedOut, ConnectionClosed, HandshakeRefused, ResponseTimedOut
 
 
 class Request:
@@ -198,7 +198,25 @@ def test_a_refused_handshake_is_answered_by_the_engine():
     assert notes.lines == ["request / 403 0"]
 
 
-@pytest.mark.parametrize("error", [HandshakeRefused(499, "gone"), OSError("write error")])
+def caused(error: BaseException, cause: BaseException) -> BaseException:
+    error.__cause__ = cause
+    return error
+
+
+LOST = ConnectionClosed(1006, "the client left", "lost")
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        HandshakeRefused(499, "gone"),
+        OSError("write error"),
+        LOST,
+        caused(OSError("unable to complete websocket handshake"), LOST),
+        BaseExceptionGroup("of a task group", [LOST, ExceptionGroup("inner", [LOST])]),
+    ],
+    ids=repr,
+)
 def test_clients_that_left_are_one_line_and_a_count_and_no_failure(error):
     notes = Notes()
     notes.requests = False
@@ -233,6 +251,62 @@ def test_those_that_follow_later_are_told_after_a_while():
     now[0] = 3 * TELL_EVERY_S
     left.note("fifth")
     assert lines[3:] == ["fifth: the client left before it was answered"]
+
+
+@pytest.mark.parametrize(
+    "error", [LOST, caused(OSError("unable to send"), LOST), ExceptionGroup("tasks", [LOST])], ids=repr
+)
+@pytest.mark.parametrize(
+    ("session", "said", "outcome"),
+    [
+        (None, (500, b"Internal Server Error\n"), "answered with 500"),
+        (Session(), "release 1011", "closed with 1011"),
+    ],
+    ids=["response", "session"],
+)
+def test_the_end_of_another_client_is_a_line_and_no_traceback(error, session, said, outcome):
+    notes, request = Notes(), Request(session=session)
+    caller = caller_of(raises(error), notes)
+    caller.run(request)
+    assert request.said == [said]
+    assert notes.lines[0] == (
+        f"127.0.0.1:1 /: {outcome}, because the application let the end of another client's WebSocket pass (the "
+        "connection was lost (code 1006, reason 'the client left')); catch ConnectionClosed where it sends to others"
+    )
+    assert caller.totals.exceptions == 1
+
+
+def test_a_group_with_another_failure_in_it_is_one_of_the_application_s():
+    notes, request = Notes(), Request()
+    caller_of(raises(ExceptionGroup("tasks", [LOST, ValueError("no")])), notes).run(request)
+    assert "raised ExceptionGroup: tasks" in notes.lines[0]
+
+
+@pytest.mark.parametrize(
+    ("error", "why"),
+    [
+        (ResponseTimedOut("the client took nothing for 4 seconds"), "the client took nothing for 4 seconds"),
+        (BodyFailed(400, "a chunk has no length"), "a chunk has no length"),
+        (BodyTimedOut(408, "nothing came"), "nothing came"),
+    ],
+    ids=repr,
+)
+@pytest.mark.parametrize("is_wrapped", [False, True])
+def test_a_client_that_stops_in_the_middle_of_a_response_is_no_failure_of_the_application(error, why, is_wrapped):
+    notes, request = Notes(), Request()
+
+    class Began(Shouting):
+        def call(self, task: Task, response: Response, application: Application) -> Any:
+            response.began = True
+            raise caused(OSError("write error"), error) if is_wrapped else error
+
+    caller = Began(
+        Response, lambda path: ("", str), Setup(cores=1, io_timeout_s=4.0, log=notes, access=notes, watch=notes)
+    )
+    caller.run(request)
+    assert request.said == [f"abort: {why}"], "the front says so in the log"
+    assert notes.lines == ["request / 0 0"]
+    assert caller.totals.exceptions == 0
 
 
 def test_a_body_that_breaks_off_is_the_client_s_fault():

@@ -21,7 +21,14 @@ from fairlead.apps.disconnects import Disconnects
 from fairlead.apps.response import Response
 from fairlead.apps.task import Task, Totals
 from fairlead.current import current
-from fairlead.errors import BadResult, BodyFailed, ConnectionClosed, HandshakeRefused, text_of
+from fairlead.errors import (
+    BadResult,
+    BodyFailed,
+    ConnectionClosed,
+    HandshakeRefused,
+    ResponseTimedOut,
+    text_of,
+)
 
 if TYPE_CHECKING:
     from fairlead._native import SessionEnd
@@ -269,37 +276,52 @@ class Caller(Generic[R]):
             forked.end(self._log, error)
         request = task.request
         session = request.session
+        cause = error_of_session(error)
         if session is not None:
-            closed = session.closed
-            if closed is not None and isinstance(error_of_session(error), ConnectionClosed):
+            if session.closed is not None and isinstance(cause, ConnectionClosed):
                 # The application was told that the connection is over and let that end it: the usual end.
                 request.release(1000, "")
                 return
-            self._report(task, error)
+            if isinstance(cause, ConnectionClosed):
+                self._report_other(task, cause, "closed with 1011")
+            else:
+                self._report(task, error)
             request.release(1011, "")
             return
-        is_refusal = isinstance(error_of_session(error), HandshakeRefused) and not response.began
+        is_refusal = isinstance(cause, HandshakeRefused) and not response.began
         if is_refusal and response.refused():
             return  # the engine has logged peer, path and rule
-        if response.client_left(error):
+        if response.client_left(error) or response.client_left(cause):
             self.disconnects.note(request.label)
-            return
-        cause = error_of_session(error)
-        if isinstance(cause, BodyFailed) and cause.status and not response.began:
+        elif isinstance(cause, BodyFailed) and not response.began:
             # The client's fault and no news to the application's author: a line instead of a traceback.
-            self._log.error(f"{request.label}: {cause}; answered with {cause.status}")
-            response.faulty_body(cause.status, str(cause))
-            return
-        if isinstance(error, BadResult):
+            status = cause.status or 400
+            self._log.error(f"{request.label}: {cause}; answered with {status}")
+            response.faulty_body(status, str(cause))
+        elif isinstance(cause, (BodyFailed, ResponseTimedOut)):
+            response.failed(error, False, why=str(cause))  # which says so in the log
+        elif isinstance(cause, ConnectionClosed):
+            self._report_other(task, cause, "cut" if response.began else "answered with 500")
+            response.failed(error, self._show_tracebacks)
+        elif isinstance(error, BadResult):
             task.failed = True
             self._log.error(f"{request.label}: {error}")
+            response.failed(error, self._show_tracebacks)
         else:
             self._report(task, error)
-        response.failed(error, self._show_tracebacks)
+            response.failed(error, self._show_tracebacks)
 
     def _report(self, task: Task, error: BaseException) -> None:
         task.failed = True
         self._log.exception(f"{task.request.label}: the application raised {text_of(error)}", error)
+
+    def _report_other(self, task: Task, error: ConnectionClosed, outcome: str) -> None:
+        """A client has left, which is nobody's fault; but the application let that end the request of another."""
+        task.failed = True
+        self._log.error(
+            f"{task.request.label}: {outcome}, because the application let the end of another client's WebSocket pass "
+            f"({error}); catch ConnectionClosed where it sends to others"
+        )
 
     def _write_access(self, task: Task, response: Response, duration_s: float) -> None:
         environ, variables = task.environ, task.log_variables or {}
@@ -350,5 +372,9 @@ def _add_outcome(task: Task, response: Response) -> None:
 
 
 def error_of_session(error: BaseException) -> BaseException:
-    """The engine's own error behind `error`: compatibility modules raise other types *from* it."""
+    """The engine's own error behind `error`: compatibility modules raise other types *from* it, and task groups raise a
+    group of what their tasks have met."""
+    if isinstance(error, BaseExceptionGroup):
+        causes = [error_of_session(one) for one in error.exceptions]
+        return causes[0] if all(isinstance(one, ConnectionClosed) for one in causes) else error
     return error.__cause__ if isinstance(error, OSError) and error.__cause__ is not None else error

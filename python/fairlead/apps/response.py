@@ -12,7 +12,7 @@ from http import HTTPStatus
 from typing import Callable
 
 from fairlead._native import Head, Request
-from fairlead.errors import HandshakeRefused
+from fairlead.errors import ConnectionClosed, HandshakeRefused
 
 __all__ = ["Response"]
 
@@ -47,10 +47,10 @@ class Response:
         head = Head(f"{status} {reason}", [("Content-Type", "text/plain; charset=utf-8"), *headers])
         self._request.respond(head, body)
 
-    def failed(self, error: BaseException, show: bool) -> None:
-        """The application raised: 500 if nothing was sent, else the connection is cut."""
+    def failed(self, error: BaseException, show: bool, why: str = "") -> None:
+        """The application raised: 500 if nothing was sent, else the connection is cut, and the log says `why`."""
         if self.began:
-            self._request.abort(f"the application raised {type(error).__name__}")
+            self._request.abort(why or f"the application raised {type(error).__name__}")
             return
         text = "Internal Server Error\n"
         if show:
@@ -87,4 +87,4 @@ class Response:
 
     def client_left(self, error: BaseException) -> bool:
         """True if `error` only says that the client has gone: nobody has failed."""
-        return isinstance(error, (OSError, HandshakeRefused)) and self._request.is_gone()
+        return isinstance(error, (OSError, ConnectionClosed, HandshakeRefused)) and self._request.is_gone()

@@ -271,6 +271,41 @@ def no_start(environ, start_response):
     return [b"no start_response"]
 
 
+members = []
+
+
+def tells_all(environ, start_response):
+    """Sends to everybody who is here, and takes no heed of who has left meanwhile."""
+    if environ.get("HTTP_UPGRADE", "") != "websocket":
+        for member in members:
+            member.send("a page was asked for")
+        return hello(environ, start_response)
+    with websocket(environ) as ws:
+        members.append(ws)
+        for message in ws:
+            for member in members:
+                member.send(message)
+
+
+def empties_a_mailbox(environ, start_response):
+    """Ends with what `receive` raises, in the ways in which that may come."""
+    ws = websocket(environ)
+    try:
+        while True:
+            ws.receive()
+    except ConnectionClosed as end:
+        how = environ["QUERY_STRING"]
+        if how == "group":
+            raise ExceptionGroup("of tasks", [end]) from None
+        if how == "oserror":
+            raise OSError("unable to receive") from end
+        if how == "ping":
+            ws.ping()
+        if how == "join":
+            ws.join("room")
+        raise
+
+
 def raise_in_send(environ, start_response):
     """Sends to a peer that left: ConnectionClosed is the usual end and no error of the app."""
     ws = websocket(environ)

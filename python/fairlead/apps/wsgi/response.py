@@ -16,6 +16,7 @@ from typing import Any, Callable, Union
 from fairlead._native import Head
 from fairlead.apps.response import Response
 from fairlead.apps.wsgi.bodies import bad_item
+from fairlead.errors import ResponseTimedOut
 from fairlead.files import FileRange
 
 __all__ = ["WsgiResponse"]
@@ -176,7 +177,7 @@ class WsgiResponse(Response):
                 if self._is_bodiless:
                     break
                 if not await self._request.room(self._timeout_s) and not self._request.is_gone():
-                    raise OSError(f"the client took nothing for {self._timeout_s:g} seconds")
+                    raise ResponseTimedOut(f"the client took nothing for {self._timeout_s:g} seconds")
                 self.write(item)
             else:
                 self._pass_over(item)

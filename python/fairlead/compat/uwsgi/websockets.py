@@ -39,7 +39,7 @@ def websocket_calls(process: Process) -> dict[str, Any]:
             subprotocol = offered[0]
         try:
             request.accept(chosen_key or None, subprotocol, process.send_timeout_s)
-        except HandshakeRefused as error:
+        except (HandshakeRefused, ConnectionClosed, RuntimeError) as error:
             raise OSError(_HANDSHAKE) from error
 
     def translate(verb: str, error: BaseException | None) -> BaseException:
