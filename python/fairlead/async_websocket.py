@@ -14,7 +14,7 @@ from typing import Any
 
 from fairlead.base_websocket import BaseWebSocket, Data, Joined, close_code_after, with_native_methods
 from fairlead.channels.waiting import insist_async
-from fairlead.websocket import REQUEST_KEY, accept
+from fairlead.websocket import accept, request_in
 
 __all__ = ["AsyncWebSocket", "async_websocket"]
 
@@ -22,9 +22,9 @@ __all__ = ["AsyncWebSocket", "async_websocket"]
 def async_websocket(environ: dict[str, Any], subprotocols: Sequence[str] = ()) -> AsyncWebSocket:
     """Complete the handshake of this request, as `websocket` does, and return its WebSocket for coroutines.
 
-    Raises `HandshakeRefused`, and `RuntimeError` where there is no asyncio loop: start Fairlead with `--asyncio N`.
+    Raises what `websocket` does, and `RuntimeError` where there is no asyncio loop: start Fairlead with `--asyncio N`.
     """
-    if not environ[REQUEST_KEY].has_asyncio:
+    if not request_in(environ).has_asyncio:
         raise RuntimeError("async_websocket needs an asyncio loop; start Fairlead with --asyncio N")
     return _NativeAsyncWebSocket(accept(environ, subprotocols))
 
@@ -66,7 +66,7 @@ class AsyncWebSocket(BaseWebSocket):
 
         `code` is 1000 to 1003, 1007 to 1014 or 3000 to 4999 (RFC 6455 §7.4), `reason` a text for the peer, of which 123
         bytes of UTF-8 are sent. On a connection that is closed or closing it does nothing. Raises `ValueError` for
-        another code and `OverflowError` for one outside 0 to 65535.
+        another code.
         """
         self._session.close(code, reason)
         return _DONE
@@ -75,7 +75,7 @@ class AsyncWebSocket(BaseWebSocket):
         """Send a Ping with up to 125 bytes of `data` (RFC 6455 §5.5.2). To await it is allowed, and waits for nothing.
 
         Pings that find dead peers go out by themselves; this one is for measuring. Raises `ValueError` for more bytes,
-        and when the connection is closed or closing.
+        and `ConnectionClosed` when the connection is closed or closing.
         """
         self._session.ping(data)
         return _DONE

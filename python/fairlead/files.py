@@ -53,10 +53,23 @@ def send_file(file: Path | HasDescriptor | int, position: int = 0, size: int | N
     if task is None:
         raise LookupError("the request is over; call this from the application while it runs")
     sender: Sender = task.response
+    for name, number in (("position", position), ("size", size)):
+        if not isinstance(number, int) and (name, number) != ("size", None):
+            raise TypeError(f"{name} is a number of bytes, not {type(number).__name__}")
     if isinstance(file, (str, bytes, os.PathLike)):
         with open(file, "rb", buffering=0) as opened:
             return _send(sender, opened.fileno(), position, size)
-    return _send(sender, file if isinstance(file, int) else file.fileno(), position, size)
+    if not isinstance(file, int) and not hasattr(file, "fileno"):
+        raise TypeError(f"a file is a path, an open file or a descriptor, not {type(file).__name__}")
+    return _send(sender, file if isinstance(file, int) else _descriptor_of(file), position, size)
+
+
+def _descriptor_of(file: HasDescriptor) -> int:
+    try:
+        return file.fileno()
+    except io.UnsupportedOperation:
+        kind = type(file).__name__
+        raise OSError(f"{kind} is a file without a descriptor; read it and send what you read") from None
 
 
 def _send(sender: Sender, descriptor: int, position: int, size: int | None) -> int:

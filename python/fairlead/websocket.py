@@ -7,11 +7,11 @@ native session, in whatever concurrency model the worker runs. What lives here i
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from types import TracebackType
 from typing import Any
 
-from fairlead._native import Session
+from fairlead._native import Request, Session
 from fairlead.base_websocket import BaseWebSocket, Data, Joined, close_code_after, with_native_methods
 from fairlead.errors import ConnectionClosed
 
@@ -35,18 +35,44 @@ def websocket(environ: dict[str, Any], subprotocols: Sequence[str] = ()) -> WebS
 
     `subprotocols` are those the application speaks, best first; the first one that the client offers is chosen, none if
     it offers none of them (`WebSocket.subprotocol` says which). Raises `HandshakeRefused` when the request is no valid
-    handshake or its origin is not allowed; let it pass and the client gets the fitting status.
+    handshake or its origin is not allowed, `ConnectionClosed` when the client has left; let them pass, and the client
+    that is there gets the fitting status. Raises `RuntimeError` when the request was answered already, has a WebSocket
+    or is over, `TypeError` for subprotocols that are no names, and `ValueError` for an environ of another server.
     """
     return _NativeWebSocket(accept(environ, subprotocols))
 
 
 def accept(environ: dict[str, Any], subprotocols: Sequence[str]) -> Session:
     """The handshake of both classes, this one and the awaitable one."""
-    request = environ[REQUEST_KEY]
-    offered = request.offered_subprotocols if subprotocols else ()
-    chosen = next((name for name in subprotocols if name in offered), None)
-    session: Session = request.accept(None, chosen, _send_timeout_s)
-    return session
+    request = request_in(environ)
+    chosen = None
+    if subprotocols:
+        # A str is a sequence of str too, of its letters, which nobody means.
+        is_list = isinstance(subprotocols, Iterable) and not isinstance(subprotocols, str)
+        names = tuple(subprotocols) if is_list else ()
+        if not is_list or not all(isinstance(name, str) for name in names):
+            raise TypeError(f"subprotocols are a list of str, such as ['chat'], not {subprotocols!r:.100}")
+        offered = request.offered_subprotocols
+        chosen = next((name for name in names if name in offered), None)
+    return request.accept(None, chosen, _send_timeout_s)
+
+
+def request_in(environ: dict[str, Any]) -> Request:
+    """The native request of an environ. Raises TypeError and ValueError for what has none."""
+    found: Any = None
+    try:
+        found = environ[REQUEST_KEY]
+    except (TypeError, KeyError, IndexError):
+        if isinstance(environ, Mapping):
+            raise ValueError(
+                f"the environ has no {REQUEST_KEY!r}, so it is not of a request that Fairlead serves; pass the one "
+                "that the application was called with, or a copy of it"
+            ) from None
+    if not hasattr(found, "accept"):
+        kind = type(environ if found is None else found).__name__
+        raise TypeError(f"a WebSocket is made from the environ that the application was called with, not from {kind}")
+    request: Request = found
+    return request
 
 
 class WebSocket(BaseWebSocket):
@@ -84,7 +110,7 @@ class WebSocket(BaseWebSocket):
 
         `code` is 1000 to 1003, 1007 to 1014 or 3000 to 4999 (RFC 6455 §7.4), `reason` a text for the peer, of which 123
         bytes of UTF-8 are sent. On a connection that is closed or closing it does nothing. Raises `ValueError` for
-        another code and `OverflowError` for one outside 0 to 65535.
+        another code.
         """
         self._session.close(code, reason)
 
@@ -92,7 +118,7 @@ class WebSocket(BaseWebSocket):
         """Send a Ping with up to 125 bytes of `data` (RFC 6455 §5.5.2).
 
         Pings that find dead peers go out by themselves; this one is for measuring. Raises `ValueError` for more bytes,
-        and when the connection is closed or closing.
+        and `ConnectionClosed` when the connection is closed or closing.
         """
         self._session.ping(data)
 

@@ -112,6 +112,7 @@ def history(name: str, since: int | None = None, limit: int | None = None) -> li
     """What was published and is still in memory, oldest first.
 
     With `since` the first `limit` messages behind that offset, without it the newest `limit`; `limit=None` is all.
+    Raises ValueError for a bad name or a `limit` below 0.
     """
     if _channels is None:
         raise RuntimeError(_OUTSIDE.format("history"))
@@ -129,7 +130,8 @@ def subscribe(name: str, since: int | None = None, *, limit: int = 100_000, drop
     """Make the application a member of a channel, from now on or from behind the offset `since` with what is in memory.
 
     At most `limit` messages wait for it; then the "oldest" or the "newest" is dropped and counted (`missed`). Use it in
-    a task of the runner: a request, or what a request has started.
+    a task of the runner: a request, or what a request has started. Raises ValueError for a bad name, a `limit` below 1
+    or another word in `drops`.
     """
     if _channels is None or _subscribe is None:
         raise RuntimeError(_OUTSIDE.format("subscribe"))

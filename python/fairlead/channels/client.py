@@ -79,12 +79,17 @@ class RemoteChannels:
         return offset
 
     def history(self, name: str, since: int | None = None, limit: int | None = None) -> Messages:
-        """As `fairlead.channels.history`: the first `limit` messages behind `since`, or the newest `limit`."""
+        """As `fairlead.channels.history`: the first `limit` messages behind `since`, or the newest `limit`. Raises
+        ValueError for a bad name or a `limit` below 0."""
+        if limit is not None and not isinstance(limit, int):
+            raise TypeError(f"limit is a number of messages, not {type(limit).__name__}")
+        if limit is not None and limit < 0:
+            raise ValueError(f"limit is {limit}, and it must be 0 or more")
         messages: Messages = []
         more = True
         while more and (limit is None or limit > len(messages)):
             left = None if limit is None else limit - len(messages)
-            request = {"do": "history", "channel": _name(name), "since": since, "limit": left}
+            request = {"do": "history", "channel": _name(name), "since": _offset(since), "limit": left}
             about, page = self._ask(request)
             messages += page
             more = bool(about["more"]) and bool(page)
@@ -269,7 +274,7 @@ class RemoteSubscription:
         connection = Connection(self._path, self._timeout)
         deadline = deadline_after(self._timeout)
         try:
-            connection.send(line({"do": "subscribe", "channel": self.name, "since": since}), deadline)
+            connection.send(line({"do": "subscribe", "channel": self.name, "since": _offset(since)}), deadline)
             answer, _ = answer_of(connection, "subscribe", deadline)
         except Refused as error:
             connection.close()
@@ -308,6 +313,12 @@ class RemoteSubscription:
 
     def _add_missed(self, count: int | None) -> None:
         self.missed = None if count is None or self.missed is None else self.missed + count
+
+
+def _offset(since: int | None) -> int | None:
+    if since is not None and not isinstance(since, int):
+        raise TypeError(f"an offset is a whole number, not {type(since).__name__}")
+    return since
 
 
 def _name(name: str) -> str:

@@ -176,8 +176,14 @@ def _why(error: OSError) -> str:
 
 
 def deadline_after(timeout: float | None) -> float | None:
-    """The moment on the monotonic clock; None is never."""
-    return None if timeout is None else time.monotonic() + timeout
+    """The moment on the monotonic clock; None is never. Raises TypeError and ValueError for what is no time."""
+    if timeout is None:
+        return None
+    if not isinstance(timeout, (int, float)):
+        raise TypeError(f"a time-out is a number of seconds, not {type(timeout).__name__}")
+    if not timeout >= 0:
+        raise ValueError(f"{timeout} is not a number of seconds; give 0 or more")
+    return time.monotonic() + timeout
 
 
 def left_until(deadline: float | None) -> float | None:
