@@ -19,10 +19,14 @@ from typing import Any
 
 import pytest
 from clients import Guest, Refused
+from end_to_end.http_wire import get
 from support.libraries import SOCKETIO, SOCKETIO_DRIVERS, start_library
 from support.raw_client import RawClient
 from support.redis_server import RedisServer
 from support.server import TIMEOUT_S, Server
+
+#: An application that lets the library choose.
+GUESS = ("--wsgi-file", "flask_socketio_guess.py", "--callable", "app")
 
 ANY_WAY = pytest.mark.parametrize("transports", [("websocket",), ("polling", "websocket"), ("polling",)], ids="+".join)
 
@@ -222,3 +226,44 @@ def open_socket(server: Server) -> RawClient:
 def read_packet(client: RawClient) -> str:
     client.socket.settimeout(TIMEOUT_S)
     return client.read_data().payload.decode()
+
+
+# -- where nobody runs the driver's hub
+
+
+@pytest.mark.parametrize("is_late", [False, True], ids=["at import", "with the first request"])
+@pytest.mark.parametrize(
+    ("options", "remedy"),
+    [
+        (("--threads", "9"), "--gevent 9, or async_mode='threading' (long polling only)"),
+        (("--async", "9", "--greenlet"), "--gevent 9, or --threads N and async_mode='threading' (long polling only)"),
+    ],
+    ids=["threads", "greenlets"],
+)
+def test_a_driver_whose_hub_nobody_runs_is_told_in_one_line(
+    run: Callable[..., Server], options: tuple[str, ...], remedy: str, is_late: bool
+) -> None:
+    server = run(".", *GUESS, *options, environ={"IS_LATE": "1" if is_late else ""})
+    assert get(server, "/").body == b"gevent_uwsgi", "the library takes what it can import"
+    line = server.wait_for_line(
+        r"warning: Socket\.IO has chosen its driver 'gevent_uwsgi', which needs gevent's hub"
+    ).string
+    assert line.endswith(f"its events will not arrive; use {remedy}")
+    assert len([line for line in server.lines if "has chosen its driver" in line]) == 1
+
+
+@pytest.mark.parametrize("transports", [("polling", "websocket"), ("polling",)], ids="+".join)
+def test_what_that_line_proposes_works_under_threads(run: Callable[..., Server], transports: tuple[str, ...]) -> None:
+    server = run(".", *GUESS, "--threads", "9", environ={"ASYNC_MODE": "threading"})
+    with Guest(server, *transports) as guest:
+        guest.emit("echo", "hello")
+        assert guest.hear() == ("echoed", "hello")
+    assert not [line for line in server.lines if "has chosen its driver" in line]
+
+
+def test_the_guess_is_right_under_gevent(run: Callable[..., Server]) -> None:
+    server = run(".", *GUESS, "--gevent", "9")
+    with Guest(server, "websocket") as guest:
+        guest.emit("echo", "hello")
+        assert guest.hear() == ("echoed", "hello")
+    assert not [line for line in server.lines if "has chosen its driver" in line]

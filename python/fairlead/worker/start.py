@@ -39,6 +39,7 @@ from fairlead.statistics import REPORT_EVERY_S
 from fairlead.websocket import configure
 from fairlead.worker.control import Control
 from fairlead.worker.drain import cut, running_tasks, spread_over
+from fairlead.worker.foreign_hubs import DriverWatch
 from fairlead.worker.fork_guard import ForkGuard
 from fairlead.worker.loading import Loaded, files_of_failure, load_application
 from fairlead.worker.output import OutputFile, replace_output
@@ -92,6 +93,7 @@ class Worker:
         #: Tells of clients that left since it was last called; `True`: without waiting for more.
         self._tell_of_disconnects: Callable[[bool], None] = lambda at_once: None
         self._look_at_slots: Callable[[], None] = lambda: None
+        self._drivers = DriverWatch(self._settings, log)
         #: What the module `uwsgi` holds, for hooks that the application sets there.
         self._names: dict[str, Any] = {}
 
@@ -129,6 +131,7 @@ class Worker:
             if why := apps.why_not_callable(application, runs_coroutines=factory.start_task is not None):
                 return self._fail(f"the application{f' at {mount}' if mount else ''} {why}.")
         self._services.app_is_loaded(applications, time.monotonic() - began)
+        self._drivers.look()
         setup = Setup(
             cores=settings.slots,
             io_timeout_s=max(settings.http_timeout_s, settings.send_timeout_s),
@@ -350,6 +353,7 @@ class Worker:
             if message is None and left_s > REPORT_EVERY_S:
                 self._tell_of_disconnects(False)
                 self._report()
+                self._drivers.look()
                 self._look_at_slots()
                 continue
             if message is None:
