@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from fairlead.logs import Log
 from fairlead.master.harakiri import ANSWER_WITHIN_S, Harakiri
-from fairlead.worker.harakiri import LOOK_AGAIN_S, Deadlines
+from fairlead.worker.harakiri import END_WITHIN_S, LOOK_AGAIN_S, Deadlines
 
 
 @dataclass(eq=False)
@@ -24,6 +24,7 @@ class Task:
     started: float
     request: Request
     is_watched: bool = False
+    is_overdue: bool = False
 
 
 class Clock:
@@ -101,6 +102,46 @@ def test_an_overdue_request_is_named(make, clock, told):
     clock.now += 5
     deadlines.answer()
     assert told[-1] == {"event": "harakiri", "in_s": 0.0, "overdue": "the slow one"}
+
+
+def test_an_overdue_request_that_can_be_ended_is_ended_once_and_named_only_if_it_stays(make, clock, told):
+    deadlines, ended = make(5.0), []
+    deadlines.can_end(lambda request: lambda: ended.append(request.label))
+    one = task_at(clock, label="one")
+    deadlines.begin(one)
+    clock.now += 1
+    other = task_at(clock, label="other")
+    deadlines.begin(other)
+    clock.now += 4
+    deadlines.answer()
+    assert (ended, one.is_overdue, other.is_overdue) == (["one"], True, False)
+    assert told[-1] == {"event": "harakiri", "in_s": END_WITHIN_S, "overdue": None}
+    deadlines.end(one)
+    clock.now += END_WITHIN_S
+    deadlines.answer()
+    assert ended == ["one", "other"] and told[-1]["overdue"] is None
+    clock.now += END_WITHIN_S
+    deadlines.answer()
+    assert ended == ["one", "other"] and told[-1] == {"event": "harakiri", "in_s": 0.0, "overdue": "other"}
+
+
+def test_a_limit_of_the_application_s_own_ends_its_request_too(make, clock, told):
+    deadlines, ended = make(0.0), []
+    deadlines.can_end(lambda request: lambda: ended.append(request.label))
+    task = task_at(clock, label="own", session=object())
+    deadlines.set(task, 3)
+    clock.now += 3
+    deadlines.answer()
+    assert ended == ["own"] and told[-1]["overdue"] is None
+
+
+def test_where_no_task_can_be_ended_the_worker_is_named_at_once(make, clock, told):
+    deadlines = make(5.0)
+    deadlines.can_end(None)
+    deadlines.begin(task_at(clock, label="a thread"))
+    clock.now += 5
+    deadlines.answer()
+    assert told[-1]["overdue"] == "a thread"
 
 
 def test_an_open_websocket_is_not_a_slow_request(make, clock, told):

@@ -45,6 +45,7 @@ pub(crate) struct Hub {
     parker: Arc<Parker>,
     resting: Mutex<Vec<Py<PyAny>>>,
     spawned: Mutex<Vec<Py<PyAny>>>,
+    ending: Mutex<Vec<(Py<PyAny>, Py<Request>)>>,
     stopping: AtomicBool,
     killing: AtomicBool,
     /// The batch of the last [`Hub::turn`], empty, for its memory.
@@ -156,7 +157,23 @@ impl Hub {
         over
     }
 
+    /// Ends the tasks of `end`, unless their requests are over: a greenlet serves others then.
+    fn end_tasks(&self, py: Python<'_>) {
+        let ending = std::mem::take(&mut *self.ending.lock().unwrap_or_else(PoisonError::into_inner));
+        for (task, request) in ending {
+            let task = task.bind(py);
+            // Whose request goes on elsewhere, in a coroutine, rests here already.
+            let rests = self.resting().iter().any(|resting| resting.is(task));
+            if !rests && !request.get().request.is_complete() && greenlet::is_active(task) {
+                if let Err(error) = greenlet::kill(task) {
+                    error.write_unraisable(py, Some(task));
+                }
+            }
+        }
+    }
+
     fn start_spawned(&self, py: Python<'_>, hub: &Bound<'_, PyAny>) -> PyResult<()> {
+        self.end_tasks(py);
         if self.nothing_spawned() {
             return Ok(());
         }
@@ -210,6 +227,7 @@ impl Hub {
             parker: Arc::new(Parker::new(engine.get().inner()?)),
             resting: Mutex::default(),
             spawned: Mutex::default(),
+            ending: Mutex::default(),
             stopping: AtomicBool::new(false),
             killing: AtomicBool::new(false),
             spare: Mutex::default(),
@@ -401,6 +419,22 @@ impl Hub {
             resting.push(task.unbind());
         }
         greenlet::switch(hub, None).map(Some)
+    }
+
+    /// The calling greenlet.
+    #[staticmethod]
+    fn current(py: Python<'_>) -> PyResult<Bound<'_, PyAny>> {
+        greenlet::current(py)
+    }
+
+    /// Raises `GreenletExit` in the greenlet `task` where it waits, with the hub's next turn, if `request` is not over by
+    /// then. From any thread.
+    fn end(&self, task: Py<PyAny>, request: Py<Request>) {
+        self.ending
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .push((task, request));
+        self.engine().wake();
     }
 
     /// `run` returns once no task runs and no connection is closing any more.

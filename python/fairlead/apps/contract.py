@@ -261,7 +261,12 @@ class Caller(Generic[R]):
 
     def _raised(self, task: Task, response: Response, error: BaseException) -> None:
         request = task.request
-        if self._is_stop(error):
+        if task.is_overdue and not isinstance(error, Exception):
+            task.failed = True
+            self._log.exception(f"harakiri: {request.label} took too long and was ended; the worker goes on", error)
+            if not request.release(1011, ""):
+                response.overdue()
+        elif self._is_stop(error):
             if not request.release(1001, ""):
                 response.give_up()
         elif self.task_exit is not None and isinstance(error, self.task_exit):

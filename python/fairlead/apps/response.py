@@ -77,6 +77,16 @@ class Response:
         except OSError:
             self.status = 503
 
+    def overdue(self) -> None:
+        """The application takes too long."""
+        if self.began:
+            self._request.abort("the request took too long")
+            return
+        try:
+            self.plain(503, "Service Unavailable", "the request took too long\n")
+        except OSError:
+            self.status = 503
+
     def refused(self) -> bool:
         """True if the request was a handshake that was refused; the engine has answered it then."""
         status = self._request.answer_refusal()

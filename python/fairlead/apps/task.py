@@ -30,6 +30,8 @@ class Task:
     is_unlogged = False
     #: A deadline is set somewhere, and wants to hear of the end.
     is_watched = False
+    #: It has taken too long, and is ended for that.
+    is_overdue = False
     #: What the application adds to that line, and to the request for whatever looks at it afterwards.
     log_variables: dict[bytes, bytes] | None = None
     variables: dict[bytes, bytes] | None = None

@@ -59,6 +59,9 @@ class AsyncioRunner:
         self._tasks: set[asyncio.Task[None]] = set()
         self._has_new_tasks = False
         self.turn = _Turn(self._loop)
+        #: The same by what they serve; and the one that was made last.
+        self._rests: dict[Request, asyncio.Task[None]] = {}
+        self._made: asyncio.Task[None] | None = None
         self._is_over = False
         #: The loop's thread while it runs.
         self._thread = 0
@@ -95,6 +98,17 @@ class AsyncioRunner:
         self._hub.kill()
         self._call_soon(self._cancel_tasks)
 
+    def ender(self, request: Request) -> Callable[[], None]:
+        task = self._hub.current()
+
+        def end() -> None:
+            if request in self._rests:
+                self._call_soon(lambda: self._cancel(request))
+            else:
+                self._hub.end(task, request)
+
+        return end
+
     def sleep(self, seconds: float) -> None:
         if get_ident() == self._thread:
             self._hub.sleep(seconds)
@@ -109,6 +123,7 @@ class AsyncioRunner:
         task = asyncio.Task(rest, loop=self._loop)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
+        self._made = task
         self._has_new_tasks = True
 
     def _run_until(self, is_over: Callable[[], bool], run: Callable[[], object]) -> None:
@@ -156,10 +171,17 @@ class AsyncioRunner:
         del first  # held here it would outlive its task
         while request is not None:
             self._run_task(request)
+            if self._made is not None:  # as the last thing that the task has done
+                self._serve_by(self._made, request)
             request = None
             # `asyncio.run` leaves none behind, and the next application may ask for it.
             asyncio.set_event_loop(self._loop)
             request = self._hub.rest()
+
+    def _serve_by(self, task: asyncio.Task[None], request: Request) -> None:
+        self._made = None
+        self._rests[request] = task
+        task.add_done_callback(lambda _: self._rests.pop(request, None))
 
     def _call_soon(self, step: Callable[[], None]) -> None:
         with contextlib.suppress(RuntimeError):  # the loop is closed: there is nothing left to end
@@ -169,6 +191,11 @@ class AsyncioRunner:
         if not self._is_over:
             self._turn()
             self._loop.call_later(_LEAVING_EVERY_S, self._leave_soon)
+
+    def _cancel(self, request: Request) -> None:
+        rest = self._rests.get(request)
+        if rest is not None:
+            rest.cancel()
 
     def _cancel_tasks(self) -> None:
         for task in tuple(self._tasks):

@@ -61,8 +61,11 @@ class Runner(Protocol):
     wait_descriptors: WaitDescriptors | None
     #: Lets the other tasks run before the caller goes on; None where they run anyway.
     pause: Callable[[], None] | None
-    #: What `kill` raises in a task, and the model's library where the application ends one by it: then nobody has
-    #: failed. None where nothing ends a task from outside.
+    #: Called in a task with its request: gives a call that ends it, from any thread, by an exception where it waits, as
+    #: far as the model can; it does nothing once the request is over. None where no task can be ended from outside.
+    ender: Callable[[Request], Callable[[], None]] | None
+    #: What `kill` and an `ender` raise in a task, and the model's library where the application ends one by it: then
+    #: nobody has failed. None where nothing ends a task from outside.
     task_exit: type[BaseException] | None
     #: Runs the rest of a task as an `asyncio.Task`, in the calling task's context; None where there is no asyncio loop.
     #: `kill` cancels it.

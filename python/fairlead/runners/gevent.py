@@ -7,7 +7,7 @@ patched sockets) runs between the turns as it always does. Only here is gevent i
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextvars import Context
 from typing import Any
 
@@ -94,6 +94,16 @@ class GeventRunner:
 
     def kill(self) -> None:
         self._native.spawn(self._kill_tasks)
+
+    def ender(self, request: Request) -> Callable[[], None]:
+        task = gevent.getcurrent()
+
+        def end() -> None:
+            # A greenlet serves one request, but may be another's: of a pool of the application's, say.
+            if task in self._tasks and not request.is_complete:
+                task.kill(block=False)
+
+        return lambda: self._native.spawn(end)
 
     def sleep(self, seconds: float) -> None:
         gevent.sleep(seconds)  # in another thread than the hub's it blocks that thread, on a hub of its own

@@ -9,6 +9,8 @@ Both ways schedule alike, so they are one class and a constant: they differ in w
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from fairlead._native import Engine, Hub, Request, ancestors
 from fairlead.os_threads import get_ident, sleep
 from fairlead.runners.contract import RunTask
@@ -62,6 +64,10 @@ class Greenlets:
 
     def kill(self) -> None:
         self._hub.kill()
+
+    def ender(self, request: Request) -> Callable[[], None]:
+        task = self._hub.current()
+        return lambda: self._hub.end(task, request)
 
     def pause(self) -> None:
         self._hub.sleep(0.0)

@@ -29,6 +29,7 @@ class Threads:
     sleep_async = None
     turn = None
     task_exit = None
+    ender = None
     ancestors = staticmethod(ancestors)
     sleep = staticmethod(sleep)
 

@@ -547,8 +547,8 @@ class Settings:
     )  # fmt: skip
     harakiri_s: float = setting(
         "harakiri", Seconds(), 0.0,
-        "kill a worker with an HTTP request that takes longer than this; open WebSockets and waits for the client do "
-        "not count",
+        "end an HTTP request that takes longer than this, or kill its worker where one that waits cannot be ended "
+        "alone (threads); open WebSockets and waits for the client do not count",
         short="t", default_text="off",
     )  # fmt: skip
     max_requests: int = setting(

@@ -4,6 +4,10 @@ The master kills (master/harakiri.py), because a worker that hangs may hold the 
 inside it can. A request costs no message: only the nearest moment at which the master is to look after the worker is
 told, and then when the next one is.
 
+Where the runner can end a task from outside it is tried first: an exception where the task waits, and its client gets
+503 or a Close. Only a task that is still there a second later, because it computes, blocks its thread or has caught the
+exception, costs the worker.
+
 Other than in uWSGI an open WebSocket is not a request that takes long; only the application's own limit counts for it
 (compat §2.4). And what counts is the application's time: while a task waits for its client, for the rest of a body or
 for room to send, its limit waits too. Else any stranger could have workers killed by sending slowly; those waits have
@@ -19,7 +23,10 @@ from typing import Any, Protocol
 
 from fairlead.os_threads import allocate_lock
 
-__all__ = ["LOOK_AGAIN_S", "Deadlines"]
+__all__ = ["END_WITHIN_S", "LOOK_AGAIN_S", "Deadlines"]
+
+#: How long a task that is being ended may take to that.
+END_WITHIN_S = 1.0
 
 #: The soonest the master is asked to look again: the limit of a task that waits for its client moves on all the time.
 LOOK_AGAIN_S = 0.1
@@ -42,6 +49,7 @@ class Task(Protocol):
 
     started: float
     is_watched: bool
+    is_overdue: bool
 
 
 class Deadlines:
@@ -58,16 +66,26 @@ class Deadlines:
         #: The tasks that are watched, with the moment the application itself has set, as if no client took any time.
         self._tasks: dict[Any, float] = {}
         self._next = math.inf
+        #: How each of them is ended; and when those that are being ended have to be gone.
+        self._enders: dict[Any, Callable[[], None]] = {}
+        self._ended_by: dict[Any, float] = {}
+        self._ender_of: Callable[[Any], Callable[[], None]] | None = None
+
+    def can_end(self, ender: Callable[[Any], Callable[[], None]] | None) -> None:
+        """Take the runner's way of ending a task from outside, see its contract."""
+        self._ender_of = ender
 
     def in_forked_child(self) -> None:
         """The parent's tasks are not watched here, and its locks not waited for."""
         self._lock = allocate_lock()
         self._tasks.clear()
+        self._ended_by.clear()
 
     def begin(self, task: Task) -> None:
         """Watch a task from its beginning on."""
         task.is_watched = True
         self._tasks[task] = math.inf
+        self._note_ender(task)
         self._look_at(task.started + self._limit_s)
 
     def set(self, task: Task, seconds: int) -> None:
@@ -75,14 +93,18 @@ class Deadlines:
         task.is_watched = True
         moment = self._clock() + seconds if seconds > 0 else math.inf
         self._tasks[task] = moment - task.request.client_time_s
+        self._note_ender(task)
         self._look_at(moment)
 
     def end(self, task: Task) -> None:
         self._tasks.pop(task, None)
+        self._enders.pop(task, None)
+        self._ended_by.pop(task, None)
 
     def answer(self) -> None:
         """The master asks: name a task that is overdue, or else the next moment to ask."""
         now = self._clock()
+        self._end_overdue(now)
         with self._lock:
             due = [(self._due_at(task, own), task) for task, own in list(self._tasks.items())]
             at, task = min(due, key=lambda pair: pair[0], default=(math.inf, None))
@@ -91,7 +113,21 @@ class Deadlines:
             in_s = None if at == math.inf else max(0.0 if overdue else LOOK_AGAIN_S, at - now)
             self._tell(event="harakiri", in_s=in_s, overdue=overdue)
 
+    def _end_overdue(self, now: float) -> None:
+        for task, own in list(self._tasks.items()):
+            end = self._enders.get(task)
+            if end is not None and task not in self._ended_by and self._due_at(task, own) <= now:
+                self._ended_by[task] = now + END_WITHIN_S
+                task.is_overdue = True
+                end()
+
+    def _note_ender(self, task: Task) -> None:
+        if self._ender_of is not None and task not in self._enders:
+            self._enders[task] = self._ender_of(task.request)
+
     def _due_at(self, task: Task, own: float) -> float:
+        if task in self._ended_by:
+            return self._ended_by[task]
         without_client = own
         if self._limit_s and task.request.session is None:
             without_client = min(own, task.started + self._limit_s)

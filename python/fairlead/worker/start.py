@@ -39,7 +39,7 @@ from fairlead.statistics import REPORT_EVERY_S
 from fairlead.websocket import configure
 from fairlead.worker.control import Control
 from fairlead.worker.drain import cut, running_tasks, spread_over
-from fairlead.worker.foreign_hubs import DriverWatch
+from fairlead.worker.driver_watch import DriverWatch
 from fairlead.worker.fork_guard import ForkGuard
 from fairlead.worker.loading import Loaded, files_of_failure, load_application
 from fairlead.worker.output import OutputFile, replace_output
@@ -163,6 +163,7 @@ class Worker:
             return self._fail(str(error))
         self._tell_of_disconnects = caller.disconnects.tell
         caller.start_task, caller.task_exit = runner.start_task, runner.task_exit
+        self._services.deadlines.can_end(runner.ender)
         inherit_from(runner.ancestors)
         self._async_calls.serve(runner)
         channels.serve(runner.subscribe, runner.sleep, runner.sleep_async, runner.turn)

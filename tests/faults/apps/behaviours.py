@@ -8,7 +8,7 @@ import sys
 import threading
 import time
 
-from fairlead import ConnectionClosed, websocket
+from fairlead import ConnectionClosed, channels, websocket
 
 #: Tasks that run now, by path; a task that is forgotten shows here.
 live = {}
@@ -139,6 +139,35 @@ def stubborn(environ, start_response):
                 time.sleep(0.05)
             else:
                 threading.Event().wait()
+
+
+def waits_for_ever(environ, start_response):
+    """In a call that lets the others run."""
+    channels.subscribe("nobody publishes here").receive()
+
+
+def waits_for_ever_on_a_websocket(environ, start_response):
+    import uwsgi
+
+    with websocket(environ) as ws:
+        ws.send("begun")
+        uwsgi.set_user_harakiri(1)
+        channels.subscribe("nobody publishes here").receive()
+
+
+def insists_on_waiting(environ, start_response):
+    subscription = channels.subscribe("nobody publishes here")
+    while True:
+        try:
+            subscription.receive()
+        except BaseException:
+            os.write(2, b"insists_on_waiting: again\n")
+
+
+def waits_in_the_body(environ, start_response):
+    start_response("200 OK", [("Content-Type", "text/plain")])
+    yield b"begun"
+    channels.subscribe("nobody publishes here").receive()
 
 
 def firehose(environ, start_response):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 from fairlead.settings.options import Given, Settings
-from fairlead.worker.foreign_hubs import idle_driver
+from fairlead.worker.driver_watch import idle_driver
 
 DRIVERS = "engineio.async_drivers."
 
