@@ -188,7 +188,7 @@ wheel: $(STAMPS)/run-packages ## build a wheel for this machine into .build/whee
 lock: ## choose new versions for requirements/*.txt (Cargo: cargo update)
 	$(PYTHON) -m venv .build/lock
 	.build/lock/bin/pip install --quiet pip-tools
-	cd requirements && for name in run test coverage; do \
+	cd requirements && for name in run test coverage bench; do \
 	    CUSTOM_COMPILE_COMMAND="make lock" ../.build/lock/bin/pip-compile --quiet --upgrade --generate-hashes \
 	        --strip-extras --unsafe-package uwsgi --no-emit-index-url --no-emit-trusted-host --no-emit-find-links \
 	        --output-file $$name.txt $$name.in; \

@@ -207,13 +207,20 @@ class H2load(unittest.TestCase):
 
 
 class Pictures(unittest.TestCase):
-    def test_the_picture_of_the_documentation_is_that_of_the_committed_results(self) -> None:
-        results = [json.loads((picture.RESULTS / name).read_text()) for name in picture.SHOWN]
-        drawn = picture.svg(picture.rows(results))
-        self.assertEqual((picture.RESULTS.parents[1] / "docs" / "explain" / "bench.svg").read_text(), drawn)
+    def test_the_picture_of_the_documentation_is_that_of_a_committed_result(self) -> None:
+        result = json.loads((picture.RESULTS / picture.SHOWN).read_text())
+        drawn = (picture.RESULTS.parents[1] / "docs" / "explain" / "bench.svg").read_text()
         texts = [element.text or "" for element in ElementTree.fromstring(drawn).iter(f"{{{SVG}}}text")]
-        for model in ("gevent", "generators", "asyncio", "threads"):
-            self.assertTrue(any(text.startswith(f"{model} host: ") for text in texts), model)
+        self.assertEqual(texts, picture.words(result))
+
+    def test_a_picture_says_who_was_measured_when_and_where(self) -> None:
+        result = json.loads((picture.RESULTS / picture.SHOWN).read_text())
+        _, facts, peers = picture.heading(result)
+        self.assertRegex(facts, r"^\d{4}-\d\d-\d\d, commit [0-9a-f]{7}, .* cores, Linux [\d.]+, CPython")
+        self.assertIn("uwsgi 2.", peers)
+        for title, bars in picture.groups(result):
+            self.assertEqual([bar.label for bar in bars].count("Fairlead"), 1, title)
+            self.assertTrue([bar for bar in bars if bar.kind == "peer"], title)
 
 
 if __name__ == "__main__":
