@@ -253,6 +253,19 @@ def test_a_former_word_does_not_come_back():
     )
 
 
+def test_a_proxy_is_no_relay_in_prose_either():
+    hold(
+        "comments and pages say proxy or tunnel, not relay",
+        "nginx and HAProxy proxy; a reader who searches the comments for their word finds nothing under another one",
+        (
+            f"{name(path)}: {found[0]}"
+            for path in (*files(".rs", ".py", ".pyi", ".h"), ROOT / "CHANGELOG.md", *(ROOT / "docs").rglob("*.md"))
+            if not path.is_relative_to(ROOT / "tests")
+            for found in re.finditer(r"\brelay(?:s|ed|ing)?\b", text(path), re.IGNORECASE)
+        ),
+    )
+
+
 def test_words_are_found_in_names():
     assert words_of("ReadNextFrame") == words_of("read_next_frame") == ["read", "next", "frame"]
     assert words_of("HTTP2Stream") == ["http2", "stream"]

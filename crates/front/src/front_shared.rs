@@ -73,7 +73,7 @@ impl FrontShared {
     }
 }
 
-/// Upgraded connections that are relayed to another server.
+/// Upgraded connections that are proxied to another server.
 #[derive(Default)]
 pub(crate) struct Tunnels(AtomicUsize);
 

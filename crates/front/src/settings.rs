@@ -70,7 +70,7 @@ pub struct FrontSettings {
     pub static_files: Arc<StaticFiles>,
     /// How long another server, to which a route or the router leads, may take to accept a connection.
     pub connect_timeout: Duration,
-    /// How long a relayed upgraded connection may be silent in both directions; zero: for ever.
+    /// How long a proxied upgraded connection may be silent in both directions; zero: for ever.
     pub tunnel_timeout: Duration,
     /// How long a WebSocket inside HTTP/2 is read on behind its end, for its client to end its side.
     pub close_timeout: Duration,

@@ -38,7 +38,7 @@ pub trait UpgradeReceiver: Send + 'static {
 /// Who gets the socket.
 pub(crate) enum Taker {
     Application(Box<dyn UpgradeReceiver>),
-    /// A task of the front, which relays the connection. Dropped, it tells that the socket was lost.
+    /// A task of the front, which proxies the connection. Dropped, it tells that the socket was lost.
     Proxy(oneshot::Sender<(BoxStream, Bytes)>),
 }
 

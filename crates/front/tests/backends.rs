@@ -14,11 +14,11 @@ use std::time::{Duration, Instant};
 use fairlead_front::{FrontSettings, Routes};
 use support::{head, reset, Stage, GET, PATIENCE};
 
-const RELAYED: &str = "GET /relayed HTTP/1.1\r\nHost: test\r\n\r\n";
+const PROXIED: &str = "GET /proxied HTTP/1.1\r\nHost: test\r\n\r\n";
 
-/// A front that proxies what begins with `/relayed` to `address`.
+/// A front that proxies what begins with `/proxied` to `address`.
 fn stage(address: &str, change: impl FnOnce(&mut FrontSettings)) -> Stage {
-    let rule = ("route".to_owned(), format!("^/relayed http:{address}"));
+    let rule = ("route".to_owned(), format!("^/proxied http:{address}"));
     let mut settings = support::front_settings();
     settings.routes = Arc::new(Routes::compile(&[rule], 1).expect("a rule"));
     change(&mut settings);
@@ -108,7 +108,7 @@ fn a_unix_backend_whose_queue_is_full_delays_nobody_else_and_is_given_up_in_time
         let _filled = fill(&bound);
         let patience = Duration::from_millis(500);
         let stage = stage(&address, |settings| settings.connect_timeout = patience);
-        let mut client = stage.client_sending(RELAYED);
+        let mut client = stage.client_sending(PROXIED);
         assert_others_are_served(&stage);
         assert_eq!(client.reply().status(), 504, "{address}");
         stage.line("does not accept the connection in time");
@@ -124,7 +124,7 @@ fn a_unix_backend_whose_queue_has_room_again_gets_the_request() {
         let listener = listen_at(&bound);
         let filled = fill(&bound);
         let stage = stage(&address, |_| {});
-        let mut client = stage.client_sending(RELAYED);
+        let mut client = stage.client_sending(PROXIED);
         assert_others_are_served(&stage);
         for _ in &filled {
             listener.accept().expect("one of those that filled the queue");
@@ -148,7 +148,7 @@ fn an_answer_that_a_backend_gives_before_it_has_read_the_body_reaches_the_client
     let size = 32 << 20;
     // Closed with unread bytes, which is a reset, and ended in order.
     for resets in [true, false] {
-        let request = format!("POST /relayed HTTP/1.1\r\nHost: a\r\nContent-Length: {size}\r\n\r\n");
+        let request = format!("POST /proxied HTTP/1.1\r\nHost: a\r\nContent-Length: {size}\r\n\r\n");
         let mut client = stage.client_sending(request);
         let mut sender = client.stream.get_ref().try_clone().expect("a clone");
         let sending = std::thread::spawn(move || {
@@ -183,7 +183,7 @@ fn a_backend_that_closes_inside_the_body_without_an_answer_is_a_502() {
     let (listener, address) = listen();
     let stage = stage(&address, |_| {});
     let mut client =
-        stage.client_sending("POST /relayed HTTP/1.1\r\nHost: a\r\nContent-Length: 33554432\r\n\r\n");
+        stage.client_sending("POST /proxied HTTP/1.1\r\nHost: a\r\nContent-Length: 33554432\r\n\r\n");
     let backend = accept(&listener);
     drop(backend);
     let _ = client.stream.get_mut().write_all(&vec![b'x'; 1 << 20]);
@@ -195,7 +195,7 @@ fn a_client_that_leaves_while_the_backend_thinks_ends_the_request_behind() {
     let (listener, address) = listen();
     let stage = stage(&address, |_| {});
     for sent in ["", "HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\nbegun"] {
-        let client = stage.client_sending(RELAYED);
+        let client = stage.client_sending(PROXIED);
         let mut backend = accept(&listener);
         backend.write_all(sent.as_bytes()).expect("the front reads");
         reset(client);
@@ -216,7 +216,7 @@ fn a_request_for_the_application_is_refused_where_too_many_wait_and_one_for_a_ba
     let mut client = stage.client_sending(GET);
     let reply = client.reply();
     assert_eq!((reply.status(), reply.header("retry-after")), (503, Some("1")));
-    client.send(RELAYED);
+    client.send(PROXIED);
     accept(&listener)
         .write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nhere")
         .expect("the front reads");

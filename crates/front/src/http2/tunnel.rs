@@ -1,4 +1,4 @@
-//! A WebSocket inside a stream, RFC 8441: a relay between the stream and a pair of sockets.
+//! A WebSocket inside a stream, RFC 8441: a tunnel between the stream and a pair of sockets.
 //!
 //! One end of the pair leaves the front by the same way as the socket of any other WebSocket; the other is here. Bytes are
 //! moved as they lie there, without a look at them. Flow control is joined at both sides: a client's window grows again as

@@ -424,7 +424,7 @@ fn judged(rules: &[(&str, &str)], target: &str, status: u16) -> (String, Effects
         Verdict::Run => "as it is".to_owned(),
         Verdict::Cut => "cut".to_owned(),
         Verdict::Answer(head, _) => head.status.to_string(),
-        Verdict::Proxy(_) => "relay".to_owned(),
+        Verdict::Proxy(_) => "proxy".to_owned(),
     };
     (verdict, effects)
 }

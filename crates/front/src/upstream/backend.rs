@@ -1,6 +1,6 @@
 //! One server behind this one: its address, the protocol it speaks, and what replaces parts of a request for it.
 
-/// A server to which requests are relayed.
+/// A server to which requests are proxied.
 #[derive(Debug, Clone)]
 pub(crate) struct Backend {
     /// `host:port`, a path, or `@abstract`.
