@@ -40,7 +40,7 @@ BY_PART: dict[str, str] = {
     "Ruby": "uWSGI itself for that application, behind a `--route` with `uwsgi:`",
     "PyPy": "CPython",
     "stackless": "`--greenlet`",
-    "other settings of TLS than those of --https": "`--https`, more than once for several names; a proxy in front",
+    "other settings of TLS than those of --https": "`--https`, more than once for several names",
     "other protocols than HTTP and uwsgi": "`--socket` or `--http-socket`, and the same in the proxy",
     "other ways to serve static files than --static-map": "`--static-map`, the proxy in front, or the application",
     "the statistics server": "`uwsgi.workers()`, which a page of the application can show",
