@@ -42,7 +42,7 @@ def application(environ, start_response):
 
 
 class End(NamedTuple):
-    """What is done, the code that the client reads (None: no Close comes), and what the log says, as a page writes it."""
+    """What is done, the code that the client reads (None: no Close comes), and what the log says, in a page's words."""
 
     do: Callable[[Server, RawClient], object]
     code: int | None
