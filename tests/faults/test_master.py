@@ -605,6 +605,31 @@ def test_root_writes_where_the_user_may_and_where_root_alone_may(start, tmp_path
     assert master.wait_for_end() == 0
 
 
+@only_root
+def test_the_log_is_opened_anew_without_the_rights_of_root(start, tmp_path):
+    let_everybody_in(tmp_path)
+    theirs = tmp_path / "theirs"
+    theirs.mkdir()
+    os.chown(theirs, 65534, 65534)
+    log = theirs / "log"
+    master = start("--logto", str(log), "--uid", "65534", worker=SHELL_WORKER)
+    wait_until(lambda: log.exists() and "serving" in log.read_text(), "it serves")
+    log.rename(theirs / "log.1")
+    # Only root could follow this.
+    kept = tmp_path / "kept"
+    kept.write_text("root's own")
+    log.symlink_to(kept)
+    master.signal(signal.SIGUSR1)
+    refusal = f"--logto {log} cannot be opened anew: permission denied; lines go to the old file still"
+    wait_until(lambda: refusal in (theirs / "log.1").read_text(), "it says so")
+    log.unlink()
+    master.signal(signal.SIGUSR1)
+    wait_until(lambda: log.exists() and "was opened anew" in log.read_text(), "it goes on")
+    assert log.stat().st_uid == 65534 and kept.read_text() == "root's own"
+    master.signal(signal.SIGTERM)
+    assert master.wait_for_end() == 0
+
+
 def test_patience_grows_to_ten_seconds_and_is_renewed_by_a_minute_of_life():
     patience = Patience()
     waits = [patience.next_wait_s(1.0) for _ in range(10)]
