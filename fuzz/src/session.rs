@@ -171,4 +171,6 @@ fn check_output(transcript: &Transcript) {
     assert_eq!(closed, transcript.closure.is_some());
     assert_eq!(transcript.counters.bytes_out, transcript.out.len() as u64);
     assert_eq!(transcript.counters.messages_in, transcript.messages.len() as u64);
+    let payload: usize = transcript.messages.iter().map(|(_, payload)| payload.len()).sum();
+    assert_eq!(transcript.counters.payload_in, payload as u64);
 }
