@@ -147,8 +147,10 @@ def own_websocket(workload: Workload, interpreter: str) -> list[Recipe]:
 
 
 def _fairlead(interpreter: str, *options: str) -> tuple[str, ...]:
-    # As for the peers: no line per request.
-    return (interpreter, "-m", "fairlead", "--disable-logging", *options)
+    # As for the peers: no line per request. By --set, because another checkout may not know the second option, which is
+    # a placeholder there.
+    quiet = ("--disable-logging", "--set", "disable-session-logging=true")
+    return (interpreter, "-m", "fairlead", *quiet, *options)
 
 
 def _backend(front: str, interpreter: str) -> tuple[str, ...]:

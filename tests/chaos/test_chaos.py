@@ -118,7 +118,7 @@ def test_no_message_is_torn_doubled_lost_untold_or_out_of_order(
     outside = f"{socket_folder}/chaos-{runner.name}.sock"
     server = start(
         APP, *runner.with_slots(60), "--processes", str(PROCESSES), "--channels-socket", outside,
-        "--reload-mercy", "5", "--disable-logging",
+        "--reload-mercy", "5", "--disable-logging", "--disable-session-logging",
     )  # fmt: skip
     members = [Member(f"member-{number}", server, "ab"[number % 2]) for number in range(8)]
     publishers = [

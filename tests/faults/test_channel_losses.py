@@ -176,7 +176,8 @@ def test_two_thousand_clients_miss_nothing_while_workers_are_killed(
     runner: Runner, swarm: Callable[[Server, int], Swarm]
 ) -> None:
     with Server.start(
-        *("--wsgi-file", str(APP), "--processes", "4", "--listen", "1024", "--disable-logging"),
+        *("--wsgi-file", str(APP), "--processes", "4", "--listen", "1024"),
+        *("--disable-logging", "--disable-session-logging"),
         *(*runner.options, *runner.with_slots(900)),
     ) as server:
         all_of_them = swarm(server, 2000)

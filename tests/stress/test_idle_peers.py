@@ -20,7 +20,7 @@ def test_a_thousand_peers_of_apps_that_never_receive_are_pinged_and_the_dead_one
         "--websockets-ping-freq", "1",
         "--websockets-pong-tolerance", "2",
         "--reload-mercy", "0",
-        "--disable-logging",
+        "--disable-logging", "--disable-session-logging",
     )  # fmt: skip
     with Crowd(server, "/park", COUNT, DEAD) as crowd:
         dead, living = crowd.members[:DEAD], crowd.members[DEAD:]
