@@ -39,11 +39,14 @@ def slow_reader(server: Server, path: str) -> socket.socket:
 
 
 @every_read_path
-def test_with_the_defaults_all_is_over_in_time_and_what_is_cut_is_named(start):
-    server = start(BEHAVIOURS, "--processes", "2")
+def test_with_the_defaults_all_is_over_in_time_and_what_is_cut_is_named(start, tmp_path):
+    with open(tmp_path / "large", "wb") as file:
+        file.truncate(64 * 2**20)
+    server = start(BEHAVIOURS, "--processes", "2", "--static-map", f"/files={tmp_path}")
     parked = RawClient.upgrade(server, "/park")
     waiting = post(server, "/takes_and_gives?waits")
     reading = slow_reader(server, "/takes_and_gives?reads")
+    loading = slow_reader(server, "/files/large")
     idle = server.connect()
     with Http2Client.connect(server) as http2:
         http2.ping()
@@ -65,8 +68,10 @@ def test_with_the_defaults_all_is_over_in_time_and_what_is_cut_is_named(start):
     ):
         host, port = client.getsockname()
         assert f"{host}:{port} {path}" in cut, cut
+    host, port = loading.getsockname()
+    assert f"client that had yet to take a response ({host}:{port})" in cut, cut
     assert parked.read_close()[0] == 1001
-    for client in (parked.socket, waiting, reading, idle):
+    for client in (parked.socket, waiting, reading, loading, idle):
         client.close()
 
 

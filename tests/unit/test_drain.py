@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from types import SimpleNamespace
-
 import pytest
 from fairlead.apps.task import Task
 from fairlead.errors import SettingsError
@@ -68,24 +66,25 @@ def test_only_requests_that_run_are_found():
     del tasks
 
 
-def busy(sessions: int = 0, connections: int = 0) -> SimpleNamespace:
-    return SimpleNamespace(running=0, sessions=sessions, connections=connections)
-
-
 @pytest.mark.parametrize(
-    ("tasks", "rest", "text"),
+    ("tasks", "sessions", "peers", "text"),
     [
-        ([], busy(), "nothing"),
-        (["a:1 /x"], busy(), "1 request that the application has not ended (a:1 /x)"),
-        ([], busy(2, 1), "2 WebSockets that did not close; 1 HTTP connection"),
-        (["a:1 /x", "b:2 /y"], busy(1),
-         "2 requests that the application has not ended (a:1 /x, b:2 /y); 1 WebSocket that did not close"),
+        (["a:1 /x"], 0, ["a:1"], "1 request that the application has not ended (a:1 /x)"),
+        ([], 2, ["b:2"], "2 WebSockets that did not close; 1 client that had yet to take a response (b:2)"),
+        (["a:1 /x", "b:2 /y"], 1, ["c:3", "b:2", "a:1", "[::1]:4"],
+         "2 requests that the application has not ended (a:1 /x, b:2 /y); 1 WebSocket that did not close; "
+         "2 clients that had yet to take a response ([::1]:4, c:3)"),
     ],
 )  # fmt: skip
-def test_what_is_cut_is_named(tasks, rest, text):
-    assert cut(tasks, rest) == f"the time to leave is over; cut: {text}"
+def test_what_is_cut_is_named(tasks, sessions, peers, text):
+    assert cut(tasks, sessions, peers) == f"the time to leave is over; cut: {text}"
+
+
+def test_where_nothing_is_cut_nothing_is_said():
+    assert cut([], 0, []) == ""
 
 
 def test_of_many_that_are_cut_the_number_is_told():
-    line = cut([f"a:{number} /x" for number in range(1000)], busy())
-    assert "1000 requests that the application has not ended (a:0 /x, " in line and line.endswith("and 980 more)")
+    line = cut([f"a:{number} /x" for number in range(1000)], 0, [f"b:{number}" for number in range(30)])
+    assert "1000 requests that the application has not ended (a:0 /x, " in line and " and 980 more); 30 clients" in line
+    assert line.endswith("and 10 more)")

@@ -130,16 +130,17 @@ impl Engine {
 
     /// What the engine has to do now.
     fn busy(&self, py: Python<'_>) -> Busy {
-        let ((running, sessions), waiting, connections) = py.detach(|| {
-            let engine = &self.engine;
-            (engine.busy(), engine.waiting(), engine.http_connections())
-        });
+        let ((running, sessions), waiting) = py.detach(|| (self.engine.busy(), self.engine.waiting()));
         Busy {
             running,
             sessions,
             waiting,
-            connections,
         }
+    }
+
+    /// The clients whose connections speak HTTP, the idle ones included, as the log names them.
+    fn http_peers(&self, py: Python<'_>) -> Vec<String> {
+        py.detach(|| self.engine.http_peers())
     }
 
     /// True once a drain is complete: no task runs, no request can come any more, no connection is closing.

@@ -44,14 +44,12 @@ pub(crate) struct LogSize {
     pub(crate) used: u64,
 }
 
-/// What an engine has to do: tasks that run, WebSockets in the loop, requests that wait for a slot, and connections that speak
-/// HTTP.
+/// What an engine has to do: tasks that run, WebSockets in the loop, and requests that wait for a slot.
 #[pyclass(frozen, get_all, module = "fairlead._engine")]
 pub(crate) struct Busy {
     pub(crate) running: usize,
     pub(crate) sessions: usize,
     pub(crate) waiting: usize,
-    pub(crate) connections: u64,
 }
 
 /// All counters of an engine: connections `accepted`; `requests` that came, and those that were `refused`; `turns` of the loop,

@@ -267,9 +267,9 @@ impl Engine {
         (self.shared.queue.running(), self.shared.worker.connections())
     }
 
-    /// Connections that speak HTTP, the idle ones included.
-    pub fn http_connections(&self) -> u64 {
-        self.front.statistics().active_connections
+    /// The clients whose connections speak HTTP, the idle ones included, as the log names them.
+    pub fn http_peers(&self) -> Vec<String> {
+        self.front.peers()
     }
 
     /// Requests that wait for a slot and whose clients are there.

@@ -51,8 +51,8 @@ pub(crate) struct Connection {
     way: AtomicU8,
     /// It was accepted only when a slot was free, and may have waited long for that.
     waited_outside: bool,
-    /// Shared by the streams of one HTTP/2 connection, which counts by it. Never read.
-    _load: Option<Arc<()>>,
+    /// Shared by the streams of one HTTP/2 connection, which counts by it.
+    load: Option<Arc<()>>,
 }
 
 impl Connection {
@@ -66,17 +66,22 @@ impl Connection {
             deadline_ms: AtomicU64::new(NEVER),
             way: AtomicU8::new(BEGUN),
             waited_outside: false,
-            _load: None,
+            load: None,
         }
     }
 
     /// A stream of this connection, which is an HTTP/2 one: what its task and its exchange share. `load` is dropped with it.
     pub(crate) fn stream(&self, load: Arc<()>) -> Connection {
         Connection {
-            _load: Some(load),
+            load: Some(load),
             client: self.client.clone(),
             ..Connection::new(Arc::clone(&self.shared), self.ends.clone())
         }
+    }
+
+    /// It is a stream of an HTTP/2 connection, which is here as well.
+    pub(crate) fn is_stream(&self) -> bool {
+        self.load.is_some()
     }
 
     /// The same connection, now that a PROXY header has told whose it is. Its time for the first head goes on.

@@ -73,6 +73,16 @@ impl Drain {
         self.roster().occupied()
     }
 
+    /// Who is here, for the log.
+    pub(crate) fn peers(&self) -> Vec<String> {
+        let roster = self.roster();
+        let registered = roster.registered.iter();
+        registered
+            .filter(|(_, connection)| !connection.is_stream())
+            .map(|(_, connection)| connection.ends.peer.to_string())
+            .collect()
+    }
+
     /// Nobody is here and nobody can come any more.
     pub(crate) fn is_over(&self) -> bool {
         // In this order: whoever was accepted has a registration before the accept task ends.

@@ -120,6 +120,11 @@ impl Front {
         self.server.drain.is_over()
     }
 
+    /// The clients whose connections are here, as the log names them.
+    pub fn peers(&self) -> Vec<String> {
+        self.server.drain.peers()
+    }
+
     /// The figures of this moment.
     pub fn statistics(&self) -> FrontStatistics {
         let active = self.server.drain.active() as u64;

@@ -30,7 +30,6 @@ from fairlead._engine import (
 )
 
 if TYPE_CHECKING:  # names of types alone
-    from fairlead._engine import Busy as Busy
     from fairlead._engine import EngineValues as EngineValues
     from fairlead._engine import SessionEnd as SessionEnd
 

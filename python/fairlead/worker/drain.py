@@ -6,12 +6,8 @@ Plain functions; when to leave is start.py's business.
 from __future__ import annotations
 
 import gc
-from typing import TYPE_CHECKING
 
 from fairlead.apps.task import Task
-
-if TYPE_CHECKING:
-    from fairlead._native import Busy
 
 __all__ = ["cut", "running_tasks", "spread_over"]
 
@@ -19,7 +15,7 @@ __all__ = ["cut", "running_tasks", "spread_over"]
 #: new worker has a handshake, and often one of TLS, and the application's own beginning to do for each of them.
 CLOSED_A_SECOND = 2000
 
-#: Requests that are named when they are cut; of the others the number is told.
+#: Requests, and clients, that are named when they are cut; of the others the number is told.
 _MOST_NAMES = 20
 
 
@@ -40,17 +36,22 @@ def running_tasks() -> list[str]:
     return sorted(request.label for request in requests if request is not None and not request.is_complete)
 
 
-def cut(tasks: list[str], busy: Busy) -> str:
-    """What is over with the worker's time, as a line for the log."""
-    named = ", ".join(tasks[:_MOST_NAMES])
-    if len(tasks) > _MOST_NAMES:
-        named += f" and {len(tasks) - _MOST_NAMES} more"
-    parts = [f"{_count(len(tasks), 'request')} that the application has not ended ({named})"] if tasks else []
-    if busy.sessions:
-        parts.append(f"{_count(busy.sessions, 'WebSocket')} that did not close")
-    if busy.connections:
-        parts.append(f"{_count(busy.connections, 'HTTP connection')}")
-    return f"the time to leave is over; cut: {'; '.join(parts) or 'nothing'}"
+def cut(tasks: list[str], sessions: int, peers: list[str]) -> str:
+    """What is over with the worker's time, as a line for the log; "" for nothing. `sessions` that have not closed;
+    `peers` are the clients that speak HTTP, those that wait for one of the tasks among them."""
+    theirs = {task.partition(" ")[0] for task in tasks}
+    others = sorted(peer for peer in peers if peer not in theirs)
+    parts = [f"{_count(len(tasks), 'request')} that the application has not ended ({_named(tasks)})"] if tasks else []
+    if sessions:
+        parts.append(f"{_count(sessions, 'WebSocket')} that did not close")
+    if others:
+        parts.append(f"{_count(len(others), 'client')} that had yet to take a response ({_named(others)})")
+    return f"the time to leave is over; cut: {'; '.join(parts)}" if parts else ""
+
+
+def _named(names: list[str]) -> str:
+    more = len(names) - _MOST_NAMES
+    return ", ".join(names[:_MOST_NAMES]) + (f" and {more} more" if more > 0 else "")
 
 
 def _count(number: int, noun: str) -> str:

@@ -373,7 +373,8 @@ class Worker:
                 engine.drain(1001, "")  # those whose turn in a reload has yet to come
         if self._ended.is_set():
             return
-        self._log.warning(cut(running_tasks(), engine.busy()))
+        if what := cut(running_tasks(), engine.busy().sessions, engine.http_peers()):
+            self._log.warning(what)
         self._services.is_killing()
         runner.kill()
         if not self._ended.wait(_KILL_GRACE_S):
