@@ -293,7 +293,7 @@ def test_row_1_5_logvars_stand_in_a_websockets_line_and_not_in_the_next_ones(
 def test_row_1_5_log_this_request_logs_although_requests_are_not_logged(
     serve: Callable[..., Server], upgrade: Callable[..., RawClient], token: str
 ) -> None:
-    server = serve("uwsgi_process.py", "--disable-logging")
+    server = serve("uwsgi_process.py", "--disable-logging", "--disable-session-logging")
     get(server, f"/quiet?{token}-first")
     get(server, f"/logs_itself?{token}")
     assert server.note(token)["result"] == NONE
