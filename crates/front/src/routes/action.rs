@@ -106,6 +106,76 @@ const NAMES: &str = "last, continue, break, return, redirect, redirect-permanent
                      setscheme, setremoteaddr, setuser, setscriptname, setpathinfo, setmethod, seturi, rewrite, goto, log, \
                      logvar, donotlog, uwsgi, proxyuwsgi, http, proxyhttp and httpdumb";
 
+/// Actions of uWSGI that are not here, and the nearest thing that works.
+const MISSING: &[(&[&str], &str)] = &[
+    (
+        &["static", "file", "sendfile", "fastfile"],
+        "use --static-map /PATH=FOLDER",
+    ),
+    (
+        &[
+            "basicauth",
+            "basicauth-next",
+            "ldapauth",
+            "ldapauth-next",
+            "radius",
+            "access",
+        ],
+        "let the proxy in front or the application ask who it is",
+    ),
+    (&["harakiri"], "use --harakiri SECONDS, for all requests"),
+    (
+        &[
+            "chdir",
+            "sethome",
+            "setfile",
+            "setdocroot",
+            "setapp",
+            "run",
+            "runner",
+        ],
+        "use --mount /PATH=APP to choose an application",
+    ),
+    (
+        &[
+            "send",
+            "send-crnl",
+            "clearheaders",
+            "disableheaders",
+            "flush",
+            "fixcl",
+            "forcecl",
+            "toofile",
+        ],
+        "use break:STATUS or return:CODE to answer here",
+    ),
+    (
+        &["gzip", "chunked"],
+        "let the proxy in front change what goes out",
+    ),
+    (
+        &[
+            "cache",
+            "cache-continue",
+            "cachestore",
+            "cacheset",
+            "cacheinc",
+            "cachedec",
+            "cachemul",
+            "cachediv",
+        ],
+        "let the proxy in front keep copies",
+    ),
+    (&["httpconnect", "proxyhttpconnect"], "use http:ADDRESS"),
+];
+
+fn unknown(name: &str) -> String {
+    match MISSING.iter().find(|(names, _)| names.contains(&name)) {
+        Some((_, instead)) => format!("Fairlead does not have uWSGI's action {name:?}; {instead}"),
+        None => format!("there is no action {name:?}; there are {NAMES}"),
+    }
+}
+
 impl Action {
     /// `text`: `NAME:ARGUMENT`. The colon stands even where there is no argument.
     pub(super) fn compile(text: &str) -> Result<Action, String> {
@@ -150,7 +220,7 @@ impl Action {
             "http" | "proxyhttp" => http(argument, Style::Http)?,
             "httpdumb" | "proxyhttpdumb" => http(argument, Style::HttpDumb)?,
             "goto" => return Err("goto needs a label: goto:LABEL".into()),
-            _ => return Err(format!("there is no action {name:?}; there are {NAMES}")),
+            _ => return Err(unknown(name)),
         };
         Ok(action)
     }

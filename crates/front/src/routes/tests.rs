@@ -485,6 +485,16 @@ fn rules_that_cannot_be_are_refused_with_option_and_value() {
         ("route", "(?=x) last:", "regular expression"),
         ("route", "^/ last", "no colon"),
         ("route", "^/ nosuch:", "there is no action \"nosuch\""),
+        (
+            "route",
+            "^/ static:/srv",
+            "does not have uWSGI's action \"static\"; use --static-map",
+        ),
+        (
+            "route-run",
+            "basicauth:a,b:c",
+            "\"basicauth\"; let the proxy in front",
+        ),
         ("route", "^/ return:99", "no status"),
         ("route", "^/ uwsgi:127.0.0.1", "is no address of a server"),
         ("route", "^/ uwsgi:127.0.0.1:80,256", "modifier1"),
