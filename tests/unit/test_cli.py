@@ -11,6 +11,7 @@ import sys
 import pytest
 from fairlead import cli
 from fairlead.cli import checks, serve
+from fairlead.cli import command as command_module
 from fairlead.cli import help as cli_help
 from fairlead.settings.options import DIRECTIVES, SETTINGS, Settings
 from fairlead.settings.sources import read_sources
@@ -192,3 +193,15 @@ def test_show_config_names_sources_and_gives_the_same_settings_again(tmp_path, c
     first, again = (Settings.of(read_sources(words, {}).given).as_plain() for words in (arguments, ["out.ini"]))
     del first["given"], again["given"]
     assert first == again
+
+
+def test_ctrl_c_is_no_traceback(monkeypatch, capsys):
+    def interrupted(arguments):
+        raise KeyboardInterrupt
+
+    for command in ("publish", "channels"):
+        monkeypatch.setitem(command_module.COMMANDS, command, interrupted)
+        assert cli.main([command]) == 130
+    monkeypatch.setattr(command_module, "serve", interrupted)
+    assert cli.main(["--http", ":0", "app.py"]) == 130
+    assert capsys.readouterr() == ("", "")

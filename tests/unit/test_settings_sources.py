@@ -8,8 +8,9 @@ import sys
 
 import pytest
 from fairlead.errors import SettingsError
-from fairlead.settings.options import SETTINGS, Settings
-from fairlead.settings.sources import Reading, names_an_option, read_sources
+from fairlead.settings import other_servers
+from fairlead.settings.options import BY_NAME, SETTINGS, Settings
+from fairlead.settings.sources import Reading, names_an_option, read_all, read_sources
 
 
 @pytest.fixture(autouse=True)
@@ -87,6 +88,26 @@ def test_all_that_is_wrong_is_told_at_once():
     assert sorted(found) == sorted(
         ["--cron", "--stats", "--cache", "--ini", "--bogus", "'thing'", "-Q", *(f"app.ini:{line}" for line in lines)]
     )
+
+
+def test_who_uses_a_key_that_is_refused_is_not_blamed_for_it():
+    with pytest.raises(SettingsError) as caught:
+        ini("a = %(none)\nb = %(a)\nlogto = %(b)/x")
+    assert caught.value.problems == ("%(none) in app.ini:2 names 'none', which is not set above it; set it first.",)
+
+
+def test_what_another_server_means_is_not_missed():
+    reading = read_all(["-b", ":80", "-w", "4", "a:b"], {})
+    assert len(reading.problems) == 2
+    assert Settings.read(reading.given, refused=reading.refused)[1] == []
+
+
+def test_no_option_of_ours_is_taken_for_another_server_s():
+    shadowed = [name for name in other_servers.NAMES if name in BY_NAME]
+    assert shadowed == []
+    for told in other_servers.NAMES.values():
+        for name in re.findall(r"--([a-z][a-z0-9-]*)", told):
+            assert name in BY_NAME, told
 
 
 def test_the_value_of_what_is_refused_needs_no_placeholders():
@@ -402,7 +423,7 @@ def test_bad_json_is_answered_in_a_sentence(tmp_path, text, part):
         ("uwsgi: {a: {b: 1}}", "nested"),
         ("uwsgi: {env: A=\0}", "app.yaml is not YAML: unacceptable character #x0000"),
         ("{[a]: b}", "no section"),
-        ("uwsgi: " + "[" * 5000, "app.yaml"),
+        ("uwsgi: " + "[" * 1000, "app.yaml"),
     ],
 )
 def test_bad_yaml_is_answered_in_a_sentence(tmp_path, text, part):

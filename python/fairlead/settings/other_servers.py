@@ -9,8 +9,9 @@ as often as not.
 from __future__ import annotations
 
 import re
+from typing import NamedTuple
 
-__all__ = ["NAMES", "mistake", "other_server", "other_short"]
+__all__ = ["NAMES", "Mistake", "mistake", "other_server", "other_short"]
 
 _UVICORN, _GUNICORN, _GRANIAN = "uvicorn", "gunicorn", "granian"
 
@@ -148,17 +149,25 @@ _SHORT = {
     "k": "worker-class", "c": "config", "D": "daemon", "e": "env", "n": "name", "u": "user", "g": "group",
 }  # fmt: skip
 
-#: Values that only another server's option of the same name has: option, value, and what is meant here.
-_MISTAKEN: tuple[tuple[str, str, str], ...] = (
-    ("buffer-size", r".*[:/].*", "-b is --buffer-size here; gunicorn's -b ADDRESS is --http ADDRESS"),
-    ("module", r"[0-9]+", "-w is --module here; gunicorn's -w N is --processes N"),
+#: Values that only another server's option of the same name has: option, value, what is said, and the option that is
+#: meant.
+_MISTAKEN: tuple[tuple[str, str, str, str], ...] = (
+    ("buffer-size", r".*[:/].*", "-b is --buffer-size here; gunicorn's -b ADDRESS is --http ADDRESS", "http"),
+    ("module", r"[0-9]+", "-w is --module here; gunicorn's -w N is --processes N", "processes"),
     (
         "http",
         r"auto|h11|httptools|[12]",
         "uvicorn and granian choose a parser by it; here it is an address to serve at",
+        "http",
     ),
-    ("max-requests", r".*[:/].*", "-R is --max-requests here"),
 )
+
+
+class Mistake(NamedTuple):
+    """A value that is another server's: what to say, and which option is meant."""
+
+    sentence: str
+    meant: str
 
 
 def _told(servers: tuple[str, ...], ours: str) -> str:
@@ -187,9 +196,9 @@ def other_short(letter: str) -> str:
     return NAMES.get(name, "")
 
 
-def mistake(name: str, value: str | None) -> str:
-    """A sentence about a value that is most likely meant for another server's option of that name, or ""."""
-    for option, pattern, why in _MISTAKEN:
+def mistake(name: str, value: str | None) -> Mistake | None:
+    """What is wrong with a value that is most likely meant for another server's option of that name."""
+    for option, pattern, why, meant in _MISTAKEN:
         if name == option and value is not None and re.fullmatch(pattern, value):
-            return f"--{name} was given {value!r} (command line); {why}."
-    return ""
+            return Mistake(f"--{name} was given {value!r} (command line); {why}.", meant)
+    return None

@@ -200,6 +200,7 @@ class Reader:
             for problem in error.problems:
                 self._refuse(problem)
             self._reading.refused.append(meant_by(name))
+            self._names.setdefault(name, "")  # who uses it has made no mistake
 
     def _refuse(self, sentence: str) -> None:
         if sentence not in self._reading.problems:
@@ -213,9 +214,10 @@ class Reader:
         if about is None:
             self._foreign_or_unknown(name, value, where)
         elif about.field:
-            mistaken = mistake(about.name, value) if where == "command line" else ""
-            if mistaken:
-                raise SettingsError(mistaken)
+            mistaken = mistake(about.name, value) if where == "command line" else None
+            if mistaken is not None:
+                self._reading.refused.append(mistaken.meant)
+                raise SettingsError(mistaken.sentence)
             self._keep(name, value, where)
         else:
             self._direct(about, Given(name, value, where))
