@@ -186,8 +186,13 @@ impl Driver {
     /// Stores the deadline that counts now; ready if it has passed and nothing is left to say.
     fn keep_deadline(&mut self) -> Poll<()> {
         let connection = Arc::clone(&self.state.connection);
-        let now = connection.shared().now_ms();
         let activity = self.state.activity();
+        if activity.is_at_work() && self.lingering_since_ms.is_none() {
+            // What streams wait for is theirs to tell; no look at the clock for each frame.
+            connection.set_deadline(None);
+            return Poll::Pending;
+        }
+        let now = connection.shared().now_ms();
         if activity.is_lingering {
             self.lingering_since_ms.get_or_insert(now);
         }

@@ -7,7 +7,7 @@
 //! is called while it is held.
 
 use std::fmt;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Poll, Waker};
 
@@ -38,6 +38,11 @@ pub(super) struct Http2State {
     /// There may be a reason not to read, or something to tell a stream; nobody need lock to learn that there is none.
     has_floods: AtomicBool,
     has_stream_errors: AtomicBool,
+    /// Nothing is read before the next flush, which then has something to do; and so it has for other reasons.
+    is_holding: AtomicBool,
+    flush_matters: AtomicBool,
+    /// How often all that was given to h2 has reached the socket.
+    flushes: AtomicU64,
     inner: Mutex<Http2Inner>,
 }
 
@@ -56,12 +61,9 @@ struct Http2Inner {
     is_lingering: bool,
     /// The client takes no bytes since then.
     write_blocked_since_ms: Option<u64>,
-    flushes: u64,
     flush_waiters: Vec<Waker>,
     /// HEADERS frames that have come since the last flush.
     unflushed_heads: usize,
-    /// Nothing is read before the next flush.
-    is_holding: bool,
     stream_errors: StreamErrors,
     refusals: RefusalLog,
 }
@@ -74,6 +76,13 @@ pub(super) struct Activity {
     pub(super) waiting_since_ms: u64,
     pub(super) write_blocked_since_ms: Option<u64>,
     pub(super) is_lingering: bool,
+}
+
+impl Activity {
+    /// Streams are open, and nothing else is waited for.
+    pub(super) fn is_at_work(&self) -> bool {
+        self.open > 0 && !self.inside_head && !self.is_lingering && self.write_blocked_since_ms.is_none()
+    }
 }
 
 impl Http2State {
@@ -90,10 +99,8 @@ impl Http2State {
             open: 0,
             is_lingering: false,
             write_blocked_since_ms: None,
-            flushes: 0,
             flush_waiters: Vec::new(),
             unflushed_heads: 0,
-            is_holding: false,
             stream_errors: StreamErrors::default(),
             refusals: RefusalLog::default(),
         };
@@ -102,6 +109,9 @@ impl Http2State {
             load: Arc::default(),
             has_floods: AtomicBool::new(false),
             has_stream_errors: AtomicBool::new(false),
+            is_holding: AtomicBool::new(false),
+            flush_matters: AtomicBool::new(false),
+            flushes: AtomicU64::new(0),
             inner: Mutex::new(inner),
         }
     }
@@ -182,44 +192,40 @@ impl Http2State {
     /// All that was given to h2 before `since` (the number of flushes then) has reached the socket, as far as the client's
     /// windows allow; else `task` is woken when it has.
     pub(super) fn poll_flushed(&self, since: u64, task: &Waker) -> Poll<()> {
-        let mut inner = self.lock();
-        if inner.flushes > since {
+        if self.flushes() > since {
             return Poll::Ready(());
         }
-        inner.flush_waiters.push(task.clone());
-        drop(inner);
+        self.lock().flush_waiters.push(task.clone());
+        self.flush_matters.store(true, Ordering::Relaxed);
         self.connection.wake();
         Poll::Pending
     }
 
     pub(super) fn flushes(&self) -> u64 {
-        self.lock().flushes
+        self.flushes.load(Ordering::Relaxed)
     }
 
-    /// A write was tried; `blocked`: the client takes no more at present.
-    pub(super) fn tried_to_write(&self, blocked: bool) {
-        let mut inner = self.lock();
-        match (blocked, inner.write_blocked_since_ms) {
-            (true, None) => inner.write_blocked_since_ms = Some(self.connection.shared().now_ms()),
-            (false, Some(_)) => inner.write_blocked_since_ms = None,
-            _ => {}
-        }
+    /// A write was tried, and the client takes no more at present.
+    pub(super) fn could_not_write(&self) {
+        let now = || self.connection.shared().now_ms();
+        self.lock().write_blocked_since_ms.get_or_insert_with(now);
     }
 
     /// So many heads have come that what h2 says to them has to go out first: it keeps a word for each stream that it resets,
     /// however many there are, while it reads. `flushed` wakes the connection then.
     pub(super) fn holds_reading(&self) -> bool {
-        let mut inner = self.lock();
-        inner.is_holding = inner.unflushed_heads >= UNFLUSHED_HEADS;
-        inner.is_holding
+        self.is_holding.load(Ordering::Relaxed)
     }
 
     /// All that was given to h2 so far has reached the socket.
     pub(super) fn flushed(&self) {
+        self.flushes.fetch_add(1, Ordering::Relaxed);
+        if !self.flush_matters.swap(false, Ordering::Relaxed) {
+            return;
+        }
         let mut inner = self.lock();
-        inner.flushes += 1;
         inner.unflushed_heads = 0;
-        if std::mem::take(&mut inner.is_holding) {
+        if self.is_holding.swap(false, Ordering::Relaxed) {
             self.connection.wake();
         }
         let waiters = std::mem::take(&mut inner.flush_waiters);
@@ -244,6 +250,11 @@ impl Http2State {
         };
         let passed = filter.take(bytes, out, &mut account);
         let tasks = account.tasks;
+        if inner.unflushed_heads > 0 {
+            self.flush_matters.store(true, Ordering::Relaxed);
+            self.is_holding
+                .store(inner.unflushed_heads >= UNFLUSHED_HEADS, Ordering::Relaxed);
+        }
         if inner.flood.is_some() {
             self.has_floods.store(true, Ordering::Relaxed);
         }
@@ -263,6 +274,7 @@ impl Http2State {
         let mut lines = Vec::new();
         let mut last_line = None;
         let mut inner = self.lock();
+        inner.write_blocked_since_ms = None;
         let inner_now = &mut *inner;
         for part in parts {
             let Http2Inner {

@@ -438,6 +438,11 @@ impl StreamTask {
             // h2 tells the client, with NO_ERROR, that nobody reads any more.
             return self.end(false);
         }
+        if self.body.is_none() && self.blocked_since_ms.is_none() {
+            // Nobody is waited for but the application. No look at the clock for each message of a tunnel.
+            connection.set_deadline(None);
+            return Poll::Pending;
+        }
         let awaited = self.body.as_ref().map(|_| self.core.awaited_body());
         let (body_awaited_since_ms, body_rate) = awaited.unwrap_or_default();
         let situation = Situation {

@@ -43,6 +43,8 @@ pub(super) struct Tunnel {
     /// From the client, not taken by the session. The stream's window bounds it.
     inbound: VecDeque<Bytes>,
     client_ended: bool,
+    /// The client has reset the stream, or is gone.
+    is_reset: bool,
     /// What still comes from the client is for nobody.
     session_is_deaf: bool,
     /// From the session; the client has no room for it.
@@ -69,6 +71,7 @@ impl Tunnel {
             session: Shut::new(session),
             inbound: VecDeque::new(),
             client_ended: false,
+            is_reset: false,
             session_is_deaf: false,
             outbound: Bytes::new(),
             sent: 0,
@@ -78,10 +81,12 @@ impl Tunnel {
     }
 
     pub(super) fn poll(&mut self, cx: &mut Context<'_>) -> Progress {
-        if self.send.poll_reset(cx).is_ready() {
+        self.carry_in(cx);
+        // While something may come, whoever waits for that hears of a reset too; asked for here, h2 would also wake the task
+        // for each frame that has left.
+        if self.is_reset || self.client_ended && self.send.poll_reset(cx).is_ready() {
             return Progress::Done;
         }
-        self.carry_in(cx);
         if !self.has_ended {
             match self.carry_out(cx) {
                 Progress::Ending => self.has_ended = true,
@@ -116,8 +121,11 @@ impl Tunnel {
                         }
                         self.inbound.push_back(piece);
                     }
-                    // An error is a reset stream or a lost connection: `poll_reset` tells that too.
-                    Poll::Ready(None | Some(Err(_))) => self.client_ended = true,
+                    Poll::Ready(None) => self.client_ended = true,
+                    Poll::Ready(Some(Err(_))) => {
+                        self.is_reset = true;
+                        return;
+                    }
                     Poll::Pending => break,
                 }
             }
@@ -139,6 +147,10 @@ impl Tunnel {
                     // Cannot fail: no more is released than came.
                     let _ = recv.flow_control().release_capacity(written);
                     drop_front(&mut self.inbound, written);
+                    if self.inbound.is_empty() && !self.client_ended {
+                        // h2 had no more, and wakes the task when it has.
+                        return;
+                    }
                 }
                 Poll::Ready(Err(_)) => {
                     // The session takes no more. What it still has to say goes out, then the stream ends.

@@ -112,8 +112,9 @@ impl AsyncWrite for Wire {
     ) -> Poll<io::Result<usize>> {
         let wire = self.get_mut();
         let result = wire.stream.as_mut().poll_write_vectored(cx, bufs);
-        wire.state.tried_to_write(result.is_pending());
-        if let Poll::Ready(Ok(written)) = &result {
+        if result.is_pending() {
+            wire.state.could_not_write();
+        } else if let Poll::Ready(Ok(written)) = &result {
             let mut left = *written;
             wire.state.wrote(bufs.iter().map_while(|buf| {
                 let part = &buf[..left.min(buf.len())];
