@@ -350,7 +350,8 @@ const tests = {
 
   "close sends what a browser lets a page say"() {
     for (const [code, sent] of [[1000, 1000], [1001, 1000], [1011, 1000], [2999, 1000], [3000, 3000], [4999, 4999],
-                                [5000, 1000], [70000, 1000], [-1, 1000], ["x", 1000], [null, 1000], [NaN, 1000]]) {
+                                [5000, 1000], [70000, 1000], [-1, 1000], ["x", 1000], [null, 1000], [NaN, 1000],
+                                [3000.5, 1000], [Infinity, 1000], [{}, 1000]]) {
       const { socket, states } = client();
       last().open();
       socket.close(code, "bye");
@@ -420,6 +421,10 @@ const tests = {
     last().lose(1006);
     pass(500);
     equal([sockets.length, ends.states], [3, ["connecting", "waiting", "connecting", "over"]]);
+    const throwing = client(() => { if (sockets.length > 3) throwing.socket.close(), undefined.x; return "/talk"; });
+    last().lose(1006);
+    pass(500);
+    equal([throwing.states.at(-1), timers.size], ["over", 1]);      // that of the first one's handshake
     equal(states.at(-1), "connecting");
     socket.close();
   },

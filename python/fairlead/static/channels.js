@@ -29,7 +29,7 @@ const HEAD = /^\x1e(?:joined (\d+) (\d+|\?)|(\d+)) (.*)$/s;
 const isFinal = (code) => code === 1000 || code === 1008 || code >= 4000;
 
 /** A page may close with 1000 and 3000 to 4999 only; a socket that is asked for another code throws, and stays open. */
-const allowedCode = (code) => code >= 3000 && code <= 4999 ? code : 1000;
+const allowedCode = (code) => Number.isInteger(code) && code >= 3000 && code <= 4999 ? code : 1000;
 
 /** The beginning of it that fits a Close. */
 function allowedReason(reason) {
@@ -102,6 +102,7 @@ export class ChannelSocket {
       socket = new WebSocket(address);
     } catch (error) {
       report(error);
+      if (this.#isOver) return;
       return this.#lost({ code: 1006, reason: String(error), wasClean: false, error });
     }
     this.#socket = socket;
