@@ -148,7 +148,7 @@ def test_the_chat_page_comes_back_after_a_restart(browser, start):
 
 def test_the_chat_page_notices_that_its_path_is_dead_and_shows_nobody_her_own_leaving(browser, start):
     server = start(
-        CHAT, "--channels-heartbeat", "0.3", "--websockets-ping-freq", "1", "--websockets-pong-tolerance", "1"
+        CHAT, "--channels-heartbeat", "0.5", "--websockets-ping-freq", "1", "--websockets-pong-tolerance", "1"
     )
     complaints(browser)
     join(browser, server, "Grace")
@@ -159,8 +159,8 @@ def test_the_chat_page_notices_that_its_path_is_dead_and_shows_nobody_her_own_le
         browser.get(f"http://{proxy.address}/")
         say(browser, "Anna")
         wait_for_text(browser, "#lines", "You joined as Anna")
-        # Several times as long as a silence may last: nothing is said, and the connection stays.
-        browser.execute_async_script("setTimeout(arguments[0], 2500)")
+        # Longer than a silence may last, which is 2.25 s: nothing is said, and the connection stays.
+        browser.execute_async_script("setTimeout(arguments[0], 3000)")
         assert "Disconnected" not in text(browser, "#lines")
         proxy.fall_silent()
         browser.switch_to.window(grace)

@@ -210,13 +210,13 @@ def test_heartbeats_come_to_clients_that_see_offsets_and_to_nobody_else(
     server = serve("channel_pages.py", "--channels-heartbeat", "0.2")
     sees, plain, none = (connect(server) for _ in range(3))
     plain.joins(token)
+    begun = time.monotonic()
     sees.tell("join", token, offsets=True)
     beat = Frame(TEXT, MARK + f"0 {token}\n0.2".encode())
     found = [sees.client.read_data() for _ in range(3)]
     assert found[1] == beat or found[2] == beat, found  # the first one right behind the notice, around the answer
-    begun = time.monotonic()
     assert [sees.client.read_data() for _ in range(5)] == [beat] * 5
-    assert time.monotonic() - begun > 0.7
+    assert time.monotonic() - begun > 0.9
     for other in (plain, none):
         assert other.ask("members", token) == 2
         assert other.frames == []
