@@ -14,6 +14,7 @@ import pytest
 from end_to_end.http_wire import get
 from fairlead.channels import connect
 from support.raw_client import RawClient
+from support.runners import named
 from support.server import Server
 
 NOTHING = ("", "None")
@@ -130,7 +131,22 @@ TABLE = {
         "missing": ("FileNotFoundError", "…/nowhere/at/all"),
         "nul": ("ValueError", "…null byte"),
     },
-    "later": {
+    "coroutines": {
+        "send_number": ("TypeError", "a message is str or bytes-like, not int"),
+        "send_surrogate": ("UnicodeEncodeError", "…surrogates not allowed"),
+        "receive_negative": ("ValueError", f"-1{SECONDS}"),
+        "receive_str": ("TypeError", "must be real number, not str"),
+        "close_70000": ("ValueError", f"70000 {CODES}"),
+        "ping_long": ("ValueError", "a ping carries at most 125 bytes, not 126"),
+        "join_empty": ("ValueError", EMPTY),
+        "a_second_handshake": ("RuntimeError", "a response or a handshake was sent before; one is possible"),
+        "subprotocols_str": ("TypeError", SUBPROTOCOLS + "'chat'"),
+        "closes": NOTHING,
+        "send_after_the_own_close": ("ConnectionClosed", CLOSED),
+        "receive_after_the_own_close": ("ConnectionClosed", CLOSED),
+        "ping_after_the_own_close": ("ConnectionClosed", CLOSED),
+    },
+    "over": {
         "a_request_that_is_over": (
             "RuntimeError",
             "the request is over; complete the handshake while the application runs for it",
@@ -143,7 +159,7 @@ TABLE = {
 }
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture
 def server(serve: Callable[..., Server]) -> Server:
     return serve("odd_values.py")
 
@@ -178,8 +194,16 @@ def test_odd_values_of_a_websocket_are_named(
 
 def test_a_request_that_is_over_is_named(server: Server, token: str) -> None:
     get(server, "/keeps")
-    get(server, f"/later?{token}")
-    assert differences(server.note(token), TABLE["later"]) == []
+    get(server, f"/over?{token}")
+    assert differences(server.note(token), TABLE["over"]) == []
+
+
+@pytest.mark.parametrize("runner", named("asyncio"), indirect=True, ids=lambda runner: runner.name)
+def test_odd_values_in_a_coroutine_are_named(
+    serve: Callable[..., Server], upgrade: Callable[..., RawClient], token: str
+) -> None:
+    upgrade(serve("odd_values.py"), f"/coroutines?{token}").read_close()
+    assert differences(serve("odd_values.py").note(token), TABLE["coroutines"]) == []
 
 
 @pytest.mark.parametrize(

@@ -133,6 +133,18 @@ def test_no_more_wait_than_the_queue_has_places(start, runner) -> None:
     waiting.close()
 
 
+def test_a_full_worker_that_accepts_leaves_clients_to_one_with_a_free_slot(start, runner) -> None:
+    server = start("routed.py", *runner.with_slots(1), "--processes", "2", "--route", "^/health$ break:200")
+    holder = RawClient.upgrade(server)
+    for _ in range(20):
+        assert get(server, "/page").status == 200, "the other worker has a slot"
+        assert get(server, "/health").status == 200
+    second = RawClient.upgrade(server)
+    assert get(server, "/health").status == 200, "no worker has one"
+    leave(second)
+    leave(holder)
+
+
 @one_runner
 def test_nobody_waits_where_nobody_may_and_a_free_slot_is_taken(start, runner) -> None:
     server = start("routed.py", *runner.with_slots(1), "--request-queue-size", "0")

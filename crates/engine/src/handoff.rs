@@ -66,9 +66,7 @@ impl Handoff for EngineHandoff {
 
     fn is_held_up(&self) -> bool {
         // Threads are switched by their language, however long one of them computes.
-        let is_away =
-            self.shared.delivery == Delivery::Loop && self.shared.worker.app_away_for() >= HELD_UP_AFTER;
-        is_away || !self.shared.queue.has_room()
+        self.shared.delivery == Delivery::Loop && self.shared.worker.app_away_for() >= HELD_UP_AFTER
     }
 }
 

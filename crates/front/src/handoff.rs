@@ -36,8 +36,8 @@ pub trait Handoff: EventSink {
         0
     }
 
-    /// The applications have taken no request for a while, or no slot is free, so another process that shares the listener
-    /// had better accept. It must not wait.
+    /// The applications have taken no request for a while, so another process that shares the listener had better accept. It
+    /// must not wait.
     fn is_held_up(&self) -> bool {
         false
     }

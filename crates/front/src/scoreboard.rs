@@ -108,6 +108,11 @@ impl Others {
         }
     }
 
+    /// There is another process that wants connections.
+    pub(crate) fn are_any(&self) -> bool {
+        self.processes > 0
+    }
+
     /// Whether one of them should have the next connection rather than a process with this load. `slack`: how many more
     /// than the mean are no reason to give way; a sixteenth is none either, for taking turns slows a storm down.
     pub(crate) fn come_before(&self, own: u64, slack: u64) -> bool {

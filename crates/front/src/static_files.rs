@@ -96,7 +96,7 @@ impl StaticFiles {
         Ok(StaticFiles { maps, index, types })
     }
 
-    /// Any request may be for a file.
+    /// A request may be for a file.
     pub(crate) fn are_any(&self) -> bool {
         !self.maps.is_empty()
     }

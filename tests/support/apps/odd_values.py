@@ -18,7 +18,39 @@ def tried(environ, **calls):
     note(environ, **{name: outcome(call) for name, call in calls.items()})
 
 
+async def coroutines(environ):
+    """The row of the calls that are awaited."""
+    ws = async_websocket(environ)
+    found = {}
+    for name, call in {
+        "send_number": lambda: ws.send(7),
+        "send_surrogate": lambda: ws.send("\ud800"),
+        "receive_negative": lambda: ws.receive(-1),
+        "receive_str": lambda: ws.receive("1"),
+        "close_70000": lambda: ws.close(70000),
+        "ping_long": lambda: ws.ping(b"x" * 126),
+        "join_empty": lambda: later(ws.join, ""),
+        "a_second_handshake": lambda: later(async_websocket, environ),
+        "subprotocols_str": lambda: later(async_websocket, environ, "chat"),
+        "closes": lambda: ws.close(4000, "done"),
+        "send_after_the_own_close": lambda: ws.send("x"),
+        "receive_after_the_own_close": lambda: ws.receive(),
+        "ping_after_the_own_close": lambda: ws.ping(),
+    }.items():
+        try:
+            found[name] = {"value": repr(await call())}
+        except Exception as error:
+            found[name] = {"raised": type(error).__name__, "text": str(error)}
+    note(environ, **found)
+
+
+async def later(call, *arguments):
+    return call(*arguments)
+
+
 def application(environ, start_response):
+    if environ["PATH_INFO"] == "/coroutines":
+        return coroutines(environ)
     ROWS[environ["PATH_INFO"]](environ)
     if environ["fairlead.request"].session is None:
         start_response("200 OK", [("Content-Type", "text/plain")])
@@ -162,7 +194,7 @@ def keeps(environ):
 
 
 @row
-def later(environ):
+def over(environ):
     tried(environ, a_request_that_is_over=lambda: websocket(kept[0]), no_request=lambda: outside())
 
 

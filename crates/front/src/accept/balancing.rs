@@ -27,6 +27,14 @@ const PAUSE_HELD_UP: Steps = Steps {
     count: 10,
 };
 
+/// The same where this process has no slot free, and accepts for the sake of what needs none. What needs one would wait here
+/// for as long as the slots are taken, which can be hours for WebSockets, though another process may have one in a moment:
+/// they are all left the time that a usual request takes.
+const PAUSE_FULL: Steps = Steps {
+    of: Duration::from_millis(5),
+    count: 50,
+};
+
 struct Steps {
     of: Duration,
     count: u32,
@@ -58,14 +66,20 @@ pub(crate) struct Balancing {
 }
 
 impl Balancing {
-    /// How long to leave a connection that seems to wait to others, until they are looked at again.
-    pub(crate) fn pause_beside(&mut self, cell: &OwnCell, own: impl FnOnce() -> Load) -> Option<Duration> {
+    /// How long to leave a connection that seems to wait to others, until they are looked at again. `is_full`: no slot is
+    /// free here.
+    pub(crate) fn pause_beside(
+        &mut self,
+        cell: &OwnCell,
+        is_full: impl FnOnce() -> bool,
+        own: impl FnOnce() -> Load,
+    ) -> Option<Duration> {
         let (Load(own), others) = cell.compare(own)?;
-        self.pause(own, others, Instant::now())
+        self.pause(own, is_full(), others, Instant::now())
     }
 
     /// How long to wait before the next look; `None`: accept.
-    fn pause(&mut self, own: u64, others: Others, now: Instant) -> Option<Duration> {
+    fn pause(&mut self, own: u64, is_full: bool, others: Others, now: Instant) -> Option<Duration> {
         if self.fewest != others.fewest {
             // It is coming; a storm of connections takes it more than one pause.
             self.fewest = others.fewest;
@@ -73,7 +87,8 @@ impl Balancing {
             self.grant = 0;
         }
         let is_storm = self.took.is_some_and(|took| now - took < CALM);
-        if !others.come_before(own, u64::from(is_storm)) {
+        let leaves_it = is_full && others.are_any();
+        if !leaves_it && !others.come_before(own, u64::from(is_storm)) {
             self.end_pause();
             self.took = Some(now);
             return None;
@@ -85,7 +100,11 @@ impl Balancing {
         if let Some(until) = self.until.filter(|until| now < *until) {
             return Some(until - now);
         }
-        let pause = if own < HELD_UP { PAUSE } else { PAUSE_HELD_UP };
+        let pause = match (is_full, own < HELD_UP) {
+            (true, _) => PAUSE_FULL,
+            (false, true) => PAUSE,
+            (false, false) => PAUSE_HELD_UP,
+        };
         if self.steps < pause.count {
             self.steps += 1;
             self.until = Some(now + pause.of);
@@ -126,14 +145,18 @@ mod tests {
     fn few_connections_are_spread_strictly_unless_they_come_in_a_storm() {
         let mut balancing = Balancing::default();
         let now = Instant::now();
-        assert_eq!(balancing.pause(1, others(&[0]), now), Some(PAUSE.of), "calm");
-        assert_eq!(balancing.pause(0, others(&[0]), now), None);
-        assert_eq!(balancing.pause(1, others(&[0]), now + MS), None, "a storm");
-        assert_eq!(balancing.pause(2, others(&[0]), now + MS), None);
-        assert_eq!(balancing.pause(3, others(&[0]), now + MS), Some(PAUSE.of));
+        assert_eq!(
+            balancing.pause(1, false, others(&[0]), now),
+            Some(PAUSE.of),
+            "calm"
+        );
+        assert_eq!(balancing.pause(0, false, others(&[0]), now), None);
+        assert_eq!(balancing.pause(1, false, others(&[0]), now + MS), None, "a storm");
+        assert_eq!(balancing.pause(2, false, others(&[0]), now + MS), None);
+        assert_eq!(balancing.pause(3, false, others(&[0]), now + MS), Some(PAUSE.of));
         balancing.settle();
         assert_eq!(
-            balancing.pause(2, others(&[0]), now + MS + CALM),
+            balancing.pause(2, false, others(&[0]), now + MS + CALM),
             Some(PAUSE.of),
             "calm again"
         );
@@ -145,21 +168,29 @@ mod tests {
         let mut now = Instant::now();
         let light = others(&[3]);
         for _ in 0..PAUSE.count {
-            assert_eq!(balancing.pause(10, light, now), Some(PAUSE.of));
+            assert_eq!(balancing.pause(10, false, light, now), Some(PAUSE.of));
             // Woken by another connection.
-            assert_eq!(balancing.pause(10, light, now + MS), Some(PAUSE.of - MS));
+            assert_eq!(balancing.pause(10, false, light, now + MS), Some(PAUSE.of - MS));
             // However long it slept, it is one step.
             now += 3 * PAUSE.of;
         }
-        assert_eq!(balancing.pause(10, light, now), None);
-        assert_eq!(balancing.pause(11, light, now), Some(PAUSE.of), "the next one");
+        assert_eq!(balancing.pause(10, false, light, now), None);
+        assert_eq!(
+            balancing.pause(11, false, light, now),
+            Some(PAUSE.of),
+            "the next one"
+        );
         // Somebody took it: another time begins anew.
         balancing.settle();
         for _ in 0..PAUSE.count {
-            assert_eq!(balancing.pause(11, light, now), Some(PAUSE.of));
+            assert_eq!(balancing.pause(11, false, light, now), Some(PAUSE.of));
             now += PAUSE.of;
         }
-        assert_eq!(balancing.pause(11, others(&[11]), now), None, "as many as here");
+        assert_eq!(
+            balancing.pause(11, false, others(&[11]), now),
+            None,
+            "as many as here"
+        );
     }
 
     #[test]
@@ -167,10 +198,13 @@ mod tests {
         let mut balancing = Balancing::default();
         let now = Instant::now();
         assert_eq!(
-            balancing.pause(HELD_UP + 3, others(&[11]), now),
+            balancing.pause(HELD_UP + 3, false, others(&[11]), now),
             Some(PAUSE_HELD_UP.of)
         );
-        assert_eq!(balancing.pause(3, others(&[11]), now + PAUSE_HELD_UP.of), None);
+        assert_eq!(
+            balancing.pause(3, false, others(&[11]), now + PAUSE_HELD_UP.of),
+            None
+        );
     }
 
     /// Sleeps and accepts in this many looks at a process that stands still, or moves at each look.
@@ -178,7 +212,7 @@ mod tests {
         let (mut balancing, mut now, mut sleeps) = (Balancing::default(), Instant::now(), 0);
         for look in 0..looks {
             let fewest = if moves { u64::from(look % 2) } else { 0 };
-            if let Some(pause) = balancing.pause(1000, others(&[fewest]), now) {
+            if let Some(pause) = balancing.pause(1000, false, others(&[fewest]), now) {
                 sleeps += 1;
                 now += pause;
             }
@@ -201,32 +235,51 @@ mod tests {
         let (mut balancing, mut now) = (Balancing::default(), Instant::now());
         let mut accepts = 0;
         while accepts < 200 {
-            match balancing.pause(1000, others(&[0]), now) {
+            match balancing.pause(1000, false, others(&[0]), now) {
                 Some(pause) => now += pause,
                 None => accepts += 1,
             }
         }
         assert_eq!(
-            balancing.pause(1000, others(&[0]), now),
+            balancing.pause(1000, false, others(&[0]), now),
             None,
             "it is thought stuck"
         );
-        assert_eq!(balancing.pause(1000, others(&[1]), now), Some(PAUSE.of));
+        assert_eq!(balancing.pause(1000, false, others(&[1]), now), Some(PAUSE.of));
     }
 
     #[test]
     fn a_new_storm_begins_with_one_pause_and_no_more() {
         let (mut balancing, mut now) = (Balancing::default(), Instant::now());
         for _ in 0..1000 {
-            now += balancing.pause(1000, others(&[0]), now).unwrap_or_default();
+            now += balancing
+                .pause(1000, false, others(&[0]), now)
+                .unwrap_or_default();
         }
         balancing.settle();
         for _ in 0..PAUSE.count {
-            assert_eq!(balancing.pause(1000, others(&[0]), now), Some(PAUSE.of));
+            assert_eq!(balancing.pause(1000, false, others(&[0]), now), Some(PAUSE.of));
             now += PAUSE.of;
         }
         for _ in 0..100 {
-            assert_eq!(balancing.pause(1000, others(&[0]), now), None);
+            assert_eq!(balancing.pause(1000, false, others(&[0]), now), None);
         }
+    }
+
+    #[test]
+    fn a_full_process_leaves_a_connection_to_the_others_for_longer_and_accepts_it_then() {
+        let (mut balancing, mut now) = (Balancing::default(), Instant::now());
+        // Whatever the others have: one that is full too may have a slot in a moment.
+        let full = others(&[HELD_UP + 70]);
+        for _ in 0..PAUSE_FULL.count {
+            assert_eq!(balancing.pause(HELD_UP + 3, true, full, now), Some(PAUSE_FULL.of));
+            now += PAUSE_FULL.of;
+        }
+        assert_eq!(balancing.pause(HELD_UP + 3, true, full, now), None);
+        // A slot is free here meanwhile.
+        assert!(balancing.pause(HELD_UP + 3, true, full, now).is_some());
+        assert_eq!(balancing.pause(3, false, full, now), None);
+        // A process alone has nobody to leave it to.
+        assert_eq!(balancing.pause(HELD_UP + 3, true, others(&[]), now), None);
     }
 }

@@ -93,7 +93,9 @@ impl AcceptingListener {
             }
             // First this, then the look: what comes after it is noticed, by the look or by the wait for readiness.
             self.forget_readiness();
-            while let Some(pause) = balancing.pause_beside(&server.cell, || server.load()) {
+            while let Some(pause) =
+                balancing.pause_beside(&server.cell, || server.is_full(), || server.load())
+            {
                 // Another connection may change who should have this one.
                 let _ = tokio::time::timeout(pause, self.readiness.readable()).await;
                 self.forget_readiness();

@@ -44,13 +44,18 @@ impl Server {
         config.to_https.is_some() || self.shared.settings.accepts_when_full() || self.handoff.has_room()
     }
 
+    /// Connections are accepted although what needs the application has to wait.
+    pub(super) fn is_full(&self) -> bool {
+        self.shared.settings.accepts_when_full() && !self.handoff.has_room()
+    }
+
     /// What the other processes are told of this one.
     pub(super) fn load(&self) -> Load {
         if self.shared.is_draining() || self.gate.is_shut() {
             return Load::ABSENT;
         }
         let connections = self.drain.active() + self.handoff.connections() + self.shared.tunnels.count();
-        Load::new(connections, self.handoff.is_held_up())
+        Load::new(connections, self.handoff.is_held_up() || self.is_full())
     }
 
     /// Tells the other processes of this one's load.
