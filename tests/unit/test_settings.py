@@ -287,6 +287,7 @@ def test_a_router_needs_no_application_and_only_listeners_of_its_own():
     assert [address.text for address in settings.http_to] == [":3031", "./app.sock"]
     assert Settings.from_plain(json.loads(json.dumps(settings.as_plain()))).http_to == settings.http_to
     assert remarks(settings) == []
+    assert (settings.runner, settings.slots) == ("threads", 1), "nothing runs here"
     with pytest.raises(SettingsError, match="no application for the other addresses"):
         Settings.of(Given(name, value, "command line") for name, value in [*pairs, ("socket", ":3032")])
 

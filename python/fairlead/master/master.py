@@ -624,7 +624,9 @@ class Master:
 def _slots(settings: Settings) -> str:
     """How much goes on at a time; and what follows from that, where it is not what somebody has chosen or can want."""
     text = f"{_count(settings.slots, 'slot')} each"
-    if not settings.is_model_chosen and settings.app_name:
+    if not settings.app_name:
+        return text
+    if not settings.is_model_chosen:
         return f"{text} (the default; --threads 1 for an application that is not thread-safe)"
     if settings.slots == 1:
         return f"{text}: one request at a time, and an open WebSocket holds up all others"

@@ -679,8 +679,9 @@ class Settings:
 
     @property
     def slots(self) -> int:
-        """Connections that one worker runs at a time."""
-        return self.gevent or self.asyncio or self.async_slots or self.threads or DEFAULT_THREADS
+        """Connections that one worker runs at a time. A router alone runs none."""
+        default = DEFAULT_THREADS if self.app_name else 1
+        return self.gevent or self.asyncio or self.async_slots or self.threads or default
 
     @property
     def is_model_chosen(self) -> bool:

@@ -78,8 +78,8 @@ class Deadlines:
     def in_forked_child(self) -> None:
         """The parent's tasks are not watched here, and its locks not waited for."""
         self._lock = allocate_lock()
-        self._tasks.clear()
-        self._ended_by.clear()
+        for of_tasks in (self._tasks, self._enders, self._ended_by):
+            of_tasks.clear()
 
     def begin(self, task: Task) -> None:
         """Watch a task from its beginning on."""
@@ -120,6 +120,8 @@ class Deadlines:
                 self._ended_by[task] = now + END_WITHIN_S
                 task.is_overdue = True
                 end()
+                if task not in self._tasks:  # it has just ended by itself, and takes nothing out any more
+                    self._ended_by.pop(task, None)
 
     def _note_ender(self, task: Task) -> None:
         if self._ender_of is not None and task not in self._enders:
