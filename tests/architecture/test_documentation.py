@@ -105,6 +105,23 @@ def test_every_file_that_the_architecture_names_exists():
     hold("a path that a page names exists", "the pages are the map; a map of last year's streets misleads", found)
 
 
+def test_pages_name_the_versions_that_are_needed():
+    rust = re.search(r'^rust-version = "([\d.]+)"', text(ROOT / "Cargo.toml"), re.MULTILINE)[1]
+    python = re.search(r'^requires-python = ">=([\d.]+)"', text(ROOT / "pyproject.toml"), re.MULTILINE)[1]
+    needed = {"Rust": rust, "Python": python}
+    pages = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", ROOT / "docs/start/install.md", ROOT / "benches/README.md"]
+    hold(
+        "a page that says which Rust or Python is needed says what Cargo.toml and pyproject.toml want",
+        "who installs by the page must not find out from a compiler",
+        (
+            f"{name(page)}: {tool} {version}, but {needed[tool]} is needed"
+            for page in pages
+            for tool, version in re.findall(r"(Rust|Python) (\d\.\d+)(?:\+| or\s+newer)", text(page))
+            if version != needed[tool]
+        ),
+    )
+
+
 def test_decision_records_are_numbered_without_gaps_and_have_their_parts():
     pages = sorted((ROOT / "docs" / "decisions").glob("[0-9]*.md"))
     found = [name(page) for number, page in enumerate(pages, 1) if not page.name.startswith(f"{number:04}-")]
