@@ -41,7 +41,7 @@ def test_a_spread_that_leaves_the_last_no_time_is_refused():
         settings(("reload-spread", "60"))
     assert str(refused.value) == (
         "--reload-spread 60 leaves the last WebSockets no time before --worker-reload-mercy 60 cuts them; lower the "
-        "one or raise the other."
+        "one or raise the other (test)."
     )
 
 

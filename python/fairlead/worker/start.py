@@ -3,7 +3,8 @@
 `python -m fairlead.worker` with an inherited control socket (see control_protocol.py for the lines that go over it). It
 joins what does not know each other: settings, loading, engine, runner and the way an application is called. The `uwsgi`
 module is registered before any user code runs. Signals mean nothing here: the master decides, and tells by the socket;
-when the socket ends the master is gone, and the worker leaves too.
+when the socket ends the master is gone, and the worker leaves too. The file stays whole: it is one life, in its order,
+and what it decides lies in the modules beside it.
 """
 
 from __future__ import annotations

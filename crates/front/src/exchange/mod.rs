@@ -2,7 +2,8 @@
 //!
 //! An [`Exchange`] is called from any thread, never blocks and never awaits: each call changes one locked state (`state`) and
 //! wakes the connection's task, which takes what it finds. Its drop without an answer means 500. The proxy, which stands
-//! where the application does, uses the same exchange and waits for it as a task does.
+//! where the application does, uses the same exchange and waits for it as a task does. The file stays whole: it is the one list
+//! of these calls, each of a few lines.
 
 mod chunked;
 mod state;
