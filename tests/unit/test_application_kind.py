@@ -69,6 +69,17 @@ class Asgi:
         return []
 
 
+class Unseen:
+    """As a proxy whose object is not there yet."""
+
+    def __call__(self, environ, start_response):
+        return []
+
+    @property
+    def __signature__(self):
+        raise RuntimeError("not yet")
+
+
 @functools.wraps(coroutine)
 def decorated(environ, start_response):
     return []
@@ -84,6 +95,7 @@ PLAIN = (
     functools.partial(with_more, more=1),
     decorated,
     map,
+    Unseen(),
 )
 ASYNC = (
     coroutine,

@@ -22,9 +22,12 @@ _ASGI = ("scope", "receive", "send")
 def why_not_callable(application: Any, runs_coroutines: bool) -> str | None:
     """What is wrong with an application that is to be called as WSGI's are, as the rest of a sentence: "the application
     …"; None if nothing is known to be. `runs_coroutines`: there is an asyncio loop to run it."""
-    function = _function_of(application)
-    is_async = _is_async(application) or _is_async(function)
-    if _is_asgi(application, is_async):
+    try:
+        is_async = _is_async(application) or _is_async(_function_of(application))
+        is_asgi = _is_asgi(application, is_async)
+    except Exception:
+        return None  # a proxy for one that is not there yet, say: the first request will tell
+    if is_asgi:
         return (
             "is an ASGI application, and Fairlead calls WSGI's, application(environ, start_response); give the WSGI "
             "application of your framework (Django: get_wsgi_application()), or serve it by an ASGI server"
