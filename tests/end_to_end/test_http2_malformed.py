@@ -210,8 +210,11 @@ def test_a_window_update_of_0_is_an_error_of_its_stream(
     """RFC 9113 §6.9. Of a stream that is over nothing has to be said (§5.1)."""
     since = server.mark()
     neighbour = client.request(f"/stream?{token}", method="POST", end=False)
-    stream = client.request(f"/stream?{token}", method="POST", end=state in ("with its request", "over"))
-    update = b"\0\0\x04\x08\0" + stream.number.to_bytes(4, "big") + b"\0\0\0\0"
+    with client.in_one_write():
+        stream = client.request(f"/stream?{token}", method="POST", end=state in ("with its request", "over"))
+        update = b"\0\0\x04\x08\0" + stream.number.to_bytes(4, "big") + b"\0\0\0\0"
+        if state == "with its request":
+            client.send_raw(update)
     if state == "answered":
         stream.sendall(b"line\n")
         assert stream.recv(100) == b"LINE\n"
@@ -219,7 +222,8 @@ def test_a_window_update_of_0_is_an_error_of_its_stream(
         client.ping()
     elif state == "over":
         stream.body()
-    client.send_raw(update)
+    if state != "with its request":
+        client.send_raw(update)
     if state == "over":
         client.ping()
     else:

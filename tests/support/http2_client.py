@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import contextlib
 import socket
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from types import TracebackType
 
 from h2.config import H2Configuration
@@ -163,6 +163,7 @@ class Http2Client:
         #: The last stream that the server takes, once it has said so (RFC 9113 §6.8).
         self.last_stream = 2**31 - 1
         self._partial = bytearray()
+        self._held: bytearray | None = None
         self.closed = False
         self.pongs = 0
         self.has_settings = False
@@ -221,13 +222,27 @@ class Http2Client:
     def flush(self) -> None:
         data = self.h2.data_to_send()
         if data:
+            self._write(data)
+
+    def _write(self, data: bytes) -> None:
+        if self._held is None:
             self.socket.sendall(data)
+        else:
+            self._held += data
+
+    @contextlib.contextmanager
+    def in_one_write(self) -> Iterator[None]:
+        """All that is sent in the block leaves together at its end."""
+        self._held = bytearray()
+        yield
+        held, self._held = self._held, None
+        self.socket.sendall(held)
 
     def send_raw(self, *frames: bytes) -> None:
         """Bytes past h2's rules; an end that the server has put to the connection is no error."""
         self.flush()
         with contextlib.suppress(ConnectionError):
-            self.socket.sendall(b"".join(frames))
+            self._write(b"".join(frames))
 
     def ping(self) -> None:
         """There and back again."""

@@ -10,7 +10,8 @@
 //! The parts: `wire` (what h2 reads and writes), `filter` (what it does not get to see as it came, with `hpack`,
 //! `hpack_table` and `huffman`), `state` (what the connection and its streams share), `frames` (how it is followed),
 //! `flood_guard` (how much of nothing a client may send), `stream_errors` (rules that h2 does not know), `refusal_log` (how
-//! many lines they get), `head` (heads, to and fro), `stream`, `sending`, `tunnel`. No push: RFC 9113 §8.4 made it a choice.
+//! many lines they get), `head` (heads, to and fro), `stream`, `sending`, `lingering`, `tunnel`. No push: RFC 9113 §8.4 made
+//! it a choice.
 
 mod filter;
 #[cfg(test)]
@@ -21,6 +22,7 @@ mod head;
 mod hpack;
 mod hpack_table;
 mod huffman;
+mod lingering;
 mod refusal_log;
 mod sending;
 mod state;
@@ -44,6 +46,7 @@ use crate::events::LogLevel;
 use crate::pipeline::Pipeline;
 use crate::settings::FrontSettings;
 use crate::socket::BoxStream;
+use lingering::LINGER_MS;
 use state::Http2State;
 use wire::Wire;
 
@@ -56,9 +59,6 @@ const RESET_UNACCEPTED: usize = 20;
 
 /// Bytes of a response that lie in h2 beyond what the application was told; each stream has as many.
 const SEND_BUFFER: usize = 64 * 1024;
-
-/// How long a client has to read the GOAWAY that ends its connection, and to end its side; as over HTTP/1.1.
-const LINGER_MS: u64 = 2000;
 
 /// How long a drain waits for requests that crossed its GOAWAY; the client's answer to a PING ends it sooner.
 const LEAVING_MS: u64 = 1000;

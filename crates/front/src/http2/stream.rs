@@ -23,6 +23,7 @@ use crate::error::{BodyError, Refusal};
 use crate::events::LogLevel;
 use crate::exchange::{Answer, BodyPlan, Core, Exchange};
 use crate::http2::head::{self, Admitted};
+use crate::http2::lingering::linger;
 use crate::http2::sending::{Progress, Sending};
 use crate::http2::state::Http2State;
 use crate::http2::stream_errors::StreamError;
@@ -34,12 +35,18 @@ use crate::upgrade::Upgrade;
 pub(super) struct StreamTask {
     core: Arc<Core>,
     body: Option<Body>,
+    /// The same, once nobody reads it any more.
+    unread: Option<Body>,
     way: Way,
     is_head: bool,
     /// The client waits for an answer to the key that it sent.
     has_key: bool,
     /// The client has no room for what waits since then, and so many bytes had left by then.
     blocked_since_ms: Option<(u64, u64)>,
+    /// The status of the answer.
+    status: StatusCode,
+    /// All of that was given to h2.
+    is_answered: bool,
     /// A WebSocket whose end the client was told then, and that is read on.
     ending_since_ms: Option<u64>,
     number: u32,
@@ -83,12 +90,12 @@ pub(super) fn begin(
         Some(StreamError::WindowUpdateOfZero) => return respond.send_reset(Reason::PROTOCOL_ERROR),
         Some(StreamError::Fragment) => {
             let target = head.uri.path_and_query().map_or("", |target| target.as_str());
-            return refuse(http2, &Refusal::Fragment(format!("{target}#...")), respond);
+            return refuse(http2, &Refusal::Fragment(format!("{target}#...")), respond, recv);
         }
     }
     match head::admit(&head, !recv.is_end_stream(), &http2.connection) {
         Ok(admitted) => hand_over(http2, registration, pipeline, &head, admitted, recv, respond),
-        Err(rule) => refuse(http2, &rule, respond),
+        Err(rule) => refuse(http2, &rule, respond, recv),
     }
 }
 
@@ -119,10 +126,13 @@ fn hand_over(
     let mut stream = StreamTask {
         core: Arc::clone(&core),
         body: (admitted.is_websocket || admitted.plan != BodyPlan::None).then_some(body),
+        unread: None,
         way: Way::Answering(respond),
         is_head: head.method == Method::HEAD,
         has_key: admitted.has_key,
         blocked_since_ms: None,
+        status: StatusCode::OK,
+        is_answered: false,
         ending_since_ms: None,
         number,
         http2: Arc::clone(http2),
@@ -134,14 +144,16 @@ fn hand_over(
 }
 
 /// The front's own answer. It fits the smallest window that a client may have, or waits in h2.
-fn refuse(http2: &Http2State, rule: &Refusal, mut respond: SendResponse<Bytes>) {
+fn refuse(http2: &Http2State, rule: &Refusal, mut respond: SendResponse<Bytes>, recv: RecvStream) {
     let status = rule.status();
     http2.note_refusal(format_args!("a request was refused with {status}: {rule}"));
     let (response, text) = head::plain(status, &rule.to_string());
+    let status = response.status();
     // A client that is gone needs no answer.
     if let Ok(mut send) = respond.send_response(response, false) {
         let _ = send.send_data(Bytes::from(text), true);
     }
+    linger(status, recv, 0);
 }
 
 impl StreamTask {
@@ -161,7 +173,10 @@ impl StreamTask {
                     self.answer()
                 }
                 Way::Sending(sending) => match sending.poll(&self.core, &self.http2, cx) {
-                    Progress::Done => return self.end(false),
+                    Progress::Done => {
+                        self.is_answered = true;
+                        return self.end(false);
+                    }
                     Progress::Lost => return self.end(true),
                     progress => self.note(&progress),
                 },
@@ -218,9 +233,9 @@ impl StreamTask {
         let settings = connection.settings();
         let mut state = self.core.lock();
         if state.closed {
-            // h2 tells the client to stop, once the response is complete (RFC 9113 §8.1).
+            // Nobody reads the rest; see `lingering`.
             drop(state);
-            self.body = None;
+            self.unread = self.body.take();
             return false;
         }
         let taken = body.held.saturating_sub(state.incoming.waiting());
@@ -383,6 +398,7 @@ impl StreamTask {
         let Way::Answering(respond) = &mut self.way else {
             return;
         };
+        self.status = response.status();
         // An application's Content-Length that is less than the body cuts it, as over HTTP/1.1.
         let promised = left.map_or(usize::MAX, |left| usize::try_from(left).unwrap_or(usize::MAX));
         piece.truncate(promised);
@@ -391,6 +407,7 @@ impl StreamTask {
         self.way = match respond.send_response(response, false) {
             Ok(mut send) if is_whole && piece.is_empty() && !is_short => {
                 let _ = send.send_data(piece, true);
+                self.is_answered = true;
                 Way::Done
             }
             Ok(send) => Way::Sending(Sending::begin(send, piece, left, is_whole)),
@@ -477,5 +494,9 @@ impl Drop for StreamTask {
         // Also when the connection is lost, or the front stops.
         self.core.close(true);
         self.http2.end_stream(self.number);
+        let unread = self.unread.take().or(self.body.take());
+        if let Some(body) = unread.filter(|_| self.is_answered) {
+            linger(self.status, body.recv, body.held);
+        }
     }
 }
