@@ -89,6 +89,16 @@ def test_each_kind_of_answer_without_a_slot_lets_connections_in(start, runner, t
     leave(holder)
 
 
+@one_runner
+def test_a_listener_that_only_sends_to_https_takes_no_slot(start, runner) -> None:
+    listen = ("--http", "127.0.0.1:0", "--http-to-https", "127.0.0.1:0,8443")
+    server = start("routed.py", *runner.with_slots(1), listen=listen)
+    to_https = next(at for at in (0, 1) if get(server, "/page", listener=at).status == 301)
+    holder = RawClient.upgrade(server, listener=1 - to_https)
+    assert get(server, "/page", listener=to_https).header("Location") == "https://127.0.0.1:8443/page"
+    leave(holder)
+
+
 def test_who_waits_too_long_gets_503_and_the_next_one_the_slot_that_is_free_then(start, runner) -> None:
     server = start("routed.py", *runner.with_slots(1), "--request-queue-timeout", "0.3")
     holder = RawClient.upgrade(server)
