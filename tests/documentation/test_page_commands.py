@@ -114,6 +114,15 @@ def test_options_inside_sentences_exist_and_take_their_values(page: str) -> None
     assert not found, "\n".join(found)
 
 
+def test_curl_speaks_http_2_as_the_page_shows(tmp_path: Path) -> None:
+    (line,) = [line for line in lines("howto/http2.md") if line.text.startswith("curl ")]
+    (tmp_path / "app.py").write_text(APP)
+    with Server.start(tmp_path / "app.py") as server:
+        words = shlex.split(line.text.replace("127.0.0.1:8080", server.host_header))
+        answer = subprocess.run([*words, "--silent", "--write-out", " %{http_version}"], capture_output=True, text=True)
+        assert answer.stdout == "served 2"
+
+
 STARTED = [
     (line, words)
     for line in LINES
