@@ -12,7 +12,7 @@ import subprocess
 from pathlib import Path
 
 import pytest
-from documentation.pages import Line, configurations_of_ours, lines, pages, spans, write
+from documentation.pages import Line, configurations_of_ours, lines, pages, spans, text_of, write
 from fairlead.cli.command import COMMANDS
 from fairlead.errors import FairleadError, SettingsError
 from fairlead.settings.options import BY_NAME, Settings
@@ -173,3 +173,21 @@ def serves(folder: Path, words: list[str]) -> None:
             assert get(server, "/")[0] in (200, 404)
     finally:
         server.stop()
+
+
+def in_units(text: str) -> float | None:
+    """`32 KiB`, `75 s`, `240 bytes`, `off` as the number that a setting has."""
+    found = re.match(r"(\d+) (s|bytes|KiB|MiB)\b", text)
+    units = {"s": 1, "bytes": 1, "KiB": 1024, "MiB": 1024 * 1024}
+    return int(found[1]) * units[found[2]] if found else 0 if text == "off" else None
+
+
+def test_limits_on_the_page_are_the_defaults_of_their_settings() -> None:
+    rows = [
+        row.split(" | ") for row in re.findall(r"^\| (.*) \|$", text_of("explain/safe-by-default.md"), re.MULTILINE)
+    ]
+    limits = {cells[2]: in_units(cells[1]) for cells in rows if len(cells) == 5 and cells[2].startswith("`--")}
+    wanted = {f"`--{name}`": about.default for name, about in BY_NAME.items() if type(about.default) in (int, float)}
+    checked = {option: limit for option, limit in limits.items() if limit is not None and option in wanted}
+    assert len(checked) >= 10
+    assert checked == {option: wanted[option] for option in checked}
