@@ -3,7 +3,7 @@
 //! It does for HTTP/2 what `connection` and `response` do for HTTP/1.1, over the same exchange: it moves the body of the
 //! request at the pace of the application, takes the answer, and tells everyone who waits when the client is gone. The
 //! client's window is joined to the application: what that has not taken, the client may not send again. What goes wrong
-//! with a stream resets that stream; its neighbours do not notice.
+//! with a stream resets that stream; its neighbours do not notice. The file stays whole: it is one task.
 
 use std::future::poll_fn;
 use std::sync::Arc;
