@@ -72,7 +72,7 @@ pub struct FrontSettings {
     pub connect_timeout: Duration,
     /// How long a proxied upgraded connection may be silent in both directions; zero: for ever.
     pub tunnel_timeout: Duration,
-    /// How long a WebSocket inside HTTP/2 is read on behind its end, for its client to end its side.
+    /// How long a WebSocket inside HTTP/2 is read on behind its end, for its client to end its side; two seconds at most.
     pub close_timeout: Duration,
     /// Tell the handoff of each request that is answered without the application ([`Handoff::answered`]).
     ///

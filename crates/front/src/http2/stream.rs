@@ -23,7 +23,7 @@ use crate::error::{BodyError, Refusal};
 use crate::events::LogLevel;
 use crate::exchange::{Answer, BodyPlan, Core, Exchange};
 use crate::http2::head::{self, Admitted};
-use crate::http2::lingering::linger;
+use crate::http2::lingering::{linger, LINGER_MS};
 use crate::http2::sending::{Progress, Sending};
 use crate::http2::state::Http2State;
 use crate::http2::stream_errors::StreamError;
@@ -447,13 +447,13 @@ impl StreamTask {
     fn keep_deadline(&mut self) -> Poll<()> {
         let connection = Arc::clone(&self.core.connection);
         if let Some(since) = self.ending_since_ms {
-            let when = since.saturating_add(millis(connection.settings().close_timeout));
+            // Node never ends its side, and tells of the end when it is reset.
+            let when = since + millis(connection.settings().close_timeout).min(LINGER_MS);
             if when > connection.shared().now_ms() {
                 connection.set_deadline(Some(when));
                 return Poll::Pending;
             }
-            // h2 tells the client, with NO_ERROR, that nobody reads any more.
-            return self.end(false);
+            return self.end(false); // h2 tells the client, with NO_ERROR
         }
         if self.body.is_none() && self.blocked_since_ms.is_none() {
             // Nobody is waited for but the application. No look at the clock for each message of a tunnel.
