@@ -68,11 +68,10 @@ def to_master(number: int) -> Callable[[Server, RawClient], object]:
     return lambda server, client: server.signal(number)
 
 
-LOCAL = "session: … closed {} by local"
 ENDS = {
-    "the application returns": End(say("return"), 1000, (LOCAL.format(1000),)),
-    "the client closes": End(lambda server, client: client.send_close(1000), 1000, ("session: … closed 1000 by peer",)),
-    "a frame without a mask": End(octets(b"\x81\x05hello"), 1002, ("closed with 1002: …", LOCAL.format(1002))),
+    "the application returns": End(say("return"), 1000, ("session: … closed 1000 by app",)),
+    "the client closes": End(lambda server, client: client.send_close(1000), 1000, ("session: … closed 1000 by client",)),
+    "a frame without a mask": End(octets(b"\x81\x05hello"), 1002, ("closed with 1002: …", "session: … closed 1002 … by server: violation")),
     "a text that is no UTF-8": End(octets(frame(TEXT, b"\xff")), 1007, ("closed with 1007: …",)),
     "pings without end": End(octets(frame(PING) * 501), 1008, ("closed with 1008: …",)),
     "a message that is too large": End(
@@ -80,17 +79,17 @@ ENDS = {
         1009,
         ("closed with 1009: message of … bytes, at most … are allowed",),
     ),
-    "the application raises": End(say("raise"), 1011, (LOCAL.format(1011),)),
+    "the application raises": End(say("raise"), 1011, ("session: … closed 1011 by app",)),
     "a slow consumer": End(not_read, 1013, ("closed with 1013: slow consumer…",)),
-    "a code of the application's": End(say("own code"), 4001, (LOCAL.format(4001),)),
+    "a code of the application's": End(say("own code"), 4001, ("session: … closed 4001 … by app",)),
     "no answer to a ping": End(
-        lambda server, client: None, None, ("dropped: no sign of life came after a ping", "session: … lost")
+        lambda server, client: None, None, ("dropped: no sign of life came after a ping", "session: … dropped by server: ping time-out")
     ),
-    "a client that vanishes": End(lambda server, client: client.abort(), None, ("session: … lost",)),
+    "a client that vanishes": End(lambda server, client: client.abort(), None, ("session: … lost by client: …",)),
     "a worker that is killed": End(say("die"), None, ("was killed by signal 9 (SIGKILL); starting another",)),
-    "a reload": End(to_master(signal.SIGHUP), 1012, (LOCAL.format(1012),)),
+    "a reload": End(to_master(signal.SIGHUP), 1012, ("session: … closed 1012 by server: reload",)),
     # The last one: it ends the server of all.
-    "a stop": End(to_master(signal.SIGTERM), 1001, (LOCAL.format(1001),)),
+    "a stop": End(to_master(signal.SIGTERM), 1001, ("session: … closed 1001 by server: stop",)),
 }
 
 
