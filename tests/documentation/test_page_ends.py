@@ -70,8 +70,12 @@ def to_master(number: int) -> Callable[[Server, RawClient], object]:
 
 ENDS = {
     "the application returns": End(say("return"), 1000, ("session: … closed 1000 by app",)),
-    "the client closes": End(lambda server, client: client.send_close(1000), 1000, ("session: … closed 1000 by client",)),
-    "a frame without a mask": End(octets(b"\x81\x05hello"), 1002, ("closed with 1002: …", "session: … closed 1002 … by server: violation")),
+    "the client closes": End(
+        lambda server, client: client.send_close(1000), 1000, ("session: … closed 1000 by client",)
+    ),
+    "a frame without a mask": End(
+        octets(b"\x81\x05hello"), 1002, ("closed with 1002: …", "session: … closed 1002 … by server: violation")
+    ),
     "a text that is no UTF-8": End(octets(frame(TEXT, b"\xff")), 1007, ("closed with 1007: …",)),
     "pings without end": End(octets(frame(PING) * 501), 1008, ("closed with 1008: …",)),
     "a message that is too large": End(
@@ -83,7 +87,9 @@ ENDS = {
     "a slow consumer": End(not_read, 1013, ("closed with 1013: slow consumer…",)),
     "a code of the application's": End(say("own code"), 4001, ("session: … closed 4001 … by app",)),
     "no answer to a ping": End(
-        lambda server, client: None, None, ("dropped: no sign of life came after a ping", "session: … dropped by server: ping time-out")
+        lambda server, client: None,
+        None,
+        ("dropped: no sign of life came after a ping", "session: … dropped by server: ping time-out"),
     ),
     "a client that vanishes": End(lambda server, client: client.abort(), None, ("session: … lost by client: …",)),
     "a worker that is killed": End(say("die"), None, ("was killed by signal 9 (SIGKILL); starting another",)),

@@ -173,7 +173,7 @@ def test_the_end_of_a_connection_that_an_application_lets_pass_is_no_failure(ser
     since = server.mark()
     for leave in (RawClient.close_in_order, RawClient.abort):
         leave(upgrade(server, f"/empties_a_mailbox?{how}"))
-    server.wait_for_lines(r'session: 127\.0\.0\.1 "/empties_a_mailbox', 2, since)
+    server.wait_for_lines(r'session: 127\.0\.0\.1:\d+ "/empties_a_mailbox', 2, since)
     assert not [line for line in server.lines if "raised" in line or "Traceback" in line]
 
 

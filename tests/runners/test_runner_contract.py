@@ -152,4 +152,4 @@ def test_a_stop_does_not_wait_for_a_task_that_hangs(
     server.signal(signal.SIGTERM)
     assert client.read_close()[0] == 1001
     assert server.wait_for_end() == 0
-    server.wait_for_line("did not end")
+    server.wait_for_line("not all of it has ended")

@@ -156,5 +156,5 @@ def test_a_runner_is_told_of_a_stop_while_tasks_wait_for_messages(
         waiting.send_bytes(head.encode())
         server.note(token)
         server.stop()
-    cut = [line for line in server.lines if "did not end in time" in line]
+    cut = [line for line in server.lines if "not all of it has ended" in line]
     assert bool(cut) == (runner.name == "threads"), "a thread cannot be ended from outside; other tasks can"
