@@ -1,7 +1,7 @@
 """Chaos: workers are killed, stopped, starved of descriptors, forked and reloaded while publishers of all kinds publish
 (forked children too), and members come and go; then the checker reads all their logs.
 
-CI runs it for 20 s under each of two runners; by hand `make chaos` is the long form, 20 minutes in all. The faults are
+CI runs it for 15 s under each of two runners; by hand `make chaos` is the long form, 20 minutes in all. The faults are
 drawn from CHAOS_SEED, which a failure names: the same seed draws the same faults, if not the same moments.
 """
 
@@ -26,7 +26,7 @@ from support.server import Server
 
 APP = Path(__file__).with_name("apps") / "chaos.py"
 PROCESSES = 3
-SECONDS = float(os.environ.get("CHAOS_SECONDS", "20"))
+SECONDS = float(os.environ.get("CHAOS_SECONDS", "15"))
 SEED = int(os.environ.get("CHAOS_SEED", "0")) or random.randrange(1, 1_000_000)
 
 #: Until everybody has everything, once the faults have ended.

@@ -418,7 +418,7 @@ def test_row_1_5_and_2_4_harakiri_kills_the_worker_and_another_comes(
 def test_row_2_4_harakiri_does_not_count_for_an_open_websocket_but_the_apps_own_does(
     start: Callable[..., Server], upgrade: Callable[..., RawClient], runner: Runner, token: str
 ) -> None:
-    server = start("uwsgi_process.py", "--harakiri", "1")
+    server = start("uwsgi_process.py", "--harakiri", "1", "--websockets-close-timeout", "1")
     since = server.mark()
     long = Obedient(upgrade(server, "/orders"))
     began = time.monotonic()
