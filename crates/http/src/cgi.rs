@@ -9,7 +9,6 @@ use std::borrow::Cow;
 use std::io::Write;
 
 use crate::address::Address;
-use crate::path::decode_path;
 use crate::request::Request;
 
 impl Request {
@@ -155,6 +154,35 @@ fn show(scratch: &mut Vec<u8>, value: impl std::fmt::Display) -> &[u8] {
     // Writing to a Vec cannot fail.
     let _ = write!(scratch, "{value}");
     scratch
+}
+
+/// A target's path as PATH_INFO has it (RFC 3875 §4.1.5): percent-decoded, once; an escape that is none stays as it is.
+pub fn decode_path(path: &[u8]) -> Cow<'_, [u8]> {
+    if !path.contains(&b'%') {
+        return Cow::Borrowed(path);
+    }
+    let mut decoded = Vec::with_capacity(path.len());
+    let mut rest = path;
+    while let [first, tail @ ..] = rest {
+        rest = match (first, tail) {
+            (b'%', [high, low, after @ ..]) if high.is_ascii_hexdigit() && low.is_ascii_hexdigit() => {
+                decoded.push(digit(*high) << 4 | digit(*low));
+                after
+            }
+            _ => {
+                decoded.push(*first);
+                tail
+            }
+        };
+    }
+    Cow::Owned(decoded)
+}
+
+fn digit(hex: u8) -> u8 {
+    match hex {
+        b'0'..=b'9' => hex - b'0',
+        _ => (hex | 0x20) - b'a' + 10,
+    }
 }
 
 #[cfg(test)]

@@ -23,10 +23,11 @@ mod trusted;
 mod uwsgi_packet;
 
 pub use address::{Address, Scheme};
+pub use cgi::decode_path;
 pub use client_certificate::ClientCertificate;
 pub use forwarded::ForwardedError;
 pub use host::is_host;
-pub use path::{decode_path, encode_path, encode_query, encode_target, leads_up, normal_path};
+pub use path::{encode_path, encode_query, encode_target, leads_up, normal_path};
 pub use proxy_header::{ProxyHeader, ProxyHeaderError};
 pub use proxy_request::{connection_options, is_hop_by_hop, speaks_of_client};
 pub use request::{Request, RequestBuilder, Version};

@@ -1,38 +1,9 @@
-//! Paths and targets: decoded, encoded again, and in the one form in which two ways to write a path are the same.
+//! Decoded paths: encoded again for targets, and in the one form in which two ways to write a path are the same.
 //!
 //! Whoever judges a path (a rule) and whoever opens a file by it have to look at the same one, so both take
 //! [`normal_path`]. What is made of a decoded path and goes out again, in a target or a Location, is encoded again here.
 
 use std::borrow::Cow;
-
-/// Percent-decoded, once; an escape that is none stays as it is.
-pub fn decode_path(path: &[u8]) -> Cow<'_, [u8]> {
-    if !path.contains(&b'%') {
-        return Cow::Borrowed(path);
-    }
-    let mut decoded = Vec::with_capacity(path.len());
-    let mut rest = path;
-    while let [first, tail @ ..] = rest {
-        rest = match (first, tail) {
-            (b'%', [high, low, after @ ..]) if high.is_ascii_hexdigit() && low.is_ascii_hexdigit() => {
-                decoded.push(digit(*high) << 4 | digit(*low));
-                after
-            }
-            _ => {
-                decoded.push(*first);
-                tail
-            }
-        };
-    }
-    Cow::Owned(decoded)
-}
-
-fn digit(hex: u8) -> u8 {
-    match hex {
-        b'0'..=b'9' => hex - b'0',
-        _ => (hex | 0x20) - b'a' + 10,
-    }
-}
 
 /// A decoded path without `.` and `..` (RFC 3986 §5.2.4) and without empty segments: `/a//b/./c/../d` is `/a/b/d`. Nothing
 /// leads above the root. A slash at the end stays, and stands for a `.` or `..` there.
@@ -71,7 +42,7 @@ pub fn leads_up(path: &[u8]) -> bool {
     path.split(|byte| *byte == b'/').any(|segment| segment == b"..")
 }
 
-/// A decoded path for a target: what [`decode_path`] makes this path of again (RFC 3986 §3.3).
+/// A decoded path for a target: what [`decode_path`](crate::decode_path) makes this path of again (RFC 3986 §3.3).
 pub fn encode_path(decoded: &[u8]) -> Vec<u8> {
     encode(decoded, |byte| {
         is_unreserved(byte) || b"/!$&'()*+,;=:@".contains(&byte)
@@ -115,6 +86,7 @@ fn encode(text: &[u8], may_stay: impl Fn(u8) -> bool) -> Vec<u8> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::decode_path;
 
     fn text(bytes: &[u8]) -> String {
         String::from_utf8_lossy(bytes).into_owned()

@@ -9,7 +9,6 @@ use std::fmt;
 use std::mem::take;
 
 use bytes::{Bytes, BytesMut};
-use fairlead_http::ResponseHead;
 
 /// No line that tells a chunk's size is longer. RFC 9112 §7.1.1 wants a limit of some kind.
 const LONGEST_LINE: usize = 1024;
@@ -28,20 +27,6 @@ impl fmt::Display for BrokenChunks {
              header to the server",
         )
     }
-}
-
-/// Whether the head says that the application puts its body into chunks by itself; then it says nothing of the framing any
-/// more (RFC 9112 §6.3: a length beside it does not count).
-pub(super) fn takes_chunked(head: &mut ResponseHead) -> bool {
-    let is_chunked = head.headers.iter().any(|(name, value)| {
-        name.eq_ignore_ascii_case("transfer-encoding") && value.trim_ascii().eq_ignore_ascii_case(b"chunked")
-    });
-    if is_chunked {
-        head.headers.retain(|(name, _)| {
-            !name.eq_ignore_ascii_case("transfer-encoding") && !name.eq_ignore_ascii_case("content-length")
-        });
-    }
-    is_chunked
 }
 
 /// The data of a whole body.

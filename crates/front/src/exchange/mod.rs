@@ -24,7 +24,7 @@ use crate::events::LogLevel;
 use crate::socket::BoxStream;
 use crate::upgrade::{Taker, UpgradeReceiver};
 
-use chunked::{takes_chunked, without_chunks, BrokenChunks, ChunkedBody};
+use chunked::{without_chunks, BrokenChunks, ChunkedBody};
 use state::{Slot, State};
 
 pub(crate) use state::{Answer, BodyPlan, Core};
@@ -534,4 +534,18 @@ impl Drop for Exchange {
             .log(LogLevel::Error, format_args!("{complaint}"));
         self.core.connection.wake();
     }
+}
+
+/// Whether the head says that the application puts its body into chunks by itself; then it says nothing of the framing any
+/// more (RFC 9112 §6.3: a length beside it does not count).
+fn takes_chunked(head: &mut ResponseHead) -> bool {
+    let is_chunked = head.headers.iter().any(|(name, value)| {
+        name.eq_ignore_ascii_case("transfer-encoding") && value.trim_ascii().eq_ignore_ascii_case(b"chunked")
+    });
+    if is_chunked {
+        head.headers.retain(|(name, _)| {
+            !name.eq_ignore_ascii_case("transfer-encoding") && !name.eq_ignore_ascii_case("content-length")
+        });
+    }
+    is_chunked
 }
