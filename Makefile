@@ -147,7 +147,7 @@ conformance: setup build ## RFC 6455: the codec's own tests, and the wire's
 # A failure names its seed: CHAOS_SEED=4711 draws the same faults again. PYTEST_ARGS='-k threads' is one runner alone.
 chaos: setup build ## workers killed, stopped, starved and reloaded while all publish, for CHAOS_SECONDS under two runners
 	CHAOS_SECONDS=$(CHAOS_SECONDS) $(if $(CHAOS_SEED),CHAOS_SEED=$(CHAOS_SEED)) \
-	    $(BIN)/python -m pytest -q -s tests/chaos --override-ini session_timeout=0 $(PYTEST_ARGS)
+	    $(BIN)/python -m pytest -q -s tests/chaos --override-ini session_timeout=86400 $(PYTEST_ARGS)
 
 # The flags are those of cargo-fuzz, which is not needed then; see fuzz/README.md.
 fuzz: ## fuzz each target for FUZZ_SECONDS (nightly Rust), or replay its seeds (stable)
