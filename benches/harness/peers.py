@@ -6,6 +6,7 @@ installed is left out, never an error.
 
 from __future__ import annotations
 
+import functools
 import os
 import re
 import shutil
@@ -147,10 +148,19 @@ def own_websocket(workload: Workload, interpreter: str) -> list[Recipe]:
 
 
 def _fairlead(interpreter: str, *options: str) -> tuple[str, ...]:
-    # As for the peers: no line per request. By --set, because another checkout may not know the second option, which is
-    # a placeholder there.
-    quiet = ("--disable-logging", "--set", "disable-session-logging=true")
+    # As for the peers: no line per request, and none per WebSocket, which once were one option.
+    quiet = [option for option in ("--disable-logging", "--disable-session-logging") if option in _help_of(interpreter)]
     return (interpreter, "-m", "fairlead", *quiet, *options)
+
+
+@functools.cache
+def _help_of(interpreter: str) -> str:
+    """What that checkout's command says of its options; an earlier one has fewer."""
+    try:
+        asked = subprocess.run([interpreter, "-m", "fairlead", "--help"], capture_output=True, text=True, timeout=30)
+    except OSError:
+        return ""  # the start of the server will say so
+    return asked.stdout
 
 
 def _backend(front: str, interpreter: str) -> tuple[str, ...]:
