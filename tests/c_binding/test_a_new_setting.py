@@ -12,6 +12,7 @@ import re
 import shutil
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -50,8 +51,18 @@ def copy(tmp_path: Path) -> Path:
     return here
 
 
+@pytest.fixture
+def target() -> Iterator[Path]:
+    """Cargo's folder. To cargo the copy's crates are the repository's own, built a moment ago: what it noted of them
+    goes, or `make generate` would go on with the copy's."""
+    target = ROOT / Path(os.environ.get("CARGO_TARGET_DIR", "target"))
+    yield target.resolve()
+    for noted in (target / "debug" / ".fingerprint").glob("fairlead-*"):
+        shutil.rmtree(noted, ignore_errors=True)
+
+
 @pytest.mark.timeout(600)  # it builds the engine
-def test_a_row_and_its_use_are_all_that_a_new_setting_needs(copy: Path) -> None:
+def test_a_row_and_its_use_are_all_that_a_new_setting_needs(copy: Path, target: Path) -> None:
     change(copy / "crates/engine/src/settings/table.rs", "        /// Header lines of a request.", ROW)
     settings = copy / "crates/front/src/settings.rs"
     change(
@@ -65,8 +76,7 @@ def test_a_row_and_its_use_are_all_that_a_new_setting_needs(copy: Path) -> None:
         "        count < self.counted_requests\n    }\n}\n"
     )
 
-    target = Path(os.environ.get("CARGO_TARGET_DIR", ROOT / "target"))
-    environment = {**os.environ, "CARGO_TARGET_DIR": str((ROOT / target).resolve())}
+    environment = {**os.environ, "CARGO_TARGET_DIR": str(target)}
     generate = [sys.executable, "tools/engine_settings.py"]
     made = subprocess.run(generate, cwd=copy, env=environment, capture_output=True, text=True)
     assert made.returncode == 0, made.stderr
