@@ -1,4 +1,4 @@
-"""Runs `contract.c`, where the promises of the C interface stand, also under valgrind."""
+"""Runs `contract.c` and `channels.c`, where the promises of the C interface stand, also under valgrind."""
 
 from __future__ import annotations
 
@@ -9,19 +9,26 @@ from pathlib import Path
 import pytest
 from c_binding.conftest import TIMEOUT_S
 
-CONTRACT = Path(__file__).with_name("contract.c")
+FOLDER = Path(__file__).parent
+CONTRACT = FOLDER / "contract.c"
+PROGRAMS = [CONTRACT, FOLDER / "channels.c"]
 
 
-def test_the_interface_keeps_its_promises(compiled):
-    run = subprocess.run([compiled(CONTRACT)], capture_output=True, text=True, timeout=TIMEOUT_S)
+@pytest.mark.parametrize("source", PROGRAMS, ids=lambda source: source.stem)
+def test_the_interface_keeps_its_promises(compiled, source):
+    run = subprocess.run([compiled(source)], capture_output=True, text=True, timeout=TIMEOUT_S)
     assert (run.returncode, run.stdout) == (0, "ok\n"), run.stderr
 
 
-@pytest.mark.parametrize("order", ["orderly", "any"])
-def test_no_memory_is_misused_and_none_is_lost_in_good_order(compiled, order):
+@pytest.mark.parametrize(
+    ("source", "order"),
+    [(CONTRACT, "orderly"), (CONTRACT, "any"), (PROGRAMS[1], "orderly")],
+    ids=["contract-orderly", "contract-any", "channels-orderly"],
+)
+def test_no_memory_is_misused_and_none_is_lost_in_good_order(compiled, source, order):
     valgrind = shutil.which("valgrind")
     assert valgrind is not None, "valgrind is not installed: apt-get install valgrind"
     leaks = ["--leak-check=full", "--errors-for-leak-kinds=definite,indirect"] if order == "orderly" else []
-    command = [valgrind, "--quiet", "--error-exitcode=9", *leaks, compiled(CONTRACT), order]
+    command = [valgrind, "--quiet", "--error-exitcode=9", *leaks, compiled(source), order]
     run = subprocess.run(command, capture_output=True, text=True, timeout=2 * TIMEOUT_S)
     assert (run.returncode, run.stdout) == (0, "ok\n"), run.stderr

@@ -98,7 +98,8 @@ def test_every_handle_is_opaque():
 
 def test_every_number_is_the_same_on_both_sides():
     numbers = {name: int(value) for name, value in re.findall(r"\b(FL_\w+) = (-?\d+)", DECLARED)}
-    numbers |= {name: int(value) for name, value in re.findall(r"^#define (FL_\w+) (\d+)$", DECLARED, re.MULTILINE)}
+    defined = re.findall(r"^#define (FL_\w+) (\d+)(?:ULL)?$", DECLARED, re.MULTILINE)
+    numbers |= {name: int(value) for name, value in defined}
     found = dict(re.findall(r"^pub const (FL_\w+): \w+ = (.+);$", SOURCES, re.MULTILINE))
     assert numbers == {name: int(value) for name, value in found.items()}
 

@@ -44,7 +44,8 @@ enum fl_status {
     FL_ERR_ANSWERED = -5,   /* a response or a handshake was sent before */
     FL_ERR_HANDSHAKE = -6,  /* the client's WebSocket handshake breaks RFC 6455 */
     FL_ERR_ORIGIN = -7,     /* a browser page of a foreign origin asked for a WebSocket */
-    FL_ERR_BODY = -8        /* the request's body broke off */
+    FL_ERR_BODY = -8,       /* the request's body broke off */
+    FL_ERR_CHANNELS = -9    /* the channels cannot: full, damaged, removed, of another version, or their lock is not to be had */
 };
 
 enum fl_log_level {
@@ -71,10 +72,21 @@ enum fl_closed_by {
     FL_BY_LOST = 3    /* the connection was lost without a close handshake */
 };
 
+enum fl_slow_consumer {
+    FL_SLOW_USUAL = 0,       /* as FL_SETTING_CHANNEL_SLOW_CONSUMER says; of a subscription: the oldest are dropped */
+    FL_SLOW_CLOSE = 1,       /* the session is closed with 1013; not for subscriptions */
+    FL_SLOW_DROP_NEWEST = 2, /* what is published is dropped for it */
+    FL_SLOW_DROP_OLDEST = 3  /* what has waited longest is dropped */
+};
+
 typedef struct fl_settings fl_settings;
 typedef struct fl_engine fl_engine;
 typedef struct fl_request fl_request;
 typedef struct fl_session fl_session;
+typedef struct fl_channels fl_channels;
+typedef struct fl_history fl_history;
+typedef struct fl_channel_list fl_channel_list;
+typedef struct fl_subscription fl_subscription;
 
 /* Bytes that belong to somebody else. data is NULL where there is nothing, and not NULL for what is empty. */
 typedef struct fl_bytes {
@@ -118,6 +130,45 @@ typedef struct fl_counters {
     uint64_t pongs_out;
 } fl_counters;
 
+/* In place of a number of lost messages: it cannot be told, because they were counted from an offset of another run. */
+#define FL_MISSED_UNKNOWN 18446744073709551615ULL
+
+/* A message of a channel. */
+typedef struct fl_published {
+    uint64_t offset; /* its number in the channel */
+    int kind;        /* enum fl_message_kind */
+    const char *data;
+    size_t size;
+} fl_published;
+
+/* How a membership has begun. */
+typedef struct fl_joined {
+    uint64_t offset;   /* the first message that it gets has a larger one */
+    uint64_t replayed; /* messages after `since` that it gets first */
+    uint64_t missed;   /* lost between `since` and the first, or FL_MISSED_UNKNOWN */
+} fl_joined;
+
+typedef struct fl_history_facts {
+    size_t messages;
+    uint64_t offset; /* the channel's newest, in the history or behind it; 0 for a channel that does not exist */
+    uint64_t missed; /* lost between `since` and the first, or FL_MISSED_UNKNOWN */
+    int is_all;      /* 1: nothing that was asked for lies behind it */
+} fl_history_facts;
+
+typedef struct fl_channel_facts {
+    fl_bytes name;     /* with a NUL behind it, lives as long as the list */
+    uint64_t members;  /* of all processes */
+    uint64_t messages; /* that were published */
+    uint64_t bytes;    /* their payloads */
+    uint64_t offset;   /* the newest */
+} fl_channel_facts;
+
+typedef struct fl_subscription_facts {
+    size_t queued;   /* messages that wait */
+    uint64_t missed; /* that it did not get: it was full, or they were overwritten */
+    int is_closed;
+} fl_subscription_facts;
+
 /* ---- The library ------------------------------------------------------------------------------------------------ */
 
 /* FL_ABI_VERSION of the library; another than the header's means that the two do not fit. */
@@ -136,6 +187,9 @@ int fl_settings_listen(fl_settings *settings, const char *address);
 
 /* One more listening socket. It is duplicated: close your own, and free the settings, or a drain leaves it open. */
 int fl_settings_inherit(fl_settings *settings, int descriptor);
+
+/* The channels that sessions and subscriptions of the engine may join; NULL: none, as at first. They may be freed then. */
+int fl_settings_channels(fl_settings *settings, const fl_channels *channels);
 
 /* Where lines of the log are written, standard error unless told otherwise, and the least that is logged (enum fl_log_level,
  * FL_LOG_INFO). The descriptor is duplicated; -1: nowhere. A thread of the engine writes them, so one that nobody reads
@@ -500,6 +554,66 @@ int fl_session_fileno(const fl_session *session);
 
 /* Frees the handle and the message it holds. The WebSocket goes with its request, not with this. */
 int fl_session_free(fl_session *session);
+
+/* ---- Channels: messages to all members in all processes --------------------------------------------------------- */
+
+/* New ones of `size` bytes, for this process and those that inherit the descriptor; those in a file, made if there is none,
+ * which all share that name it; those behind an inherited descriptor, which is duplicated. A message has at most `longest`
+ * bytes. *channels is the program's; NULL after an error. */
+int fl_channels_in_memory(size_t size, size_t longest, fl_channels **channels);
+int fl_channels_in_file(const char *path, size_t size, size_t longest, fl_channels **channels);
+int fl_channels_inherit(int descriptor, size_t longest, fl_channels **channels);
+int fl_channels_fileno(const fl_channels *channels);
+int fl_channels_free(fl_channels *channels);
+
+/* Publishes a message of a kind (enum fl_message_kind); needs no engine. *offset, unless NULL, is its number in the channel.
+ * Waits for others that publish, at most timeout_ms (negative: five seconds): FL_TIMEOUT then, fl_last_error() says who it is,
+ * and nothing was published. */
+int fl_channels_publish(const fl_channels *channels, const char *name, int kind, const char *data, size_t size,
+                        int timeout_ms, uint64_t *offset);
+
+/* Members in all processes; 0 for a channel that does not exist. */
+int fl_channels_members(const fl_channels *channels, const char *name, uint64_t *members);
+
+/* What was published, oldest first: the first after the offset *since, or without one (NULL) the newest; at most `messages` of
+ * them and about `bytes` of payload, where 0 is no limit. *history is the program's; messages live as long. */
+int fl_channels_history(const fl_channels *channels, const char *name, const uint64_t *since, size_t messages,
+                        size_t bytes, fl_history **history);
+int fl_history_about(const fl_history *history, fl_history_facts *facts);
+int fl_history_message(const fl_history *history, size_t index, fl_published *message); /* FL_OK or FL_END */
+int fl_history_free(fl_history *history);
+
+/* All channels, as they are now. */
+int fl_channels_list(const fl_channels *channels, fl_channel_list **list);
+int fl_channel_list_item(const fl_channel_list *list, size_t index, fl_channel_facts *channel); /* FL_OK or FL_END */
+int fl_channel_list_free(fl_channel_list *list);
+
+/* The session's client gets what is published from now on, and before that what was after the offset *since (NULL: nothing);
+ * with_offsets 1: with its offset in front, as the page's channels.js reads it. A member that joins again goes on as the new
+ * call says. FL_CLOSED. The other way: FL_OK, or FL_END if it was no member. The client's end is an end of all of it. */
+int fl_session_join(fl_session *session, const char *name, const uint64_t *since, int with_offsets,
+                    int slow_consumer, fl_joined *joined);
+int fl_session_leave(fl_session *session, const char *name);
+
+/* Messages of its channels that the client did not get, since it was slow. */
+int fl_session_missed(const fl_session *session, uint64_t *messages);
+
+/* A membership that the program reads itself; at most `capacity` messages wait. *subscription is the program's. */
+int fl_engine_subscribe(fl_engine *engine, const char *name, const uint64_t *since, size_t capacity, int slow_consumer,
+                        fl_joined *joined, fl_subscription **subscription);
+
+/* Takes the next message, whose bytes are good until the next receive: FL_OK, FL_PENDING, FL_CLOSED when it was closed and all
+ * was taken. One thread at a time. LOOP: after FL_PENDING token is woken. THREADS: blocks, FL_TIMEOUT. */
+int fl_subscription_receive_nowait(fl_subscription *subscription, fl_published *message);
+int fl_subscription_receive_or_wake(fl_subscription *subscription, uint64_t token, fl_published *message);
+int fl_subscription_receive(fl_subscription *subscription, int timeout_ms, fl_published *message);
+int fl_subscription_forget(fl_subscription *subscription, uint64_t token);
+
+int fl_subscription_about(const fl_subscription *subscription, fl_subscription_facts *facts);
+
+/* Ends the membership; what has come can still be taken, and whoever waits is woken. Free it before the engine. */
+int fl_subscription_close(fl_subscription *subscription);
+int fl_subscription_free(fl_subscription *subscription);
 
 #ifdef __cplusplus
 }

@@ -1,9 +1,10 @@
 //! What comes from C beside handles, strings and arrays (`handle`): values with a meaning to the engine, each checked once.
 //!
-//! Close codes, lists of headers, and the two rules on who may call what: a wait fits the engine's delivery, and some
+//! Close codes, lists of headers, descriptors, and the two rules on who may call what: a wait fits the engine's delivery, and some
 //! calls are one thread's at a time. Any file of the binding may use this one; it knows none of the handles.
 
 use std::ffi::{c_char, c_int, CStr};
+use std::os::fd::{BorrowedFd, OwnedFd};
 use std::sync::{Mutex, MutexGuard, PoisonError, TryLockError};
 use std::time::Duration;
 
@@ -83,4 +84,16 @@ pub(crate) fn only_thread<T>(mutex: &Mutex<T>) -> Result<MutexGuard<'_, T>, Fail
             "another thread is inside this call; one at a time may be",
         )),
     }
+}
+
+/// A descriptor of our own, so that nobody closes the other's.
+pub(crate) fn duplicate(descriptor: c_int) -> std::io::Result<OwnedFd> {
+    if descriptor < 0 {
+        return Err(std::io::Error::new(
+            std::io::ErrorKind::InvalidInput,
+            format!("{descriptor} is no descriptor"),
+        ));
+    }
+    // SAFETY: not -1, and used for this one call only, which finds out whether it is open.
+    unsafe { BorrowedFd::borrow_raw(descriptor) }.try_clone_to_owned()
 }

@@ -44,7 +44,7 @@ pub struct fl_event {
 pub struct fl_engine {
     tag: Tag,
     carried: Mutex<Carried>,
-    engine: fl::Engine,
+    engine: Arc<fl::Engine>,
     delivery: Delivery,
     addresses: Vec<(CString, c_int)>,
     log: Option<Arc<LogQueue>>,
@@ -100,6 +100,14 @@ impl Carried {
 }
 
 impl fl_engine {
+    pub(crate) fn inner(&self) -> &Arc<fl::Engine> {
+        &self.engine
+    }
+
+    pub(crate) fn delivery(&self) -> Delivery {
+        self.delivery
+    }
+
     /// The program may end now: its last lines shall be there, if somebody takes them.
     fn flush_log(&self) {
         if let Some(log) = &self.log {
@@ -141,7 +149,7 @@ pub unsafe extern "C" fn fl_engine_start(settings: *const fl_settings, engine: *
         let handle = give(fl_engine {
             tag: Tag::of::<fl_engine>(),
             carried: Mutex::default(),
-            engine: started,
+            engine: Arc::new(started),
             delivery,
             addresses,
             log,

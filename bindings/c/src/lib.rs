@@ -1,6 +1,6 @@
 //! The C ABI: the engine for every language that can call C.
 //!
-//! Thin on purpose. A file per handle (`engine`, `request` with its `answer`, `session`), one for the settings, one for the
+//! Thin on purpose. A file per handle (`engine`, `request` with its `answer`, `session`, `channels` with `history` and `membership`), one for the settings, one for the
 //! lines of the log, and four that keep the border: `status` (codes, the last error, panics stop here), `handle` and `arguments` (what comes from C is checked
 //! before it is used) and `signals`. The header `include/fairlead.h` is written by hand, for people; `tests/c_binding` compares it with the
 //! declarations here, name by name and type by type, so the two cannot drift apart. No rule of WebSocket or HTTP lives
@@ -12,9 +12,12 @@
 
 mod answer;
 mod arguments;
+mod channels;
 mod engine;
 mod handle;
+mod history;
 mod log;
+mod membership;
 mod request;
 mod session;
 mod settings;
@@ -23,8 +26,11 @@ mod status;
 
 pub use answer::*;
 pub use arguments::fl_header;
+pub use channels::*;
 pub use engine::*;
 pub use handle::fl_bytes;
+pub use history::*;
+pub use membership::*;
 pub use request::*;
 pub use session::*;
 pub use settings::*;

@@ -93,6 +93,10 @@ unsafe impl Handle for fl_session {
 }
 
 impl fl_session {
+    pub(crate) fn connection(&self) -> &Arc<Connection> {
+        &self.connection
+    }
+
     pub(crate) fn new(connection: Arc<Connection>, delivery: Delivery) -> Self {
         Self {
             tag: Tag::of::<fl_session>(),

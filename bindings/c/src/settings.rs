@@ -5,14 +5,15 @@
 
 use std::ffi::{c_char, c_int};
 use std::fs::File;
-use std::os::fd::{BorrowedFd, OwnedFd};
+use std::os::fd::OwnedFd;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use fairlead_engine as fl;
 use fl::{Listener, LogLevel, SettingKind, SettingValue};
 
-use crate::arguments::{fl_header, header_list};
+use crate::arguments::{duplicate, fl_header, header_list};
+use crate::channels::fl_channels;
 use crate::handle::{give, live, put, slice, take, text, Handle, Tag};
 use crate::log::LogQueue;
 use crate::status::{guarded, Failure, FL_ERR_SYSTEM, FL_OK};
@@ -115,6 +116,30 @@ pub unsafe extern "C" fn fl_settings_inherit(settings: *mut fl_settings, descrip
         let settings = unsafe { live(settings) }?;
         let own = duplicate(descriptor).map_err(|error| Failure::system(&error))?;
         settings.change(|draft| draft.inherited.push(own));
+        Ok(FL_OK)
+    })
+}
+
+/// The channels that sessions and subscriptions of the engine may join; NULL: none, which is the default. They may be freed
+/// afterwards. From any thread.
+///
+/// # Safety
+/// `settings` is NULL or live; `channels` is NULL or live.
+#[no_mangle]
+pub unsafe extern "C" fn fl_settings_channels(
+    settings: *mut fl_settings,
+    channels: *const fl_channels,
+) -> c_int {
+    guarded(|| {
+        // SAFETY: the caller's promise.
+        let settings = unsafe { live(settings) }?;
+        let channels = if channels.is_null() {
+            None
+        } else {
+            // SAFETY: the caller's promise.
+            Some(unsafe { live(channels) }?.inner())
+        };
+        settings.change(|draft| draft.settings.channels = channels);
         Ok(FL_OK)
     })
 }
@@ -320,18 +345,6 @@ pub(crate) unsafe fn prepare(settings: *const fl_settings) -> Result<Prepared, F
             log: queue,
         })
     })
-}
-
-/// A descriptor of our own, so that nobody closes the other's.
-fn duplicate(descriptor: c_int) -> std::io::Result<OwnedFd> {
-    if descriptor < 0 {
-        return Err(std::io::Error::new(
-            std::io::ErrorKind::InvalidInput,
-            format!("{descriptor} is no descriptor"),
-        ));
-    }
-    // SAFETY: not -1, and used for this one call only, which finds out whether it is open.
-    unsafe { BorrowedFd::borrow_raw(descriptor) }.try_clone_to_owned()
 }
 
 fn log_file(descriptor: c_int) -> Result<File, Failure> {

@@ -37,6 +37,8 @@ pub const FL_ERR_HANDSHAKE: c_int = -6;
 pub const FL_ERR_ORIGIN: c_int = -7;
 /// The request's body broke off.
 pub const FL_ERR_BODY: c_int = -8;
+/// The channels cannot do this: they are full, damaged, removed, of another version, or somebody holds their lock.
+pub const FL_ERR_CHANNELS: c_int = -9;
 
 /// Why a call failed, before it becomes a number and the thread's last error.
 #[derive(Debug)]
