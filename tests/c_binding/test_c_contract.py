@@ -1,4 +1,4 @@
-"""Runs `contract.c` and `channels.c`, where the promises of the C interface stand, also under valgrind."""
+"""Runs `contract.c`, `channels.c` and `front.c`, where the promises of the C interface stand, also under valgrind."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from c_binding.conftest import TIMEOUT_S
 
 FOLDER = Path(__file__).parent
 CONTRACT = FOLDER / "contract.c"
-PROGRAMS = [CONTRACT, FOLDER / "channels.c"]
+PROGRAMS = [CONTRACT, FOLDER / "channels.c", FOLDER / "front.c"]
 
 
 @pytest.mark.parametrize("source", PROGRAMS, ids=lambda source: source.stem)
@@ -22,8 +22,8 @@ def test_the_interface_keeps_its_promises(compiled, source):
 
 @pytest.mark.parametrize(
     ("source", "order"),
-    [(CONTRACT, "orderly"), (CONTRACT, "any"), (PROGRAMS[1], "orderly")],
-    ids=["contract-orderly", "contract-any", "channels-orderly"],
+    [(CONTRACT, "any"), *((program, "orderly") for program in PROGRAMS)],
+    ids=["contract-any", *(f"{program.stem}-orderly" for program in PROGRAMS)],
 )
 def test_no_memory_is_misused_and_none_is_lost_in_good_order(compiled, source, order):
     valgrind = shutil.which("valgrind")

@@ -5,8 +5,7 @@
  * the library, declaration by declaration. README.md has the whole picture with an example; here stands what each call does.
  *
  * Rules that hold everywhere
- *   Handles   fl_settings, fl_engine, fl_request and fl_session belong to the program from the call that gives them, until
- *             it calls their _free. Not after that.
+ *   Handles   What has a _free belongs to the program from the call that gives it until it calls that. Not after that.
  *   Results   Most functions answer an enum fl_status as int: 0 done, positive an everyday outcome, negative an
  *             error, for which fl_last_error() has a sentence. Some answer a count or a descriptor instead of 0.
  *   Misuse    NULL, a handle of another kind, a number out of range: FL_ERR_USAGE, and nothing has changed.
@@ -87,6 +86,8 @@ typedef struct fl_channels fl_channels;
 typedef struct fl_history fl_history;
 typedef struct fl_channel_list fl_channel_list;
 typedef struct fl_subscription fl_subscription;
+typedef struct fl_tls fl_tls;
+typedef struct fl_ticket_keys fl_ticket_keys;
 
 /* Bytes that belong to somebody else. data is NULL where there is nothing, and not NULL for what is empty. */
 typedef struct fl_bytes {
@@ -129,6 +130,60 @@ typedef struct fl_counters {
     uint64_t pongs_in;
     uint64_t pongs_out;
 } fl_counters;
+
+/* A PEM file: its name, as messages show it, and what is in it. content NULL: it is read. name NULL, where it may be: none. */
+typedef struct fl_pem {
+    const char *name;
+    const char *content;
+    size_t size;
+} fl_pem;
+
+typedef struct fl_key_pair {
+    fl_pem certificate; /* the server's first, then its chain */
+    fl_pem key;         /* PKCS#8, PKCS#1 or SEC1, without a pass phrase */
+} fl_key_pair;
+
+/* All zeros but the certificates is what most programs want. */
+typedef struct fl_tls_options {
+    const fl_key_pair *certificates; /* chosen by the name that the client asks for (RFC 6066 3); the first for no name */
+    size_t certificate_count;
+    const char *ciphers;             /* an OpenSSL list; NULL: the usual ones */
+    fl_pem client_ca;                /* whose certificates clients may show; no name: nobody is asked for one */
+    int client_ca_required;          /* 1: a client without one is refused */
+    int export_certificate;          /* 1: requests carry the client's as a variable */
+    int refuse_expired;              /* 1: an expired certificate is an error, where it is a warning */
+    int without_http2;               /* 1: HTTP/2 is not offered (RFC 7301) */
+    const fl_ticket_keys *ticket_keys; /* shared with other processes; NULL: this handle's own */
+} fl_tls_options;
+
+/* A place where connections come from, and how they are treated. */
+typedef struct fl_listener {
+    const char *address; /* as for fl_settings_listen; NULL: the descriptor is meant */
+    int descriptor;      /* a listening socket, which is duplicated */
+    const char *kind;    /* "http" or "https": requests look as behind a router; "http-socket" or "https-socket": as they come;
+                          * "http-to-https": each is sent to https_port; "socket": the uwsgi protocol. NULL: "http-socket" */
+    const fl_tls *tls;   /* NULL: none begins here */
+    int proxy_protocol;  /* 1: connections begin with a header of the PROXY protocol */
+    int https_port;      /* 0: 443 */
+} fl_listener;
+
+/* Since the engine's start; messages and bytes are those of WebSockets that have ended. */
+typedef struct fl_statistics {
+    uint64_t accepted;        /* connections */
+    uint64_t requests;        /* that the program got or will get */
+    uint64_t refused;         /* that broke a rule */
+    uint64_t running;         /* that hold a slot now */
+    uint64_t turns;           /* of the loop */
+    uint64_t takeovers;       /* of the loop, by the engine's own thread */
+    uint64_t sessions_joined; /* WebSockets */
+    uint64_t sessions_left;   /* with a close handshake */
+    uint64_t sessions_lost;   /* without one */
+    uint64_t sessions_failed; /* whose peers broke a rule or a limit */
+    uint64_t messages_in;
+    uint64_t messages_out;
+    uint64_t bytes_in; /* with frame headers */
+    uint64_t bytes_out;
+} fl_statistics;
 
 /* In place of a number of lost messages: it cannot be told, because they were counted from an offset of another run. */
 #define FL_MISSED_UNKNOWN 18446744073709551615ULL
@@ -187,6 +242,22 @@ int fl_settings_listen(fl_settings *settings, const char *address);
 
 /* One more listening socket. It is duplicated: close your own, and free the settings, or a drain leaves it open. */
 int fl_settings_inherit(fl_settings *settings, int descriptor);
+
+/* One more listener, of any kind. */
+int fl_settings_add_listener(fl_settings *settings, const fl_listener *listener);
+
+/* Rules that each request passes before the program sees it: pairs of an option of Fairlead's command line ("route",
+ * "route-host", "route-label" ...) and its value; `worker` is the number that they know. In place of those before. */
+int fl_settings_routes(fl_settings *settings, const fl_header *rules, size_t count, uint32_t worker);
+
+/* Files that are served without the program: pairs of a path's prefix and a folder (or a path and a file), the names of files
+ * that stand for a folder, pairs of a name's ending (".css") and a media type. In place of those before. */
+int fl_settings_static_files(fl_settings *settings, const fl_header *maps, size_t map_count, const char *const *index,
+                             size_t index_count, const fl_header *types, size_t type_count);
+
+/* Processes on the same listeners tell each other how many connections they have, so that these spread evenly: a file of zeros
+ * with 8 bytes for each (memfd_create(2) makes one), and this process's cell of it, from 0. The descriptor is duplicated. */
+int fl_settings_scoreboard(fl_settings *settings, int descriptor, uint32_t cell);
 
 /* The channels that sessions and subscriptions of the engine may join; NULL: none, as at first. They may be freed then. */
 int fl_settings_channels(fl_settings *settings, const fl_channels *channels);
@@ -386,6 +457,22 @@ int fl_settings_free(fl_settings *settings);
 
 /* Until here. */
 
+/* ---- TLS --------------------------------------------------------------------------------------------------------- */
+
+/* Reads and checks certificates and keys: FL_ERR_USAGE with a sentence that names the file. All is copied; *tls is the
+ * program's, NULL after an error. Listeners keep what a freed handle stands for. */
+int fl_tls_new(const fl_tls_options *options, fl_tls **tls);
+const char *fl_tls_warning(const fl_tls *tls, size_t index); /* for the operator; NULL beyond the last */
+
+/* New connections to listeners with `tls` are greeted as `other` would from now on: for certificates that were renewed. */
+int fl_tls_renew(const fl_tls *tls, const fl_tls *other);
+int fl_tls_free(fl_tls *tls);
+
+/* Keys for session tickets (RFC 5077), 32 secret bytes each, one behind the other: the first seals, all open. */
+int fl_ticket_keys_new(const char *keys, size_t size, uint32_t lifetime_s, fl_ticket_keys **ticket_keys);
+int fl_ticket_keys_renew(const fl_ticket_keys *ticket_keys, const char *keys, size_t size);
+int fl_ticket_keys_free(fl_ticket_keys *ticket_keys);
+
 /* ---- The engine ------------------------------------------------------------------------------------------------- */
 
 /* Accepts connections from now on. *engine is NULL after an error. The engine's two threads take no signals. The settings
@@ -415,6 +502,14 @@ int fl_engine_wake_at(fl_engine *engine, uint64_t after_ms, uint64_t token);
 /* No new connections; a Close with code and reason (NULL: none) on every WebSocket (RFC 6455 7.1.2). Requests in flight
  * go on. Call it again while fl_engine_busy finds some: one that is just being accepted may miss its Close. */
 int fl_engine_drain(fl_engine *engine, int code, const char *reason);
+
+/* The same, with the Closes evenly spread over spread_ms: clients that come back do not come in one wave. */
+int fl_engine_drain_over(fl_engine *engine, int code, const char *reason, uint64_t spread_ms);
+
+/* 1 once a drain is complete: no request runs or can come, no connection is closing; else 0. */
+int fl_engine_is_quiet(const fl_engine *engine);
+
+int fl_engine_statistics(const fl_engine *engine, fl_statistics *statistics);
 
 /* Requests that hold a slot, and WebSockets that are not quite closed: both 0 when a drain is complete. */
 int fl_engine_busy(const fl_engine *engine, size_t *requests, size_t *sessions);

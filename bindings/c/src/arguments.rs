@@ -11,8 +11,8 @@ use std::time::Duration;
 use fairlead_engine as fl;
 use fl::{CloseCode, Delivery};
 
-use crate::handle::{slice, text};
-use crate::status::Failure;
+use crate::handle::{give, put, slice, take, text, Handle};
+use crate::status::{guarded, Failure, FL_OK};
 
 /// "No limit" for waits that want a number.
 pub(crate) const FOR_EVER: Duration = Duration::from_secs(10 * 365 * 86_400);
@@ -96,4 +96,68 @@ pub(crate) fn duplicate(descriptor: c_int) -> std::io::Result<OwnedFd> {
     }
     // SAFETY: not -1, and used for this one call only, which finds out whether it is open.
     unsafe { BorrowedFd::borrow_raw(descriptor) }.try_clone_to_owned()
+}
+
+/// Names with values, both UTF-8.
+///
+/// # Safety
+/// As for [`header_list`].
+pub(crate) unsafe fn pair_list(
+    pairs: *const fl_header,
+    count: usize,
+    what: &str,
+) -> Result<Vec<(String, String)>, Failure> {
+    let utf8 = |value: Vec<u8>| String::from_utf8(value).map_err(|_| Failure::usage("a value is not UTF-8"));
+    // SAFETY: the caller's promise.
+    unsafe { header_list(pairs, count, what) }?
+        .into_iter()
+        .map(|(name, value)| Ok((name, utf8(value)?)))
+        .collect()
+}
+
+/// # Safety
+/// `list` is NULL or has `count` NUL-terminated strings.
+pub(crate) unsafe fn strings(
+    list: *const *const c_char,
+    count: usize,
+    what: &str,
+) -> Result<Vec<String>, Failure> {
+    // SAFETY: the caller's promise.
+    let list = unsafe { slice(list, count, what) }?;
+    // SAFETY: the caller's promise.
+    list.iter()
+        .map(|&item| unsafe { text(item, what) }.map(str::to_owned))
+        .collect()
+}
+
+/// The body of a function that gives C a handle: `*place` is NULL after an error.
+///
+/// # Safety
+/// `place` is NULL or writable.
+pub(crate) unsafe fn guarded_handle<H: Handle>(
+    place: *mut *mut H,
+    make: impl FnOnce() -> Result<H, Failure>,
+) -> c_int {
+    guarded(|| {
+        // SAFETY: the caller's promise.
+        unsafe { put(place, std::ptr::null_mut()) }?;
+        let handle = give(make()?);
+        // SAFETY: as above.
+        unsafe { put(place, handle) }?;
+        Ok(FL_OK)
+    })
+}
+
+/// The body of a function that takes one back; NULL is no error.
+///
+/// # Safety
+/// `handle` is NULL or live, and used by nobody else.
+pub(crate) unsafe fn free<H: Handle>(handle: *mut H) -> c_int {
+    guarded(|| {
+        if !handle.is_null() {
+            // SAFETY: the caller's promise.
+            drop(unsafe { take(handle) }?);
+        }
+        Ok(FL_OK)
+    })
 }

@@ -9,8 +9,8 @@ use std::sync::Arc;
 use fairlead_engine as fl;
 use fl::{ChannelError, Kind, Missed, RegionError};
 
-use crate::arguments::{duplicate, FOR_EVER};
-use crate::handle::{check_place, fl_bytes, give, limit, live, put, slice, take, text, Handle, Tag};
+use crate::arguments::{duplicate, free, guarded_handle, FOR_EVER};
+use crate::handle::{check_place, fl_bytes, limit, live, put, slice, text, Handle, Tag};
 use crate::session::{FL_MESSAGE_BINARY, FL_MESSAGE_TEXT};
 use crate::status::{guarded, Failure, FL_ERR_CHANNELS, FL_OK, FL_TIMEOUT};
 
@@ -63,7 +63,11 @@ pub unsafe extern "C" fn fl_channels_in_memory(
     channels: *mut *mut fl_channels,
 ) -> c_int {
     // SAFETY: the caller's promise.
-    unsafe { open(channels, || made(fl::Channels::in_memory(size, longest))) }
+    unsafe {
+        guarded_handle(channels, || {
+            made(fl::Channels::in_memory(size, longest)).map(handle)
+        })
+    }
 }
 
 /// The channels in the file at `path`, made if there is none; instances that name the same file share them. One that is
@@ -80,9 +84,9 @@ pub unsafe extern "C" fn fl_channels_in_file(
 ) -> c_int {
     // SAFETY: the caller's promise.
     unsafe {
-        open(channels, || {
+        guarded_handle(channels, || {
             let path = text(path, "the path")?;
-            made(fl::Channels::in_file(path.as_ref(), size, longest))
+            made(fl::Channels::in_file(path.as_ref(), size, longest)).map(handle)
         })
     }
 }
@@ -100,9 +104,9 @@ pub unsafe extern "C" fn fl_channels_inherit(
 ) -> c_int {
     // SAFETY: the caller's promise.
     unsafe {
-        open(channels, || {
+        guarded_handle(channels, || {
             let own = duplicate(descriptor).map_err(|error| Failure::system(&error))?;
-            made(fl::Channels::inherited(own, longest))
+            made(fl::Channels::inherited(own, longest)).map(handle)
         })
     }
 }
@@ -198,35 +202,11 @@ pub unsafe extern "C" fn fl_channels_free(channels: *mut fl_channels) -> c_int {
     unsafe { free(channels) }
 }
 
-/// # Safety
-/// `channels` is NULL or writable.
-unsafe fn open(
-    channels: *mut *mut fl_channels,
-    make: impl FnOnce() -> Result<fl::Channels, Failure>,
-) -> c_int {
-    guarded(|| {
-        // SAFETY: the caller's promise.
-        unsafe { put(channels, std::ptr::null_mut()) }?;
-        let handle = give(fl_channels {
-            tag: Tag::of::<fl_channels>(),
-            channels: Arc::new(make()?),
-        });
-        // SAFETY: as above.
-        unsafe { put(channels, handle) }?;
-        Ok(FL_OK)
-    })
-}
-
-/// # Safety
-/// `handle` is NULL or live, and used by nobody else.
-pub(crate) unsafe fn free<H: Handle>(handle: *mut H) -> c_int {
-    guarded(|| {
-        if !handle.is_null() {
-            // SAFETY: the caller's promise.
-            drop(unsafe { take(handle) }?);
-        }
-        Ok(FL_OK)
-    })
+fn handle(channels: fl::Channels) -> fl_channels {
+    fl_channels {
+        tag: Tag::of::<fl_channels>(),
+        channels: Arc::new(channels),
+    }
 }
 
 fn made(channels: Result<fl::Channels, RegionError>) -> Result<fl::Channels, Failure> {

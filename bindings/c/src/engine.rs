@@ -142,7 +142,7 @@ pub unsafe extern "C" fn fl_engine_start(settings: *const fl_settings, engine: *
             listeners,
             log,
         } = unsafe { prepare(settings) }?;
-        let addresses = listeners.iter().map(address).collect();
+        let addresses = listeners.iter().map(|bound| address(&bound.listener)).collect();
         let delivery = settings.delivery();
         let started = fl::Engine::start(settings, listeners).map_err(|error| Failure::system(&error))?;
         drop(blocked);
@@ -321,27 +321,23 @@ pub unsafe extern "C" fn fl_engine_drain(
     })
 }
 
-/// Requests that hold a slot, and WebSockets in the loop, those that are closing included: both 0 when a drain is
-/// complete. Either place may be NULL. From any thread.
+/// The same, with the Closes evenly spread over `spread_ms`: clients that come back do not come back in one wave. From any
+/// thread.
 ///
 /// # Safety
-/// `engine` is NULL or live; `requests` and `sessions` are NULL or writable.
+/// As for `fl_engine_drain`.
 #[no_mangle]
-pub unsafe extern "C" fn fl_engine_busy(
-    engine: *const fl_engine,
-    requests: *mut usize,
-    sessions: *mut usize,
+pub unsafe extern "C" fn fl_engine_drain_over(
+    engine: *mut fl_engine,
+    code: c_int,
+    reason: *const c_char,
+    spread_ms: u64,
 ) -> c_int {
     guarded(|| {
         // SAFETY: the caller's promise.
-        let engine = unsafe { live(engine) }?;
-        let busy = engine.engine.busy();
-        for (place, value) in [(requests, busy.0), (sessions, busy.1)] {
-            if !place.is_null() {
-                // SAFETY: the caller's promise.
-                unsafe { put(place, value) }?;
-            }
-        }
+        let (engine, reason) = unsafe { (live(engine)?, optional_text(reason, "the reason")?) };
+        let reason = reason.unwrap_or_default();
+        engine.engine.drain(close_code(code)?, reason, millis(spread_ms));
         Ok(FL_OK)
     })
 }

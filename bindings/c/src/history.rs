@@ -6,9 +6,9 @@ use std::ffi::{c_char, c_int, CString};
 
 use fairlead_engine as fl;
 
+use crate::arguments::free;
 use crate::channels::{
-    failure, fl_channels, fl_published, free, missed, number_of, optional_offset, published,
-    FL_MISSED_UNKNOWN,
+    failure, fl_channels, fl_published, missed, number_of, optional_offset, published, FL_MISSED_UNKNOWN,
 };
 use crate::handle::{check_place, fl_bytes, give, live, put, text, Handle, Tag};
 use crate::status::{guarded, FL_END, FL_OK};

@@ -6,8 +6,8 @@ use std::sync::{Arc, Mutex, Weak};
 use fairlead_engine as fl;
 use fl::{Delivery, Drops, JoinError, SlowConsumer, Style, Taken, Token, Waiting};
 
-use crate::arguments::{only_thread, only_with};
-use crate::channels::{failure, fl_published, free, missed, number_of, optional_offset, patience, published};
+use crate::arguments::{free, only_thread, only_with};
+use crate::channels::{failure, fl_published, missed, number_of, optional_offset, patience, published};
 use crate::engine::fl_engine;
 use crate::handle::{check_place, give, live, put, text, Handle, Tag};
 use crate::session::fl_session;

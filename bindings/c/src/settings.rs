@@ -10,11 +10,11 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use fairlead_engine as fl;
-use fl::{Listener, LogLevel, SettingKind, SettingValue};
+use fl::{BoundListener, Listener, ListenerConfig, LogLevel, SettingKind, SettingValue};
 
-use crate::arguments::{duplicate, fl_header, header_list};
+use crate::arguments::{duplicate, fl_header, guarded_handle, pair_list, strings};
 use crate::channels::fl_channels;
-use crate::handle::{give, live, put, slice, take, text, Handle, Tag};
+use crate::handle::{live, take, text, Handle, Tag};
 use crate::log::LogQueue;
 use crate::status::{guarded, Failure, FL_ERR_SYSTEM, FL_OK};
 
@@ -46,10 +46,15 @@ unsafe impl Handle for fl_settings {
 /// The settings so far.
 struct Draft {
     settings: fl::Settings,
-    /// Addresses to bind when an engine is started.
-    listen: Vec<String>,
-    inherited: Vec<OwnedFd>,
+    /// Those of addresses first; these are bound when an engine is started.
+    listeners: Vec<(Source, ListenerConfig)>,
     log: Log,
+}
+
+/// Where a listener comes from.
+pub(crate) enum Source {
+    Address(String),
+    Descriptor(OwnedFd),
 }
 
 enum Log {
@@ -60,6 +65,24 @@ enum Log {
 }
 
 impl fl_settings {
+    pub(crate) fn with(&self, change: impl FnOnce(&mut fl::Settings)) {
+        self.change(|draft| change(&mut draft.settings));
+    }
+
+    pub(crate) fn add_listener(&self, source: Source, config: ListenerConfig) {
+        self.change(|draft| {
+            let all = &mut draft.listeners;
+            let place = match source {
+                Source::Descriptor(_) => all.len(),
+                Source::Address(_) => all
+                    .iter()
+                    .take_while(|(one, _)| matches!(one, Source::Address(_)))
+                    .count(),
+            };
+            all.insert(place, (source, config));
+        });
+    }
+
     /// Changes the draft; after an error nothing has changed.
     fn change<T>(&self, change: impl FnOnce(&mut Draft) -> T) -> T {
         change(&mut self.draft.lock().unwrap_or_else(PoisonError::into_inner))
@@ -73,22 +96,19 @@ impl fl_settings {
 /// `settings` is NULL or writable.
 #[no_mangle]
 pub unsafe extern "C" fn fl_settings_new(settings: *mut *mut fl_settings) -> c_int {
-    guarded(|| {
-        // SAFETY: the caller's promise.
-        unsafe { put(settings, std::ptr::null_mut()) }?;
-        let handle = give(fl_settings {
-            tag: Tag::of::<fl_settings>(),
-            draft: Mutex::new(Draft {
-                settings: fl::Settings::default(),
-                listen: Vec::new(),
-                inherited: Vec::new(),
-                log: Log::Usual,
-            }),
-        });
-        // SAFETY: as above.
-        unsafe { put(settings, handle) }?;
-        Ok(FL_OK)
-    })
+    // SAFETY: the caller's promise.
+    unsafe {
+        guarded_handle(settings, || {
+            Ok(fl_settings {
+                tag: Tag::of::<fl_settings>(),
+                draft: Mutex::new(Draft {
+                    settings: fl::Settings::default(),
+                    listeners: Vec::new(),
+                    log: Log::Usual,
+                }),
+            })
+        })
+    }
 }
 
 /// One more address to listen on; it is bound when an engine is started. From any thread.
@@ -100,7 +120,7 @@ pub unsafe extern "C" fn fl_settings_listen(settings: *mut fl_settings, address:
     guarded(|| {
         // SAFETY: the caller's promise.
         let (settings, address) = unsafe { (live(settings)?, text(address, "the address")?) };
-        settings.change(|draft| draft.listen.push(address.to_owned()));
+        settings.add_listener(Source::Address(address.to_owned()), ListenerConfig::default());
         Ok(FL_OK)
     })
 }
@@ -115,7 +135,7 @@ pub unsafe extern "C" fn fl_settings_inherit(settings: *mut fl_settings, descrip
         // SAFETY: the caller's promise.
         let settings = unsafe { live(settings) }?;
         let own = duplicate(descriptor).map_err(|error| Failure::system(&error))?;
-        settings.change(|draft| draft.inherited.push(own));
+        settings.add_listener(Source::Descriptor(own), ListenerConfig::default());
         Ok(FL_OK)
     })
 }
@@ -265,15 +285,9 @@ pub unsafe extern "C" fn fl_settings_set_pairs(
             (
                 live(settings)?,
                 text(name, "the name")?,
-                header_list(pairs, count, "pairs")?,
+                pair_list(pairs, count, "pairs")?,
             )
         };
-        let utf8 =
-            |value: Vec<u8>| String::from_utf8(value).map_err(|_| Failure::usage("a value is not UTF-8"));
-        let pairs = pairs
-            .into_iter()
-            .map(|(name, value)| Ok((name, utf8(value)?)))
-            .collect::<Result<_, Failure>>()?;
         set(settings, name, SettingValue::Pairs(pairs))
     })
 }
@@ -301,7 +315,7 @@ fn set(settings: &fl_settings, name: &str, value: SettingValue) -> Result<c_int,
 /// What an engine is started with: the settings, the listeners, bound now, and the lines of its log, if it has one.
 pub(crate) struct Prepared {
     pub(crate) settings: fl::Settings,
-    pub(crate) listeners: Vec<Listener>,
+    pub(crate) listeners: Vec<BoundListener>,
     pub(crate) log: Option<Arc<LogQueue>>,
 }
 
@@ -320,18 +334,25 @@ pub(crate) unsafe fn prepare(settings: *const fl_settings) -> Result<Prepared, F
                 Some((file.try_clone().map_err(|error| Failure::system(&error))?, *least))
             }
         };
-        let bound = draft.listen.iter().map(|address| Listener::bind(address));
-        let taken = draft
-            .inherited
+        let listener = |(source, config): &(Source, ListenerConfig)| {
+            let listener = match source {
+                Source::Address(address) => Listener::bind(address),
+                Source::Descriptor(socket) => Listener::from_fd(socket.try_clone()?),
+            }?;
+            Ok(BoundListener {
+                listener,
+                config: config.clone(),
+            })
+        };
+        let listeners = draft
+            .listeners
             .iter()
-            .map(|socket| Listener::from_fd(socket.try_clone()?));
-        let listeners = bound
-            .chain(taken)
+            .map(listener)
             .collect::<std::io::Result<Vec<_>>>()
             .map_err(|error| Failure::system(&error))?;
         if listeners.is_empty() {
             return Err(Failure::usage(
-                "there is nothing to listen on; call fl_settings_listen or fl_settings_inherit",
+                "there is nothing to listen on; call fl_settings_listen, fl_settings_inherit or fl_settings_add_listener",
             ));
         }
         let mut queue = None;
@@ -351,15 +372,4 @@ fn log_file(descriptor: c_int) -> Result<File, Failure> {
     let own =
         duplicate(descriptor).map_err(|error| Failure::new(FL_ERR_SYSTEM, format!("the log: {error}")))?;
     Ok(File::from(own))
-}
-
-/// # Safety
-/// `list` is NULL or has `count` NUL-terminated strings.
-unsafe fn strings(list: *const *const c_char, count: usize, what: &str) -> Result<Vec<String>, Failure> {
-    // SAFETY: the caller's promise.
-    let list = unsafe { slice(list, count, what) }?;
-    // SAFETY: the caller's promise.
-    list.iter()
-        .map(|&item| unsafe { text(item, what) }.map(str::to_owned))
-        .collect()
 }
