@@ -16,7 +16,7 @@ from c_binding.conftest import BINDING, STRICT
 
 HEADER = (BINDING / "include" / "fairlead.h").read_text()
 DECLARED = re.sub(r"/\*.*?\*/", " ", HEADER, flags=re.DOTALL)
-SOURCES = "\n".join(path.read_text() for path in sorted((BINDING / "src").glob("*.rs")))
+SOURCES = "\n".join(path.read_text() for path in sorted((BINDING / "src").rglob("*.rs")))
 
 BASES = {"char": "c_char", "int": "c_int", "size_t": "usize", "uint32_t": "u32", "uint64_t": "u64"}
 EXPORT = re.compile(

@@ -80,6 +80,7 @@ enum fl_slow_consumer {
 
 typedef struct fl_settings fl_settings;
 typedef struct fl_engine fl_engine;
+typedef struct fl_worker fl_worker;
 typedef struct fl_request fl_request;
 typedef struct fl_session fl_session;
 typedef struct fl_channels fl_channels;
@@ -709,6 +710,36 @@ int fl_subscription_about(const fl_subscription *subscription, fl_subscription_f
 /* Ends the membership; what has come can still be taken, and whoever waits is woken. Free it before the engine. */
 int fl_subscription_close(fl_subscription *subscription);
 int fl_subscription_free(fl_subscription *subscription);
+
+/* ---- A worker: a program that the command `fairlead` starts, stops and reloads. In this order: join, loading, start, ready,
+ * requests, leave. TLS, routes and static files are refused in a sentence so far. */
+
+/* Takes up what the master left in the environment. FL_END if no master started this program. Once, before there are
+ * threads. */
+int fl_worker_join(fl_worker **worker);
+
+/* An option of the command line by its name, with _ for -. *value is NULL if it is not given, and lives as long as the worker. */
+int fl_worker_text(const fl_worker *worker, const char *name, const char **value);
+
+/* A number or a flag (0, 1) of the command line, or "worker_id", "master_pid", "generation". FL_END if there is none. */
+int fl_worker_number(const fl_worker *worker, const char *name, uint64_t *value);
+
+int fl_worker_loading(fl_worker *worker);
+
+/* One sentence why this worker cannot serve. Exit with 2 then. */
+int fl_worker_failed(fl_worker *worker, const char *message);
+
+/* The engine with all that the master gives. delivery is "loop" or "threads". Once. */
+int fl_worker_start(fl_worker *worker, const char *delivery, fl_engine **engine);
+
+/* From now on the master is obeyed. After a stop, when all is quiet, fl_engine_wait_request answers FL_END, and a poll
+ * returns with fl_worker_has_ended at 1. At the stop's deadline the process ends. Once. */
+int fl_worker_ready(fl_worker *worker);
+
+int fl_worker_has_ended(const fl_worker *worker);
+
+/* Ends the engine within half a second and frees the worker. Exit with 0 then. */
+int fl_worker_leave(fl_worker *worker);
 
 #ifdef __cplusplus
 }

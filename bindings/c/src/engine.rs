@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use fairlead_engine as fl;
-use fl::{Address, Batch, Delivery, Event, Listener};
+use fl::{Address, Batch, BoundListener, Delivery, Event, Listener};
 
 use crate::arguments::{close_code, only_thread};
 use crate::handle::{check_place, give, limit, live, millis, optional_text, put, take, Handle, Tag};
@@ -44,11 +44,30 @@ pub struct fl_event {
 pub struct fl_engine {
     tag: Tag,
     carried: Mutex<Carried>,
-    engine: Arc<fl::Engine>,
+    shared: Arc<Shared>,
     delivery: Delivery,
     addresses: Vec<(CString, c_int)>,
     log: Option<Arc<LogQueue>>,
+}
+
+/// What the thread that obeys a master has of the engine as well (`worker`).
+pub(crate) struct Shared {
+    pub(crate) engine: Arc<fl::Engine>,
     dismissed: AtomicBool,
+}
+
+impl Shared {
+    pub(crate) fn dismiss(&self) {
+        self.dismissed.store(true, Ordering::SeqCst);
+        self.engine.dismiss();
+    }
+}
+
+/// What an engine starts from, wherever its settings came from.
+pub(crate) struct Startable {
+    pub(crate) settings: fl::Settings,
+    pub(crate) listeners: Vec<BoundListener>,
+    pub(crate) log: Option<Arc<LogQueue>>,
 }
 
 // SAFETY: `repr(C)`, the tag comes first, the number is used once.
@@ -101,11 +120,33 @@ impl Carried {
 
 impl fl_engine {
     pub(crate) fn inner(&self) -> &Arc<fl::Engine> {
-        &self.engine
+        &self.shared.engine
     }
 
     pub(crate) fn delivery(&self) -> Delivery {
         self.delivery
+    }
+
+    pub(crate) fn start(from: Startable) -> Result<Self, Failure> {
+        let addresses = from.listeners.iter().map(|one| address(&one.listener)).collect();
+        let delivery = from.settings.delivery();
+        let engine =
+            fl::Engine::start(from.settings, from.listeners).map_err(|error| Failure::system(&error))?;
+        Ok(Self {
+            tag: Tag::of::<fl_engine>(),
+            carried: Mutex::default(),
+            shared: Arc::new(Shared {
+                engine: Arc::new(engine),
+                dismissed: AtomicBool::new(false),
+            }),
+            delivery,
+            addresses,
+            log: from.log,
+        })
+    }
+
+    pub(crate) fn shared(&self) -> &Arc<Shared> {
+        &self.shared
     }
 
     /// The program may end now: its last lines shall be there, if somebody takes them.
@@ -142,19 +183,13 @@ pub unsafe extern "C" fn fl_engine_start(settings: *const fl_settings, engine: *
             listeners,
             log,
         } = unsafe { prepare(settings) }?;
-        let addresses = listeners.iter().map(|bound| address(&bound.listener)).collect();
-        let delivery = settings.delivery();
-        let started = fl::Engine::start(settings, listeners).map_err(|error| Failure::system(&error))?;
-        drop(blocked);
-        let handle = give(fl_engine {
-            tag: Tag::of::<fl_engine>(),
-            carried: Mutex::default(),
-            engine: Arc::new(started),
-            delivery,
-            addresses,
+        let started = fl_engine::start(Startable {
+            settings,
+            listeners,
             log,
-            dismissed: AtomicBool::new(false),
-        });
+        })?;
+        drop(blocked);
+        let handle = give(started);
         // SAFETY: as above.
         unsafe { put(engine, handle) }?;
         Ok(FL_OK)
@@ -188,7 +223,7 @@ pub unsafe extern "C" fn fl_engine_poll(
         }
         let mut carried = only_thread(&engine.carried)?;
         if carried.is_empty() {
-            carried.refill(&engine.engine, limit(timeout_ms));
+            carried.refill(&engine.shared.engine, limit(timeout_ms));
         }
         let mut count = 0;
         while count < capacity.min(c_int::MAX as usize) {
@@ -222,8 +257,8 @@ pub unsafe extern "C" fn fl_engine_wait_request(
             live(engine)?
         };
         engine.runs_with(Delivery::Threads, "fl_engine_poll")?;
-        let Some(given) = engine.engine.wait_request(limit(timeout_ms)) else {
-            return Ok(if engine.dismissed.load(Ordering::SeqCst) {
+        let Some(given) = engine.shared.engine.wait_request(limit(timeout_ms)) else {
+            return Ok(if engine.shared.dismissed.load(Ordering::SeqCst) {
                 FL_END
             } else {
                 FL_TIMEOUT
@@ -247,6 +282,7 @@ pub unsafe extern "C" fn fl_engine_descriptors(engine: *const fl_engine, descrip
         // SAFETY: the caller's promise.
         let engine = unsafe { live(engine) }?;
         let found = engine
+            .shared
             .engine
             .descriptors()
             .map_err(|error| Failure::system(&error))?;
@@ -266,7 +302,7 @@ pub unsafe extern "C" fn fl_engine_descriptors(engine: *const fl_engine, descrip
 pub unsafe extern "C" fn fl_engine_leave(engine: *mut fl_engine) -> c_int {
     guarded(|| {
         // SAFETY: the caller's promise.
-        unsafe { live(engine) }?.engine.leave_to_foreign_loop();
+        unsafe { live(engine) }?.shared.engine.leave_to_foreign_loop();
         Ok(FL_OK)
     })
 }
@@ -279,7 +315,7 @@ pub unsafe extern "C" fn fl_engine_leave(engine: *mut fl_engine) -> c_int {
 pub unsafe extern "C" fn fl_engine_wake(engine: *mut fl_engine) -> c_int {
     guarded(|| {
         // SAFETY: the caller's promise.
-        unsafe { live(engine) }?.engine.wake();
+        unsafe { live(engine) }?.shared.engine.wake();
         Ok(FL_OK)
     })
 }
@@ -295,7 +331,7 @@ pub unsafe extern "C" fn fl_engine_wake_at(engine: *mut fl_engine, after_ms: u64
         // SAFETY: the caller's promise.
         let engine = unsafe { live(engine) }?;
         engine.runs_with(Delivery::Loop, "the time-outs of the blocking calls")?;
-        engine.engine.wake_at(millis(after_ms), token);
+        engine.shared.engine.wake_at(millis(after_ms), token);
         Ok(FL_OK)
     })
 }
@@ -316,7 +352,10 @@ pub unsafe extern "C" fn fl_engine_drain(
         // SAFETY: the caller's promise.
         let (engine, reason) = unsafe { (live(engine)?, optional_text(reason, "the reason")?) };
         let reason = reason.unwrap_or_default();
-        engine.engine.drain(close_code(code)?, reason, Duration::ZERO);
+        engine
+            .shared
+            .engine
+            .drain(close_code(code)?, reason, Duration::ZERO);
         Ok(FL_OK)
     })
 }
@@ -337,7 +376,10 @@ pub unsafe extern "C" fn fl_engine_drain_over(
         // SAFETY: the caller's promise.
         let (engine, reason) = unsafe { (live(engine)?, optional_text(reason, "the reason")?) };
         let reason = reason.unwrap_or_default();
-        engine.engine.drain(close_code(code)?, reason, millis(spread_ms));
+        engine
+            .shared
+            .engine
+            .drain(close_code(code)?, reason, millis(spread_ms));
         Ok(FL_OK)
     })
 }
@@ -351,8 +393,8 @@ pub unsafe extern "C" fn fl_engine_dismiss(engine: *mut fl_engine) -> c_int {
     guarded(|| {
         // SAFETY: the caller's promise.
         let engine = unsafe { live(engine) }?;
-        engine.dismissed.store(true, Ordering::SeqCst);
-        engine.engine.dismiss();
+        engine.shared.dismissed.store(true, Ordering::SeqCst);
+        engine.shared.engine.dismiss();
         Ok(FL_OK)
     })
 }
@@ -367,8 +409,8 @@ pub unsafe extern "C" fn fl_engine_stop(engine: *mut fl_engine, deadline_ms: u64
     guarded(|| {
         // SAFETY: the caller's promise.
         let engine = unsafe { live(engine) }?;
-        engine.dismissed.store(true, Ordering::SeqCst);
-        engine.engine.stop(millis(deadline_ms));
+        engine.shared.dismissed.store(true, Ordering::SeqCst);
+        engine.shared.engine.stop(millis(deadline_ms));
         engine.flush_log();
         Ok(FL_OK)
     })
@@ -388,13 +430,13 @@ pub unsafe extern "C" fn fl_engine_free(engine: *mut fl_engine) -> c_int {
         }
         // SAFETY: the caller's promise.
         let engine = unsafe { take(engine) }?;
-        engine.engine.stop(Duration::ZERO);
+        engine.shared.engine.stop(Duration::ZERO);
         engine.flush_log();
         // What waits inside holds what it waits in: a request its queue, a connection its loop. Last turns take it all out.
         let mut rest = std::mem::take(&mut *only_thread(&engine.carried)?);
         loop {
             drop(std::mem::take(&mut rest));
-            rest.refill(&engine.engine, Some(Duration::ZERO));
+            rest.refill(&engine.shared.engine, Some(Duration::ZERO));
             if rest.is_empty() {
                 return Ok(FL_OK);
             }

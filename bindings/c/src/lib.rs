@@ -2,7 +2,7 @@
 //!
 //! Thin on purpose. A file per handle (`engine` with its `statistics`, `request` with its `answer`, `session`, `channels` with
 //! `history` and `membership`, `tls`), two for the settings (`front` for what is no plain value), one for the lines of the
-//! log, and four that keep the border: `status` (codes, the last error, panics stop here), `handle` and `arguments` (what
+//! log, the folder `worker` for programs that a master starts, and four that keep the border: `status` (codes, the last error, panics stop here), `handle` and `arguments` (what
 //! comes from C is checked before it is used) and `signals`. The header `include/fairlead.h` is written by hand, for people;
 //! `tests/c_binding` compares it with the declarations here, name by name and type by type, so the two cannot drift apart.
 //! No rule of WebSocket or HTTP lives here, and nothing calls up: a program polls.
@@ -27,6 +27,7 @@ mod signals;
 mod statistics;
 mod status;
 mod tls;
+mod worker;
 
 pub use answer::*;
 pub use arguments::fl_header;
@@ -42,3 +43,4 @@ pub use settings::*;
 pub use statistics::*;
 pub use status::*;
 pub use tls::*;
+pub use worker::*;

@@ -403,6 +403,7 @@ class Master:
             scoreboard = {"fd": self._scoreboard.fd, "cell": cell}
         first_line: dict[str, Any] = {
             "settings": self._settings.as_plain(),
+            "engine": self._settings.engine_values(),
             "listeners": listeners,
             "locks_fd": self._locks_fd,
             "channels_fd": self._channels.fd,
