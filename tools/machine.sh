@@ -42,6 +42,11 @@ look() {
         PATH=$PATH:/usr/sbin command -v nginx >/dev/null || missing+=(nginx)
         PATH=$PATH:/usr/sbin command -v haproxy >/dev/null || missing+=(haproxy)
     fi
+    if [ "$what" = test ]; then
+        command -v ruby >/dev/null || missing+=(ruby)
+        ruby -e 'require "rack"' 2>/dev/null || missing+=(ruby-rack)
+        ruby -e 'require "ffi"' 2>/dev/null || missing+=(ruby-ffi)
+    fi
     if [ "$what" = test ] && [ "${BROWSER:-yes}" != no ]; then
         command -v chromium >/dev/null || missing+=(chromium)
         command -v chromedriver >/dev/null || missing+=(chromium-driver)
