@@ -208,3 +208,22 @@ def test_a_stop_closes_websockets_with_1001_and_ends_with_0(start: Start, model:
         client.send_close(1001)
         client.read_end()
     assert server.process.wait(60) == 0
+
+
+@pytest.mark.parametrize(
+    ("how", "status"),
+    [
+        ({"replace": {"Sec-WebSocket-Key": "x"}}, 400),
+        ({"replace": {"Sec-WebSocket-Version": "7"}}, 426),
+        ({"headers": [("Origin", "http://other.example")]}, 403),
+    ],
+    ids=["key", "version", "origin"],
+)
+def test_a_client_whose_handshake_is_wrong_is_told_why_and_the_application_did_not_fail(
+    start: Start, model: tuple[str, ...], how: dict[str, object], status: int
+) -> None:
+    server = start(ECHO, *model)
+    assert server.answer_to_a_handshake(**how) == status
+    server.wait_for_line("handshake refused")
+    assert server.terminate() == 0
+    assert not [line for line in server.lines if "fairlead ruby" in line]

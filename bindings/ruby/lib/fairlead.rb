@@ -7,6 +7,9 @@
 module Fairlead
   # A call that failed, with the library's sentence.
   class Error < StandardError; end
+
+  # The client's handshake breaks RFC 6455, or its page is a stranger's. The engine tells the client why.
+  class HandshakeRefused < Error; end
 end
 
 require "fairlead/library"

@@ -79,11 +79,16 @@ module Fairlead
     end
 
     # Completes the handshake: a Session. Without a protocol the client's first one is agreed on (compat §2.5, row 14).
-    # Raises Error.
+    # Raises HandshakeRefused, after which nothing is to be answered, or Error.
     def accept(protocol)
       slot = FFI::MemoryPointer.new(:pointer)
       protocol ||= Library.fl_request_subprotocol(@handle, 0)
-      Library.check(Library.fl_request_accept(@handle, protocol, slot))
+      status = Library.fl_request_accept(@handle, protocol, slot)
+      if [Library::ERR_HANDSHAKE, Library::ERR_ORIGIN].include?(status)
+        raise HandshakeRefused, Library.fl_last_error
+      end
+
+      Library.check(status)
       Session.new(slot.read_pointer, @waiter)
     end
 

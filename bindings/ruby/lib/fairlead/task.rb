@@ -48,7 +48,7 @@ module Fairlead
 
     # compat §2.5, row 12: a WebSocket is closed with 1011, a request gets 500; either is logged with its backtrace.
     def failed(error)
-      # The loop of a WebSocket application ends by this exception when its client goes: that is no failure.
+      # A WebSocket application ends by this exception when its client goes, or was refused: that is no failure.
       return if error.equal?(@farewell)
 
       Log.exception(error, @request.label)

@@ -23,8 +23,8 @@ module UWSGI
         raise Fairlead::Error if task.session
 
         task.session = task.request.accept(protocol.nil? || protocol.empty? ? nil : protocol)
-      rescue Fairlead::Error
-        failure(task, "unable to complete websocket handshake")
+      rescue Fairlead::Error => reason
+        failure(task, "unable to complete websocket handshake", reason.is_a?(Fairlead::HandshakeRefused))
       end
       nil
     end
@@ -140,10 +140,10 @@ module UWSGI
       task_of_request.request.waiter
     end
 
-    # Where the client has ended it, this is the usual end of an application's loop and no failure: see Task.
-    def failure(task, text)
+    # Where it is the client's doing, this is a usual end of the application and no failure of its: see Task.
+    def failure(task, text, by_client = task.session&.over?)
       error = RuntimeError.new(text)
-      task.farewell = error if task.session&.over?
+      task.farewell = error if by_client
       raise error
     end
   end
