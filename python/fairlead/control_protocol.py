@@ -6,15 +6,15 @@ it, JSON writes no line feed. The master trusts nothing that comes from a worker
 the socket as well: `event_of` is the border, and what has passed it has the types of `EVENTS`. Both ends ignore events,
 commands and keys that they do not know.
 
-Master → worker: one line `{"settings", "engine", "listeners", "locks_fd", "channels_fd", "scoreboard", "certificates",
-"worker_id", "master_pid", "generation", "is_a_reload"}`, where `engine` has the settings by the names of the engine's table, for workers of
-other languages, and `scoreboard` is `{"fd", "cell"}`, or null for a worker
+Master → worker: one line `{"settings", "engine", "listeners", "locks_fd", "channels_fd", "scoreboard",
+"certificates", "worker_id", "master_pid", "generation", "is_a_reload"}`, where `engine` has the settings by the names
+of the engine's table, for workers of other languages, and `scoreboard` is `{"fd", "cell"}`, or null for a worker
 without siblings (master/scoreboard.py), and `certificates` is null without TLS (master/certificates.py); then
 `{"command": "stop", "reason": "reload"|"stop", "deadline_s"}`, which may come again with less time, `{"command":
 "ping"}`, which a "pong" answers (master/heartbeat.py), `{"command": "harakiri"}`, `{"command": "certificates",
 "latest"}`, `{"command": "ticket_keys"}` (look at them again: they go over no socket), `{"command": "log", "path",
-"file"}` (master/log_file.py), and `{"command": "answer",
-"ticket", …}`; others are to be ignored. End of file: the master is gone, leave.
+"file"}` (master/log_file.py), and `{"command": "answer", "ticket", …}`; others are to be ignored. End of file: the
+master is gone, leave.
 
 Worker → master: `{"event": "loading"}` before it loads the application, `{"event": "ready", "answers_pings"}`,
 `{"event": "failed", "message"}` (then it exits), `{"event": "pong"}`, `{"event": "stats", …}` (statistics.py),

@@ -7,7 +7,6 @@ import re
 import signal
 import subprocess
 import sys
-import time
 import urllib.request
 from pathlib import Path
 
@@ -28,42 +27,49 @@ def program(compiled):
     return compiled(Path(__file__).with_name("worker.c"))
 
 
-def start(program, log, *options):
-    environ = {**os.environ, "PYTHONPATH": str(ROOT / "python")}
-    command = [sys.executable, "-c", MASTER, str(program), "--http-socket", "127.0.0.1:0", "--module", "json", *options]
-    return subprocess.Popen(command, stderr=log.open("w"), stdout=subprocess.DEVNULL, env=environ)
+@pytest.fixture
+def start(program):
+    """`start(*options)`: a master of this worker, with its log as a pipe. It is gone after the test."""
+    masters = []
 
+    def start_(*options):
+        environ = {**os.environ, "PYTHONPATH": str(ROOT / "python")}
+        listens = ["--http-socket", "127.0.0.1:0", "--module", "json"]
+        command = [sys.executable, "-c", MASTER, str(program), *listens, *options]
+        masters.append(subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env=environ))
+        return masters[-1]
 
-def wait_for(log, pattern):
-    ends = time.monotonic() + TIMEOUT_S
-    while not (found := re.search(pattern, log.read_text())):
-        assert time.monotonic() < ends, log.read_text()
-        time.sleep(0.02)
-    return found
-
-
-def test_a_worker_serves_and_leaves_in_order(program, tmp_path):
-    log = tmp_path / "log"
-    master = start(program, log)
-    try:
-        port = wait_for(log, r"127\.0\.0\.1:([1-9]\d+)")[1]
-        with urllib.request.urlopen(f"http://127.0.0.1:{port}/", timeout=TIMEOUT_S) as answer:
-            assert answer.read() == b"worker 1\n"
-        master.send_signal(signal.SIGTERM)
-        assert master.wait(TIMEOUT_S) == 0, log.read_text()
-        assert "killed" not in log.read_text()
-    finally:
+    yield start_
+    for master in masters:
         master.kill()
+        master.communicate()
 
 
-def test_what_it_cannot_serve_is_one_sentence(program, tmp_path):
-    log = tmp_path / "log"
-    master = start(program, log, "--static-map", f"/static={tmp_path}")
-    try:
-        assert master.wait(TIMEOUT_S) != 0, log.read_text()
-        assert "--static-map is for Python workers so far" in log.read_text()
-    finally:
-        master.kill()
+def port_of(master):
+    """The port that the master names in its log, which ends if it cannot start."""
+    log = ""
+    for line in master.stderr:
+        log += line
+        if found := re.search(r"127\.0\.0\.1:([1-9]\d+)", line):
+            return found[1]
+    pytest.fail(log)
+
+
+def test_a_worker_serves_and_leaves_in_order(start):
+    master = start()
+    with urllib.request.urlopen(f"http://127.0.0.1:{port_of(master)}/", timeout=TIMEOUT_S) as answer:
+        assert answer.read() == b"worker 1\n"
+    master.send_signal(signal.SIGTERM)
+    _, log = master.communicate(timeout=TIMEOUT_S)
+    assert master.returncode == 0, log
+    assert "killed" not in log
+
+
+def test_what_it_cannot_serve_is_one_sentence(start, tmp_path):
+    master = start("--static-map", f"/static={tmp_path}")
+    _, log = master.communicate(timeout=TIMEOUT_S)
+    assert master.returncode != 0
+    assert "--static-map is for Python workers so far" in log
 
 
 def test_a_program_without_a_master_is_told(program):

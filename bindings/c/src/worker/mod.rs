@@ -15,6 +15,7 @@ use serde_json::{json, Value};
 
 use crate::engine::fl_engine;
 use crate::handle::{check_place, give, live, put, take, text, Handle, Tag};
+use crate::signals::Blocked;
 use crate::status::{guarded, Failure, FL_END, FL_OK};
 use control::Control;
 
@@ -166,7 +167,10 @@ pub unsafe extern "C" fn fl_worker_start(
         if worker.control.has_engine() {
             return Err(Failure::usage("this worker has started its engine before"));
         }
+        // The engine's threads take no signals: those are the program's, and SIGPIPE would end it.
+        let blocked = Blocked::all().map_err(|error| Failure::system(&error))?;
         let started = fl_engine::start(start::prepared(&worker.start, delivery)?)?;
+        drop(blocked);
         worker.control.serves(started.shared());
         // SAFETY: as above.
         unsafe { put(engine, give(started)) }?;

@@ -49,8 +49,16 @@ pub(super) fn prepared(start: &Value, delivery: &str) -> Result<Startable, Failu
             .ok_or_else(|| Failure::usage(format!("{name} is {value}, and it must be {}", kind.needs())))?;
         settings.set(name, typed).map_err(Failure::usage)?;
     }
+    let choice = fl::settings()
+        .iter()
+        .find(|one| matches!(one.kind, SettingKind::Choice(words) if words.contains(&delivery)));
+    let choice = choice.ok_or_else(|| {
+        Failure::usage(format!(
+            "there is no delivery {delivery:?}; it is \"loop\" or \"threads\""
+        ))
+    })?;
     settings
-        .set("delivery", SettingValue::Text(delivery.to_owned().into()))
+        .set(choice.name, SettingValue::Text(delivery.to_owned().into()))
         .map_err(Failure::usage)?;
     if !start["scoreboard"].is_null() {
         let cell = start["scoreboard"]["cell"]
