@@ -27,7 +27,7 @@ RUN_ELSEWHERE = {"howto/channels.md", "explain/concurrency.md", "start/coming-fr
 #: Programs of others that the pages call.
 OTHERS = {
     *("cd", "curl", "django-admin", "kill", "openssl", "pg_dump", "pip", "printf", "python", "python3", "ulimit"),
-    *("make", "uwsgi", "ruby", "export"),
+    *("make", "uwsgi", "ruby", "cargo"),
 }
 #: The page shows how a start is refused, which test_page_examples.py holds.
 REFUSED = "start/coming-from-uwsgi.md --show-config"

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import os
+import shutil
 import subprocess
 from pathlib import Path
 
 import pytest
-from conftest import EXAMPLES, Launch, Start
+from ruby.conftest import BINDING, EXAMPLES, Launch, Start
 
 
 def app(body: str) -> str:
@@ -155,3 +157,22 @@ def test_what_cannot_start_is_one_sentence_and_2(launch: Launch, tmp_path: Path)
     assert "cannot be loaded" in refusal(launch(*at, "--rack", str(broken)))
     other = launch(*at, "--rack", echo, environ={"FAIRLEAD_LIBRARY": "/lib/x86_64-linux-gnu/libc.so.6"})
     assert "is not Fairlead's library" in refusal(other)
+
+
+@pytest.mark.parametrize("place", ["target/release/libfairlead.so", "bindings/libfairlead.so"])
+def test_the_library_is_found_without_being_named(library: Path, tmp_path: Path, place: str) -> None:
+    """Where a checkout builds it, and above the folder of an installed binding; else one sentence says where not."""
+    shutil.copytree(BINDING, tmp_path / "bindings" / "ruby" / "lib")
+    lib = str(tmp_path / "bindings" / "ruby" / "lib")
+    command = ["ruby", f"-I{lib}", "-rfairlead/worker", "-e", "Fairlead::Worker.main", "--", "--http", "127.0.0.1:0"]
+    variables = {name: value for name, value in os.environ.items() if name != "FAIRLEAD_LIBRARY"}
+
+    def said() -> tuple[int, str]:
+        run = subprocess.run(command, env=variables, capture_output=True, text=True, timeout=60)
+        return run.returncode, run.stdout + run.stderr
+
+    status, text = said()
+    assert status == 2 and str(tmp_path / place) in text and "FAIRLEAD_LIBRARY" in text and text.count("\n") == 1
+    (tmp_path / place).parent.mkdir(parents=True, exist_ok=True)
+    shutil.copy(library, tmp_path / place)
+    assert "no application: --rack FILE" in said()[1]

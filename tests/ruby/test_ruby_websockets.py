@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from conftest import EXAMPLES, MODELS, Start
+from ruby.conftest import EXAMPLES, MODELS, Start
 
 ECHO = EXAMPLES / "echo.ru"
 

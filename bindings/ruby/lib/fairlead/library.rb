@@ -34,16 +34,16 @@ module Fairlead
     EVENT_WAKE = 2
     EVENT_DEADLINE = 3
 
-    # The master names the library in FAIRLEAD_LIBRARY; alone, a binding finds it where the Python package has it: above
-    # this folder when it is installed (fairlead/ruby/lib/fairlead), in python/ in a checkout.
+    # FAIRLEAD_LIBRARY names the library; without it, it is looked for beside the Python package that this folder may be
+    # installed in (fairlead/ruby/lib/fairlead), and where a checkout builds it.
     def self.path
       named = ENV.fetch("FAIRLEAD_LIBRARY", "")
       return named unless named.empty?
 
-      places = ["../../..", "../../../../python/fairlead"].map { |way| File.expand_path("#{way}/libfairlead.so", __dir__) }
+      places = ["../../..", "../../../../target/release"].map { |way| File.expand_path("#{way}/libfairlead.so", __dir__) }
       places.find { |place| File.exist?(place) } or
-        raise Error, "libfairlead.so is not in #{places.join(' or ')}: install the Python package fairlead, " \
-                     "or run `make build` in a checkout"
+        raise Error, "there is no #{places.join(' and no ')}: run `cargo build --release -p fairlead-c` in a checkout, " \
+                     "or say in FAIRLEAD_LIBRARY where the library is"
     end
 
     begin
